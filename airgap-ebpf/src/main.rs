@@ -1,1 +1,85 @@
-fn main(){}
+//! The gate: BPF programs attached once at the cgroup v2 root.
+//!
+//! Each program first asks whether the cgroup is sealed ([`subject`]); if it is
+//! not, it allows. If it is, every path that is not an explicit allow denies.
+//! Entry points are thin; the verdict itself is `airgap_common::verdict`.
+#![no_std]
+#![no_main]
+#![feature(asm_experimental_arch)]
+#![expect(unreachable_pub, reason = "the program macros want public functions")]
+
+mod cgroup;
+mod denial;
+mod kernel;
+mod maps;
+mod skb;
+mod sock;
+mod sock_addr;
+mod subject;
+
+use airgap_common::{addr::Addr, denial::Hook};
+use aya_ebpf::{
+    macros::{btf_tracepoint, cgroup_skb, cgroup_sock, cgroup_sock_addr},
+    programs::{BtfTracePointContext, SkBuffContext, SockAddrContext, SockContext},
+};
+
+#[cgroup_sock_addr(connect4)]
+pub fn airgap_connect4(ctx: SockAddrContext) -> i32 {
+    let dst = sock_addr::dst4(&ctx);
+    sock_addr::connect(&ctx, dst, Hook::Connect4)
+}
+
+#[cgroup_sock_addr(connect6)]
+pub fn airgap_connect6(ctx: SockAddrContext) -> i32 {
+    let dst = sock_addr::dst6(&ctx);
+    sock_addr::connect(&ctx, dst, Hook::Connect6)
+}
+
+#[cgroup_sock_addr(sendmsg4)]
+pub fn airgap_sendmsg4(ctx: SockAddrContext) -> i32 {
+    let dst = sock_addr::dst4(&ctx);
+    sock_addr::sendmsg(&ctx, dst, Hook::Sendmsg4)
+}
+
+#[cgroup_sock_addr(sendmsg6)]
+pub fn airgap_sendmsg6(ctx: SockAddrContext) -> i32 {
+    let dst: Addr = sock_addr::dst6(&ctx);
+    sock_addr::sendmsg(&ctx, dst, Hook::Sendmsg6)
+}
+
+#[cgroup_sock(sock_create)]
+pub fn airgap_socket(ctx: SockContext) -> i32 {
+    sock::create(&ctx)
+}
+
+#[cgroup_skb(egress)]
+pub fn airgap_egress(ctx: SkBuffContext) -> i32 {
+    skb::egress(&ctx)
+}
+
+#[cgroup_skb(ingress)]
+pub fn airgap_ingress(ctx: SkBuffContext) -> i32 {
+    skb::ingress(&ctx)
+}
+
+#[btf_tracepoint(function = "cgroup_mkdir")]
+pub fn airgap_mkdir(ctx: BtfTracePointContext) -> i32 {
+    cgroup::mkdir(&ctx);
+    0
+}
+
+#[btf_tracepoint(function = "cgroup_release")]
+pub fn airgap_release(ctx: BtfTracePointContext) -> i32 {
+    cgroup::release(&ctx);
+    0
+}
+
+/// A panic that can be reached is a loop, and the verifier refuses it.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,1 +1,17 @@
+//! airgap seals running containers against egress.
+//!
+//! Data flows one way: arguments → [`container`] → [`preflight`] → [`policy`] →
+//! [`gate`] → kernel → [`events`] → [`output`]. Only `container` knows Docker,
+//! only `gate` and `events` know BPF, only `output` and `main` print.
+#![deny(missing_docs)]
 
+pub mod cli;
+pub mod commands;
+pub mod container;
+pub mod coverage;
+pub mod events;
+pub mod failure;
+pub mod gate;
+pub mod output;
+pub mod policy;
+pub mod preflight;

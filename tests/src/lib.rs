@@ -1,1 +1,44 @@
+//! End-to-end harness: an outside world in a network namespace, containers under test, packet
+//! recorders, and the `airgap` binary as its users run it. One file per promise in `tests/`.
+//!
+//! Everything is RAII: dropping an [`Outside`] or a [`Container`] removes what it made, and a
+//! sweep at the start of every test removes what a killed run left behind. The harness panics on
+//! any failure, also on a missing precondition: a proof that could not run has failed.
+//!
+//! No packet ever leaves the machine: the outside world has documentation addresses only, routed
+//! before the first container starts, and the firewall drops what would go elsewhere.
 
+pub mod airgap;
+pub mod attempt;
+pub mod cmd;
+pub mod container;
+pub mod firewall;
+pub mod frame;
+pub mod http;
+pub mod image;
+pub mod kernel;
+pub mod netns;
+pub mod outside;
+pub mod plan;
+pub mod services;
+pub mod sweep;
+pub mod tail;
+pub mod tap;
+pub mod wait;
+
+pub use airgap::{airgap, airgap_ok};
+pub use attempt::{Attempt, Verdict};
+pub use container::{Container, ContainerSpec};
+pub use frame::Frame;
+pub use kernel::kernel_state;
+pub use outside::Outside;
+pub use services::Seen;
+pub use tail::Tail;
+pub use tap::Tap;
+
+/// Prefix of every network, namespace and container the harness makes.
+pub const PREFIX: &str = "airgap-test-";
+/// Docker label on everything the harness makes; the value is the run's suffix.
+pub const LABEL: &str = "airgap-test";
+/// The service port that `airgap attach` keeps open unless told otherwise.
+pub const SERVICE_PORT: u16 = 5060;

@@ -1,1 +1,83 @@
-fn main(){}
+//! Build, set-up, test and demo commands of the repository: `cargo xtask <command>`.
+
+mod build;
+mod build_ebpf;
+mod command;
+mod demo;
+mod setup;
+mod test;
+mod workspace;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Everything CI and a developer need, as one command each
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build the BPF object on its pinned nightly: target/bpf/airgap-ebpf.o
+    BuildEbpf,
+    /// Build the BPF object, then the release binary `airgap` that embeds it
+    Build {
+        /// Link statically with musl: one file that runs on any Linux
+        #[arg(long = "static")]
+        fixed: bool,
+    },
+    /// Install and start what a fresh Debian or Ubuntu lacks (root); a second run changes nothing
+    Setup,
+    /// Run every check and test (root), ending with the line `N passed, N failed`
+    Test {
+        /// Only tests whose name contains this; skips the format and lint checks
+        filter: Option<String>,
+    },
+    /// Show a service that phones home, before and after a seal, then clean up (root)
+    Demo {
+        /// Use this `airgap` binary instead of building one
+        #[arg(long, value_name = "PATH")]
+        airgap: Option<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = |()| ExitCode::SUCCESS;
+    let outcome = match Cli::parse().task {
+        Task::BuildEbpf => build_ebpf::run().map(drop).map(done),
+        Task::Build { fixed } => build::run(fixed).map(drop).map(done),
+        Task::Setup => setup::run().map(done),
+        // The summary is the last line; nothing may follow it.
+        Task::Test { filter } => {
+            test::run(filter.as_deref()).map(|good| ExitCode::from(u8::from(!good)))
+        }
+        Task::Demo { airgap } => demo::run(airgap).map(done),
+    };
+    outcome.unwrap_or_else(|error| {
+        report(&error);
+        ExitCode::FAILURE
+    })
+}
+
+/// Prints the error, what caused it, and last, from whichever level, the hints.
+fn report(error: &anyhow::Error) {
+    let (mut lead, mut hints) = ("error: ", Vec::new());
+    for level in error.chain() {
+        let text = level.to_string();
+        let (message, hint) = match text.split_once("\nhint: ") {
+            Some((message, hint)) => (message, Some(hint.to_owned())),
+            None => (text.as_str(), None),
+        };
+        eprintln!("{lead}{message}");
+        hints.extend(hint);
+        lead = "caused by: ";
+    }
+    for hint in hints {
+        eprintln!("hint: {hint}");
+    }
+}

@@ -1,0 +1,137 @@
+//! The denial record, as it crosses from the kernel to a follower's ring.
+
+use crate::addr::Addr;
+
+/// Longest DNS question copied into a record, bytes of wire format.
+pub const QUESTION_LEN: usize = 128;
+
+/// Program that refused. Numbers are stable.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the kernel's own")]
+pub enum Hook {
+    Connect4 = 1,
+    Connect6 = 2,
+    Sendmsg4 = 3,
+    Sendmsg6 = 4,
+    SockCreate = 5,
+    Egress = 6,
+    Ingress = 7,
+    Frame = 8,
+    Lsm = 9,
+}
+
+/// Why something was refused. Numbers are stable; index of the counters.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// A connection or datagram from inside to the outside.
+    Egress = 1,
+    /// A DNS query: to port 53 or to Docker's embedded resolver.
+    Dns = 2,
+    /// A kind of socket that cannot be judged (raw, ping, MPTCP, UDP-Lite, …).
+    SocketType = 3,
+    /// A TCP SYN on its way out.
+    Syn = 4,
+    /// A packet that is no reply on a connection a client opened.
+    NoProvenance = 5,
+    /// A reply under an earlier seal, or from a port that is served no more.
+    StaleProvenance = 6,
+    /// A peer that `--from` does not allow.
+    Client = 7,
+    /// IP options, fragments, extension headers, or a malformed header.
+    Header = 8,
+    /// Forged loopback traffic, or a loopback peer outside the seal.
+    Loopback = 9,
+    /// Neighbour discovery that the kernel would not send, or too much of it.
+    Neighbour = 10,
+    /// Something from outside that is not for a service port (counted only).
+    Inbound = 11,
+    /// The container's cgroup did not fit into the maps: all is denied.
+    Unrecorded = 12,
+    /// A socket that was created outside the seal and carried in.
+    ForeignSocket = 13,
+    /// Link-local chatter of the container's own kernel, such as MLD reports
+    /// and router solicitations (counted only).
+    KernelChatter = 14,
+    /// A frame that the container's own kernel did not make.
+    Frame = 15,
+}
+
+impl Reason {
+    /// Whether the denial is counted but makes no record: nothing inside the
+    /// container asked for it.
+    #[inline(always)]
+    pub const fn is_silent(self) -> bool {
+        matches!(self, Self::Inbound | Self::KernelChatter)
+    }
+}
+
+/// How sure the process fields of a record are. Numbers are stable.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attribution {
+    /// Unknown: the packet has no socket, or one older than the seal.
+    None = 0,
+    /// The task that made the refused call.
+    Task = 1,
+    /// The task that last used, or created, the socket.
+    Socket = 2,
+}
+
+/// One refused attempt.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// [`crate::ABI_VERSION`].
+    pub abi: u16,
+    /// Size of this record in bytes.
+    pub size: u16,
+    /// [`Hook`].
+    pub hook: u8,
+    /// [`Reason`].
+    pub reason: u8,
+    /// [`Attribution`] of `tgid`, `tid`, `uid`, `gid`, `comm`.
+    pub attribution: u8,
+    /// IP protocol number; 0: not known.
+    pub protocol: u8,
+    /// `CLOCK_BOOTTIME`, nanoseconds.
+    pub time: u64,
+    /// Seal number.
+    pub seal: u64,
+    /// Cgroup id at which the seal was found.
+    pub cgroup: u64,
+    /// Process id in the initial pid namespace.
+    pub tgid: u32,
+    /// Thread id in the initial pid namespace.
+    pub tid: u32,
+    /// User id in the initial user namespace.
+    pub uid: u32,
+    /// Group id in the initial user namespace.
+    pub gid: u32,
+    /// `task->comm`.
+    pub comm: [u8; 16],
+    /// Source; all zero: not known.
+    pub src: Addr,
+    /// Destination; all zero with `protocol` 0: not known.
+    pub dst: Addr,
+    /// Source port, host byte order; 0: not known.
+    pub sport: u16,
+    /// Destination port, host byte order; 0: none.
+    pub dport: u16,
+    /// `AF_*` of a refused `socket`, else 0.
+    pub family: u16,
+    /// `SOCK_*` of a refused `socket`, else 0.
+    pub socket_type: u16,
+    /// How many bytes of `question` are filled.
+    pub question_len: u32,
+    /// Interface index in the container's (or, for frames, the host's) netns.
+    pub ifindex: u32,
+    /// DNS question section in wire format (RFC 1035 §4.1.2), cut at its size.
+    pub question: [u8; QUESTION_LEN],
+}
+
+const _: () = assert!(size_of::<Denial>() == 240);
+const _: () = assert!(core::mem::offset_of!(Denial, src) == 64);
+const _: () = assert!(core::mem::offset_of!(Denial, question) == 112);
+const _: () = assert!(size_of::<Denial>() % 8 == 0);

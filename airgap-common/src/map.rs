@@ -1,0 +1,269 @@
+//! Names, capacities and values of the pinned maps.
+
+use crate::addr::Addr;
+
+/// Longest container id, and the only length taken: 64 hex digits.
+pub const ID_LEN: usize = 64;
+/// Most containers that can be sealed at once on one host.
+pub const MAX_SEALS: u32 = 16_384;
+/// Most live cgroups that belong to seals (one a container, plus those the
+/// kernel has not released yet).
+pub const MAX_CGROUPS: u32 = 32_768;
+/// Deepest cgroup level at which a sealed container may live; root is 0.
+pub const MAX_LEVEL: u32 = 12;
+/// Buckets of `HINTS`, indexed by the low bits of a cgroup id.
+pub const HINT_BUCKETS: u32 = 65_536;
+/// Slots of `OVERFLOW`, indexed by [`overflow_slot`].
+pub const OVERFLOW_SLOTS: u32 = 4_096;
+/// Most `airgap tail` processes at once.
+pub const MAX_FOLLOWERS: u32 = 8;
+/// Most service ports of one seal.
+pub const MAX_PORTS: usize = 16;
+/// Most `--from` prefixes on one host.
+pub const MAX_CLIENTS: u32 = 65_536;
+
+/// Names of the maps; also the names of their pins.
+pub mod name {
+    /// `[u8; 64]` container id → [`super::SealNumber`]: what survives restarts.
+    pub const IDS: &str = "IDS";
+    /// `u64` cgroup id → [`super::SealNumber`]: cgroups that exist now.
+    pub const CGROUPS: &str = "CGROUPS";
+    /// `u32` low bits of a cgroup id → `u64` how many of `CGROUPS` share them.
+    pub const HINTS: &str = "HINTS";
+    /// `u32` level → `u32` 1 if a sealed cgroup was ever at that level.
+    pub const LEVELS: &str = "LEVELS";
+    /// Cgroup ids that did not fit into `CGROUPS`; they are denied everything.
+    pub const OVERFLOW: &str = "OVERFLOW";
+    /// `u64` seal number → [`super::Policy`].
+    pub const POLICIES: &str = "POLICIES";
+    /// (seal number, prefix) → `u8`: clients that `--from` allows.
+    pub const CLIENTS: &str = "CLIENTS";
+    /// `u64` seal number → [`super::Counters`].
+    pub const COUNTERS: &str = "COUNTERS";
+    /// `u64` seal number → [`super::Seal`]; the kernel side does not read it.
+    pub const SEALS: &str = "SEALS";
+    /// One element: [`super::Gate`]; the kernel side does not read it.
+    pub const GATE: &str = "GATE";
+    /// Socket storage with `BPF_F_CLONE`: [`super::Tag`].
+    pub const TAGS: &str = "TAGS";
+    /// Socket storage with `BPF_F_CLONE`: [`super::Mark`].
+    pub const MARKS: &str = "MARKS";
+    /// Array of maps: one ring buffer of denials for each follower.
+    pub const RINGS: &str = "RINGS";
+    /// `u32` slot → [`super::Follower`].
+    pub const FOLLOWERS: &str = "FOLLOWERS";
+    /// Host-wide counters, index = [`super::Stat`].
+    pub const STATS: &str = "STATS";
+
+    /// Every map that is pinned.
+    pub const ALL: [&str; 15] = [
+        IDS, CGROUPS, HINTS, LEVELS, OVERFLOW, POLICIES, CLIENTS, COUNTERS, SEALS, GATE, TAGS,
+        MARKS, RINGS, FOLLOWERS, STATS,
+    ];
+}
+
+/// Number of a seal: never 0, never used twice while the gate stands, so that
+/// what an earlier seal of the same container tagged means nothing to a later.
+pub type SealNumber = u64;
+
+/// Stands for the seal of a cgroup that did not fit: it has no policy.
+pub const UNRECORDED: SealNumber = 0;
+
+/// What a sealed container may do. Replaced as a whole.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Bits of [`Policy::CLIENTS_ANY`].
+    pub flags: u32,
+    /// Neighbour discovery messages a second before they are dropped.
+    pub nd_per_second: u32,
+    /// TCP service ports, host byte order, 0 ends the list.
+    pub tcp: [u16; MAX_PORTS],
+}
+
+impl Policy {
+    /// No `--from`: any client may open a connection to a service port.
+    pub const CLIENTS_ANY: u32 = 1;
+
+    /// Whether `port` (host byte order) is a TCP service port.
+    #[inline(always)]
+    pub fn serves_tcp(&self, port: u16) -> bool {
+        let mut i = 0;
+        while i < MAX_PORTS {
+            let p = self.tcp[i];
+            if p == 0 {
+                return false;
+            }
+            if p == port {
+                return true;
+            }
+            i += 1;
+        }
+        false
+    }
+}
+
+/// Key data of `CLIENTS`; prefix length counts from the first bit of `seal`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Seal number, 64 bits that always match in full.
+    pub seal: SealNumber,
+    /// Client address or prefix.
+    pub addr: Addr,
+}
+
+/// Provenance of a TCP socket: written on a listener when a client's SYN
+/// arrives, inherited by the sockets it accepts, deleted by `connect`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tag {
+    /// Seal under which the SYN was accepted.
+    pub seal: SealNumber,
+    /// Service port, host byte order.
+    pub port: u16,
+    /// Zero.
+    pub _pad: [u8; 6],
+}
+
+/// Who uses a socket: set when a sealed task creates it, refreshed by the
+/// connect and sendmsg hooks.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Mark {
+    /// Seal of the task that created the socket.
+    pub seal: SealNumber,
+    /// Process id in the initial pid namespace.
+    pub tgid: u32,
+    /// Thread id in the initial pid namespace.
+    pub tid: u32,
+    /// User id in the initial user namespace.
+    pub uid: u32,
+    /// Group id in the initial user namespace.
+    pub gid: u32,
+    /// `task->comm`, NUL-terminated, chosen by the container.
+    pub comm: [u8; 16],
+}
+
+/// Denials of one seal by [`crate::denial::Reason`], and neighbour discovery state.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counters {
+    /// Denials, index = reason.
+    pub by_reason: [u64; 24],
+    /// Second (`CLOCK_MONOTONIC`) of the neighbour discovery window.
+    pub nd_second: u64,
+    /// Messages in that window.
+    pub nd_count: u64,
+}
+
+/// What userspace remembers of a seal.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seal {
+    /// Container id.
+    pub id: [u8; ID_LEN],
+    /// Container name when it was sealed, NUL-padded.
+    pub name: [u8; 128],
+    /// When, seconds since 1970-01-01 UTC.
+    pub since: u64,
+    /// Risks accepted by name, one bit each.
+    pub accepted: u64,
+    /// 1 once every step of the attach was read back.
+    pub complete: u32,
+    /// Zero.
+    pub _pad: u32,
+}
+
+/// What userspace remembers of the gate.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gate {
+    /// [`crate::ABI_VERSION`].
+    pub abi: u32,
+    /// Zero.
+    pub _pad: u32,
+    /// Last seal number given.
+    pub last_seal: SealNumber,
+    /// Digest of the BPF object whose programs are attached.
+    pub object: u64,
+}
+
+/// Owner of a ring slot.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Follower {
+    /// 0: free.
+    pub pid: u32,
+    /// 1 once the ring is in its slot.
+    pub live: u32,
+    /// `starttime` of the process, clock ticks since boot (proc(5) field 22).
+    pub start: u64,
+    /// Denials that did not fit into the ring.
+    pub lost: u64,
+}
+
+/// Index into `STATS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Stat {
+    /// Cgroups with a sealed id that fitted nowhere but into `OVERFLOW`.
+    Overflowed = 0,
+    /// Cgroups marked at their creation.
+    Reborn = 1,
+    /// Cgroups forgotten at their release.
+    Released = 2,
+}
+
+/// How many [`Stat`]s there are.
+pub const STATS: u32 = 4;
+
+/// Slot of a cgroup id in `OVERFLOW`.
+#[inline(always)]
+pub const fn overflow_slot(cgroup: u64) -> u32 {
+    (cgroup ^ (cgroup >> 32)) as u32 & (OVERFLOW_SLOTS - 1)
+}
+
+const _: () = assert!(size_of::<Policy>() == 40);
+const _: () = assert!(size_of::<Client>() == 24);
+const _: () = assert!(size_of::<Tag>() == 16);
+const _: () = assert!(size_of::<Mark>() == 40);
+const _: () = assert!(size_of::<Counters>() == 208);
+const _: () = assert!(size_of::<Seal>() == 216);
+const _: () = assert!(size_of::<Gate>() == 24);
+const _: () = assert!(size_of::<Follower>() == 24);
+
+#[cfg(feature = "user")]
+mod pod {
+    macro_rules! pod {
+        ($($t:ty),+) => {$(
+            // SAFETY: repr(C), only integers and arrays of them, no padding
+            // (the size asserts above add up the fields), any bit pattern valid.
+            unsafe impl aya::Pod for $t {}
+        )+};
+    }
+    pod!(
+        super::Policy,
+        super::Client,
+        super::Counters,
+        super::Seal,
+        super::Gate,
+        super::Follower
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_PORTS, Policy};
+
+    #[test]
+    fn serves_only_listed_ports() {
+        let mut tcp = [0; MAX_PORTS];
+        tcp[..2].copy_from_slice(&[5060, 80]);
+        let p = Policy { flags: 0, nd_per_second: 0, tcp };
+        assert!(p.serves_tcp(5060) && p.serves_tcp(80));
+        assert!(!p.serves_tcp(0) && !p.serves_tcp(5061));
+        let full = Policy { tcp: core::array::from_fn(|i| i as u16 + 1), ..p };
+        assert!(full.serves_tcp(MAX_PORTS as u16) && !full.serves_tcp(MAX_PORTS as u16 + 1));
+    }
+}

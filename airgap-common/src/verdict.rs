@@ -1,0 +1,307 @@
+//! The verdict: pure, shared by every program that judges packets.
+//!
+//! The rule behind all of it is provenance. A TCP listener is tagged with seal
+//! and port when an allowed client's SYN reaches it; the kernel copies the tag
+//! to the sockets it accepts; `connect` deletes it. Only tagged sockets speak
+//! to the outside, and only to the peer they were accepted from.
+
+use crate::{
+    addr::Addr,
+    denial::Reason,
+    map::{Policy, SealNumber, Tag},
+    packet::{ACK, ICMP, ICMPV6, Ip, Kind, RST, SYN, TCP, Transport},
+};
+
+/// Kernel `TCP_*` states (include/net/tcp_states.h).
+pub mod state {
+    /// Three-way handshake done.
+    pub const ESTABLISHED: u32 = 1;
+    /// Our own SYN is out.
+    pub const SYN_SENT: u32 = 2;
+    /// A TCP Fast Open child that has not seen the client's ACK.
+    pub const SYN_RECV: u32 = 3;
+    /// Closed; an abortive close sends its RST in this state.
+    pub const CLOSE: u32 = 7;
+    /// Listening.
+    pub const LISTEN: u32 = 10;
+}
+
+/// `SOCK_STREAM`.
+pub const SOCK_STREAM: u32 = 1;
+/// `SOCK_DGRAM`.
+pub const SOCK_DGRAM: u32 = 2;
+/// `IPPROTO_MPTCP`.
+pub const MPTCP: u32 = 262;
+
+/// The full socket a packet belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Socket {
+    /// `SOCK_*`.
+    pub kind: u32,
+    /// IP protocol.
+    pub protocol: u32,
+    /// One of [`state`].
+    pub state: u32,
+    /// Local port, host byte order.
+    pub sport: u16,
+    /// Peer's port, host byte order.
+    pub dport: u16,
+    /// Peer's address, read in the packet's IP version.
+    pub peer: Addr,
+    /// Provenance, if there is any.
+    pub tag: Option<Tag>,
+}
+
+impl Socket {
+    const fn is_tcp(&self) -> bool {
+        self.kind == SOCK_STREAM && self.protocol == TCP as u32
+    }
+}
+
+/// Who would receive a packet on loopback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A socket of the same seal.
+    Inside,
+    /// A socket of another cgroup.
+    Outside,
+    /// A connection in TIME_WAIT: it delivers data to nobody.
+    TimeWait,
+    /// Nobody; the kernel will refuse it.
+    None,
+}
+
+/// What the verdict has to ask the kernel; only asked where it matters.
+pub trait Kernel {
+    /// Who would receive this packet on loopback.
+    fn peer(&self, ip: &Ip, transport: &Transport) -> Peer;
+    /// Whether `--from` allows this client.
+    fn client_allowed(&self, client: Addr) -> bool;
+    /// Whether the packet's socket was made by the kernel for itself.
+    fn kernel_socket(&self) -> bool;
+    /// Takes one from the budget of neighbour discovery messages.
+    fn neighbour_budget(&self) -> bool;
+}
+
+/// Judges a packet that leaves a sealed cgroup.
+///
+/// `policy` is `None` for cgroups that did not fit into the maps.
+///
+/// # Errors
+/// The reason to drop it.
+#[inline(always)]
+pub fn egress<K: Kernel>(
+    ip: &Ip,
+    transport: &Transport,
+    loopback: bool,
+    socket: Option<&Socket>,
+    seal: SealNumber,
+    policy: Option<&Policy>,
+    kernel: &K,
+) -> Result<(), Reason> {
+    let Some(policy) = policy else {
+        return Err(Reason::Unrecorded);
+    };
+    if !ip.plain {
+        // MLD reports carry a hop-by-hop header (RFC 3810 §5).
+        return Err(if ip.version == 6 && ip.protocol == 0 && kernel.kernel_socket() {
+            Reason::KernelChatter
+        } else {
+            Reason::Header
+        });
+    }
+    if loopback {
+        return on_loopback(ip, transport, kernel);
+    }
+    match transport.kind {
+        Kind::Tcp => reply(ip, transport, socket, seal, policy, kernel),
+        Kind::Icmp if ip.version == 6 => neighbour(ip, transport, kernel),
+        Kind::Udp if transport.dport == 53 => Err(Reason::Dns),
+        _ => Err(Reason::Egress),
+    }
+}
+
+/// Loopback stays usable among the container's own sockets.
+///
+/// Both addresses must be loopback, or be the same (an own address): anything
+/// else is forged to make the container's kernel answer outwards.
+#[inline(always)]
+fn on_loopback<K: Kernel>(ip: &Ip, transport: &Transport, kernel: &K) -> Result<(), Reason> {
+    if ip.dst.is_embedded_resolver() {
+        return Err(Reason::Dns);
+    }
+    if !loopback_addresses(ip) {
+        return Err(Reason::Loopback);
+    }
+    match transport.kind {
+        Kind::Tcp | Kind::Udp => match kernel.peer(ip, transport) {
+            Peer::Inside | Peer::None => Ok(()),
+            // A SYN revives the listener behind a TIME_WAIT, whoever's it is.
+            Peer::TimeWait if transport.kind == Kind::Tcp && transport.flags & SYN == 0 => Ok(()),
+            Peer::TimeWait | Peer::Outside => Err(Reason::Loopback),
+        },
+        // Errors the kernel makes for closed ports and the like.
+        Kind::Icmp if ip.protocol == ICMP && matches!(transport.icmp_type, 3 | 11 | 12) => Ok(()),
+        Kind::Icmp if ip.protocol == ICMPV6 && matches!(transport.icmp_type, 1..=4) => Ok(()),
+        Kind::Icmp | Kind::Other => Err(Reason::Loopback),
+    }
+}
+
+#[inline(always)]
+fn loopback_addresses(ip: &Ip) -> bool {
+    ip.src == ip.dst || (ip.src.is_loopback() && ip.dst.is_loopback())
+}
+
+/// TCP leaves only as a reply on a connection that an allowed client opened.
+#[inline(always)]
+fn reply<K: Kernel>(
+    ip: &Ip,
+    transport: &Transport,
+    socket: Option<&Socket>,
+    seal: SealNumber,
+    policy: &Policy,
+    kernel: &K,
+) -> Result<(), Reason> {
+    let Transport { sport, dport, flags, .. } = *transport;
+    let Some(socket) = socket else {
+        return Err(Reason::NoProvenance);
+    };
+    if !socket.is_tcp() {
+        // RSTs for IPv6 come from a control socket in the container's cgroup.
+        return Err(if flags & RST != 0 && kernel.kernel_socket() {
+            Reason::KernelChatter
+        } else {
+            Reason::NoProvenance
+        });
+    }
+    if flags & (SYN | ACK) == SYN {
+        return Err(Reason::Syn);
+    }
+    let Some(tag) = socket.tag else {
+        return Err(Reason::NoProvenance);
+    };
+    if tag.seal != seal || !policy.serves_tcp(tag.port) {
+        return Err(Reason::StaleProvenance);
+    }
+    if sport != tag.port || socket.sport != sport {
+        return Err(Reason::NoProvenance);
+    }
+    let syn = flags & SYN != 0;
+    let right_state = match socket.state {
+        // What leaves a listener is the SYN-ACK of a connection being opened.
+        state::LISTEN => syn,
+        state::SYN_RECV => true,
+        state::CLOSE => !syn && flags & RST != 0,
+        state::SYN_SENT => false,
+        _ => !syn,
+    };
+    if !right_state {
+        return Err(if syn { Reason::Syn } else { Reason::NoProvenance });
+    }
+    if socket.state != state::LISTEN && (socket.peer != ip.dst || socket.dport != dport) {
+        return Err(Reason::NoProvenance);
+    }
+    if policy.flags & Policy::CLIENTS_ANY == 0 && !kernel.client_allowed(ip.dst) {
+        return Err(Reason::Client);
+    }
+    Ok(())
+}
+
+/// Neighbour discovery, without which IPv6 does not work: only the messages
+/// the kernel itself makes, and only as it makes them (RFC 4861 §4.3, §4.4).
+#[inline(always)]
+fn neighbour<K: Kernel>(ip: &Ip, transport: &Transport, kernel: &K) -> Result<(), Reason> {
+    let Transport { icmp_type: kind, icmp_code: code, target, .. } = *transport;
+    if !kernel.kernel_socket() {
+        return Err(Reason::Egress);
+    }
+    if kind != 135 && kind != 136 {
+        return Err(Reason::KernelChatter);
+    }
+    // 24 bytes, or 32 with one link-layer address option for Ethernet.
+    if ip.ttl != 255 || code != 0 || (ip.payload != 24 && ip.payload != 32) {
+        return Err(Reason::Neighbour);
+    }
+    let addressed = if kind == 136 {
+        true
+    } else if ip.dst.is_v6_multicast() {
+        ip.dst.is_solicited_node_of(target)
+    } else {
+        ip.dst == target
+    };
+    if !addressed || !kernel.neighbour_budget() {
+        return Err(Reason::Neighbour);
+    }
+    Ok(())
+}
+
+/// What to do with a packet that may come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inbound {
+    /// Deliver it.
+    Deliver,
+    /// Deliver it and tag the listener: a client opens a connection.
+    TagListener,
+}
+
+/// Judges a packet that reaches a socket of a sealed cgroup.
+///
+/// Load-bearing for the way out, too: a SYN cookie's SYN-ACK leaves without
+/// passing egress, so a SYN to any other port must not reach its listener.
+///
+/// # Errors
+/// The reason to drop it.
+#[inline(always)]
+pub fn ingress<K: Kernel>(
+    ip: &Ip,
+    transport: &Transport,
+    loopback: bool,
+    socket: Option<&Socket>,
+    seal: SealNumber,
+    policy: Option<&Policy>,
+    kernel: &K,
+) -> Result<Inbound, Reason> {
+    let Some(policy) = policy else {
+        return Err(Reason::Unrecorded);
+    };
+    if loopback {
+        return if ip.plain && loopback_addresses(ip) {
+            Ok(Inbound::Deliver)
+        } else {
+            Err(Reason::Loopback)
+        };
+    }
+    let Transport { dport, flags, .. } = *transport;
+    let Some(socket) = socket.filter(|_| transport.kind == Kind::Tcp) else {
+        return Err(Reason::Inbound);
+    };
+    if !ip.plain || !socket.is_tcp() || !policy.serves_tcp(dport) {
+        return Err(Reason::Inbound);
+    }
+    if policy.flags & Policy::CLIENTS_ANY == 0 && !kernel.client_allowed(ip.src) {
+        return Err(Reason::Inbound);
+    }
+    if flags & (SYN | ACK) == SYN && socket.state == state::LISTEN {
+        return Ok(Inbound::TagListener);
+    }
+    match socket.tag {
+        Some(tag) if tag.seal == seal && tag.port == dport => Ok(Inbound::Deliver),
+        _ => Err(Reason::Inbound),
+    }
+}
+
+/// Errno for a refused `socket()`, or `None` to allow it.
+///
+/// AF_INET and AF_INET6 only; no other family reaches this hook.
+#[inline(always)]
+pub const fn socket_errno(kind: u32, protocol: u32) -> Option<i32> {
+    const EPERM: i32 = 1;
+    const EPROTONOSUPPORT: i32 = 93;
+    const SOCK_RAW: u32 = 3;
+    match (kind, protocol) {
+        (SOCK_STREAM, 0 | 6) | (SOCK_DGRAM, 0 | 17) => None,
+        (SOCK_RAW, _) => Some(EPERM),
+        // Runtimes take this for "the kernel lacks it" and fall back to TCP.
+        _ => Some(EPROTONOSUPPORT),
+    }
+}

@@ -1,0 +1,172 @@
+//! Rebirth: a container that restarts gets a new cgroup, and it must be in the
+//! map before any task can enter it. `cgroup_mkdir()` fires its tracepoint
+//! before the directory becomes visible (kernel/cgroup/cgroup.c), with
+//! `cgroup_mutex` held, so these programs never race each other.
+
+use airgap_common::map::{
+    HINT_BUCKETS, ID_LEN, MAX_LEVEL, SealNumber, Stat, overflow_slot,
+};
+use aya_ebpf::{
+    helpers::{
+        bpf_probe_read_kernel,
+        generated::{bpf_probe_read_kernel_str, bpf_send_signal},
+    },
+    programs::BtfTracePointContext,
+};
+
+use crate::{
+    kernel::{
+        OFF_CGROUP_KN, OFF_CGROUP_LEVEL, OFF_CGROUP_ROOT, OFF_KN_NAME, OFF_ROOT_HIERARCHY,
+        cgroup_id, cgroup_parent, read,
+    },
+    maps::{CGROUPS, HINTS, IDS, LEVELS, OVERFLOW, STATS, add},
+    subject::seal_of,
+};
+
+const BPF_NOEXIST: u64 = 1;
+const SIGKILL: u32 = 9;
+
+/// `tp_btf/cgroup_mkdir(struct cgroup *cgrp, const char *path)`.
+#[inline(always)]
+pub(crate) fn mkdir(ctx: &BtfTracePointContext) {
+    let cgroup = ctx.arg::<*const u8>(0) as u64;
+    let Some((seal, id)) = reborn(cgroup) else {
+        return;
+    };
+    let Some(level) = read::<u32>(cgroup, &OFF_CGROUP_LEVEL) else {
+        return refuse();
+    };
+    if level == 0 || level > MAX_LEVEL {
+        return refuse();
+    }
+    // Hint and level first: without them the entry would not be looked for.
+    if let Some(hint) = HINTS.get_ptr_mut(id as u32 & (HINT_BUCKETS - 1)) {
+        // SAFETY: a live array element.
+        unsafe { add(hint, 1) };
+    }
+    if LEVELS.set(level, 1, 0).is_err() {
+        return refuse();
+    }
+    if CGROUPS.insert(id, seal, BPF_NOEXIST).is_err() {
+        overflow(id);
+    }
+    count(Stat::Reborn);
+}
+
+/// `tp_btf/cgroup_release`: not rmdir, as sockets outlive the directory.
+#[inline(always)]
+pub(crate) fn release(ctx: &BtfTracePointContext) {
+    let cgroup = ctx.arg::<*const u8>(0) as u64;
+    if !is_v2(cgroup) {
+        return;
+    }
+    let Some(id) = cgroup_id(cgroup) else {
+        return;
+    };
+    if CGROUPS.remove(id).is_ok() {
+        if let Some(hint) = HINTS.get_ptr_mut(id as u32 & (HINT_BUCKETS - 1)) {
+            // SAFETY: a live array element.
+            unsafe { add(hint, u64::MAX) };
+        }
+        count(Stat::Released);
+    } else if let Some(slot) = OVERFLOW.get_ptr_mut(overflow_slot(id)) {
+        // SAFETY: a live array element; writers hold cgroup_mutex.
+        unsafe {
+            if *slot == id {
+                *slot = 0;
+            }
+        }
+    }
+}
+
+/// Ids of the v1 hierarchies collide with those of v2, which is number 0.
+#[inline(always)]
+fn is_v2(cgroup: u64) -> bool {
+    read::<u64>(cgroup, &OFF_CGROUP_ROOT).and_then(|root| read::<u32>(root, &OFF_ROOT_HIERARCHY))
+        == Some(0)
+}
+
+/// Seal and cgroup id, if this is a new cgroup of a sealed container.
+#[inline(always)]
+fn reborn(cgroup: u64) -> Option<(SealNumber, u64)> {
+    if !is_v2(cgroup) {
+        return None;
+    }
+    let node = read::<u64>(cgroup, &OFF_CGROUP_KN)?;
+    let id = container_id(read::<u64>(node, &OFF_KN_NAME)?)?;
+    // SAFETY: the value is copied out at once.
+    let seal = *unsafe { IDS.get(id) }?;
+    // Below a sealed cgroup all is covered; entries there would only let a
+    // container with a writable cgroup fill the map.
+    let mut at = cgroup;
+    let mut i = 0;
+    while i < MAX_LEVEL {
+        match cgroup_parent(at) {
+            Some(parent) if parent != 0 => at = parent,
+            _ => break,
+        }
+        if seal_of(cgroup_id(at)?).is_some() {
+            return None;
+        }
+        i += 1;
+    }
+    Some((seal, cgroup_id(cgroup)?))
+}
+
+/// The last 64 characters of a cgroup's name before an optional `.scope`:
+/// `<id>` (cgroupfs driver), `docker-<id>.scope`, `libpod-<id>.scope`, … .
+#[inline(always)]
+fn container_id(name: u64) -> Option<[u8; ID_LEN]> {
+    const SCOPE: [u8; 6] = *b".scope";
+    let mut copy = [0u8; 256];
+    // SAFETY: the buffer is as long as said; any source address is taken.
+    let len = unsafe {
+        bpf_probe_read_kernel_str(
+            copy.as_mut_ptr().cast(),
+            copy.len() as u32,
+            name as *const core::ffi::c_void,
+        )
+    };
+    // The length counts the NUL.
+    if len <= ID_LEN as i64 || len > 256 {
+        return None;
+    }
+    let mut end = len as u64 - 1;
+    if end >= (ID_LEN + SCOPE.len()) as u64 {
+        // SAFETY: probe_read fails on a bad address.
+        let tail = unsafe { bpf_probe_read_kernel((name + end - 6) as *const [u8; 6]) }.ok()?;
+        if tail == SCOPE {
+            end -= SCOPE.len() as u64;
+        }
+    }
+    // SAFETY: as above.
+    unsafe { bpf_probe_read_kernel((name + end - ID_LEN as u64) as *const [u8; ID_LEN]) }.ok()
+}
+
+/// The map is full: remember the id where nothing can fail, and deny it all.
+#[inline(always)]
+fn overflow(id: u64) {
+    if let Some(slot) = OVERFLOW.get_ptr_mut(overflow_slot(id)) {
+        // SAFETY: a live array element; writers hold cgroup_mutex.
+        unsafe { *slot = if *slot == 0 || *slot == id { id } else { u64::MAX } };
+    }
+    count(Stat::Overflowed);
+}
+
+/// A sealed container's cgroup that cannot be guarded must not get a process:
+/// kill whoever makes it (runc; systemd is spared by the kernel, see
+/// `bpf_send_signal`, and `status` reports the overflow).
+#[inline(always)]
+fn refuse() {
+    // SAFETY: signals the current task only.
+    unsafe { bpf_send_signal(SIGKILL) };
+    count(Stat::Overflowed);
+}
+
+#[inline(always)]
+fn count(stat: Stat) {
+    if let Some(counter) = STATS.get_ptr_mut(stat as u32) {
+        // SAFETY: a live array element.
+        unsafe { add(counter, 1) };
+    }
+}

@@ -1,0 +1,145 @@
+//! Counting a denial and copying it to every follower's ring.
+//!
+//! Nothing here can change a verdict: full rings count a loss, that is all.
+
+use core::ptr;
+
+use airgap_common::{
+    ABI_VERSION,
+    addr::Addr,
+    denial::{Attribution, Denial, Hook, QUESTION_LEN, Reason},
+    map::{MAX_FOLLOWERS, Mark},
+};
+use aya_ebpf::{
+    helpers::generated::{bpf_ktime_get_boot_ns, bpf_skb_load_bytes},
+    programs::SkBuffContext,
+};
+
+use crate::{
+    maps::{COUNTERS, FOLLOWERS, RINGS, add},
+    subject::Subject,
+};
+
+/// Followers poll on a timer: waking them costs the refused task far more than
+/// the record does.
+const BPF_RB_NO_WAKEUP: u64 = 1;
+
+/// What a program knows of the attempt it refuses.
+pub(crate) struct Details {
+    pub(crate) hook: Hook,
+    pub(crate) reason: Reason,
+    pub(crate) attribution: Attribution,
+    pub(crate) mark: Mark,
+    pub(crate) protocol: u8,
+    pub(crate) src: Addr,
+    pub(crate) dst: Addr,
+    pub(crate) sport: u16,
+    pub(crate) dport: u16,
+    pub(crate) family: u16,
+    pub(crate) kind: u16,
+    pub(crate) ifindex: u32,
+}
+
+/// Where in a packet a DNS question starts.
+pub(crate) struct Question<'a> {
+    pub(crate) skb: &'a SkBuffContext,
+    /// Bytes from the start of the network header.
+    pub(crate) offset: u32,
+}
+
+/// Counts and reports one refused attempt.
+#[inline(always)]
+pub(crate) fn deny(subject: &Subject, details: &Details, question: Option<Question<'_>>) {
+    count(subject, details.reason);
+    if details.reason.is_silent() {
+        return;
+    }
+    let mut slot = 0;
+    while slot < MAX_FOLLOWERS {
+        report(slot, subject, details, question.as_ref());
+        slot += 1;
+    }
+}
+
+#[inline(always)]
+fn count(subject: &Subject, reason: Reason) {
+    if let Some(counters) = COUNTERS.get_ptr_mut(subject.seal) {
+        // SAFETY: a live map value; every reason is below the array's length.
+        unsafe {
+            let counter = (&raw mut (*counters).by_reason).cast::<u64>();
+            add(counter.add(reason as usize), 1);
+        }
+    }
+}
+
+#[inline(always)]
+fn report(slot: u32, subject: &Subject, details: &Details, question: Option<&Question<'_>>) {
+    let Some(follower) = FOLLOWERS.get_ptr_mut(slot) else {
+        return;
+    };
+    // SAFETY: a live array element.
+    if unsafe { (*follower).live } != 1 {
+        return;
+    }
+    let Some(ring) = RINGS.get(slot) else {
+        return;
+    };
+    let Some(mut entry) = ring.reserve(0) else {
+        // SAFETY: a live array element.
+        unsafe { add(&raw mut (*follower).lost, 1) };
+        return;
+    };
+    let record = entry.as_mut_ptr();
+    // SAFETY: the ring gave us room for one record and nobody reads it before
+    // submit; every field is written.
+    unsafe {
+        (*record).abi = ABI_VERSION as u16;
+        (*record).size = size_of::<Denial>() as u16;
+        (*record).hook = details.hook as u8;
+        (*record).reason = details.reason as u8;
+        (*record).attribution = details.attribution as u8;
+        (*record).protocol = details.protocol;
+        (*record).time = bpf_ktime_get_boot_ns();
+        (*record).seal = subject.seal;
+        (*record).cgroup = subject.cgroup;
+        (*record).tgid = details.mark.tgid;
+        (*record).tid = details.mark.tid;
+        (*record).uid = details.mark.uid;
+        (*record).gid = details.mark.gid;
+        (*record).comm = details.mark.comm;
+        (*record).src = details.src;
+        (*record).dst = details.dst;
+        (*record).sport = details.sport;
+        (*record).dport = details.dport;
+        (*record).family = details.family;
+        (*record).socket_type = details.kind;
+        (*record).ifindex = details.ifindex;
+        let bytes = (&raw mut (*record).question).cast::<u8>();
+        ptr::write_bytes(bytes, 0, QUESTION_LEN);
+        (*record).question_len = match question {
+            Some(question) => copy(question, bytes),
+            None => 0,
+        };
+    }
+    entry.submit(BPF_RB_NO_WAKEUP);
+}
+
+/// Copies up to [`QUESTION_LEN`] bytes; returns how many.
+#[inline(always)]
+fn copy(question: &Question<'_>, to: *mut u8) -> u32 {
+    let len = question.skb.len();
+    if len <= question.offset {
+        return 0;
+    }
+    let mut n = len - question.offset;
+    if n > QUESTION_LEN as u32 {
+        n = QUESTION_LEN as u32;
+    }
+    // Masking shows the verifier 1..=128, which a comparison does not.
+    let n = ((n - 1) & (QUESTION_LEN as u32 - 1)) + 1;
+    // SAFETY: `to` has room for QUESTION_LEN bytes.
+    let read = unsafe {
+        bpf_skb_load_bytes(question.skb.skb.skb.cast(), question.offset, to.cast(), n)
+    };
+    if read == 0 { n } else { 0 }
+}

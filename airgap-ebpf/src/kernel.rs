@@ -1,0 +1,72 @@
+//! What the kernel's own structures say, by offsets that the loader reads from
+//! the running kernel's BTF. All reads are `bpf_probe_read_kernel`: a wrong or
+//! freed pointer is an error, and every error here is a "no".
+
+use aya_ebpf::{Global, helpers::bpf_probe_read_kernel};
+
+macro_rules! offsets {
+    ($($name:ident = $what:literal;)+) => {$(
+        #[doc = concat!("Offset of `", $what, "`, bytes.")]
+        #[unsafe(no_mangle)]
+        pub(crate) static $name: Global<u64> = Global::new(0);
+    )+};
+}
+
+offsets! {
+    OFF_CGROUP_KN = "cgroup.kn";
+    OFF_CGROUP_ROOT = "cgroup.root";
+    OFF_CGROUP_LEVEL = "cgroup.level";
+    OFF_ROOT_HIERARCHY = "cgroup_root.hierarchy_id";
+    OFF_KN_ID = "kernfs_node.id";
+    OFF_KN_NAME = "kernfs_node.name";
+    OFF_CSS_PARENT = "cgroup_subsys_state.parent";
+    OFF_CSS_CGROUP = "cgroup_subsys_state.cgroup";
+    OFF_SKB_SK = "sk_buff.sk";
+    OFF_SOCK_SOCKET = "sock.sk_socket";
+    OFF_SOCK_CGROUP = "sock.sk_cgrp_data";
+    OFF_SOCKET_FILE = "socket.file";
+    OFF_SOCK_ADDR_SK = "bpf_sock_addr_kern.sk";
+}
+
+/// 1 where `bpf_set_retval` exists (5.18); the verifier drops the branch elsewhere.
+#[unsafe(no_mangle)]
+pub(crate) static HAS_SET_RETVAL: Global<u32> = Global::new(0);
+
+/// Reads a field of a kernel object.
+///
+/// `T` is plain data of the field's size.
+#[inline(always)]
+pub(crate) fn read<T>(object: u64, offset: &Global<u64>) -> Option<T>
+where
+    T: Copy,
+{
+    if object == 0 {
+        return None;
+    }
+    let from = (object + offset.load()) as *const T;
+    // SAFETY: probe_read takes any address and fails instead of faulting.
+    unsafe { bpf_probe_read_kernel(from) }.ok()
+}
+
+/// The cgroup id (`st_ino` of its directory).
+#[inline(always)]
+pub(crate) fn cgroup_id(cgroup: u64) -> Option<u64> {
+    read::<u64>(read::<u64>(cgroup, &OFF_CGROUP_KN)?, &OFF_KN_ID)
+}
+
+/// The parent, `None` at the root.
+#[inline(always)]
+pub(crate) fn cgroup_parent(cgroup: u64) -> Option<u64> {
+    // `cgroup.self` is the first member, so a cgroup is its own css.
+    read::<u64>(read::<u64>(cgroup, &OFF_CSS_PARENT)?, &OFF_CSS_CGROUP)
+}
+
+/// Whether a socket belongs to nobody but the kernel: a `struct socket` without
+/// a file. User sockets have one until they are closed.
+#[inline(always)]
+pub(crate) fn is_kernel_socket(sk: u64) -> bool {
+    let Some(socket) = read::<u64>(sk, &OFF_SOCK_SOCKET) else {
+        return false;
+    };
+    read::<u64>(socket, &OFF_SOCKET_FILE) == Some(0)
+}

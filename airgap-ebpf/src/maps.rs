@@ -1,0 +1,92 @@
+//! The maps. Names, capacities and layouts come from `airgap_common::map`.
+
+use airgap_common::{
+    denial::Denial,
+    map::{
+        Client, Counters, Follower, Gate, HINT_BUCKETS, ID_LEN, MAX_CGROUPS, MAX_CLIENTS,
+        MAX_FOLLOWERS, MAX_LEVEL, MAX_SEALS, Mark, OVERFLOW_SLOTS, Policy, STATS as STAT_COUNT,
+        Seal, SealNumber, Tag,
+    },
+};
+use aya_ebpf::{
+    bindings::{BPF_F_CLONE, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_map_type},
+    btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, RingBuf},
+    macros::btf_map,
+};
+
+/// Socket storage that accepted sockets inherit (`BPF_F_CLONE`, Linux 5.4);
+/// aya's own type has no place for the flag.
+#[repr(C)]
+pub(crate) struct SkStorageClone<T> {
+    r#type: *const [i32; bpf_map_type::BPF_MAP_TYPE_SK_STORAGE as usize],
+    key: *const i32,
+    value: *const T,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; (BPF_F_NO_PREALLOC | BPF_F_CLONE) as usize],
+}
+
+// SAFETY: the fields describe the map to the loader and are never dereferenced.
+unsafe impl<T> Sync for SkStorageClone<T> {}
+
+impl<T> SkStorageClone<T> {
+    const fn new() -> Self {
+        Self {
+            r#type: core::ptr::null(),
+            key: core::ptr::null(),
+            value: core::ptr::null(),
+            max_entries: core::ptr::null(),
+            map_flags: core::ptr::null(),
+        }
+    }
+
+    /// The map itself, as helpers take it.
+    #[inline(always)]
+    pub(crate) fn as_ptr(&self) -> *mut core::ffi::c_void {
+        core::ptr::from_ref(self).cast_mut().cast()
+    }
+}
+
+#[btf_map]
+pub(crate) static IDS: HashMap<[u8; ID_LEN], SealNumber, { MAX_SEALS as usize }> = HashMap::new();
+#[btf_map]
+pub(crate) static CGROUPS: HashMap<u64, SealNumber, { MAX_CGROUPS as usize }> = HashMap::new();
+#[btf_map]
+pub(crate) static HINTS: Array<u64, { HINT_BUCKETS as usize }, { BPF_F_MMAPABLE as usize }> = Array::new();
+#[btf_map]
+pub(crate) static LEVELS: Array<u32, { MAX_LEVEL as usize + 1 }> = Array::new();
+#[btf_map]
+pub(crate) static OVERFLOW: Array<u64, { OVERFLOW_SLOTS as usize }> = Array::new();
+#[btf_map]
+pub(crate) static POLICIES: HashMap<SealNumber, Policy, { MAX_SEALS as usize }> = HashMap::new();
+#[btf_map]
+pub(crate) static CLIENTS: LpmTrie<Client, u8, { MAX_CLIENTS as usize }> = LpmTrie::new();
+#[btf_map]
+pub(crate) static COUNTERS: HashMap<SealNumber, Counters, { MAX_SEALS as usize + 1 }> = HashMap::new();
+#[btf_map]
+pub(crate) static SEALS: HashMap<SealNumber, Seal, { MAX_SEALS as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+#[btf_map]
+pub(crate) static GATE: Array<Gate, 1> = Array::new();
+#[btf_map]
+pub(crate) static TAGS: SkStorageClone<Tag> = SkStorageClone::new();
+#[btf_map]
+pub(crate) static MARKS: SkStorageClone<Mark> = SkStorageClone::new();
+#[btf_map]
+pub(crate) static RINGS: ArrayOfMaps<RingBuf<Denial, 262_144>, { MAX_FOLLOWERS as usize }> =
+    ArrayOfMaps::new();
+#[btf_map]
+pub(crate) static FOLLOWERS: Array<Follower, { MAX_FOLLOWERS as usize }> = Array::new();
+#[btf_map]
+pub(crate) static STATS: Array<u64, { STAT_COUNT as usize }> = Array::new();
+
+/// Adds to a counter in a map value, atomically (BPF has no `AtomicU64` here).
+///
+/// # Safety
+/// `counter` points to 8 aligned bytes of a live map value.
+#[inline(always)]
+pub(crate) unsafe fn add(counter: *mut u64, n: u64) {
+    // SAFETY: the caller's promise; the instruction touches just these 8 bytes.
+    unsafe {
+        core::arch::asm!("lock *(u64 *)({p} + 0) += {n}", p = in(reg) counter, n = in(reg) n);
+    }
+}

@@ -1,0 +1,245 @@
+//! `connect` and `sendmsg`: the refusal a program sees at once, with the task
+//! that asked. These judge the *current task*, so a socket that was created
+//! outside and carried in is caught here.
+
+use core::ptr;
+
+use airgap_common::{
+    addr::Addr,
+    denial::{Attribution, Hook, Reason},
+    packet::UDP,
+};
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::{bpf_sock, bpf_sock_tuple, sockaddr},
+    helpers::generated::{bpf_bind, bpf_sk_lookup_udp, bpf_sk_release, bpf_sk_storage_delete},
+    programs::SockAddrContext,
+};
+
+use crate::{
+    denial::{Details, deny},
+    kernel::{OFF_SOCK_ADDR_SK, OFF_SOCK_CGROUP, read},
+    maps::TAGS,
+    sock::{current, mark_of},
+    subject::Subject,
+};
+
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+const ALLOW: i32 = 1;
+const CURRENT_NETNS: u64 = u64::MAX;
+
+/// Destination of an IPv4 hook.
+#[inline(always)]
+pub(crate) fn dst4(ctx: &SockAddrContext) -> Addr {
+    // SAFETY: the context is a bpf_sock_addr.
+    Addr::v4(unsafe { (*ctx.sock_addr).user_ip4 })
+}
+
+/// Destination of an IPv6 hook; may be a mapped IPv4 address.
+#[inline(always)]
+pub(crate) fn dst6(ctx: &SockAddrContext) -> Addr {
+    let a = ctx.sock_addr;
+    // SAFETY: as above. Volatile, or LLVM merges the loads into one that the
+    // verifier refuses.
+    unsafe {
+        Addr([
+            ptr::read_volatile(&raw const (*a).user_ip6[0]),
+            ptr::read_volatile(&raw const (*a).user_ip6[1]),
+            ptr::read_volatile(&raw const (*a).user_ip6[2]),
+            ptr::read_volatile(&raw const (*a).user_ip6[3]),
+        ])
+    }
+}
+
+#[inline(always)]
+fn socket(ctx: &SockAddrContext) -> *mut bpf_sock {
+    // SAFETY: the context is a bpf_sock_addr.
+    unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk }
+}
+
+#[inline(always)]
+fn dport(ctx: &SockAddrContext) -> u16 {
+    // SAFETY: the context is a bpf_sock_addr; the port is its low 16 bits.
+    u16::from_be(unsafe { (*ctx.sock_addr).user_port } as u16)
+}
+
+#[inline(always)]
+fn protocol(ctx: &SockAddrContext) -> u8 {
+    // SAFETY: the context is a bpf_sock_addr.
+    unsafe { (*ctx.sock_addr).protocol as u8 }
+}
+
+/// `cgroup/connect4`, `cgroup/connect6`: 1 allows, 0 refuses with EPERM.
+#[inline(always)]
+pub(crate) fn connect(ctx: &SockAddrContext, dst: Addr, hook: Hook) -> i32 {
+    // A listener that connects is no listener any more. Sealed or not: the tag
+    // must not wait for a seal to come back.
+    // SAFETY: map and socket are live.
+    unsafe { bpf_sk_storage_delete(TAGS.as_ptr(), socket(ctx).cast()) };
+    let Some(subject) = Subject::of_task() else {
+        return ALLOW;
+    };
+    match judge(ctx, &subject, dst) {
+        Judgement::Allow => ALLOW,
+        Judgement::Refuse(reason) => refuse(ctx, &subject, dst, hook, reason),
+        Judgement::IfOwnAddress if own_address(ctx, dst) => ALLOW,
+        Judgement::IfOwnAddress => refuse(ctx, &subject, dst, hook, Reason::Egress),
+    }
+}
+
+/// `cgroup/sendmsg4`, `cgroup/sendmsg6`: 1 allows, 0 refuses with EPERM.
+#[inline(always)]
+pub(crate) fn sendmsg(ctx: &SockAddrContext, dst: Addr, hook: Hook) -> i32 {
+    let Some(subject) = Subject::of_task() else {
+        return ALLOW;
+    };
+    match judge(ctx, &subject, dst) {
+        Judgement::Allow => ALLOW,
+        Judgement::Refuse(reason) => refuse(ctx, &subject, dst, hook, reason),
+        // Egress knows whether the packet stays on lo; it is asked only if
+        // somebody in this network namespace could receive it.
+        Judgement::IfOwnAddress if has_receiver(ctx, dst) => ALLOW,
+        Judgement::IfOwnAddress => refuse(ctx, &subject, dst, hook, Reason::Egress),
+    }
+}
+
+enum Judgement {
+    /// Let it pass to egress, which judges the packet.
+    Allow,
+    Refuse(Reason),
+    IfOwnAddress,
+}
+
+#[inline(always)]
+fn judge(ctx: &SockAddrContext, subject: &Subject, dst: Addr) -> Judgement {
+    if !is_own_socket(ctx, subject) {
+        return Judgement::Refuse(Reason::ForeignSocket);
+    }
+    let dns = dport(ctx) == 53 || dst.is_embedded_resolver();
+    if dns && protocol(ctx) == UDP && !dst.is_v6_multicast() {
+        // Egress refuses the packet, and can read the name from it.
+        return Judgement::Allow;
+    }
+    if dst.is_embedded_resolver() {
+        return Judgement::Refuse(Reason::Dns);
+    }
+    if dst.is_loopback() || dst.is_unspecified() {
+        return Judgement::Allow;
+    }
+    Judgement::IfOwnAddress
+}
+
+/// Whether the socket was created inside this seal. A socket from elsewhere has
+/// another cgroup, so egress would not judge what it sends.
+///
+/// Refreshes the mark, so that denials on the packet path name the last user.
+#[inline(always)]
+fn is_own_socket(ctx: &SockAddrContext, subject: &Subject) -> bool {
+    // SAFETY: the verifier knows the context's socket.
+    if let Some(mark) = unsafe { mark_of(socket(ctx), subject.seal) } {
+        // SAFETY: a live value; a torn write only mixes two users of a socket.
+        unsafe { *mark = current(subject.seal) };
+        return true;
+    }
+    // Created before the seal: the socket itself says where.
+    let kern = ctx.as_ptr() as u64;
+    read::<u64>(kern, &OFF_SOCK_ADDR_SK)
+        .and_then(|sk| read::<u64>(sk, &OFF_SOCK_CGROUP))
+        // Before 5.15 a set low bit says that this is no pointer.
+        .is_some_and(|cgroup| cgroup & 1 == 0 && subject.contains(cgroup))
+}
+
+/// Whether `dst` is an address of the socket's own network namespace:
+/// `bpf_bind` succeeds for no other (inet_addr_valid_or_nonlocal). With
+/// IP_FREEBIND it succeeds for any, and egress drops the packet instead.
+#[inline(always)]
+fn own_address(ctx: &SockAddrContext, dst: Addr) -> bool {
+    let a = ctx.sock_addr;
+    // SAFETY: the context and its socket are live; the addresses are as long
+    // as said, and port 0 leaves the choice of port to connect.
+    unsafe {
+        let sk = socket(ctx);
+        if (*a).family == u32::from(AF_INET) {
+            if dst.is_v4() && (*sk).src_ip4 == dst.0[3] {
+                return true;
+            }
+            let mut addr = [0u32; 4];
+            addr[0] = u32::from(AF_INET);
+            addr[1] = dst.0[3];
+            bpf_bind(a, (&raw mut addr).cast::<sockaddr>(), 16) == 0
+        } else {
+            let bound = Addr([
+                ptr::read_volatile(&raw const (*sk).src_ip6[0]),
+                ptr::read_volatile(&raw const (*sk).src_ip6[1]),
+                ptr::read_volatile(&raw const (*sk).src_ip6[2]),
+                ptr::read_volatile(&raw const (*sk).src_ip6[3]),
+            ]);
+            if bound == dst {
+                return true;
+            }
+            // struct sockaddr_in6: family and port, flow, address, scope.
+            let mut addr = [0u32; 7];
+            addr[0] = u32::from(AF_INET6);
+            addr[2] = dst.0[0];
+            addr[3] = dst.0[1];
+            addr[4] = dst.0[2];
+            addr[5] = dst.0[3];
+            bpf_bind(a, (&raw mut addr).cast::<sockaddr>(), 28) == 0
+        }
+    }
+}
+
+/// Whether some UDP socket in this network namespace would take the datagram.
+#[inline(always)]
+fn has_receiver(ctx: &SockAddrContext, dst: Addr) -> bool {
+    // SAFETY: zero is a valid tuple; the helper reads as many bytes as said,
+    // and the reference it returns is released.
+    unsafe {
+        let mut tuple: bpf_sock_tuple = core::mem::zeroed();
+        let port = dport(ctx).to_be();
+        let source = ((*socket(ctx)).src_port as u16).to_be();
+        let len = if dst.is_v4() {
+            tuple.__bindgen_anon_1.ipv4.saddr = dst.0[3];
+            tuple.__bindgen_anon_1.ipv4.daddr = dst.0[3];
+            tuple.__bindgen_anon_1.ipv4.sport = source;
+            tuple.__bindgen_anon_1.ipv4.dport = port;
+            12
+        } else {
+            tuple.__bindgen_anon_1.ipv6.saddr = dst.0;
+            tuple.__bindgen_anon_1.ipv6.daddr = dst.0;
+            tuple.__bindgen_anon_1.ipv6.sport = source;
+            tuple.__bindgen_anon_1.ipv6.dport = port;
+            36
+        };
+        let sk = bpf_sk_lookup_udp(ctx.as_ptr(), &raw mut tuple, len, CURRENT_NETNS, 0);
+        if sk.is_null() {
+            return false;
+        }
+        bpf_sk_release(sk.cast());
+        true
+    }
+}
+
+#[inline(always)]
+fn refuse(ctx: &SockAddrContext, subject: &Subject, dst: Addr, hook: Hook, reason: Reason) -> i32 {
+    deny(
+        subject,
+        &Details {
+            hook,
+            reason,
+            attribution: Attribution::Task,
+            mark: current(subject.seal),
+            protocol: protocol(ctx),
+            src: Addr::default(),
+            dst,
+            sport: 0,
+            dport: dport(ctx),
+            family: 0,
+            kind: 0,
+            ifindex: 0,
+        },
+        None,
+    );
+    0
+}

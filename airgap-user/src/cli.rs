@@ -1,0 +1,144 @@
+//! The command line. Doc comments here are the help text.
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    policy::{Cidr, Port},
+    preflight::Risk,
+};
+
+/// Seal containers against egress: they answer on their service ports, and
+/// nothing else leaves them.
+#[derive(Debug, Parser)]
+#[command(name = "airgap", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// Socket of the container engine [default: $DOCKER_HOST or unix:///var/run/docker.sock]
+    #[arg(long, global = true, value_name = "unix://PATH")]
+    pub host: Option<String>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Seal containers, say what is in force, then show what is refused.
+    ///
+    /// The seal is in the kernel: it outlives this process, restarts of the
+    /// container and of the engine. Ctrl-C ends the display, not the seal.
+    /// A stopped or created container is sealed from its first instruction.
+    Attach(Attach),
+    /// Lift seals.
+    Detach(Detach),
+    /// List sealed containers.
+    List(List),
+    /// Say what is in force for one container right now, read from the kernel.
+    Status(Status),
+    /// Show refused attempts as they happen.
+    Tail(Tail),
+}
+
+/// Arguments of `attach`.
+#[derive(Args, Debug)]
+pub struct Attach {
+    /// Service port that clients may connect to; repeatable [default: 5060/tcp]
+    #[arg(short, long = "port", value_name = "PORT[/tcp]")]
+    pub ports: Vec<Port>,
+    /// Only clients from here may connect; repeatable [default: any client]
+    #[arg(long = "from", value_name = "CIDR")]
+    pub from: Vec<Cidr>,
+    /// Accept a risk that attach refused, by its name; repeatable
+    #[arg(long = "accept", value_name = "RISK")]
+    pub accept: Vec<Risk>,
+    /// With `full`: refuse to seal unless every vector is covered
+    #[arg(long, value_name = "full", value_parser = ["full"])]
+    pub require: Option<String>,
+    /// Return once the containers are sealed
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Report and denials as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Name, id or unique prefix of an id
+    #[arg(required = true, value_name = "CONTAINER")]
+    pub containers: Vec<String>,
+}
+
+/// Arguments of `detach`.
+#[derive(Args, Debug)]
+pub struct Detach {
+    /// Lift every seal on this host
+    #[arg(long)]
+    pub all: bool,
+    /// Name, id or unique prefix of an id
+    #[arg(
+        required_unless_present = "all",
+        conflicts_with = "all",
+        value_name = "CONTAINER"
+    )]
+    pub containers: Vec<String>,
+}
+
+/// Arguments of `list`.
+#[derive(Args, Debug)]
+pub struct List {
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `status`.
+#[derive(Args, Debug)]
+pub struct Status {
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Name, id or unique prefix of an id
+    #[arg(value_name = "CONTAINER")]
+    pub container: String,
+}
+
+/// Arguments of `tail`.
+#[derive(Args, Debug)]
+pub struct Tail {
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Only these containers [default: all that are sealed]
+    #[arg(value_name = "CONTAINER")]
+    pub containers: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::{CommandFactory as _, Parser as _};
+
+    #[test]
+    fn is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn refuses_bad_usage() {
+        for bad in [
+            "attach",
+            "attach -p 0 web",
+            "attach -p 80/udp web",
+            "attach --from 10.0.0.1/8 web",
+            "attach --accept all web",
+            "attach --require most web",
+            "detach",
+            "detach --all web",
+            "status",
+            "frobnicate",
+        ] {
+            let args = std::iter::once("airgap").chain(bad.split(' '));
+            assert!(Cli::try_parse_from(args).is_err(), "{bad}");
+        }
+        assert!(
+            Cli::try_parse_from(["airgap", "attach", "-p", "80", "-p", "443/tcp", "web"]).is_ok()
+        );
+    }
+}

@@ -1,0 +1,190 @@
+//! `airgap attach`.
+
+use anyhow::{Context as _, Result};
+
+use super::{Report, tail};
+use crate::{
+    cli::Attach,
+    container::{Container, Engine, locate},
+    failure::{Failure, exit},
+    gate::{Gate, Lock, Place, Sealed, Sealing, mount_bpffs},
+    output,
+    policy::Rules,
+    preflight::{self, Facts, Finding, Risk},
+};
+
+/// How often a container may restart under our hands before we give up.
+const TRIES: u32 = 20;
+
+pub(super) async fn run(host: Option<&str>, args: Attach) -> Result<u8> {
+    let rules = Rules::new(args.ports.clone(), args.from.clone())
+        .map_err(|e| Failure::new(e, "airgap attach --help").with_code(exit::USAGE))?;
+    let engine = Engine::connect(host).await?;
+    let place = Place::host()?;
+    // All are found and judged before the first is sealed.
+    let mut targets: Vec<Container> = Vec::new();
+    for reference in &args.containers {
+        let container = engine.find(reference).await?;
+        container.key()?;
+        refuse_risks(&place, &container, &args.accept)?;
+        if !targets.iter().any(|t| t.id == container.id) {
+            targets.push(container);
+        }
+    }
+    if mount_bpffs()? {
+        log::info!("mounted bpffs at /sys/fs/bpf");
+    }
+    let mut reports = Vec::new();
+    for container in targets {
+        let report = seal(&engine, &place, &container, &rules, &args)
+            .await
+            .with_context(|| format!("cannot seal the container '{}'", container.name))?;
+        output::report(&report, args.json, true)?;
+        reports.push(report);
+    }
+    let code = reports.iter().map(Report::code).max().unwrap_or(exit::OK);
+    if args.detach {
+        return Ok(code);
+    }
+    let seals: Vec<_> = reports.iter().map(|r| r.seal).collect();
+    tail::follow(&place, &seals, args.json).await?;
+    let names: Vec<_> = reports.iter().map(|r| r.container.name.as_str()).collect();
+    log::info!(
+        "{} stays sealed; airgap detach lifts the seal",
+        names.join(", ")
+    );
+    Ok(code)
+}
+
+fn refuse_risks(place: &Place, container: &Container, accept: &[Risk]) -> Result<()> {
+    let cgroup = match container.pid {
+        Some(pid) => Some(locate(&place.cgroup, &container.id, pid)?),
+        None => None,
+    };
+    let found = preflight::judge(&Facts::gather(container, cgroup.as_ref()));
+    let (accepted, refused): (Vec<Finding>, Vec<Finding>) =
+        found.into_iter().partition(|f| accept.contains(&f.risk));
+    for finding in accepted {
+        log::warn!("accepted risk {}: {}", finding.risk, finding.what);
+    }
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let what: Vec<_> = refused
+        .iter()
+        .map(|f| format!("{} ({})", f.what, f.risk))
+        .collect();
+    let mends: Vec<_> = refused
+        .iter()
+        .map(|f| format!("{}, or pass --accept {}", f.risk.mend(), f.risk))
+        .collect();
+    Err(Failure::new(
+        format!(
+            "the container '{}' could leave around a seal: {}",
+            container.name,
+            what.join("; ")
+        ),
+        mends.join("; "),
+    )
+    .into())
+}
+
+async fn seal(
+    engine: &Engine,
+    place: &Place,
+    container: &Container,
+    rules: &Rules,
+    args: &Attach,
+) -> Result<Report> {
+    let lock = Lock::take()?;
+    let mut gate = Gate::arm(place, &lock)?;
+    let sealing = Sealing {
+        id: &container.key()?,
+        name: &container.name,
+        policy: rules.compile(),
+        clients: &rules.clients,
+        accepted: args.accept.iter().fold(0, |set, risk| set | risk.bit()),
+    };
+    let sealed = match gate.seal_id(&sealing, &lock) {
+        Ok(sealed) => sealed,
+        Err(error) => {
+            gate.disarm_if_idle(&lock)?;
+            return Err(error);
+        }
+    };
+    match finish(engine, &mut gate, container, sealed, args, &lock).await {
+        Ok(report) => Ok(report),
+        // What was in force before stays; what is new and unfinished goes.
+        Err(error) if sealed.renewed => Err(error),
+        Err(error) => {
+            gate.unseal(sealed.number, &lock)?;
+            gate.disarm_if_idle(&lock)?;
+            Err(error)
+        }
+    }
+}
+
+async fn finish(
+    engine: &Engine,
+    gate: &mut Gate,
+    container: &Container,
+    sealed: Sealed,
+    args: &Attach,
+    lock: &Lock,
+) -> Result<Report> {
+    // From here on the kernel marks each new cgroup of this id, so only the
+    // one that exists now is left to do, and it may end at any moment.
+    let mut container = container.clone();
+    for _ in 0..TRIES {
+        let Some(pid) = container.pid else { break };
+        match locate(&gate.place().cgroup, &container.id, pid) {
+            Ok(cgroup) => match gate.seal_cgroup(sealed.number, &cgroup, lock) {
+                Err(_) if !cgroup.path.exists() => {}
+                done => {
+                    done?;
+                    break;
+                }
+            },
+            Err(error) => {
+                let now = engine.find(&container.id).await?;
+                if now.pid == container.pid
+                    && std::path::Path::new(&format!("/proc/{pid}")).exists()
+                {
+                    return Err(error);
+                }
+            }
+        }
+        container = engine.find(&container.id).await?;
+    }
+    gate.complete(sealed.number, lock)?;
+    let seals = gate.seals()?;
+    let (_, seal) = seals
+        .iter()
+        .find(|(number, _)| *number == sealed.number)
+        .context("the seal is not in the map SEALS")?;
+    let report = Report::gather(gate, sealed.number, seal, Some(&container))?;
+    if report.state == "broken" {
+        return Err(Failure::new(
+            format!(
+                "the kernel does not show the seal in force: {}",
+                report.problems.join("; ")
+            ),
+            "airgap status shows what is there; detach and attach again",
+        )
+        .into());
+    }
+    if args.require.is_some() && report.coverage.iter().any(|v| !v.covered) {
+        let open: Vec<_> = report
+            .coverage
+            .iter()
+            .filter(|v| !v.covered)
+            .map(|v| format!("{}: {}", v.vector, v.by))
+            .collect();
+        return Err(Failure::new(
+            format!("--require full: not covered: {}", open.join("; ")),
+            "close it as said, or attach without --require full",
+        )
+        .into());
+    }
+    Ok(report)
+}

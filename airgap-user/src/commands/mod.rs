@@ -1,0 +1,88 @@
+//! One file a command; each composes the layers and returns an exit code.
+
+mod attach;
+mod detach;
+mod list;
+mod report;
+mod status;
+mod tail;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::{
+    cli::{Cli, Command},
+    failure::Failure,
+    gate::{Gate, Place, seal_id, seal_name},
+};
+use airgap_common::map::{Seal, SealNumber};
+
+pub use {list::Row, report::Report};
+
+/// Runs what the command line asks for.
+///
+/// # Errors
+/// Whatever went wrong, with a hint where there is one.
+pub async fn run(cli: Cli) -> Result<ExitCode> {
+    // SAFETY: takes nothing, returns the effective user id.
+    if unsafe { libc::geteuid() } != 0 {
+        return Err(Failure::new(
+            "airgap must run as root: it reads and writes the kernel's BPF objects",
+            "sudo airgap …",
+        )
+        .into());
+    }
+    let host = cli.host.as_deref();
+    let code = match cli.command {
+        Command::Attach(args) => attach::run(host, args).await?,
+        Command::Detach(args) => detach::run(&args)?,
+        Command::List(args) => list::run(host, &args).await?,
+        Command::Status(args) => status::run(host, &args).await?,
+        Command::Tail(args) => tail::run(&args).await?,
+    };
+    Ok(ExitCode::from(code))
+}
+
+/// The gate of this host, if it stands.
+fn standing() -> Result<Option<Gate>> {
+    Gate::open(&Place::host()?)
+}
+
+/// The seal that `reference` names: by name, id or prefix of an id. Asks the
+/// kernel, not the engine, so that it works when the container is gone.
+fn find_seal(seals: &[(SealNumber, Seal)], reference: &str) -> Result<(SealNumber, Seal)> {
+    let exact =
+        |s: &&(SealNumber, Seal)| seal_name(&s.1) == reference || seal_id(&s.1) == reference;
+    let found: Vec<_> = match seals.iter().filter(exact).collect::<Vec<_>>() {
+        exact if !exact.is_empty() => exact,
+        _ => seals
+            .iter()
+            .filter(|s| !reference.is_empty() && seal_id(&s.1).starts_with(reference))
+            .collect(),
+    };
+    match found.as_slice() {
+        [one] => Ok(**one),
+        [] => {
+            let names: Vec<_> = seals.iter().map(|s| seal_name(&s.1)).collect();
+            let hint = if names.is_empty() {
+                "no container is sealed on this host".to_owned()
+            } else {
+                format!("sealed containers: {}", names.join(", "))
+            };
+            Err(
+                Failure::new(format!("the container '{reference}' is not sealed"), hint)
+                    .with_code(crate::failure::exit::NOT_SEALED)
+                    .into(),
+            )
+        }
+        many => {
+            let ids: Vec<_> = many.iter().map(|s| seal_id(&s.1)).collect();
+            Err(Failure::new(
+                format!("'{reference}' stands for {} seals", many.len()),
+                format!("name one by its id: {}", ids.join(", ")),
+            )
+            .into())
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! What is in force for one container, gathered from the kernel.
+
+use airgap_common::map::{Seal, SealNumber, Stat};
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::{
+    container::{Cgroup, Container, find_cgroups},
+    coverage::{Evidence, Vector, coverage},
+    events::REASONS,
+    failure::exit,
+    gate::{Gate, seal_id, seal_name},
+    policy::Rules,
+    preflight::{Facts, Risk},
+};
+
+/// State of one seal.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Version of this shape.
+    pub schema: u32,
+    /// Who.
+    pub container: ContainerRef,
+    /// `sealed`, `degraded` or `broken`.
+    pub state: &'static str,
+    /// Seal number.
+    pub seal: SealNumber,
+    /// Sealed since, seconds since 1970-01-01 UTC.
+    pub since: u64,
+    /// The container has processes now.
+    pub running: bool,
+    /// Service ports, as `5060/tcp`.
+    pub ports: Vec<String>,
+    /// Clients, as prefixes; empty: any client, and each is an exit.
+    pub clients: Vec<String>,
+    /// Risks accepted by name.
+    pub accepted: Vec<&'static str>,
+    /// Cgroups that are sealed now.
+    pub cgroups: Vec<CgroupRef>,
+    /// Refused attempts.
+    pub denials: Denials,
+    /// By vector.
+    pub coverage: Vec<Vector>,
+    /// What is wrong.
+    pub problems: Vec<String>,
+}
+
+/// A container in a report.
+#[derive(Clone, Debug, Serialize)]
+pub struct ContainerRef {
+    /// 64 hex digits.
+    pub id: String,
+    /// Name when it was sealed.
+    pub name: String,
+}
+
+/// A cgroup in a report.
+#[derive(Clone, Debug, Serialize)]
+pub struct CgroupRef {
+    /// Cgroup id.
+    pub id: u64,
+    /// Path on this host; absent for a cgroup that only lingering sockets hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+}
+
+/// Refused attempts of a seal.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Denials {
+    /// All that the container asked for.
+    pub total: u64,
+    /// By reason; reasons that never occurred are absent.
+    pub by_reason: Vec<(&'static str, u64)>,
+}
+
+impl Denials {
+    /// From the counters, without what nothing inside asked for.
+    pub fn of(by_reason: &[u64]) -> Self {
+        let by_reason: Vec<_> = REASONS
+            .iter()
+            .zip(by_reason)
+            .filter(|(_, n)| **n > 0)
+            .map(|(name, n)| (*name, *n))
+            .collect();
+        let asked = |name: &str| !matches!(name, "inbound" | "kernel-chatter");
+        Self {
+            total: by_reason
+                .iter()
+                .filter(|(name, _)| asked(name))
+                .map(|(_, n)| n)
+                .sum(),
+            by_reason,
+        }
+    }
+}
+
+impl Report {
+    /// Gathers it. `container` adds what only the engine knows.
+    ///
+    /// # Errors
+    /// If the gate's maps cannot be read.
+    pub fn gather(
+        gate: &Gate,
+        number: SealNumber,
+        seal: &Seal,
+        container: Option<&Container>,
+    ) -> Result<Self> {
+        let id = seal_id(seal);
+        let live = find_cgroups(&gate.place().cgroup, &id);
+        let marked_ids = gate.cgroups_of(number)?;
+        let mut problems: Vec<String> = gate.broken_links();
+        let mut missing_hooks = Vec::new();
+        let mut marked = true;
+        for cgroup in &live {
+            match gate.missing_hooks(&cgroup.path) {
+                Ok(missing) => missing_hooks.extend(missing.into_iter().map(str::to_owned)),
+                // Gone since we looked; the next start is the kernel's to mark.
+                Err(_) if !cgroup.path.exists() => continue,
+                Err(error) => problems.push(format!("{error:#}")),
+            }
+            if !gate.is_marked(cgroup.id, cgroup.level, number)? && cgroup.path.exists() {
+                marked = false;
+                problems.push(format!(
+                    "the cgroup {} is not in the gate's maps",
+                    cgroup.path.display()
+                ));
+            }
+        }
+        problems.extend(
+            missing_hooks
+                .iter()
+                .map(|h| format!("{h}: does not run for the container's cgroup")),
+        );
+        let state = gate.state(number);
+        if state.is_none() {
+            problems.push("the policy is gone: everything is denied".into());
+        }
+        if seal.complete != 1 {
+            problems.push("the attach was not finished: run airgap attach again".into());
+        }
+        if gate.stat(Stat::Overflowed) > 0 {
+            problems.push(format!(
+                "{} cgroups of sealed containers did not fit into the maps: those are denied everything",
+                gate.stat(Stat::Overflowed)
+            ));
+        }
+        let broken = !problems.is_empty();
+        let evidence = Evidence {
+            broken_links: gate.broken_links(),
+            missing_hooks,
+            capabilities: container
+                .map_or(u64::MAX, |c| Facts::gather(c, live.first()).capabilities),
+            running: !live.is_empty(),
+            marked,
+        };
+        let coverage = coverage(&evidence);
+        let covered = coverage.iter().all(|v| v.covered);
+        let (policy, counters) = state.map_or((None, None), |(p, c)| (Some(p), Some(c)));
+        Ok(Self {
+            schema: 1,
+            container: ContainerRef {
+                id,
+                name: seal_name(seal),
+            },
+            state: if broken {
+                "broken"
+            } else if covered && seal.accepted == 0 {
+                "sealed"
+            } else {
+                "degraded"
+            },
+            seal: number,
+            since: seal.since,
+            running: !live.is_empty(),
+            ports: policy
+                .iter()
+                .flat_map(Rules::ports_of)
+                .map(|p| p.to_string())
+                .collect(),
+            clients: gate
+                .clients_of(number)?
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            accepted: Risk::names(seal.accepted),
+            cgroups: cgroup_refs(&marked_ids, &live),
+            denials: counters.map_or_else(Denials::default, |c| Denials::of(&c.by_reason)),
+            coverage,
+            problems,
+        })
+    }
+
+    /// Exit code that this state stands for.
+    pub fn code(&self) -> u8 {
+        match self.state {
+            "sealed" => exit::OK,
+            "degraded" => exit::DEGRADED,
+            _ => exit::FAILED,
+        }
+    }
+}
+
+fn cgroup_refs(ids: &[u64], live: &[Cgroup]) -> Vec<CgroupRef> {
+    ids.iter()
+        .map(|id| CgroupRef {
+            id: *id,
+            path: live
+                .iter()
+                .find(|c| c.id == *id)
+                .map(|c| c.path.display().to_string()),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Denials;
+
+    #[test]
+    fn totals_leave_out_what_nobody_inside_asked_for() {
+        let mut counters = [0; 24];
+        counters[1] = 3; // egress
+        counters[2] = 4; // dns
+        counters[11] = 50; // inbound
+        counters[14] = 60; // kernel-chatter
+        let denials = Denials::of(&counters);
+        assert_eq!(denials.total, 7);
+        assert_eq!(denials.by_reason.len(), 4);
+    }
+}

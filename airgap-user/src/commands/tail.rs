@@ -1,0 +1,75 @@
+//! `airgap tail`, and the tail of `attach`.
+
+use std::collections::HashMap;
+
+use airgap_common::map::SealNumber;
+use anyhow::{Context as _, Result};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{MissedTickBehavior, interval},
+};
+
+use super::find_seal;
+use crate::{
+    cli::Tail,
+    events::{Event, Follower, POLL},
+    failure::{Failure, exit},
+    gate::{Gate, Place, seal_id, seal_name},
+    output,
+};
+
+pub(super) async fn run(args: &Tail) -> Result<u8> {
+    let place = Place::host()?;
+    let seals = Gate::open(&place)?.map_or_else(|| Ok(Vec::new()), |gate| gate.seals())?;
+    let chosen: Result<Vec<_>> = args
+        .containers
+        .iter()
+        .map(|r| find_seal(&seals, r).map(|(number, _)| number))
+        .collect();
+    follow(&place, &chosen?, args.json).await?;
+    Ok(exit::OK)
+}
+
+/// Prints denials until Ctrl-C or SIGTERM; `seals` empty: all of them.
+pub(super) async fn follow(place: &Place, seals: &[SealNumber], json: bool) -> Result<()> {
+    let mut gate = Gate::open(place)?.ok_or_else(|| {
+        Failure::new(
+            "no container is sealed on this host",
+            "airgap attach CONTAINER",
+        )
+        .with_code(exit::NOT_SEALED)
+    })?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let mut follower = Follower::start(&mut gate)?;
+    log::info!("showing refused attempts; Ctrl-C ends this, not the seal");
+    let mut names: HashMap<SealNumber, (String, String)> = HashMap::new();
+    let mut timer = interval(POLL);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = timer.tick() => {}
+            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+        }
+        let events = follower.poll();
+        for event in &events {
+            match event {
+                Event::Denial(denial) => {
+                    if !seals.is_empty() && !seals.contains(&denial.seal) {
+                        continue;
+                    }
+                    if !names.contains_key(&denial.seal) {
+                        for (number, seal) in gate.seals()? {
+                            names.insert(number, (seal_id(&seal), seal_name(&seal)));
+                        }
+                    }
+                    let unknown = (String::new(), format!("seal {}", denial.seal));
+                    let container = names.get(&denial.seal).unwrap_or(&unknown);
+                    output::denial(denial, container, json)?;
+                }
+                Event::Lost(count) => output::lost(*count, json)?,
+            }
+        }
+    }
+}

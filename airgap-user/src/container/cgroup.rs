@@ -1,0 +1,150 @@
+//! From a container id to its cgroup v2 directory. Never by guessing a path:
+//! the kernel says where a process is, and the id must be in that path.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::failure::Failure;
+
+/// A cgroup v2 directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cgroup {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// Cgroup id: the inode number of the directory.
+    pub id: u64,
+    /// Levels below the root.
+    pub level: u32,
+}
+
+/// The cgroup of the container `id` whose init process is `pid`.
+///
+/// Takes the outermost directory that carries the id: engines put processes
+/// into directories below it.
+///
+/// # Errors
+/// If the process is gone, or is not in a cgroup v2 of that container.
+pub fn locate(root: &Path, id: &str, pid: u32) -> Result<Cgroup> {
+    let file = format!("/proc/{pid}/cgroup");
+    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
+    let path = v2_path(&text).ok_or_else(|| {
+        Failure::new(
+            format!("the container's process {pid} is in no cgroup v2"),
+            "boot the host with systemd.unified_cgroup_hierarchy=1",
+        )
+    })?;
+    let Some(relative) = outermost(path, id) else {
+        return Err(Failure::new(
+            format!("the container's process {pid} is in the cgroup {path}, which does not carry the container's id"),
+            "runc 1.1 or newer makes a cgroup v2 for each container, on hybrid hosts too",
+        )
+        .into());
+    };
+    open(root, &relative)
+}
+
+fn open(root: &Path, relative: &Path) -> Result<Cgroup> {
+    let path = root.join(relative);
+    let meta = fs::metadata(&path).with_context(|| format!("cannot stat {}", path.display()))?;
+    Ok(Cgroup {
+        level: relative.components().count() as u32,
+        id: meta.ino(),
+        path,
+    })
+}
+
+/// The cgroups that carry `id` now, outermost ones only; walks the whole tree.
+pub fn find_cgroups(root: &Path, id: &str) -> Vec<Cgroup> {
+    let mut found = Vec::new();
+    let mut queue = vec![PathBuf::new()];
+    while let Some(relative) = queue.pop() {
+        for entry in fs::read_dir(root.join(&relative))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            if !entry.file_type().is_ok_and(|t| t.is_dir()) {
+                continue;
+            }
+            let child = relative.join(entry.file_name());
+            if carries(&entry.file_name().to_string_lossy(), id) {
+                found.extend(open(root, &child));
+            } else {
+                queue.push(child);
+            }
+        }
+    }
+    found
+}
+
+/// The path on the `0::` line of a `/proc/PID/cgroup` file; `None` at the root,
+/// where processes without a v2 cgroup of their own are.
+fn v2_path(text: &str) -> Option<&str> {
+    text.lines()
+        .find_map(|line| line.strip_prefix("0::"))
+        .filter(|path| *path != "/" && path.starts_with('/') && !path.starts_with("/.."))
+}
+
+fn outermost(path: &str, id: &str) -> Option<PathBuf> {
+    let mut out = PathBuf::new();
+    for part in path.split('/').filter(|p| !p.is_empty()) {
+        out.push(part);
+        if carries(part, id) {
+            return Some(out);
+        }
+    }
+    None
+}
+
+/// The same rule as the kernel side's: the last 64 characters of the name
+/// before an optional `.scope`.
+fn carries(name: &str, id: &str) -> bool {
+    name.strip_suffix(".scope").unwrap_or(name).ends_with(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{carries, outermost, v2_path};
+    use std::path::PathBuf;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn reads_only_the_v2_line() {
+        assert_eq!(
+            v2_path("12:memory:/docker/x\n0::/docker/y\n"),
+            Some("/docker/y")
+        );
+        assert_eq!(v2_path("0::/\n"), None);
+        assert_eq!(
+            v2_path("0::/../docker/y\n"),
+            None,
+            "seen from inside a cgroup namespace"
+        );
+        assert_eq!(v2_path("1:name=systemd:/x\n"), None);
+    }
+
+    #[test]
+    fn takes_the_outermost_directory_with_the_id() {
+        for (path, expected) in [
+            (format!("/docker/{ID}"), Some(format!("docker/{ID}"))),
+            (
+                format!("/system.slice/docker-{ID}.scope"),
+                Some(format!("system.slice/docker-{ID}.scope")),
+            ),
+            (
+                format!("/machine.slice/libpod-{ID}.scope/container"),
+                Some(format!("machine.slice/libpod-{ID}.scope")),
+            ),
+            ("/system.slice/docker.service".to_owned(), None),
+        ] {
+            assert_eq!(outermost(&path, ID), expected.map(PathBuf::from), "{path}");
+        }
+        assert!(!carries(&format!("{ID}-x"), ID));
+    }
+}

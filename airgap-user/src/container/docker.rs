@@ -1,0 +1,234 @@
+//! The Docker API, by bollard. Podman's compatible socket answers the same.
+
+use std::{env, path::Path};
+
+use airgap_common::map::ID_LEN;
+use anyhow::{Context as _, Result};
+use bollard::{
+    API_DEFAULT_VERSION, Docker,
+    errors::Error as DockerError,
+    models::ContainerInspectResponse,
+    query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder},
+};
+
+use crate::failure::{Failure, exit};
+
+const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
+const TIMEOUT_SECONDS: u64 = 30;
+
+/// A container as the engine describes it.
+#[derive(Clone, Debug)]
+pub struct Container {
+    /// 64 hex digits.
+    pub id: String,
+    /// Without the leading slash.
+    pub name: String,
+    /// Init process in the engine's pid namespace; `None` unless running.
+    pub pid: Option<u32>,
+    /// The whole answer, for preflight.
+    pub inspect: ContainerInspectResponse,
+}
+
+impl Container {
+    /// The id as the maps take it.
+    ///
+    /// # Errors
+    /// If the engine gave anything but 64 hex digits.
+    pub fn key(&self) -> Result<[u8; ID_LEN]> {
+        let hex = self
+            .id
+            .bytes()
+            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        <[u8; ID_LEN]>::try_from(self.id.as_bytes())
+            .ok()
+            .filter(|_| hex)
+            .ok_or_else(|| {
+                Failure::new(
+                    format!(
+                        "the engine gave '{}' for a container id, which is not 64 hex digits",
+                        self.id
+                    ),
+                    "airgap supports Docker and Podman",
+                )
+                .into()
+            })
+    }
+}
+
+/// A connection to the local container engine.
+pub struct Engine {
+    docker: Docker,
+}
+
+impl Engine {
+    /// Connects to `host` (`--host`), `$DOCKER_HOST` or the usual socket.
+    ///
+    /// # Errors
+    /// If it is no local socket, nobody answers, or the engine runs on another
+    /// kernel than airgap does.
+    pub async fn connect(host: Option<&str>) -> Result<Self> {
+        let host = host
+            .map(str::to_owned)
+            .or_else(|| env::var("DOCKER_HOST").ok())
+            .filter(|h| !h.is_empty());
+        let socket = match host.as_deref() {
+            None => DEFAULT_SOCKET,
+            Some(host) => host.strip_prefix("unix://").filter(|p| p.starts_with('/')).ok_or_else(|| {
+                Failure::new(
+                    format!("the container engine at '{host}' is not a local unix socket"),
+                    "a seal lives in this host's kernel: run airgap on the host of the containers, with unix:///path/to/socket",
+                )
+            })?,
+        };
+        let unreachable = || {
+            Failure::new(
+                format!("no container engine answers at {socket}"),
+                "start it (systemctl start docker), or name its socket: --host unix:///path/to/socket",
+            )
+        };
+        if !Path::new(socket).exists() {
+            return Err(unreachable().into());
+        }
+        let docker = Docker::connect_with_unix(socket, TIMEOUT_SECONDS, API_DEFAULT_VERSION)
+            .with_context(unreachable)?
+            .negotiate_version()
+            .await
+            .with_context(unreachable)?;
+        let engine = Self { docker };
+        engine.refuse_other_kernel().await?;
+        Ok(engine)
+    }
+
+    /// Docker Desktop and the like answer here but run their containers in a VM.
+    async fn refuse_other_kernel(&self) -> Result<()> {
+        let theirs = self
+            .docker
+            .info()
+            .await
+            .context("the container engine does not say where it runs")?
+            .kernel_version;
+        let ours = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        match theirs {
+            Some(theirs) if theirs != ours.trim() => Err(Failure::new(
+                format!(
+                    "the container engine runs on kernel {theirs}, airgap on {}",
+                    ours.trim()
+                ),
+                "run airgap where the containers run",
+            )
+            .into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Finds a container by name, id or unique prefix of an id.
+    ///
+    /// # Errors
+    /// If there is none, or more than one.
+    pub async fn find(&self, reference: &str) -> Result<Container> {
+        match self
+            .docker
+            .inspect_container(reference, None::<InspectContainerOptions>)
+            .await
+        {
+            Ok(inspect) => container(inspect),
+            Err(DockerError::DockerResponseServerError {
+                status_code: 400 | 404,
+                ..
+            }) => Err(self.not_found(reference).await),
+            // "multiple IDs found with provided prefix" comes as a server error.
+            Err(DockerError::DockerResponseServerError { message, .. })
+                if message.contains("multiple") =>
+            {
+                Err(self.not_found(reference).await)
+            }
+            Err(error) => {
+                Err(error).with_context(|| format!("cannot inspect the container '{reference}'"))
+            }
+        }
+    }
+
+    async fn not_found(&self, reference: &str) -> anyhow::Error {
+        let all = self.list().await.unwrap_or_default();
+        let matching: Vec<_> = all
+            .iter()
+            .filter(|(id, _, _)| !reference.is_empty() && id.starts_with(reference))
+            .map(|(id, name, _)| format!("{name} ({})", &id[..12.min(id.len())]))
+            .collect();
+        if matching.len() > 1 {
+            return Failure::new(
+                format!(
+                    "'{reference}' is the beginning of {} container ids",
+                    matching.len()
+                ),
+                format!("which one: {}", matching.join(", ")),
+            )
+            .into();
+        }
+        let running: Vec<_> = all.iter().filter(|c| c.2).map(|c| c.1.as_str()).collect();
+        let hint = if running.is_empty() {
+            "no container is running (docker ps -a lists the others)".to_owned()
+        } else {
+            format!("running containers: {}", running.join(", "))
+        };
+        Failure::new(format!("there is no container '{reference}'"), hint)
+            .with_code(exit::FAILED)
+            .into()
+    }
+
+    /// Id, name and whether it runs, of every container.
+    ///
+    /// # Errors
+    /// If the engine does not answer.
+    pub async fn list(&self) -> Result<Vec<(String, String, bool)>> {
+        let options = ListContainersOptionsBuilder::new().all(true).build();
+        let all = self
+            .docker
+            .list_containers(Some(options))
+            .await
+            .context("the container engine does not list its containers")?;
+        Ok(all
+            .into_iter()
+            .map(|c| {
+                let name = c
+                    .names
+                    .unwrap_or_default()
+                    .into_iter()
+                    .next()
+                    .unwrap_or_default();
+                let running = c.state.is_some_and(|s| s.to_string() == "running");
+                (
+                    c.id.unwrap_or_default(),
+                    name.trim_start_matches('/').to_owned(),
+                    running,
+                )
+            })
+            .collect())
+    }
+}
+
+fn container(inspect: ContainerInspectResponse) -> Result<Container> {
+    let id = inspect
+        .id
+        .clone()
+        .context("the engine gave a container without an id")?;
+    let name = inspect
+        .name
+        .clone()
+        .unwrap_or_default()
+        .trim_start_matches('/')
+        .to_owned();
+    let pid = inspect
+        .state
+        .as_ref()
+        .filter(|s| s.running == Some(true))
+        .and_then(|s| s.pid)
+        .and_then(|pid| u32::try_from(pid).ok())
+        .filter(|pid| *pid != 0);
+    Ok(Container {
+        id,
+        name,
+        pid,
+        inspect,
+    })
+}

@@ -1,0 +1,217 @@
+//! Bytes of a record → [`Denial`]. Total: any input gives a value or an error.
+
+use std::{
+    mem::{offset_of, size_of},
+    net::{IpAddr, Ipv6Addr},
+    time::SystemTime,
+};
+
+use airgap_common::{ABI_VERSION, denial::Denial as Record};
+
+use super::{Denial, Process, question};
+
+/// Decodes a record. `boot` is when `CLOCK_BOOTTIME` was zero.
+///
+/// # Errors
+/// If it is too short or of another ABI version.
+pub fn decode(bytes: &[u8], boot: SystemTime) -> Result<Denial, String> {
+    if bytes.len() < size_of::<Record>() {
+        return Err(format!(
+            "a record of {} bytes, expected {}",
+            bytes.len(),
+            size_of::<Record>()
+        ));
+    }
+    let at = |offset: usize| Field(&bytes[offset..]);
+    let abi = at(offset_of!(Record, abi)).u16();
+    if u32::from(abi) != ABI_VERSION {
+        return Err(format!(
+            "a record of ABI version {abi}, expected {ABI_VERSION}"
+        ));
+    }
+    let source = at(offset_of!(Record, src)).addr();
+    let destination = at(offset_of!(Record, dst)).addr();
+    let protocol = bytes[offset_of!(Record, protocol)];
+    let family = at(offset_of!(Record, family)).u16();
+    let asked = (at(offset_of!(Record, question_len)).u32() as usize)
+        .min(airgap_common::denial::QUESTION_LEN);
+    let attribution = bytes[offset_of!(Record, attribution)];
+    let comm = &bytes[offset_of!(Record, comm)..][..16];
+    let comm = &comm[..comm.iter().position(|b| *b == 0).unwrap_or(comm.len())];
+    let time = at(offset_of!(Record, time)).u64();
+    Ok(Denial {
+        time: boot + std::time::Duration::from_nanos(time),
+        seal: at(offset_of!(Record, seal)).u64(),
+        hook: hook(bytes[offset_of!(Record, hook)]),
+        reason: reason(bytes[offset_of!(Record, reason)]),
+        process: (attribution != 0).then(|| Process {
+            pid: at(offset_of!(Record, tgid)).u32(),
+            tid: at(offset_of!(Record, tid)).u32(),
+            uid: at(offset_of!(Record, uid)).u32(),
+            name: String::from_utf8_lossy(comm).into_owned(),
+            by_socket: attribution == 2,
+        }),
+        protocol: (protocol != 0).then_some(protocol),
+        socket: (family != 0).then(|| (family, at(offset_of!(Record, socket_type)).u16())),
+        source: source.map(|a| (a, at(offset_of!(Record, sport)).u16())),
+        destination: destination.map(|a| (a, at(offset_of!(Record, dport)).u16())),
+        question: question(&bytes[offset_of!(Record, question)..][..asked]),
+    })
+}
+
+struct Field<'a>(&'a [u8]);
+
+impl Field<'_> {
+    fn array<const N: usize>(&self) -> [u8; N] {
+        let mut out = [0; N];
+        out.copy_from_slice(&self.0[..N]);
+        out
+    }
+
+    fn u16(&self) -> u16 {
+        u16::from_ne_bytes(self.array())
+    }
+
+    fn u32(&self) -> u32 {
+        u32::from_ne_bytes(self.array())
+    }
+
+    fn u64(&self) -> u64 {
+        u64::from_ne_bytes(self.array())
+    }
+
+    /// `None` for all zero: not known.
+    fn addr(&self) -> Option<IpAddr> {
+        let octets: [u8; 16] = self.array();
+        (octets != [0; 16]).then(|| Ipv6Addr::from(octets).to_canonical())
+    }
+}
+
+/// Name of a [`airgap_common::denial::Hook`].
+fn hook(number: u8) -> &'static str {
+    match number {
+        1 => "connect4",
+        2 => "connect6",
+        3 => "sendmsg4",
+        4 => "sendmsg6",
+        5 => "sock_create",
+        6 => "egress",
+        7 => "ingress",
+        8 => "frame",
+        9 => "lsm",
+        _ => "unknown",
+    }
+}
+
+/// Names of [`airgap_common::denial::Reason`], index = number.
+pub const REASONS: [&str; 16] = [
+    "unknown",
+    "egress",
+    "dns",
+    "socket-type",
+    "syn",
+    "no-provenance",
+    "stale-provenance",
+    "client",
+    "header",
+    "loopback",
+    "neighbour",
+    "inbound",
+    "unrecorded",
+    "foreign-socket",
+    "kernel-chatter",
+    "frame",
+];
+
+fn reason(number: u8) -> &'static str {
+    REASONS
+        .get(usize::from(number))
+        .copied()
+        .unwrap_or("unknown")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use airgap_common::denial::{Hook, Reason};
+    use std::time::UNIX_EPOCH;
+
+    /// The bytes of one record, written by hand from the layout.
+    fn golden() -> Vec<u8> {
+        let mut b = vec![0u8; 240];
+        b[0..2].copy_from_slice(&1u16.to_ne_bytes());
+        b[2..4].copy_from_slice(&240u16.to_ne_bytes());
+        b[4] = 6; // egress
+        b[5] = 2; // dns
+        b[6] = 2; // by socket
+        b[7] = 17; // udp
+        b[8..16].copy_from_slice(&1_500_000_000u64.to_ne_bytes());
+        b[16..24].copy_from_slice(&7u64.to_ne_bytes());
+        b[24..32].copy_from_slice(&99u64.to_ne_bytes());
+        for (at, value) in [(32, 4242u32), (36, 4243), (40, 1000), (44, 1001)] {
+            b[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+        }
+        b[48..52].copy_from_slice(b"curl");
+        b[64 + 10..64 + 16].copy_from_slice(&[0xff, 0xff, 198, 51, 100, 2]);
+        b[80 + 10..80 + 16].copy_from_slice(&[0xff, 0xff, 127, 0, 0, 11]);
+        b[96..98].copy_from_slice(&40000u16.to_ne_bytes());
+        b[98..100].copy_from_slice(&53u16.to_ne_bytes());
+        b[104..108].copy_from_slice(&10u32.to_ne_bytes());
+        b[112..122].copy_from_slice(b"\x01a\x02bc\x00\x00\x1c\x00\x01");
+        b
+    }
+
+    #[test]
+    fn decodes_the_golden_record() {
+        let denial = decode(&golden(), UNIX_EPOCH).unwrap();
+        assert_eq!(
+            denial,
+            Denial {
+                time: UNIX_EPOCH + std::time::Duration::from_millis(1500),
+                seal: 7,
+                hook: "egress",
+                reason: "dns",
+                process: Some(Process {
+                    pid: 4242,
+                    tid: 4243,
+                    uid: 1000,
+                    name: "curl".into(),
+                    by_socket: true
+                }),
+                protocol: Some(17),
+                socket: None,
+                source: Some(("198.51.100.2".parse().unwrap(), 40000)),
+                destination: Some(("127.0.0.11".parse().unwrap(), 53)),
+                question: Some(("a.bc".into(), "AAAA".into())),
+            }
+        );
+    }
+
+    #[test]
+    fn names_follow_the_numbers() {
+        assert_eq!(hook(Hook::SockCreate as u8), "sock_create");
+        assert_eq!(hook(Hook::Lsm as u8), "lsm");
+        assert_eq!(reason(Reason::Egress as u8), "egress");
+        assert_eq!(reason(Reason::Frame as u8), "frame");
+        assert_eq!(reason(Reason::ForeignSocket as u8), "foreign-socket");
+    }
+
+    #[test]
+    fn survives_any_bytes() {
+        let mut state = 1u64;
+        let mut byte = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) as u8
+        };
+        for len in (0..300).chain(std::iter::repeat_n(240, 20_000)) {
+            let mut bytes: Vec<u8> = (0..len).map(|_| byte()).collect();
+            if len >= 2 {
+                bytes[0..2].copy_from_slice(&1u16.to_ne_bytes());
+            }
+            let _ = decode(&bytes, UNIX_EPOCH);
+        }
+        assert!(decode(&golden()[..239], UNIX_EPOCH).is_err());
+    }
+}

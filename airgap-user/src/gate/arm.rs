@@ -1,0 +1,287 @@
+//! Loading, attaching and pinning; and taking it all down again.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    path::Path,
+};
+
+use airgap_common::{
+    ABI_VERSION,
+    map::{Counters, Gate as GateInfo, UNRECORDED, name},
+};
+use anyhow::{Context as _, Result, anyhow};
+use aya::{
+    Btf as AyaBtf, Ebpf, EbpfLoader,
+    programs::{
+        BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSock, CgroupSockAddr, ProgramError,
+        links::FdLink,
+    },
+    util::KernelVersion,
+};
+
+use super::{Gate, HOOKS, Hook, Kind, Lock, Place, btf::Btf, object, remove_dir};
+use crate::failure::Failure;
+
+/// Oldest kernel with all that the gate uses: `bpf_skb_ancestor_cgroup_id` for
+/// cgroup_skb and ring buffers.
+const MINIMUM: (u8, u8) = (5, 8);
+
+const OFFSETS: [(&str, &str, &str); 13] = [
+    ("OFF_CGROUP_KN", "cgroup", "kn"),
+    ("OFF_CGROUP_ROOT", "cgroup", "root"),
+    ("OFF_CGROUP_LEVEL", "cgroup", "level"),
+    ("OFF_ROOT_HIERARCHY", "cgroup_root", "hierarchy_id"),
+    ("OFF_KN_ID", "kernfs_node", "id"),
+    ("OFF_KN_NAME", "kernfs_node", "name"),
+    ("OFF_CSS_PARENT", "cgroup_subsys_state", "parent"),
+    ("OFF_CSS_CGROUP", "cgroup_subsys_state", "cgroup"),
+    ("OFF_SKB_SK", "sk_buff", "sk"),
+    ("OFF_SOCK_SOCKET", "sock", "sk_socket"),
+    ("OFF_SOCK_CGROUP", "sock", "sk_cgrp_data"),
+    ("OFF_SOCKET_FILE", "socket", "file"),
+    ("OFF_SOCK_ADDR_SK", "bpf_sock_addr_kern", "sk"),
+];
+
+impl Gate {
+    /// Makes the gate stand: loads and attaches what is missing or older than
+    /// this binary. Existing seals stay in force all the while: new programs
+    /// are attached beside the old before those go, and while both run, deny wins.
+    ///
+    /// # Errors
+    /// If the kernel refuses a program or an attachment, with what it said.
+    pub fn arm(place: &Place, _lock: &Lock) -> Result<Self> {
+        if let Some(gate) = Self::open(place)?
+            && gate.info()?.object == object::digest()
+            && gate.broken_links().is_empty()
+        {
+            return Ok(gate);
+        }
+        match load_and_attach(place) {
+            Ok(()) => Self::open(place)?.ok_or_else(|| anyhow!("the gate's maps are gone again")),
+            Err(error) => {
+                // Nothing may be left of a gate that guards nobody.
+                if Self::open(place).is_ok_and(|gate| gate.is_none_or(|g| g.is_idle())) {
+                    let _ = disarm(place);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes the gate down if no seal is left; returns whether it did.
+    ///
+    /// # Errors
+    /// If a pin cannot be removed.
+    pub fn disarm_if_idle(self, _lock: &Lock) -> Result<bool> {
+        if !self.is_idle() {
+            return Ok(false);
+        }
+        let place = self.place.clone();
+        drop(self);
+        disarm(&place)?;
+        Ok(true)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.ids.keys().next().is_none() && self.cgroups.keys().next().is_none()
+    }
+
+    pub(super) fn info(&self) -> Result<GateInfo> {
+        self.info.get(&0, 0).context("cannot read the map GATE")
+    }
+}
+
+fn load_and_attach(place: &Place) -> Result<()> {
+    let version = KernelVersion::current().context("cannot tell the kernel's version")?;
+    if version < KernelVersion::new(MINIMUM.0, MINIMUM.1, 0) {
+        return Err(Failure::new(
+            format!("this kernel is older than {}.{}", MINIMUM.0, MINIMUM.1),
+            "boot a newer kernel",
+        )
+        .into());
+    }
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    for dir in ["maps", "links"] {
+        let dir = place.pins.join(dir);
+        builder
+            .create(&dir)
+            .with_context(|| format!("cannot create {}", dir.display()))?;
+    }
+    let kernel = AyaBtf::from_sys_fs().context("cannot read the kernel's BTF")?;
+    let mut programs = load(place, &kernel, version)?;
+    let cgroup = File::open(&place.cgroup)
+        .with_context(|| format!("cannot open {}", place.cgroup.display()))?;
+    for hook in &HOOKS {
+        let link = attach(&mut programs, hook, &cgroup, &kernel)?;
+        replace_pin(place, hook, link)?;
+    }
+    let mut gate = Gate::open(place)?.ok_or_else(|| anyhow!("the map GATE is not pinned"))?;
+    gate.counters
+        .insert(UNRECORDED, NO_DENIALS, 0)
+        .context("cannot write the map COUNTERS")?;
+    let info = GateInfo {
+        abi: ABI_VERSION,
+        object: object::digest(),
+        ..gate.info()?
+    };
+    gate.info
+        .set(0, info, 0)
+        .context("cannot write the map GATE")
+}
+
+/// Counters of a seal that refused nothing yet.
+pub(super) const NO_DENIALS: Counters = Counters {
+    by_reason: [0; 24],
+    nd_second: 0,
+    nd_count: 0,
+};
+
+fn load(place: &Place, kernel: &AyaBtf, version: KernelVersion) -> Result<Ebpf> {
+    let btf = Btf::of_kernel()?;
+    let mut offsets = [0u64; OFFSETS.len()];
+    for (offset, (_, structure, member)) in offsets.iter_mut().zip(OFFSETS) {
+        *offset = btf.offset(structure, member)?;
+    }
+    let has_set_retval = u32::from(version >= KernelVersion::new(5, 18, 0));
+    let mut loader = EbpfLoader::new();
+    loader
+        .btf(Some(kernel))
+        .override_global("HAS_SET_RETVAL", &has_set_retval, true);
+    for (offset, (global, _, _)) in offsets.iter().zip(OFFSETS) {
+        loader.override_global(global, offset, true);
+    }
+    for name in name::ALL {
+        loader.map_pin_path(name, place.map(name));
+    }
+    if let Some(max) = place.max_cgroups {
+        loader.map_max_entries(name::CGROUPS, max);
+    }
+    loader
+        .load(object::OBJECT)
+        .context("the kernel refused the gate's maps")
+}
+
+fn attach(programs: &mut Ebpf, hook: &Hook, cgroup: &File, kernel: &AyaBtf) -> Result<FdLink> {
+    let program = programs
+        .program_mut(hook.program)
+        .ok_or_else(|| anyhow!("the BPF object has no program {}", hook.program))?;
+    let attached = || format!("cannot attach {} to {}", hook.program, hook.link);
+    // A bpf_link is always multi, and only "single" makes it one (aya#1078).
+    const MODE: CgroupAttachMode = CgroupAttachMode::Single;
+    let link = match hook.kind {
+        Kind::Skb => {
+            let program: &mut CgroupSkb = program.try_into()?;
+            program.load().map_err(|e| refused(hook, e))?;
+            let attach_type = if hook.attach_type == 1 {
+                aya::programs::CgroupSkbAttachType::Egress
+            } else {
+                aya::programs::CgroupSkbAttachType::Ingress
+            };
+            let id = program
+                .attach(cgroup, attach_type, MODE)
+                .with_context(attached)?;
+            program.take_link(id)?.try_into()
+        }
+        Kind::Sock => {
+            let program: &mut CgroupSock = program.try_into()?;
+            program.load().map_err(|e| refused(hook, e))?;
+            let id = program.attach(cgroup, MODE).with_context(attached)?;
+            program.take_link(id)?.try_into()
+        }
+        Kind::SockAddr => {
+            let program: &mut CgroupSockAddr = program.try_into()?;
+            program.load().map_err(|e| refused(hook, e))?;
+            let id = program.attach(cgroup, MODE).with_context(attached)?;
+            program.take_link(id)?.try_into()
+        }
+        Kind::Tracepoint(name) => {
+            let program: &mut BtfTracePoint = program.try_into()?;
+            program.load(name, kernel).map_err(|e| refused(hook, e))?;
+            let id = program.attach().with_context(attached)?;
+            return Ok(program.take_link(id)?.into());
+        }
+    };
+    link.with_context(|| format!("{} was attached without a bpf_link", hook.program))
+}
+
+/// Puts a new link's pin in the place of the old one, which ends only then.
+fn replace_pin(place: &Place, hook: &Hook, link: FdLink) -> Result<()> {
+    let (path, next) = (
+        place.link(hook.link),
+        place.link(&format!("{}_next", hook.link)),
+    );
+    unlink(&next)?;
+    link.pin(&next)
+        .with_context(|| format!("cannot pin {}", next.display()))?;
+    fs::rename(&next, &path).with_context(|| format!("cannot rename the pin to {}", path.display()))
+}
+
+/// The verifier's log ends with what matters; the rest is for `--verifier-log`.
+fn refused(hook: &Hook, error: ProgramError) -> anyhow::Error {
+    let ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    } = error
+    else {
+        return anyhow::Error::new(error).context(format!("cannot load {}", hook.program));
+    };
+    let log = verifier_log.to_string();
+    let lines: Vec<&str> = log
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty())
+        .collect();
+    let last = lines
+        .iter()
+        .rev()
+        .find(|l| !l.starts_with("processed") && !l.starts_with("verification time"))
+        .map_or_else(|| "no verifier log".to_owned(), |l| (*l).to_owned());
+    if std::env::var_os("AIRGAP_VERIFIER_LOG").is_some() {
+        log::error!("verifier log of {}:\n{log}", hook.program);
+    }
+    anyhow::Error::new(io_error).context(Failure::new(
+        format!(
+            "the kernel refused {}: {last} ({} lines omitted)",
+            hook.program,
+            lines.len().saturating_sub(1)
+        ),
+        "set AIRGAP_VERIFIER_LOG=1 for the whole log; with EPERM, check that airgap runs as root outside any container",
+    ))
+}
+
+/// Removes all pins: links first, in reverse order, so that nothing is marked
+/// any more when the gate opens.
+fn disarm(place: &Place) -> Result<()> {
+    for hook in HOOKS.iter().rev() {
+        unlink(&place.link(hook.link))?;
+        unlink(&place.link(&format!("{}_next", hook.link)))?;
+    }
+    for name in name::ALL {
+        unlink(&place.map(name))?;
+    }
+    for dir in [
+        place.pins.join("links"),
+        place.pins.join("maps"),
+        place.pins.clone(),
+    ] {
+        remove_dir(&dir)?;
+    }
+    // The version directory's parent goes too, unless another version is in it.
+    match place.pins.parent().map(fs::remove_dir) {
+        Some(Err(e)) if e.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        Some(Err(e)) => Err(e).context("cannot remove the pin directory"),
+        _ => Ok(()),
+    }
+}
+
+fn unlink(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("cannot remove the pin {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}

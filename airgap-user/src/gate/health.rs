@@ -1,0 +1,92 @@
+//! What is in force right now, read from the kernel.
+
+use std::{fs::File, path::Path};
+
+use airgap_common::map::{SealNumber, Stat};
+use anyhow::{Context as _, Result};
+
+use super::{
+    Gate, HOOKS, Kind, LinkState,
+    hints::Hints,
+    map,
+    sys::{effective_programs, link_state, obj_get},
+};
+use airgap_common::map::name;
+
+impl Gate {
+    /// Links that are missing, dead, or hang on the wrong hook or cgroup: what
+    /// a pin says is worth nothing, its link has to be alive.
+    pub fn broken_links(&self) -> Vec<String> {
+        HOOKS
+            .iter()
+            .filter_map(|hook| {
+                let why = match self.link(hook.link) {
+                    Err(_) => "its pin is gone",
+                    Ok(state) => match hook.kind {
+                        Kind::Tracepoint(_) => return None,
+                        _ if state.cgroup == 0 => "its cgroup is gone",
+                        _ if state.cgroup != self.root_id() => "it hangs on another cgroup",
+                        _ if state.attach_type != hook.attach_type => "it hangs on another hook",
+                        _ => return None,
+                    },
+                };
+                Some(format!("{}: {why}", hook.link))
+            })
+            .collect()
+    }
+
+    /// Hooks whose program does not run for `cgroup`, by an effective query.
+    ///
+    /// # Errors
+    /// If the directory cannot be opened or queried.
+    pub fn missing_hooks(&self, cgroup: &Path) -> Result<Vec<&'static str>> {
+        let dir =
+            File::open(cgroup).with_context(|| format!("cannot open {}", cgroup.display()))?;
+        let mut missing = Vec::new();
+        for hook in HOOKS
+            .iter()
+            .filter(|h| !matches!(h.kind, Kind::Tracepoint(_)))
+        {
+            let effective = effective_programs(&dir, hook.attach_type)
+                .with_context(|| format!("cannot query the programs of {}", cgroup.display()))?;
+            let ours = self.link(hook.link).map(|l| l.program);
+            if !ours.is_ok_and(|program| effective.contains(&program)) {
+                missing.push(hook.link);
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Whether a packet of this cgroup is looked up and found: entry, level
+    /// and hint, all three.
+    ///
+    /// # Errors
+    /// If a map cannot be read.
+    pub fn is_marked(&self, cgroup: u64, level: u32, seal: SealNumber) -> Result<bool> {
+        let hints = Hints::map(map(&self.place, name::HINTS)?.fd()).context("cannot map HINTS")?;
+        Ok(self.cgroups.get(&cgroup, 0).is_ok_and(|n| n == seal)
+            && self.levels.get(&level, 0).is_ok_and(|used| used == 1)
+            && hints.get(cgroup) > 0)
+    }
+
+    /// A host-wide counter.
+    pub fn stat(&self, stat: Stat) -> u64 {
+        self.stats.get(&(stat as u32), 0).unwrap_or(0)
+    }
+
+    /// How many links there should be.
+    pub const fn link_count() -> usize {
+        HOOKS.len()
+    }
+
+    fn link(&self, name: &str) -> Result<LinkState> {
+        let path = self.place.link(name);
+        let fd = obj_get(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        link_state(&fd).with_context(|| format!("cannot read the link {}", path.display()))
+    }
+
+    fn root_id(&self) -> u64 {
+        use std::os::unix::fs::MetadataExt as _;
+        std::fs::metadata(&self.place.cgroup).map_or(0, |m| m.ino())
+    }
+}

@@ -1,0 +1,371 @@
+//! Sealing and unsealing: map writes in an order that never opens a gap.
+
+use std::{
+    os::unix::fs::MetadataExt as _,
+    path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use airgap_common::map::{
+    Client, Gate as GateInfo, ID_LEN, MAX_LEVEL, MAX_SEALS, Policy, Seal, SealNumber, Stat, name,
+};
+use anyhow::{Context as _, Result, bail};
+use aya::maps::lpm_trie::Key;
+
+use super::{Gate, Lock, arm::NO_DENIALS, hints::Hints, map, seal_id, seal_name};
+use crate::{container::Cgroup, failure::Failure, policy::Cidr};
+
+/// Seals above this share of the capacity are refused, so that the cgroups of
+/// restarting containers always find room.
+const FILL: u32 = MAX_SEALS / 10 * 9;
+
+const BPF_NOEXIST: u64 = 1;
+
+/// What is to be sealed.
+pub struct Sealing<'a> {
+    /// Container id.
+    pub id: &'a [u8; ID_LEN],
+    /// Container name, for people.
+    pub name: &'a str,
+    /// What it may do.
+    pub policy: Policy,
+    /// Clients that may connect; empty: any.
+    pub clients: &'a [Cidr],
+    /// Risks accepted by name, one bit each.
+    pub accepted: u64,
+}
+
+/// A seal that was put in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// Its number.
+    pub number: SealNumber,
+    /// Whether the container was sealed before (then only the policy changed).
+    pub renewed: bool,
+}
+
+/// What lifting a seal removed.
+#[derive(Clone, Debug)]
+pub struct Unsealed {
+    /// Container id.
+    pub id: String,
+    /// Container name when it was sealed.
+    pub name: String,
+    /// Live cgroups that were sealed.
+    pub cgroups: usize,
+    /// Attempts refused under this seal.
+    pub denials: u64,
+}
+
+impl Gate {
+    /// Puts a container's id under seal. From here on each new cgroup of it is
+    /// sealed by the kernel at its creation; [`Self::seal_cgroup`] does the one
+    /// that exists already.
+    ///
+    /// # Errors
+    /// If a map is full or cannot be written; then nothing has changed.
+    pub fn seal_id(&mut self, sealing: &Sealing<'_>, _lock: &Lock) -> Result<Sealed> {
+        if let Ok(number) = self.ids.get(sealing.id, 0) {
+            // New clients first, old ones last: none is refused in between who
+            // is allowed before and after.
+            self.add_clients(number, sealing.clients)?;
+            // One element, replaced as a whole: the policy changes at once.
+            self.policies
+                .insert(number, sealing.policy, 0)
+                .context("cannot write the map POLICIES")?;
+            self.retain_clients(number, sealing.clients)?;
+            let mut seal = self
+                .seals
+                .get(&number, 0)
+                .context("cannot read the map SEALS")?;
+            seal.accepted = sealing.accepted;
+            seal.name = padded(sealing.name);
+            self.seals
+                .insert(number, seal, 0)
+                .context("cannot write the map SEALS")?;
+            return Ok(Sealed {
+                number,
+                renewed: true,
+            });
+        }
+        if self.ids.keys().count() >= FILL as usize {
+            return Err(Failure::new(
+                format!("{FILL} containers are sealed on this host, and more are not safe"),
+                "detach containers that are gone: airgap list, airgap detach",
+            )
+            .into());
+        }
+        let info = self.info()?;
+        let number = info.last_seal + 1;
+        // First of all: a number is never given twice.
+        self.info
+            .set(
+                0,
+                GateInfo {
+                    last_seal: number,
+                    ..info
+                },
+                0,
+            )
+            .context("cannot write the map GATE")?;
+        let seal = Seal {
+            id: *sealing.id,
+            name: padded(sealing.name),
+            since: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |d| d.as_secs()),
+            accepted: sealing.accepted,
+            complete: 0,
+            _pad: 0,
+        };
+        let write = |gate: &mut Self| -> Result<()> {
+            gate.counters
+                .insert(number, NO_DENIALS, BPF_NOEXIST)
+                .context("map COUNTERS")?;
+            gate.add_clients(number, sealing.clients)?;
+            gate.policies
+                .insert(number, sealing.policy, BPF_NOEXIST)
+                .context("map POLICIES")?;
+            gate.seals
+                .insert(number, seal, BPF_NOEXIST)
+                .context("map SEALS")?;
+            gate.ids
+                .insert(sealing.id, number, BPF_NOEXIST)
+                .context("map IDS")
+        };
+        if let Err(error) = write(self) {
+            self.forget(number, sealing.id);
+            return Err(error.context(format!("cannot seal {}", sealing.name)));
+        }
+        Ok(Sealed {
+            number,
+            renewed: false,
+        })
+    }
+
+    /// Seals a cgroup that exists, with all that is below it.
+    ///
+    /// # Errors
+    /// If it is too deep, inside or around another sealed container, or a map
+    /// cannot be written.
+    pub fn seal_cgroup(&mut self, number: SealNumber, cgroup: &Cgroup, _lock: &Lock) -> Result<()> {
+        if cgroup.level == 0 || cgroup.level > MAX_LEVEL {
+            bail!(Failure::new(
+                format!(
+                    "the cgroup {} is {} levels deep, airgap looks at {MAX_LEVEL}",
+                    cgroup.path.display(),
+                    cgroup.level
+                ),
+                "run the container with a shorter --cgroup-parent",
+            ));
+        }
+        self.refuse_nesting(number, cgroup)?;
+        let hints = self.hints()?;
+        // Level and hint first: without them the entry would not be looked for.
+        self.levels
+            .set(cgroup.level, 1, 0)
+            .context("cannot write the map LEVELS")?;
+        hints.add(cgroup.id);
+        match self.cgroups.insert(cgroup.id, number, BPF_NOEXIST) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                hints.remove(cgroup.id);
+                // Sealed before, or by the kernel a moment ago.
+                if self.cgroups.get(&cgroup.id, 0).is_ok_and(|n| n == number) {
+                    return Ok(());
+                }
+                Err(error)
+                    .with_context(|| format!("cannot seal the cgroup {}", cgroup.path.display()))
+            }
+        }
+    }
+
+    /// Two policies for one packet: the outer one alone would count.
+    fn refuse_nesting(&self, number: SealNumber, cgroup: &Cgroup) -> Result<()> {
+        let other = |id: u64| self.cgroups.get(&id, 0).ok().filter(|n| *n != number);
+        let above = cgroup.path.ancestors().skip(1).map_while(|dir| {
+            dir.starts_with(&self.place.cgroup)
+                .then(|| dir.to_path_buf())
+        });
+        for dir in above.chain(below(&cgroup.path)) {
+            let id = std::fs::metadata(&dir).map_or(0, |m| m.ino());
+            if let Some(other) = other(id) {
+                let name = self
+                    .seals
+                    .get(&other, 0)
+                    .map_or_else(|_| "?".into(), |s| seal_name(&s));
+                return Err(Failure::new(
+                    format!(
+                        "{} is nested with the sealed container {name}",
+                        cgroup.path.display()
+                    ),
+                    format!("seal only the outer container, or: airgap detach {name}"),
+                )
+                .into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Records that every step was read back.
+    ///
+    /// # Errors
+    /// If the map cannot be written.
+    pub fn complete(&mut self, number: SealNumber, _lock: &Lock) -> Result<()> {
+        let seal = self
+            .seals
+            .get(&number, 0)
+            .context("cannot read the map SEALS")?;
+        self.seals
+            .insert(
+                number,
+                Seal {
+                    complete: 1,
+                    ..seal
+                },
+                0,
+            )
+            .context("cannot write the map SEALS")
+    }
+
+    /// Lifts a seal. The id goes first, so that no cgroup is marked any more
+    /// when the marks are removed.
+    ///
+    /// # Errors
+    /// If a map cannot be read or written.
+    pub fn unseal(&mut self, number: SealNumber, _lock: &Lock) -> Result<Unsealed> {
+        let seal = self
+            .seals
+            .get(&number, 0)
+            .context("cannot read the map SEALS")?;
+        let denials = self
+            .state(number)
+            .map_or(0, |(_, c)| c.by_reason.iter().sum());
+        self.ids
+            .remove(&seal.id)
+            .or_else(absent)
+            .context("cannot write the map IDS")?;
+        let hints = self.hints()?;
+        let cgroups = self.cgroups_of(number)?;
+        for id in &cgroups {
+            // Released meanwhile: the kernel has counted it out of the hints.
+            if self.cgroups.remove(id).is_ok() {
+                hints.remove(*id);
+            }
+        }
+        if self.stat(Stat::Overflowed) > 0 && self.ids.keys().next().is_none() {
+            self.clear_overflow()?;
+        }
+        self.forget(number, &seal.id);
+        Ok(Unsealed {
+            id: seal_id(&seal),
+            name: seal_name(&seal),
+            cgroups: cgroups.len(),
+            denials,
+        })
+    }
+
+    /// Clients that `--from` allows; empty: any.
+    ///
+    /// # Errors
+    /// If the map cannot be read.
+    pub fn clients_of(&self, number: SealNumber) -> Result<Vec<Cidr>> {
+        let mut clients = Vec::new();
+        for key in self.clients.keys() {
+            let key = key.context("cannot read the map CLIENTS")?;
+            let client = key.data();
+            if client.seal == number {
+                clients.push(Cidr::from_mapped(client.addr, key.prefix_len() - SEAL_BITS));
+            }
+        }
+        Ok(clients)
+    }
+
+    fn add_clients(&mut self, number: SealNumber, clients: &[Cidr]) -> Result<()> {
+        for client in clients {
+            self.clients
+                .insert(&client_key(number, *client), 1, 0)
+                .context("cannot write the map CLIENTS")?;
+        }
+        Ok(())
+    }
+
+    fn retain_clients(&mut self, number: SealNumber, keep: &[Cidr]) -> Result<()> {
+        for client in self.clients_of(number)? {
+            if !keep.contains(&client) {
+                self.clients
+                    .remove(&client_key(number, client))
+                    .context("cannot write the map CLIENTS")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn clear_overflow(&mut self) -> Result<()> {
+        for slot in 0..self.overflow.len() {
+            self.overflow
+                .set(slot, 0, 0)
+                .context("cannot write the map OVERFLOW")?;
+        }
+        self.stats
+            .set(Stat::Overflowed as u32, 0, 0)
+            .context("cannot write the map STATS")
+    }
+
+    fn forget(&mut self, number: SealNumber, id: &[u8; ID_LEN]) {
+        if self.ids.get(id, 0).is_ok_and(|n| n == number) {
+            let _ = self.ids.remove(id);
+        }
+        let _ = self.retain_clients(number, &[]);
+        let _ = self.seals.remove(&number);
+        let _ = self.policies.remove(&number);
+        let _ = self.counters.remove(&number);
+    }
+
+    fn hints(&self) -> Result<Hints> {
+        Hints::map(map(&self.place, name::HINTS)?.fd()).context("cannot map HINTS")
+    }
+}
+
+/// Bits of a client key before the address.
+const SEAL_BITS: u32 = 64;
+
+fn client_key(seal: SealNumber, client: Cidr) -> Key<Client> {
+    let (addr, len) = client.mapped();
+    Key::new(SEAL_BITS + len, Client { seal, addr })
+}
+
+fn absent(error: aya::maps::MapError) -> Result<(), aya::maps::MapError> {
+    match error {
+        aya::maps::MapError::KeyNotFound => Ok(()),
+        aya::maps::MapError::SyscallError(ref e)
+            if e.io_error.raw_os_error() == Some(libc::ENOENT) =>
+        {
+            Ok(())
+        }
+        other => Err(other),
+    }
+}
+
+fn padded(name: &str) -> [u8; 128] {
+    let mut out = [0; 128];
+    let bytes = name.as_bytes();
+    let len = bytes.len().min(out.len());
+    out[..len].copy_from_slice(&bytes[..len]);
+    out
+}
+
+/// All directories below, depth first.
+fn below(dir: &std::path::Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut queue = vec![dir.to_path_buf()];
+    while let Some(dir) = queue.pop() {
+        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|t| t.is_dir()) {
+                queue.push(entry.path());
+                found.push(entry.path());
+            }
+        }
+    }
+    found
+}

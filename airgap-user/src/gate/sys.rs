@@ -1,0 +1,118 @@
+//! The few `bpf(2)` commands that aya 0.14 does not expose.
+//!
+//! Everything unsafe of the user side lives here and in [`super::hints`].
+
+use std::{
+    ffi::CString,
+    io,
+    mem::{size_of, zeroed},
+    os::{
+        fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::Path,
+};
+
+use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_link_info};
+
+fn bpf(cmd: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i64> {
+    // SAFETY: `attr` is a whole bpf_attr whose pointers the callers below keep
+    // alive; the kernel writes only into what they point to.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            cmd as libc::c_long,
+            std::ptr::from_mut(attr),
+            size_of::<bpf_attr>(),
+        )
+    };
+    if ret < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(ret)
+    }
+}
+
+fn attr() -> bpf_attr {
+    // SAFETY: an all-zero bpf_attr is what the kernel expects of unset fields.
+    unsafe { zeroed() }
+}
+
+/// Opens a pinned object (`BPF_OBJ_GET`).
+///
+/// # Errors
+/// `ENOENT` if there is no pin.
+pub(super) fn obj_get(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr = attr();
+    attr.__bindgen_anon_4.pathname = path.as_ptr() as u64;
+    let fd = bpf(bpf_cmd::BPF_OBJ_GET, &mut attr)?;
+    // SAFETY: a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// A link as the kernel sees it now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkState {
+    /// Link id.
+    pub id: u32,
+    /// Program id.
+    pub program: u32,
+    /// Cgroup id it hangs on (cgroup links); 0 once that cgroup is gone.
+    pub cgroup: u64,
+    /// `BPF_CGROUP_*` attach type (cgroup links).
+    pub attach_type: u32,
+}
+
+/// Reads a link (`BPF_OBJ_GET_INFO_BY_FD`, Linux 5.8).
+///
+/// # Errors
+/// Whatever the system call says.
+pub(super) fn link_state(link: &impl AsFd) -> io::Result<LinkState> {
+    // SAFETY: plain data.
+    let mut info: bpf_link_info = unsafe { zeroed() };
+    let mut attr = attr();
+    attr.info.bpf_fd = link.as_fd().as_raw_fd() as u32;
+    attr.info.info_len = size_of::<bpf_link_info>() as u32;
+    attr.info.info = &raw mut info as u64;
+    bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
+    // SAFETY: the union's cgroup arm is plain data, zero for other link types.
+    let cgroup = unsafe { info.__bindgen_anon_1.cgroup };
+    Ok(LinkState {
+        id: info.id,
+        program: info.prog_id,
+        cgroup: cgroup.cgroup_id,
+        attach_type: cgroup.attach_type,
+    })
+}
+
+/// Ids of the programs that run for a cgroup, inherited ones included
+/// (`BPF_PROG_QUERY` with `BPF_F_QUERY_EFFECTIVE`, Linux 4.15).
+///
+/// # Errors
+/// Whatever the system call says.
+pub(super) fn effective_programs(cgroup: &impl AsFd, attach_type: u32) -> io::Result<Vec<u32>> {
+    const BPF_F_QUERY_EFFECTIVE: u32 = 1;
+    let mut ids = [0u32; 64];
+    let mut attr = attr();
+    attr.query.__bindgen_anon_1.target_fd = cgroup.as_fd().as_raw_fd() as u32;
+    attr.query.attach_type = attach_type;
+    attr.query.query_flags = BPF_F_QUERY_EFFECTIVE;
+    attr.query.prog_ids = ids.as_mut_ptr() as u64;
+    attr.query.__bindgen_anon_2.prog_cnt = ids.len() as u32;
+    bpf(bpf_cmd::BPF_PROG_QUERY, &mut attr)?;
+    // SAFETY: the kernel wrote the count into this arm of the union.
+    let count = unsafe { attr.query.__bindgen_anon_2.prog_cnt } as usize;
+    Ok(ids[..count.min(ids.len())].to_vec())
+}
+
+/// Deletes a map element; aya has no such method for arrays of maps.
+///
+/// # Errors
+/// `ENOENT` if there was none.
+pub(super) fn delete(map: &impl AsFd, key: u32) -> io::Result<()> {
+    let mut attr = attr();
+    attr.__bindgen_anon_2.map_fd = map.as_fd().as_raw_fd() as u32;
+    attr.__bindgen_anon_2.key = &raw const key as u64;
+    bpf(bpf_cmd::BPF_MAP_DELETE_ELEM, &mut attr).map(drop)
+}

@@ -1,0 +1,92 @@
+//! Results on stdout: text for people, JSON for programs.
+
+mod escape;
+mod json;
+mod text;
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use anyhow::{Context as _, Result};
+
+pub use escape::escape;
+
+use crate::{
+    commands::{Report, Row},
+    events::Denial,
+    gate::Unsealed,
+};
+
+/// Writes to stdout at once; a closed pipe is the end, not an error.
+fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        other => other.context("cannot write to stdout"),
+    }
+}
+
+fn colour() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    let mut line = serde_json::to_string(value).context("cannot write JSON")?;
+    line.push('\n');
+    print(&line)
+}
+
+/// What is in force for one container; `fresh`: right after attach.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn report(report: &Report, json: bool, fresh: bool) -> Result<()> {
+    if json {
+        print_json(report)
+    } else {
+        print(&text::report(report, fresh, colour()))
+    }
+}
+
+/// The list of seals.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn list(rows: &[Row], json: bool) -> Result<()> {
+    if json {
+        print_json(&serde_json::json!({ "schema": 1, "containers": rows }))
+    } else {
+        print(&text::list(rows))
+    }
+}
+
+/// What a detach removed.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn unsealed(unsealed: &Unsealed) -> Result<()> {
+    print(&text::unsealed(unsealed))
+}
+
+/// One refused attempt of the container (id, name).
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn denial(denial: &Denial, container: &(String, String), json: bool) -> Result<()> {
+    if json {
+        print_json(&json::denial(denial, container))
+    } else {
+        print(&text::denial(denial, &container.1, colour()))
+    }
+}
+
+/// Denials that did not fit into the ring.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn lost(count: u64, json: bool) -> Result<()> {
+    if json {
+        print_json(&json::lost(count))
+    } else {
+        print(&text::lost(count))
+    }
+}

@@ -1,0 +1,300 @@
+//! Text for people: stable columns, colour only where asked for.
+
+use std::{
+    fmt::Write as _,
+    net::IpAddr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use super::escape;
+use crate::{
+    commands::{Report, Row},
+    events::Denial,
+    gate::{Gate, Unsealed},
+};
+
+const RED: &str = "\x1b[31m";
+const BOLD: &str = "\x1b[1m";
+const RESET: &str = "\x1b[0m";
+
+/// UTC, RFC 3339, microseconds.
+pub(super) fn timestamp(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    // Days to a civil date, in eras of 400 years that begin on 1 March.
+    let shifted = days + 719_468;
+    let (era, day) = (shifted / 146_097, shifted % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let of_year = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let date = of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year + era * 400 + u64::from(month <= 2);
+    format!(
+        "{year:04}-{month:02}-{date:02}T{:02}:{:02}:{:02}.{:06}Z",
+        second / 3600,
+        second / 60 % 60,
+        second % 60,
+        since.subsec_micros()
+    )
+}
+
+pub(super) fn transport(protocol: u8) -> Option<&'static str> {
+    Some(match protocol {
+        1 => "icmp",
+        2 => "igmp",
+        6 => "tcp",
+        17 => "udp",
+        58 => "ipv6-icmp",
+        132 => "sctp",
+        136 => "udplite",
+        _ => return None,
+    })
+}
+
+pub(super) fn family(family: u16) -> String {
+    match family {
+        2 => "inet".into(),
+        10 => "inet6".into(),
+        17 => "packet".into(),
+        other => format!("{other}"),
+    }
+}
+
+pub(super) fn socket_type(kind: u16) -> String {
+    match kind {
+        1 => "stream".into(),
+        2 => "dgram".into(),
+        3 => "raw".into(),
+        5 => "seqpacket".into(),
+        other => format!("{other}"),
+    }
+}
+
+fn endpoint((ip, port): (IpAddr, u16)) -> String {
+    match (ip, port) {
+        (ip, 0) => ip.to_string(),
+        (IpAddr::V4(ip), port) => format!("{ip}:{port}"),
+        (IpAddr::V6(ip), port) => format!("[{ip}]:{port}"),
+    }
+}
+
+/// One line: time, verdict, container, process, attempt, reason.
+pub(super) fn denial(denial: &Denial, container: &str, colour: bool) -> String {
+    let (red, reset) = if colour { (RED, RESET) } else { ("", "") };
+    let time = timestamp(denial.time);
+    // To the millisecond, without the date: the reader is there now.
+    let time = &time[11..23];
+    let who = denial.process.as_ref().map_or_else(
+        || "?".to_owned(),
+        |p| format!("{}[{}] uid={}", escape(&p.name), p.pid, p.uid),
+    );
+    let mut attempt = match denial.protocol {
+        Some(protocol) => {
+            transport(protocol).map_or_else(|| format!("ip-{protocol}"), str::to_owned)
+        }
+        None if denial.socket.is_some() => "socket".to_owned(),
+        None => "packet".to_owned(),
+    };
+    if let Some((fam, kind)) = denial.socket {
+        let _ = write!(attempt, " {}/{}", family(fam), socket_type(kind));
+    }
+    if let Some(destination) = denial.destination {
+        let _ = write!(attempt, " → {}", endpoint(destination));
+    }
+    if let Some((name, kind)) = &denial.question {
+        let _ = write!(attempt, " \"{}\" {kind}", escape(name));
+    }
+    format!(
+        "{time}  {red}DENIED{reset}  {:<16}  {:<28}  {:<44}  {} ({})\n",
+        escape(container),
+        who,
+        attempt,
+        denial.reason,
+        denial.hook
+    )
+}
+
+pub(super) fn lost(count: u64) -> String {
+    format!(
+        "              LOST    {count} denials came faster than they could be shown (airgap status has the counts)\n"
+    )
+}
+
+fn clients(report: &Report) -> String {
+    if report.clients.is_empty() {
+        "ANY (each is an exit)".into()
+    } else {
+        report.clients.join(", ")
+    }
+}
+
+pub(super) fn report(report: &Report, fresh: bool, colour: bool) -> String {
+    let (bold, red, reset) = if colour {
+        (BOLD, RED, RESET)
+    } else {
+        ("", "", "")
+    };
+    let mut out = String::new();
+    let name = escape(&report.container.name);
+    let id = &report.container.id[..12.min(report.container.id.len())];
+    let state = match report.state {
+        "sealed" => "SEALED",
+        "degraded" => "SEALED, DEGRADED",
+        _ => "BROKEN",
+    };
+    let _ = writeln!(out, "{bold}{name}{reset} ({id})  {bold}{state}{reset}");
+    let _ = writeln!(out, "  ports     {}", report.ports.join(", "));
+    let _ = writeln!(out, "  clients   {}", clients(report));
+    if !fresh {
+        let since = timestamp(UNIX_EPOCH + Duration::from_secs(report.since));
+        let _ = writeln!(out, "  since     {}Z", &since[..19]);
+        let reasons: Vec<_> = report
+            .denials
+            .by_reason
+            .iter()
+            .map(|(r, n)| format!("{r} {n}"))
+            .collect();
+        let _ = writeln!(
+            out,
+            "  denials   {}{}",
+            report.denials.total,
+            if reasons.is_empty() {
+                String::new()
+            } else {
+                format!("  ({})", reasons.join(", "))
+            }
+        );
+    }
+    for cgroup in &report.cgroups {
+        let path = cgroup
+            .path
+            .as_deref()
+            .unwrap_or("(gone, held by lingering sockets)");
+        let _ = writeln!(out, "  cgroup    {path} (id {})", cgroup.id);
+    }
+    if !report.running {
+        let _ = writeln!(
+            out,
+            "  cgroup    none: not running, sealed from its first instruction"
+        );
+    }
+    let _ = writeln!(
+        out,
+        "  gate      {} links, read back from the kernel",
+        Gate::link_count()
+    );
+    if !report.accepted.is_empty() {
+        let _ = writeln!(
+            out,
+            "  {red}accepted  {}{reset}",
+            report.accepted.join(", ")
+        );
+    }
+    for vector in &report.coverage {
+        if vector.covered && !fresh {
+            let _ = writeln!(out, "  covered   {}: {}", vector.vector, vector.by);
+        } else if !vector.covered {
+            let _ = writeln!(
+                out,
+                "  {red}NOT COVERED{reset}  {}: {}",
+                vector.vector, vector.by
+            );
+        }
+    }
+    for problem in &report.problems {
+        let _ = writeln!(out, "  {red}PROBLEM{reset}   {}", escape(problem));
+    }
+    out
+}
+
+pub(super) fn list(rows: &[Row]) -> String {
+    if rows.is_empty() {
+        return "no container is sealed on this host\n".into();
+    }
+    let mut out = format!(
+        "{:<24}  {:<12}  {:<10}  {:<20}  {:<24}  {:>10}  SINCE\n",
+        "NAME", "ID", "STATE", "PORTS", "CLIENTS", "DENIALS"
+    );
+    for row in rows {
+        let r = &row.report;
+        let since = timestamp(UNIX_EPOCH + Duration::from_secs(r.since));
+        let _ = writeln!(
+            out,
+            "{:<24}  {:<12}  {:<10}  {:<20}  {:<24}  {:>10}  {}Z",
+            escape(&r.container.name),
+            &r.container.id[..12.min(r.container.id.len())],
+            r.state,
+            r.ports.join(","),
+            clients(r),
+            r.denials.total,
+            &since[..19]
+        );
+        if let Some(other) = &row.not_sealed {
+            let _ = writeln!(
+                out,
+                "{:<24}  {:<12}  NOT SEALED  another container has this name now: airgap attach {}",
+                escape(&r.container.name),
+                &other[..12.min(other.len())],
+                &other[..12.min(other.len())]
+            );
+        }
+    }
+    out
+}
+
+pub(super) fn unsealed(u: &Unsealed) -> String {
+    format!(
+        "{} ({}): seal lifted, {} live cgroup{}, {} attempts were refused under it\n",
+        escape(&u.name),
+        &u.id[..12.min(u.id.len())],
+        u.cgroups,
+        if u.cgroups == 1 { "" } else { "s" },
+        u.denials
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_dates() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00.000000Z"),
+            (951_782_400, "2000-02-29T00:00:00.000000Z"),
+            (1_795_363_199, "2026-11-22T15:59:59.000000Z"),
+            (4_107_542_399, "2100-02-28T23:59:59.000000Z"),
+        ] {
+            assert_eq!(timestamp(UNIX_EPOCH + Duration::from_secs(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn a_denial_is_one_safe_line() {
+        let event = Denial {
+            time: UNIX_EPOCH,
+            seal: 1,
+            hook: "connect6",
+            reason: "egress",
+            process: Some(crate::events::Process {
+                pid: 1,
+                tid: 1,
+                uid: 0,
+                name: "a\nb\x1b[0m".into(),
+                by_socket: false,
+            }),
+            protocol: Some(6),
+            socket: None,
+            source: None,
+            destination: Some(("2001:db8::1".parse().unwrap(), 443)),
+            question: None,
+        };
+        let line = denial(&event, "w\x07b", false);
+        assert_eq!(line.matches(char::is_control).collect::<String>(), "\n");
+        assert!(
+            line.contains("tcp → [2001:db8::1]:443") && line.contains("a\\nb\\x1b[0m[1]"),
+            "{line}"
+        );
+    }
+}

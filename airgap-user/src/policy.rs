@@ -1,0 +1,232 @@
+//! What the user allows, and its form in the maps. Pure.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
+
+use airgap_common::{
+    addr::Addr,
+    map::{MAX_PORTS, Policy},
+};
+
+/// A service port: `5060` or `5060/tcp`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Port(pub u16);
+
+impl FromStr for Port {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        match protocol {
+            "tcp" => {}
+            "udp" => {
+                return Err(
+                    "udp service ports are not supported: a spoofed datagram would open \
+                            a way out to any address"
+                        .into(),
+                );
+            }
+            other => return Err(format!("'{other}' is no protocol; write PORT or PORT/tcp")),
+        }
+        match number.parse() {
+            Ok(0) => Err("port 0 stands for no port".into()),
+            Ok(port) => Ok(Self(port)),
+            Err(_) => Err(format!("'{number}' is no port between 1 and 65535")),
+        }
+    }
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/tcp", self.0)
+    }
+}
+
+/// Clients that may connect: an address or a prefix, IPv4 or IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr {
+    /// Network address; host bits are zero.
+    pub addr: IpAddr,
+    /// Prefix length in bits.
+    pub len: u8,
+}
+
+impl FromStr for Cidr {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (addr, len) = match text.split_once('/') {
+            Some((addr, len)) => (addr, Some(len)),
+            None => (text, None),
+        };
+        let addr: IpAddr = addr
+            .parse()
+            .map_err(|_| format!("'{addr}' is no IP address"))?;
+        let most = if addr.is_ipv4() { 32 } else { 128 };
+        let len = match len {
+            None => most,
+            Some(len) => len
+                .parse()
+                .ok()
+                .filter(|len| *len <= most)
+                .ok_or_else(|| format!("'/{len}' is no prefix length up to {most}"))?,
+        };
+        let network = match addr {
+            IpAddr::V4(a) => IpAddr::V4(Ipv4Addr::from_bits(
+                a.to_bits() & u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0),
+            )),
+            IpAddr::V6(a) => IpAddr::V6(Ipv6Addr::from_bits(
+                a.to_bits() & u128::MAX.checked_shl(128 - u32::from(len)).unwrap_or(0),
+            )),
+        };
+        if network != addr {
+            return Err(format!(
+                "'{text}' has host bits set; did you mean {network}/{len}?"
+            ));
+        }
+        Ok(Self { addr, len })
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.addr, self.len)
+    }
+}
+
+impl Cidr {
+    /// Address and prefix length as the maps have them: IPv4 mapped into IPv6.
+    pub fn mapped(self) -> (Addr, u32) {
+        match self.addr {
+            IpAddr::V4(a) => (Addr::from_v4(a.octets()), 96 + u32::from(self.len)),
+            IpAddr::V6(a) => (Addr::from_octets(a.octets()), u32::from(self.len)),
+        }
+    }
+
+    /// The reverse of [`Self::mapped`].
+    pub fn from_mapped(addr: Addr, len: u32) -> Self {
+        let v6 = Ipv6Addr::from(addr.octets());
+        match v6.to_ipv4_mapped() {
+            Some(v4) if len >= 96 => Self {
+                addr: v4.into(),
+                len: (len - 96) as u8,
+            },
+            _ => Self {
+                addr: v6.into(),
+                len: len as u8,
+            },
+        }
+    }
+}
+
+/// What a sealed container may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Service ports, sorted, each once.
+    pub ports: Vec<Port>,
+    /// Clients; empty: any.
+    pub clients: Vec<Cidr>,
+}
+
+/// Default service port.
+pub const DEFAULT_PORT: Port = Port(5060);
+/// The kernel sends a handful when an address appears; a busy service with
+/// many neighbours a few dozen.
+const ND_PER_SECOND: u32 = 64;
+
+impl Rules {
+    /// Sorts, removes repetitions, and fills in the default port.
+    ///
+    /// # Errors
+    /// If there are more ports than a policy holds.
+    pub fn new(mut ports: Vec<Port>, clients: Vec<Cidr>) -> Result<Self, String> {
+        if ports.is_empty() {
+            ports.push(DEFAULT_PORT);
+        }
+        ports.sort_unstable();
+        ports.dedup();
+        if ports.len() > MAX_PORTS {
+            return Err(format!(
+                "{} service ports, at most {MAX_PORTS} are possible",
+                ports.len()
+            ));
+        }
+        Ok(Self { ports, clients })
+    }
+
+    /// The value for the map.
+    pub fn compile(&self) -> Policy {
+        let mut tcp = [0; MAX_PORTS];
+        for (slot, port) in tcp.iter_mut().zip(&self.ports) {
+            *slot = port.0;
+        }
+        let flags = if self.clients.is_empty() {
+            Policy::CLIENTS_ANY
+        } else {
+            0
+        };
+        Policy {
+            flags,
+            nd_per_second: ND_PER_SECOND,
+            tcp,
+        }
+    }
+
+    /// Ports of a policy read back from the map.
+    pub fn ports_of(policy: &Policy) -> Vec<Port> {
+        policy
+            .tcp
+            .iter()
+            .take_while(|p| **p != 0)
+            .map(|p| Port(*p))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parses_ports() {
+        assert_eq!("5060".parse(), Ok(Port(5060)));
+        assert_eq!("80/tcp".parse(), Ok(Port(80)));
+        for bad in [
+            "", "0", "65536", "-1", "80/", "80/sctp", "80/udp", "http", "80/tcp/x",
+        ] {
+            assert!(bad.parse::<Port>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn parses_prefixes_and_refuses_host_bits() {
+        let cidr = |t: &str| t.parse::<Cidr>();
+        assert_eq!(cidr("10.0.0.0/8").unwrap().to_string(), "10.0.0.0/8");
+        assert_eq!(cidr("10.1.2.3").unwrap().len, 32);
+        assert_eq!(cidr("0.0.0.0/0").unwrap().mapped().1, 96);
+        assert_eq!(cidr("2001:db8::/32").unwrap().mapped().1, 32);
+        assert!(cidr("10.0.0.1/8").unwrap_err().contains("10.0.0.0/8"));
+        for bad in ["", "10.0.0.0/33", "::/129", "10.0.0/8", "host/8"] {
+            assert!(cidr(bad).is_err(), "{bad}");
+        }
+        for text in ["10.0.0.0/8", "2001:db8::/32", "1.2.3.4/32", "::/0"] {
+            let (addr, len) = cidr(text).unwrap().mapped();
+            assert_eq!(Cidr::from_mapped(addr, len).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn compiles_sorted_and_without_repetition() {
+        let rules = Rules::new(vec![Port(80), Port(5060), Port(80)], vec![]).unwrap();
+        let policy = rules.compile();
+        assert_eq!(Rules::ports_of(&policy), [Port(80), Port(5060)]);
+        assert_eq!(policy.flags, Policy::CLIENTS_ANY);
+        assert_eq!(Rules::new(vec![], vec![]).unwrap().ports, [DEFAULT_PORT]);
+        assert!(Rules::new((1..=17).map(Port).collect(), vec![]).is_err());
+        let limited = Rules::new(vec![], vec!["10.0.0.0/8".parse().unwrap()]).unwrap();
+        assert_eq!(limited.compile().flags, 0);
+    }
+}

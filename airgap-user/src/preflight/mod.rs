@@ -1,0 +1,348 @@
+//! Configurations that let a container undo its seal, or leave around it.
+//!
+//! Judged from `/proc` as it is now where the container runs, else from what
+//! the engine would start. Each is refused unless accepted by name.
+
+mod facts;
+
+use std::fmt;
+
+pub use facts::Facts;
+
+macro_rules! risks {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $mend:literal;)+) => {
+        /// A way around the seal that a configuration opens.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum Risk {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Risk {
+            /// Every risk.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The name that `--accept` takes.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// What closes it.
+            pub const fn mend(self) -> &'static str {
+                match self { $(Self::$variant => $mend,)+ }
+            }
+        }
+    };
+}
+
+risks! {
+    /// `--privileged`.
+    Privileged = "privileged", "run the container without --privileged";
+    /// A capability that reaches the kernel's or the host's controls.
+    Capability = "capability", "drop the capability (--cap-drop)";
+    /// The host's network namespace.
+    HostNetwork = "host-network", "give the container a network of its own and publish its port";
+    /// Others that are not sealed live in the same network namespace.
+    SharedNetwork = "shared-network", "give the container a network namespace of its own";
+    /// The host's processes are visible and can be acted upon.
+    HostPid = "host-pid", "run the container without --pid=host";
+    /// The socket of a container engine or of the host's init is mounted.
+    EngineSocket = "engine-socket", "remove the mount";
+    /// The host's cgroup tree or bpffs is mounted where the container can use it.
+    ControlFs = "control-fs", "remove the mount";
+    /// A file system whose writes go over the network.
+    NetworkFs = "network-fs", "use a local volume";
+    /// A log driver that sends the container's output over the network.
+    LogDriver = "log-driver", "use --log-driver json-file, local or journald";
+    /// A device that leads around the network stack or into the kernel.
+    Device = "device", "remove the --device";
+    /// A runtime whose traffic may come from another cgroup.
+    Runtime = "runtime", "run the container with runc or crun";
+}
+
+impl Risk {
+    /// Bit of this risk in a set.
+    pub const fn bit(self) -> u64 {
+        1 << self as u8
+    }
+
+    /// Names of the risks in a set.
+    pub fn names(set: u64) -> Vec<&'static str> {
+        Self::ALL
+            .iter()
+            .filter(|r| set & r.bit() != 0)
+            .map(|r| r.name())
+            .collect()
+    }
+}
+
+impl fmt::Display for Risk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::str::FromStr for Risk {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|r| r.name() == text)
+            .ok_or_else(|| {
+                let known: Vec<_> = Self::ALL.iter().map(|r| r.name()).collect();
+                format!("'{text}' is no known risk; there are {}", known.join(", "))
+            })
+    }
+}
+
+/// A risk that was found, and in what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Which.
+    pub risk: Risk,
+    /// What it was found in.
+    pub what: String,
+}
+
+/// Capabilities with which a container reaches beyond its network namespace.
+const CAPABILITIES: [(u32, &str); 6] = [
+    (16, "SYS_MODULE"),
+    (17, "SYS_RAWIO"),
+    (21, "SYS_ADMIN"),
+    (38, "PERFMON"),
+    (39, "BPF"),
+    (2, "DAC_READ_SEARCH"),
+];
+
+/// `CAP_NET_RAW`.
+pub const NET_RAW: u32 = 13;
+const SYS_PTRACE: u32 = 19;
+
+/// Judges the facts. Pure.
+pub fn judge(facts: &Facts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut find = |risk, what: String| found.push(Finding { risk, what });
+    if facts.privileged {
+        find(Risk::Privileged, "it runs with --privileged".into());
+    }
+    let has = |bit: u32| facts.capabilities & (1 << bit) != 0;
+    for (bit, name) in CAPABILITIES {
+        if has(bit) && !facts.privileged {
+            find(Risk::Capability, format!("it has CAP_{name}"));
+        }
+    }
+    if has(SYS_PTRACE) && facts.host_pid {
+        find(
+            Risk::Capability,
+            "it has CAP_SYS_PTRACE and sees the host's processes".into(),
+        );
+    }
+    if facts.host_network {
+        find(
+            Risk::HostNetwork,
+            "it uses the host's network namespace".into(),
+        );
+    } else {
+        for other in &facts.network_sharers {
+            find(Risk::SharedNetwork, other.clone());
+        }
+    }
+    if facts.host_pid {
+        find(Risk::HostPid, "it sees the host's processes".into());
+    }
+    for mount in &facts.mounts {
+        if let Some((risk, why)) = mount.risk(facts.seccomp) {
+            find(risk, format!("{why} is mounted at {}", mount.target));
+        }
+    }
+    if let Some(driver) = facts.log_driver.as_deref()
+        && !matches!(
+            driver,
+            "json-file" | "local" | "journald" | "none" | "k8s-file" | "passthrough" | ""
+        )
+    {
+        find(Risk::LogDriver, format!("its log driver is {driver}"));
+    }
+    for device in &facts.devices {
+        find(Risk::Device, format!("it has the device {device}"));
+    }
+    if let Some(runtime) = facts.runtime.as_deref()
+        && !matches!(
+            runtime,
+            "" | "runc" | "crun" | "io.containerd.runc.v2" | "oci"
+        )
+    {
+        find(Risk::Runtime, format!("its runtime is {runtime}"));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{facts::Mount, *};
+
+    fn names(facts: &Facts) -> Vec<&'static str> {
+        judge(facts).iter().map(|f| f.risk.name()).collect()
+    }
+
+    fn mount(fstype: &str, source: &str, target: &str, writable: bool) -> Mount {
+        Mount {
+            fstype: fstype.into(),
+            source: source.into(),
+            target: target.into(),
+            writable,
+            foreign: true,
+        }
+    }
+
+    #[test]
+    fn a_plain_container_is_clean() {
+        // Docker's default set.
+        let facts = Facts {
+            capabilities: 0xa804_25fb,
+            seccomp: true,
+            ..Facts::default()
+        };
+        assert_eq!(names(&facts), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn finds_each_risk() {
+        let table: Vec<(Facts, &str)> = vec![
+            (
+                Facts {
+                    privileged: true,
+                    ..Facts::default()
+                },
+                "privileged",
+            ),
+            (
+                Facts {
+                    capabilities: 1 << 21,
+                    ..Facts::default()
+                },
+                "capability",
+            ),
+            (
+                Facts {
+                    capabilities: 1 << 39,
+                    ..Facts::default()
+                },
+                "capability",
+            ),
+            (
+                Facts {
+                    host_network: true,
+                    ..Facts::default()
+                },
+                "host-network",
+            ),
+            (
+                Facts {
+                    network_sharers: vec!["x".into()],
+                    ..Facts::default()
+                },
+                "shared-network",
+            ),
+            (
+                Facts {
+                    host_pid: true,
+                    ..Facts::default()
+                },
+                "host-pid",
+            ),
+            (
+                Facts {
+                    log_driver: Some("gelf".into()),
+                    ..Facts::default()
+                },
+                "log-driver",
+            ),
+            (
+                Facts {
+                    devices: vec!["/dev/kvm".into()],
+                    ..Facts::default()
+                },
+                "device",
+            ),
+            (
+                Facts {
+                    runtime: Some("kata".into()),
+                    ..Facts::default()
+                },
+                "runtime",
+            ),
+            (
+                Facts {
+                    mounts: vec![mount("ext4", "/var/run/docker.sock", "/d.sock", false)],
+                    ..Facts::default()
+                },
+                "engine-socket",
+            ),
+            (
+                Facts {
+                    mounts: vec![mount("ext4", "/", "/host", false)],
+                    ..Facts::default()
+                },
+                "engine-socket",
+            ),
+            (
+                Facts {
+                    seccomp: true,
+                    mounts: vec![mount("cgroup2", "", "/cg", true)],
+                    ..Facts::default()
+                },
+                "control-fs",
+            ),
+            (
+                // clone3(CLONE_INTO_CGROUP) needs no writable mount.
+                Facts {
+                    seccomp: false,
+                    mounts: vec![mount("cgroup2", "", "/cg", false)],
+                    ..Facts::default()
+                },
+                "control-fs",
+            ),
+            (
+                Facts {
+                    seccomp: true,
+                    mounts: vec![mount("bpf", "", "/bpf", false)],
+                    ..Facts::default()
+                },
+                "control-fs",
+            ),
+            (
+                Facts {
+                    mounts: vec![mount("nfs4", "srv:/x", "/data", false)],
+                    ..Facts::default()
+                },
+                "network-fs",
+            ),
+        ];
+        for (facts, risk) in table {
+            assert_eq!(names(&facts), [risk], "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn a_read_only_cgroup_view_behind_seccomp_is_docker_s_default() {
+        let facts = Facts {
+            seccomp: true,
+            mounts: vec![mount("cgroup2", "", "/sys/fs/cgroup", false)],
+            ..Facts::default()
+        };
+        assert_eq!(names(&facts), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn names_parse_back() {
+        for risk in Risk::ALL {
+            assert_eq!(risk.name().parse::<Risk>(), Ok(*risk));
+        }
+        assert!("everything".parse::<Risk>().is_err());
+        let set = Risk::Privileged.bit() | Risk::Device.bit();
+        assert_eq!(Risk::names(set), ["privileged", "device"]);
+    }
+}

@@ -1,0 +1,68 @@
+//! The product under test, run the way its users run it.
+
+use crate::cmd::{self, Output};
+use std::path::PathBuf;
+use std::process::Command;
+use std::{env, path::Path};
+
+/// Where the airgap binary is, from `$AIRGAP_BIN`.
+///
+/// # Panics
+/// When the variable is not set or names nothing.
+#[must_use]
+#[track_caller]
+pub fn binary() -> PathBuf {
+    let path = PathBuf::from(
+        env::var_os("AIRGAP_BIN").expect("AIRGAP_BIN must name the binary; run `cargo xtask test`"),
+    );
+    assert!(
+        path.is_file(),
+        "AIRGAP_BIN={} is not a file",
+        path.display()
+    );
+    path
+}
+
+/// Runs `airgap ARGS…` to its end.
+#[track_caller]
+pub fn airgap(args: &[&str]) -> Output {
+    cmd::run_command(Command::new(binary()).args(args))
+}
+
+/// Runs `airgap ARGS…` and wants exit 0.
+///
+/// # Panics
+/// With another exit status.
+#[track_caller]
+pub fn airgap_ok(args: &[&str]) -> Output {
+    airgap(args).expect_code(0)
+}
+
+/// Seals a container and returns at once. Exit 4 (sealed, degraded) is as good as 0 here: what
+/// the seal holds is what the test goes on to prove.
+///
+/// # Panics
+/// When airgap says that the container is not sealed.
+#[track_caller]
+pub fn seal(container: &str, options: &[&str]) -> Output {
+    let mut args = vec!["attach", "-d"];
+    args.extend(options);
+    args.push(container);
+    let out = airgap(&args);
+    assert!(
+        matches!(out.code, 0 | 4),
+        "attach did not seal\n{}",
+        out.describe()
+    );
+    out
+}
+
+/// Lifts a seal on the way out, when the product is there and has any state.
+pub(crate) fn detach_quietly(container: &str) {
+    if let Some(binary) = env::var_os("AIRGAP_BIN")
+        && Path::new("/sys/fs/bpf/airgap").exists()
+    {
+        let mut detach = Command::new(binary);
+        drop(detach.args(["detach", container]).output());
+    }
+}

@@ -1,0 +1,69 @@
+//! DNS questions; the marker is the name's first label.
+
+use crate::sys::{Socket, Step};
+use crate::target::Target;
+use std::net::{Ipv4Addr, SocketAddr};
+
+/// Docker's resolver inside the container's namespace, run by the daemon outside the cgroup.
+const EMBEDDED: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
+
+/// An A question for `MARKER.leak.example`.
+pub(crate) fn question(t: &Target) -> Vec<u8> {
+    let mut query = vec![0x13, 0x37, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in [t.marker.as_str(), "leak", "example"] {
+        query.push(u8::try_from(label.len()).unwrap_or(63));
+        query.extend(label.as_bytes());
+    }
+    query.extend([0, 0, 1, 0, 1]);
+    query
+}
+
+fn embedded_at() -> SocketAddr {
+    SocketAddr::new(EMBEDDED.into(), 53)
+}
+
+fn await_answer(socket: &Socket) -> Step<()> {
+    socket.receive(&mut [0; 512]).map(drop)
+}
+
+fn ask_udp(t: &Target, at: SocketAddr) -> Step<()> {
+    let socket = Socket::udp(at)?;
+    socket.send_to(&question(t), 0, at)?;
+    await_answer(&socket)
+}
+
+fn ask_tcp(t: &Target, at: SocketAddr) -> Step<()> {
+    let socket = Socket::tcp(at)?;
+    socket.connect(at)?;
+    let query = question(t);
+    let len = u16::try_from(query.len()).unwrap_or(0).to_be_bytes();
+    socket.send(&[len.as_slice(), &query].concat(), 0)?;
+    await_answer(&socket)
+}
+
+pub(crate) fn embedded(t: &Target) -> Step<()> {
+    ask_udp(t, embedded_at())
+}
+
+pub(crate) fn embedded_mapped(t: &Target) -> Step<()> {
+    ask_udp(t, SocketAddr::new(EMBEDDED.to_ipv6_mapped().into(), 53))
+}
+
+pub(crate) fn embedded_tcp(t: &Target) -> Step<()> {
+    ask_tcp(t, embedded_at())
+}
+
+pub(crate) fn embedded_connected(t: &Target) -> Step<()> {
+    let socket = Socket::udp(embedded_at())?;
+    socket.connect(embedded_at())?;
+    socket.send(&question(t), 0)?;
+    await_answer(&socket)
+}
+
+pub(crate) fn direct(t: &Target) -> Step<()> {
+    ask_udp(t, SocketAddr::new(t.v4.into(), 53))
+}
+
+pub(crate) fn direct_tcp(t: &Target) -> Step<()> {
+    ask_tcp(t, SocketAddr::new(t.v4.into(), 53))
+}

@@ -1,0 +1,57 @@
+//! `airgap-probe`: runs inside the containers under test.
+//!
+//! - `serve [--port N]`: a dual-stack HTTP/1.0 server; `/bytes/N` answers N bytes
+//! - `turncoat`: a server whose listener can be told to connect out
+//! - `beacon --v4 A --v6 A --port N`: sends before anything else, then serves
+//! - `try TECHNIQUE --v4 A --v6 A --port N --marker M …`: one way out, one JSON line
+//! - `knock …`: repeats a UDP and a TCP attempt until killed, one JSON line each
+//! - `get ADDRESS:PORT PATH`, `tell ADDRESS:PORT WORDS…`: one request each
+//! - `list`: the techniques
+
+mod beacon;
+mod dns;
+mod get;
+mod icmp;
+mod int80;
+mod join;
+mod options;
+mod packet;
+mod raw;
+mod reflect;
+mod serve;
+mod sys;
+mod target;
+mod tcp;
+mod technique;
+mod turncoat;
+mod udp;
+mod uring;
+
+use target::Target;
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["serve", rest @ ..] => serve::run(Target::parse(rest).port),
+        ["turncoat", ..] => turncoat::run(),
+        ["beacon", rest @ ..] => beacon::run(&Target::parse(rest)),
+        ["knock", name, rest @ ..] => technique::knock(name, &Target::parse(rest)),
+        ["try", name, rest @ ..] => technique::run(name, &Target::parse(rest)),
+        ["get", address, path] => get::run(address, path),
+        ["tell", address, words @ ..] => get::tell(address, words),
+        ["list"] => {
+            for (name, _) in technique::TABLE {
+                println!("{name}");
+            }
+            Ok(())
+        }
+        _ => Err(format!(
+            "unknown arguments {words:?}; see the head of the probe's main.rs"
+        )),
+    };
+    if let Err(error) = done {
+        eprintln!("error: {error}");
+        std::process::exit(1);
+    }
+}

@@ -1,0 +1,119 @@
+//! UDP and UDP-Lite.
+
+use crate::sys::{Raw, Socket, Step, check};
+use crate::target::Target;
+use crate::tcp::{SERVICE_PORT, unspecified};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+
+pub(crate) fn v4(t: &Target) -> Step<()> {
+    send(t.at4(), t)
+}
+
+pub(crate) fn v6(t: &Target) -> Step<()> {
+    send(t.at6(), t)
+}
+
+pub(crate) fn mapped(t: &Target) -> Step<()> {
+    send(t.mapped(), t)
+}
+
+pub(crate) fn gateway(t: &Target) -> Step<()> {
+    send(SocketAddr::new(t.gateway.into(), t.port), t)
+}
+
+fn send(at: SocketAddr, t: &Target) -> Step<()> {
+    Socket::udp(at)?.send_to(t.payload(), 0, at)
+}
+
+pub(crate) fn connected4(t: &Target) -> Step<()> {
+    connected(t.at4(), t)
+}
+
+pub(crate) fn connected6(t: &Target) -> Step<()> {
+    connected(t.at6(), t)
+}
+
+pub(crate) fn connected_mapped(t: &Target) -> Step<()> {
+    connected(t.mapped(), t)
+}
+
+fn connected(at: SocketAddr, t: &Target) -> Step<()> {
+    let socket = Socket::udp(at)?;
+    socket.connect(at)?;
+    socket.send(t.payload(), 0)
+}
+
+/// Data held back by MSG_MORE goes out with the last send.
+pub(crate) fn corked(t: &Target) -> Step<()> {
+    let socket = Socket::udp(t.at4())?;
+    socket.send_to(b"corked ", libc::MSG_MORE, t.at4())?;
+    socket.send_to(t.payload(), 0, t.at4())
+}
+
+pub(crate) fn sendmmsg(t: &Target) -> Step<()> {
+    let socket = Socket::udp(t.at4())?;
+    let address = Raw::from(t.at4());
+    let mut part = libc::iovec {
+        iov_base: t.payload().as_ptr().cast_mut().cast(),
+        iov_len: t.payload().len(),
+    };
+    // SAFETY: all-zero is a valid mmsghdr.
+    let mut messages: [libc::mmsghdr; 2] = unsafe { std::mem::zeroed() };
+    for message in &mut messages {
+        message.msg_hdr.msg_name = address.pointer().cast_mut().cast();
+        message.msg_hdr.msg_namelen = address.len;
+        message.msg_hdr.msg_iov = &raw mut part;
+        message.msg_hdr.msg_iovlen = 1;
+    }
+    // SAFETY: the headers point at `address` and `part`, which outlive the call.
+    check("sendmmsg", unsafe {
+        libc::sendmmsg(socket.fd(), messages.as_mut_ptr(), 2, 0)
+    })
+    .map(drop)
+}
+
+pub(crate) fn sport4(t: &Target) -> Step<()> {
+    let socket = Socket::udp(t.at4())?;
+    socket.share_port()?;
+    socket.bind(unspecified(t.at4(), SERVICE_PORT))?;
+    socket.send_to(t.payload(), 0, t.at4())
+}
+
+pub(crate) fn broadcast(t: &Target) -> Step<()> {
+    let socket = Socket::udp(t.at4())?;
+    socket.set("SO_BROADCAST", libc::SOL_SOCKET, libc::SO_BROADCAST, &1_i32)?;
+    socket.send_to(
+        t.payload(),
+        0,
+        SocketAddr::new(Ipv4Addr::BROADCAST.into(), t.port),
+    )
+}
+
+pub(crate) fn multicast4(t: &Target) -> Step<()> {
+    send(
+        SocketAddr::new(Ipv4Addr::new(239, 1, 2, 3).into(), t.port),
+        t,
+    )
+}
+
+pub(crate) fn multicast6(t: &Target) -> Step<()> {
+    let group = Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 0, 0x5060);
+    let at = SocketAddr::V6(SocketAddrV6::new(group, t.port, 0, 0));
+    send(at, t)
+}
+
+pub(crate) fn lite4(t: &Target) -> Step<()> {
+    Socket::new(libc::AF_INET, libc::SOCK_DGRAM, libc::IPPROTO_UDPLITE)?.send_to(
+        t.payload(),
+        0,
+        t.at4(),
+    )
+}
+
+pub(crate) fn lite6(t: &Target) -> Step<()> {
+    Socket::new(libc::AF_INET6, libc::SOCK_DGRAM, libc::IPPROTO_UDPLITE)?.send_to(
+        t.payload(),
+        0,
+        t.at6(),
+    )
+}

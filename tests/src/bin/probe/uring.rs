@@ -1,0 +1,186 @@
+//! Connecting and sending through io_uring, without the socket system calls.
+
+use crate::sys::{Fail, Raw, Socket, Step, os};
+use crate::target::Target;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::{io, mem, ptr};
+
+const OP_SENDMSG: u8 = 9;
+const OP_CONNECT: u8 = 16;
+const OFF_SQ: libc::off_t = 0;
+const OFF_CQ: libc::off_t = 0x800_0000;
+const OFF_SQES: libc::off_t = 0x1000_0000;
+const PAGE: usize = 4096;
+
+/// `struct io_uring_params`.
+#[repr(C)]
+#[derive(Default)]
+struct Params {
+    sq_entries: u32,
+    cq_entries: u32,
+    flags: u32,
+    sq_thread_cpu: u32,
+    sq_thread_idle: u32,
+    features: u32,
+    wq_fd: u32,
+    resv: [u32; 3],
+    /// head, tail, ring_mask, ring_entries, flags, dropped, array, resv1, user_addr (2 words)
+    sq: [u32; 10],
+    /// head, tail, ring_mask, ring_entries, overflow, cqes, flags, resv1, user_addr (2 words)
+    cq: [u32; 10],
+}
+
+/// `struct io_uring_sqe`, the fields in use.
+#[repr(C)]
+#[derive(Default)]
+struct Sqe {
+    opcode: u8,
+    flags: u8,
+    ioprio: u16,
+    fd: i32,
+    off: u64,
+    addr: u64,
+    len: u32,
+    op_flags: u32,
+    rest: [u64; 4],
+}
+
+struct Ring {
+    fd: OwnedFd,
+    params: Params,
+    sq: *mut u8,
+    cq: *mut u8,
+    sqes: *mut Sqe,
+}
+
+impl Ring {
+    fn new() -> Step<Self> {
+        let mut params = Params::default();
+        // SAFETY: the kernel reads and fills `params`, which has its layout.
+        let fd = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1_u32, &raw mut params) };
+        if fd < 0 {
+            let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);
+            return Err(Fail::Skip(format!("io_uring_setup: errno {errno}")));
+        }
+        // SAFETY: `fd` was just opened and nobody else owns it.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+        let (sq, cq) = (map(&fd, OFF_SQ)?, map(&fd, OFF_CQ)?);
+        let sqes = map(&fd, OFF_SQES)?.cast();
+        Ok(Self {
+            fd,
+            params,
+            sq,
+            cq,
+            sqes,
+        })
+    }
+
+    /// One operation to its end; the result is the kernel's, negative errno included.
+    fn run(&self, entry: Sqe) -> Step<i32> {
+        // SAFETY: with one entry every offset lies in its one mapped page, and only this thread
+        // and the kernel touch the rings; the atomics are what the kernel's protocol asks for.
+        unsafe {
+            ptr::write(self.sqes, entry);
+            self.sq
+                .add(self.params.sq[6] as usize)
+                .cast::<u32>()
+                .write(0);
+            let tail = AtomicU32::from_ptr(self.sq.add(self.params.sq[1] as usize).cast());
+            tail.fetch_add(1, Ordering::Release);
+            let (to_submit, wait_for, getevents) = (1_u32, 1_u32, 1_u32);
+            let fd = self.fd.as_raw_fd();
+            let none = ptr::null::<libc::sigset_t>();
+            let rc = libc::syscall(
+                libc::SYS_io_uring_enter,
+                fd,
+                to_submit,
+                wait_for,
+                getevents,
+                none,
+                0_usize,
+            );
+            if rc < 0 {
+                return Err(os("io_uring_enter"));
+            }
+            let head = AtomicU32::from_ptr(self.cq.add(self.params.cq[0] as usize).cast());
+            let index = head.fetch_add(1, Ordering::AcqRel) & (self.params.cq[3] - 1);
+            // struct io_uring_cqe: u64 user_data, s32 res, u32 flags.
+            let cqe = self
+                .cq
+                .add(self.params.cq[5] as usize + index as usize * 16);
+            Ok(cqe.add(8).cast::<i32>().read())
+        }
+    }
+}
+
+fn map(fd: &OwnedFd, offset: libc::off_t) -> Step<*mut u8> {
+    // SAFETY: a new shared mapping of the ring; it lives until the process ends.
+    let at = unsafe {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        libc::mmap(
+            ptr::null_mut(),
+            PAGE,
+            protection,
+            libc::MAP_SHARED,
+            fd.as_raw_fd(),
+            offset,
+        )
+    };
+    if at == libc::MAP_FAILED {
+        Err(os("mmap"))
+    } else {
+        Ok(at.cast())
+    }
+}
+
+fn judge(step: &'static str, result: i32) -> Step<()> {
+    if result < 0 {
+        Err(Fail::Os {
+            step,
+            errno: -result,
+        })
+    } else {
+        Ok(())
+    }
+}
+
+pub(crate) fn tcp4(t: &Target) -> Step<()> {
+    let ring = Ring::new()?;
+    let socket = Socket::tcp(t.at4())?;
+    let address = Raw::from(t.at4());
+    let entry = Sqe {
+        opcode: OP_CONNECT,
+        fd: socket.fd(),
+        addr: address.pointer() as u64,
+        off: address.len.into(),
+        ..Sqe::default()
+    };
+    judge("uring connect", ring.run(entry)?)?;
+    socket.send(t.payload(), 0)
+}
+
+pub(crate) fn udp4(t: &Target) -> Step<()> {
+    let ring = Ring::new()?;
+    let socket = Socket::udp(t.at4())?;
+    let address = Raw::from(t.at4());
+    let mut part = libc::iovec {
+        iov_base: t.payload().as_ptr().cast_mut().cast(),
+        iov_len: t.payload().len(),
+    };
+    // SAFETY: all-zero is a valid msghdr.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_name = address.pointer().cast_mut().cast();
+    message.msg_namelen = address.len;
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    let pointer = &raw const message as u64;
+    let entry = Sqe {
+        opcode: OP_SENDMSG,
+        fd: socket.fd(),
+        addr: pointer,
+        len: 1,
+        ..Sqe::default()
+    };
+    judge("uring sendmsg", ring.run(entry)?)
+}

@@ -1,0 +1,233 @@
+//! Captured Ethernet frames and what they say.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+const ETH: usize = 14;
+const ARP: u16 = 0x0806;
+const IPV4: u16 = 0x0800;
+const IPV6: u16 = 0x86dd;
+
+/// One captured frame; the bytes may be cut, the length is the one on the wire.
+#[derive(Clone)]
+pub struct Frame {
+    pub bytes: Vec<u8>,
+    pub wire_len: usize,
+    /// Sent by this host's stack out of the device, not received on it.
+    pub outgoing: bool,
+    /// Index of the device it was seen on.
+    pub ifindex: i32,
+}
+
+/// The network layer of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ip {
+    pub source: IpAddr,
+    pub destination: IpAddr,
+    /// The transport's, behind any IPv6 extension headers.
+    pub protocol: u8,
+    /// TTL or hop limit.
+    pub hops: u8,
+    /// Offset of the transport header in the frame.
+    transport: usize,
+}
+
+impl Frame {
+    fn u16(&self, at: usize) -> Option<u16> {
+        Some(u16::from_be_bytes(
+            self.bytes.get(at..at + 2)?.try_into().ok()?,
+        ))
+    }
+
+    /// In host byte order.
+    #[must_use]
+    pub fn ethertype(&self) -> u16 {
+        self.u16(12).unwrap_or(0)
+    }
+
+    /// Source hardware address.
+    #[must_use]
+    pub fn source_mac(&self) -> &[u8] {
+        self.bytes.get(6..12).unwrap_or(&[])
+    }
+
+    #[must_use]
+    pub fn ip(&self) -> Option<Ip> {
+        let at = |range| self.bytes.get::<std::ops::Range<usize>>(range);
+        let v4 = |range| <[u8; 4]>::try_from(at(range)?).ok().map(Ipv4Addr::from);
+        let v6 = |range| <[u8; 16]>::try_from(at(range)?).ok().map(Ipv6Addr::from);
+        match self.ethertype() {
+            IPV4 => Some(Ip {
+                source: v4(ETH + 12..ETH + 16)?.into(),
+                destination: v4(ETH + 16..ETH + 20)?.into(),
+                protocol: self.bytes[ETH + 9],
+                hops: self.bytes[ETH + 8],
+                transport: ETH + usize::from(self.bytes[ETH] & 0xf) * 4,
+            }),
+            IPV6 => {
+                let (source, destination) = (v6(ETH + 8..ETH + 24)?, v6(ETH + 24..ETH + 40)?);
+                let (mut protocol, mut transport) = (self.bytes[ETH + 6], ETH + 40);
+                // Hop-by-hop, routing and destination options.
+                while matches!(protocol, 0 | 43 | 60) {
+                    let [next, len] = *self.bytes.get(transport..transport + 2)? else {
+                        return None;
+                    };
+                    (protocol, transport) = (next, transport + 8 + usize::from(len) * 8);
+                }
+                Some(Ip {
+                    source: source.into(),
+                    destination: destination.into(),
+                    protocol,
+                    hops: self.bytes[ETH + 7],
+                    transport,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Source and destination port of TCP, UDP and UDP-Lite, in host byte order.
+    #[must_use]
+    pub fn ports(&self) -> Option<(u16, u16)> {
+        let ip = self.ip().filter(|ip| matches!(ip.protocol, 6 | 17 | 136))?;
+        Some((self.u16(ip.transport)?, self.u16(ip.transport + 2)?))
+    }
+
+    /// Holds `marker` anywhere in the captured part.
+    #[must_use]
+    pub fn contains(&self, marker: &str) -> bool {
+        self.bytes
+            .windows(marker.len())
+            .any(|window| window == marker.as_bytes())
+    }
+
+    /// Is a link-local control packet of a host's own stack, which no router passes on.
+    #[must_use]
+    pub fn is_link_local(&self) -> bool {
+        self.ip().is_some_and(|ip| match ip.source {
+            IpAddr::V6(source) => source.is_unspecified() || source.is_unicast_link_local(),
+            IpAddr::V4(_) => ip.protocol == 2,
+        })
+    }
+
+    /// Is ARP or neighbour discovery exactly as a kernel makes it, with no room for a payload.
+    #[must_use]
+    pub fn is_neighbour_discovery(&self) -> bool {
+        match self.ethertype() {
+            ARP => self.is_plain_arp(),
+            IPV6 => self.is_plain_nd(),
+            _ => false,
+        }
+    }
+
+    fn is_plain_arp(&self) -> bool {
+        let head = [0, 1, 8, 0, 6, 4, 0];
+        self.wire_len == ETH + 28
+            && self.bytes.get(ETH..ETH + 7) == Some(&head)
+            && matches!(self.bytes[ETH + 7], 1 | 2)
+            && self.bytes.get(ETH + 8..ETH + 14) == Some(self.source_mac())
+    }
+
+    fn is_plain_nd(&self) -> bool {
+        let Some(ip) = self.ip().filter(|ip| ip.protocol == 58 && ip.hops == 255) else {
+            return false;
+        };
+        let Some(icmp) = self
+            .bytes
+            .get(ip.transport..)
+            .filter(|icmp| icmp.len() >= 24)
+        else {
+            return false;
+        };
+        let payload = self.u16(ETH + 4).map(usize::from);
+        let whole = self.wire_len == self.bytes.len() && payload == Some(icmp.len());
+        // NA: only the flag bits R, S and O. NS: all reserved bits zero.
+        let reserved = match icmp[0] {
+            135 => icmp[4..8] == [0; 4],
+            136 => icmp[4] & 0x1f == 0 && icmp[5..8] == [0; 3],
+            _ => false,
+        };
+        whole && icmp[1] == 0 && reserved && self.is_plain_nd_option(ip.source, &icmp[24..])
+    }
+
+    /// No option, one link-layer address that is the sender's own, or the nonce of duplicate
+    /// address detection.
+    fn is_plain_nd_option(&self, source: IpAddr, option: &[u8]) -> bool {
+        match option {
+            [] => true,
+            [1 | 2, 1, mac @ ..] if mac.len() == 6 => mac == self.source_mac(),
+            [14, 1, nonce @ ..] => nonce.len() == 6 && source.is_unspecified(),
+            _ => false,
+        }
+    }
+}
+
+impl std::fmt::Debug for Frame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} dev#{} ",
+            if self.outgoing { "out" } else { "in" },
+            self.ifindex
+        )?;
+        if let Some(ip) = self.ip() {
+            write!(
+                f,
+                "{} > {} proto {}",
+                ip.source, ip.destination, ip.protocol
+            )?;
+            if let Some((from, to)) = self.ports() {
+                write!(f, " ports {from} > {to}")?;
+            }
+            let rest = self.bytes.get(ip.transport..).unwrap_or(&[]);
+            write!(
+                f,
+                " len {} {}",
+                self.wire_len,
+                rest[..rest.len().min(64)].escape_ascii()
+            )
+        } else {
+            let rest = &self.bytes[..self.bytes.len().min(64)];
+            write!(
+                f,
+                "type {:04x} len {} {}",
+                self.ethertype(),
+                self.wire_len,
+                rest.escape_ascii()
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Frame;
+
+    fn arp(trailer: &[u8]) -> Frame {
+        let mac = [2, 0x42, 1, 2, 3, 4];
+        let mut bytes = vec![0xff; 6];
+        bytes.extend(mac);
+        bytes.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
+        bytes.extend(mac);
+        bytes.extend([198, 51, 100, 2, 0, 0, 0, 0, 0, 0, 198, 51, 100, 1]);
+        bytes.extend(trailer);
+        Frame {
+            wire_len: bytes.len(),
+            bytes,
+            outgoing: false,
+            ifindex: 1,
+        }
+    }
+
+    #[test]
+    fn plain_arp_is_neighbour_discovery() {
+        assert!(arp(b"").is_neighbour_discovery());
+    }
+
+    #[test]
+    fn arp_with_a_trailer_or_foreign_sender_is_not() {
+        assert!(!arp(b"secret").is_neighbour_discovery());
+        let mut forged = arp(b"");
+        forged.bytes[24] = 9;
+        assert!(!forged.is_neighbour_discovery());
+    }
+}

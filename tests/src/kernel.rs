@@ -1,0 +1,58 @@
+//! What airgap could leave in the kernel, for comparing before and after.
+
+use crate::cmd;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// Everything pinned in the BPF file system, every BPF link and every namespace, one line each.
+///
+/// # Panics
+/// When bpftool or ip fail.
+#[must_use]
+#[track_caller]
+pub fn kernel_state() -> BTreeSet<String> {
+    let mut state = BTreeSet::new();
+    walk(Path::new("/sys/fs/bpf"), &mut state);
+    for line in cmd::ok("bpftool link show").lines() {
+        state.insert(format!("link {}", line.trim()));
+    }
+    for line in cmd::ok("bpftool prog show")
+        .lines()
+        .filter(|l| !l.starts_with(['\t', ' ']))
+    {
+        // Only what can act on a container; Docker loads device programs of its own on v2 hosts.
+        if !line.contains("cgroup_device") {
+            state.insert(format!("prog {line}"));
+        }
+    }
+    for line in cmd::ok("ip netns list").lines() {
+        state.insert(format!("netns {line}"));
+    }
+    state
+}
+
+/// # Panics
+/// When the two states differ; shows how.
+#[track_caller]
+pub fn assert_same(before: &BTreeSet<String>, after: &BTreeSet<String>, when: &str) {
+    let left: Vec<_> = after.difference(before).collect();
+    let gone: Vec<_> = before.difference(after).collect();
+    assert!(
+        left.is_empty() && gone.is_empty(),
+        "{when}: new {left:#?}, gone {gone:#?}"
+    );
+}
+
+fn walk(dir: &Path, found: &mut BTreeSet<String>) {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        found.insert(format!("pin {}", path.display()));
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            walk(&path, found);
+        }
+    }
+}

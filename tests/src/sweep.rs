@@ -1,0 +1,88 @@
+//! Removes what a killed run left behind, and makes runs take turns.
+
+use crate::{LABEL, PREFIX, airgap, cmd};
+use std::fs::File;
+use std::os::fd::AsRawFd as _;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+static SERIAL: Mutex<()> = Mutex::new(());
+static PROCESS_LOCK: OnceLock<File> = OnceLock::new();
+
+/// One test's turn: the tests share the kernel's one gate, so they never run side by side.
+#[derive(Debug)]
+pub struct Turn {
+    _guard: MutexGuard<'static, ()>,
+}
+
+/// Checks what every proof needs, waits for the turn and sweeps.
+///
+/// # Panics
+/// When a precondition is missing: this is a failure, never a skip.
+#[must_use]
+#[track_caller]
+pub fn take_turn() -> Turn {
+    // SAFETY: geteuid takes and touches nothing.
+    let user = unsafe { libc::geteuid() };
+    assert_eq!(user, 0, "the end-to-end tests need root");
+    let docker = cmd::attempt("docker version --format {{.Server.Version}}");
+    assert_eq!(
+        docker.code,
+        0,
+        "the end-to-end tests need a Docker daemon\n{}",
+        docker.describe()
+    );
+    let guard = SERIAL.lock().unwrap_or_else(PoisonError::into_inner);
+    PROCESS_LOCK.get_or_init(lock_processes);
+    sweep();
+    Turn { _guard: guard }
+}
+
+fn lock_processes() -> File {
+    let path = "/run/airgap-test.lock";
+    let file = File::create(path).unwrap_or_else(|e| panic!("cannot create {path}: {e}"));
+    // SAFETY: flock takes an open descriptor and no pointers.
+    let rc = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX) };
+    assert_eq!(
+        rc,
+        0,
+        "cannot lock {path}: {}",
+        std::io::Error::last_os_error()
+    );
+    file
+}
+
+/// Removes everything that carries the harness's label, prefix or device names.
+fn sweep() {
+    for id in ids(&format!("docker ps -aq --no-trunc --filter label={LABEL}")) {
+        airgap::detach_quietly(&id);
+        cmd::attempt(&format!("docker rm -f {id}"));
+    }
+    for id in ids(&format!("docker network ls -q --filter label={LABEL}")) {
+        cmd::attempt(&format!("docker network rm {id}"));
+    }
+    for line in cmd::attempt("ip netns list").stdout.lines() {
+        if let Some(name) = line
+            .split_whitespace()
+            .next()
+            .filter(|n| n.starts_with(PREFIX))
+        {
+            cmd::attempt(&format!("ip netns del {name}"));
+        }
+    }
+    for table in ["iptables", "ip6tables"] {
+        for rule in cmd::attempt(&format!("{table} -w -S")).stdout.lines() {
+            if rule.contains(" agtb-") || rule.contains(" agto-") {
+                let undo = rule.replacen("-A ", "-D ", 1);
+                cmd::attempt(&format!("{table} -w {undo}"));
+            }
+        }
+    }
+}
+
+fn ids(line: &str) -> Vec<String> {
+    cmd::attempt(line)
+        .stdout
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}

@@ -1,0 +1,122 @@
+//! Running `airgap` children whose output is awaited line by line.
+
+use crate::{airgap, wait};
+use serde_json::Value;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// A running `airgap` whose stdout is collected; killed by pid on drop.
+#[derive(Debug)]
+pub struct Tail {
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Tail {
+    /// Starts `airgap tail --json ARGS…`.
+    #[must_use]
+    #[track_caller]
+    pub fn json(args: &[&str]) -> Self {
+        let mut all = vec!["tail", "--json"];
+        all.extend(args);
+        Self::start(&all)
+    }
+
+    /// Starts `airgap ARGS…`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    #[track_caller]
+    pub fn start(args: &[&str]) -> Self {
+        let mut child = Command::new(airgap::binary())
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("cannot start airgap {args:?}: {e}"));
+        let stdout = child.stdout.take().expect("airgap was given a pipe");
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&lines);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                sink.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(line);
+            }
+        });
+        Self { child, lines }
+    }
+
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        self.lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Lines that are JSON objects with `event.action`.
+    #[must_use]
+    pub fn events(&self) -> Vec<Value> {
+        let parsed = self
+            .lines()
+            .into_iter()
+            .filter_map(|line| serde_json::from_str(&line).ok());
+        parsed
+            .filter(|value: &Value| value["event"]["action"].is_string())
+            .collect()
+    }
+
+    /// Waits for a line of text.
+    ///
+    /// # Panics
+    /// When none comes in time.
+    #[track_caller]
+    pub fn await_line(&self, what: &str, limit: Duration, wanted: impl Fn(&str) -> bool) -> String {
+        wait::within(limit, || self.lines().into_iter().find(|line| wanted(line)))
+            .unwrap_or_else(|| panic!("no line within {limit:?}: {what}; got {:#?}", self.lines()))
+    }
+
+    /// Waits for an event.
+    ///
+    /// # Panics
+    /// When none comes in time; shows what came instead.
+    #[track_caller]
+    pub fn await_event(
+        &self,
+        what: &str,
+        limit: Duration,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
+        wait::within(limit, || {
+            self.events().into_iter().find(|event| wanted(event))
+        })
+        .unwrap_or_else(|| panic!("no event within {limit:?}: {what}; got {:#?}", self.lines()))
+    }
+
+    /// SIGKILLs the child and waits for its end.
+    ///
+    /// # Panics
+    /// When it cannot be reaped.
+    pub fn kill(&mut self) {
+        drop(self.child.kill());
+        self.child
+            .wait()
+            .unwrap_or_else(|e| panic!("cannot reap airgap: {e}"));
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}

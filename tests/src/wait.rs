@@ -1,0 +1,32 @@
+//! Polling with a deadline.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+const STEP: Duration = Duration::from_millis(10);
+
+/// Default patience for something that should be there at once.
+pub const SOON: Duration = Duration::from_secs(10);
+
+/// Polls until `probe` yields a value.
+///
+/// # Panics
+/// When `limit` has passed; `what` says what was being waited for.
+#[track_caller]
+pub fn until<T>(what: &str, limit: Duration, probe: impl FnMut() -> Option<T>) -> T {
+    within(limit, probe).unwrap_or_else(|| panic!("not within {limit:?}: {what}"))
+}
+
+/// Polls until `probe` yields a value or `limit` has passed.
+pub fn within<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(value) = probe() {
+            return Some(value);
+        }
+        if Instant::now() >= end {
+            return None;
+        }
+        thread::sleep(STEP);
+    }
+}

@@ -1,0 +1,160 @@
+//! Promise: told live. Each refused attempt is an event that says who, where and how, safely.
+
+use airgap_tests::airgap::seal;
+use airgap_tests::{Container, Outside, Tail, Verdict, airgap, wait};
+use serde_json::Value;
+use std::time::Duration;
+
+const PORT: u16 = 20_000;
+/// A process name that would ring, colour and clear a careless terminal.
+const NASTY: &str = "ev\u{1b}[31mil\n\u{7}";
+
+/// Copies the probe to a file whose name is `name` and runs one technique with it.
+fn attempt_named(outside: &Outside, container: &Container, name: &str, technique: &str) {
+    let path = format!("/tmp/{name}");
+    container
+        .exec(&["cp", "/bin/airgap-probe", &path])
+        .expect_code(0);
+    let (v4, v6) = (
+        outside.plan.outside4.to_string(),
+        outside.plan.outside6.to_string(),
+    );
+    let port = PORT.to_string();
+    container
+        .exec(&[
+            &path, "try", technique, "--v4", &v4, "--v6", &v6, "--port", &port,
+        ])
+        .expect_code(0);
+}
+
+fn denied(event: &Value, ip: &str) -> bool {
+    event["event"]["action"] == "denied" && event["destination"]["ip"] == ip
+}
+
+#[test]
+fn refusals_are_told_with_who_where_and_how() {
+    let outside = Outside::new();
+    let container = outside.container("talker").run();
+    seal(&container.name, &[]);
+    let tail = Tail::json(&[&container.name]);
+    let (v4, v6) = (
+        outside.plan.outside4.to_string(),
+        outside.plan.outside6.to_string(),
+    );
+    let rows = [
+        ("tcp4", &v4, "tcp", "ipv4", "connect4"),
+        ("tcp6", &v6, "tcp", "ipv6", "connect6"),
+        ("udp4", &v4, "udp", "ipv4", "sendmsg4"),
+        ("udp6", &v6, "udp", "ipv6", "sendmsg6"),
+    ];
+    for (technique, ip, transport, kind, hook) in rows {
+        let attempt = container.attempt(technique, PORT, "told");
+        assert_eq!(attempt.verdict, Verdict::Refused, "{attempt:?}");
+        let event = tail.await_event(technique, wait::SOON, |event| {
+            denied(event, ip) && event["network"]["transport"] == transport
+        });
+        assert_eq!(event["schema"], 1, "{event}");
+        assert_eq!(event["event"]["kind"], "event", "{event}");
+        assert_eq!(event["network"]["type"], kind, "{event}");
+        assert_eq!(event["destination"]["port"], PORT, "{event}");
+        assert_eq!(event["container"]["id"], container.id.as_str(), "{event}");
+        assert_eq!(
+            event["container"]["name"],
+            container.name.as_str(),
+            "{event}"
+        );
+        assert_eq!(event["process"]["name"], "airgap-probe", "{event}");
+        assert_eq!(event["process"]["user"]["id"], "0", "{event}");
+        assert_eq!(event["airgap"]["hook"], hook, "{event}");
+        assert!(
+            event["process"]["pid"].as_u64().is_some_and(|pid| pid > 1),
+            "{event}"
+        );
+        assert!(
+            event["@timestamp"]
+                .as_str()
+                .is_some_and(|t| t.ends_with('Z')),
+            "{event}"
+        );
+    }
+}
+
+#[test]
+fn dns_questions_are_told_by_name() {
+    let outside = Outside::new();
+    let container = outside.container("asker").run();
+    seal(&container.name, &[]);
+    let tail = Tail::json(&[&container.name]);
+    for technique in ["dns-direct", "dns-embedded"] {
+        container.attempt(technique, PORT, technique);
+        let name = format!("{technique}.leak.example");
+        let event = tail.await_event(&name, wait::SOON, |event| {
+            event["dns"]["question"]["name"] == name.as_str()
+        });
+        assert_eq!(event["dns"]["question"]["type"], "A", "{event}");
+    }
+    assert_eq!(outside.seen(), [], "a question got out");
+}
+
+#[test]
+fn hostile_names_are_escaped() {
+    let outside = Outside::new();
+    let container = outside.container("nasty").run();
+    seal(&container.name, &[]);
+    let json = Tail::json(&[&container.name]);
+    let text = Tail::start(&["tail", &container.name]);
+    attempt_named(&outside, &container, NASTY, "tcp4");
+    let v4 = outside.plan.outside4.to_string();
+    let event = json.await_event("the nasty process", wait::SOON, |event| denied(event, &v4));
+    // The kernel keeps the first 15 bytes of a name.
+    assert_eq!(
+        event["process"]["name"], NASTY,
+        "JSON carries the exact name: {event}"
+    );
+    let line = text.await_line("the nasty process", wait::SOON, |line| line.contains(&v4));
+    assert!(
+        line.contains("il"),
+        "the name is cut at its newline: {line:?}"
+    );
+    for line in text.lines() {
+        assert!(
+            !line.chars().any(char::is_control),
+            "raw control characters: {line:?}"
+        );
+    }
+}
+
+#[test]
+fn two_tails_see_the_same_and_a_burst_is_counted() {
+    let outside = Outside::new();
+    let container = outside.container("pair").run();
+    seal(&container.name, &[]);
+    let (first, second) = (Tail::json(&[&container.name]), Tail::json(&[]));
+    let ports: Vec<u16> = (PORT..PORT + 20).collect();
+    for &port in &ports {
+        container.attempt("tcp4", port, "pair");
+    }
+    let told = |tail: &Tail| -> Vec<u64> {
+        let events = tail.events();
+        let ports = events
+            .iter()
+            .filter_map(|event| event["destination"]["port"].as_u64());
+        ports.collect()
+    };
+    let all: Vec<u64> = ports.iter().map(|&port| port.into()).collect();
+    for (name, tail) in [("first", &first), ("second", &second)] {
+        wait::within(Duration::from_secs(10), || {
+            (told(tail) == all).then_some(())
+        });
+        assert_eq!(told(tail), all, "the {name} tail");
+    }
+}
+
+#[test]
+fn no_follow_returns_at_once() {
+    let outside = Outside::new();
+    let container = outside.container("brief").run();
+    seal(&container.name, &[]);
+    let out = airgap(&["tail", "--no-follow", "--json", &container.name]);
+    assert_eq!(out.code, 0, "{}", out.describe());
+}

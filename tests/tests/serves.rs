@@ -1,0 +1,118 @@
+//! Promise: the sealed service answers as before, over IPv4 and IPv6, through a published port
+//! and directly.
+
+use airgap_tests::airgap::seal;
+use airgap_tests::{Container, Outside, SERVICE_PORT, airgap_ok};
+
+const REQUESTS: usize = 200;
+/// Larger than any MTU and than the initial congestion window.
+const LARGE: usize = 100_000;
+
+/// Every way to the service that exists on this host.
+fn ask(outside: &Outside, web: &Container, requests: usize, when: &str) {
+    let port = web.published(SERVICE_PORT);
+    let ways = [
+        ("direct IPv4", web.ip4().into(), SERVICE_PORT),
+        ("direct IPv6", web.ip6().into(), SERVICE_PORT),
+        ("published IPv4", outside.plan.host4.into(), port),
+        (
+            "published IPv6",
+            std::net::IpAddr::from(outside.plan.host6),
+            port,
+        ),
+    ];
+    for (way, address, port) in ways {
+        for number in 0..requests {
+            let path = format!("/request/{number}");
+            let body = outside.get(address, port, &path);
+            let body = body.unwrap_or_else(|e| panic!("{when}, {way}, request {number}: {e:#}"));
+            assert_eq!(body, path.as_bytes(), "{when}, {way}, request {number}");
+        }
+        let large = outside.get(address, port, &format!("/bytes/{LARGE}"));
+        let large = large.unwrap_or_else(|e| panic!("{when}, {way}, large answer: {e:#}"));
+        assert_eq!(large.len(), LARGE, "{when}, {way}, large answer");
+    }
+}
+
+#[test]
+fn sealed_service_answers() {
+    let outside = Outside::new();
+    let web = outside.container("web").publish(SERVICE_PORT).run();
+    ask(&outside, &web, 3, "before the seal");
+    seal(&web.name, &[]);
+    ask(&outside, &web, REQUESTS, "sealed");
+    airgap_ok(&["detach", &web.name]);
+    ask(&outside, &web, 3, "after detach");
+}
+
+#[test]
+fn other_ports_stay_shut_and_chosen_ports_open() {
+    let outside = Outside::new();
+    let web = outside
+        .container("web")
+        .command(&["airgap-probe", "serve", "--port", "8080"])
+        .run();
+    let get = || outside.get(web.ip4(), 8080, "/hello");
+    get().expect("the control: unsealed, port 8080 answers");
+    seal(&web.name, &[]);
+    outside.clear();
+    assert!(
+        get().is_err(),
+        "port 8080 answers although the seal opens 5060 only"
+    );
+    assert_eq!(
+        outside.arrivals().len(),
+        0,
+        "the shut port answered: {:?}",
+        outside.arrivals()
+    );
+    seal(&web.name, &["-p", "8080"]);
+    get().expect("port 8080 is open after attach -p 8080");
+}
+
+#[test]
+fn clients_outside_from_are_refused() {
+    let outside = Outside::new();
+    let web = outside.container("web").run();
+    seal(
+        &web.name,
+        &["--from", &format!("{}/32", outside.plan.outside4)],
+    );
+    outside
+        .get(web.ip4(), SERVICE_PORT, "/")
+        .expect("the allowed client is served");
+    outside.clear();
+    let other = outside.get(web.ip6(), SERVICE_PORT, "/");
+    assert!(other.is_err(), "a client outside --from was served");
+    assert_eq!(
+        outside.arrivals().len(),
+        0,
+        "the refused client got {:?}",
+        outside.arrivals()
+    );
+    seal(&web.name, &["--from", "198.51.100.254/32"]);
+    outside.clear();
+    let narrowed = outside.get(web.ip4(), SERVICE_PORT, "/");
+    assert!(narrowed.is_err(), "a client no longer in --from was served");
+}
+
+#[test]
+fn loopback_inside_the_container_stays_usable() {
+    let outside = Outside::new();
+    let web = outside.container("web").run();
+    let addresses = [
+        "127.0.0.1:5060".to_owned(),
+        "[::1]:5060".to_owned(),
+        format!("{}:5060", web.ip4()),
+        format!("[{}]:5060", web.ip6()),
+    ];
+    let fetch = |when: &str| {
+        for address in &addresses {
+            let out = web.exec(&["airgap-probe", "get", address, "/own"]);
+            assert_eq!(out.code, 0, "{when}: {}", out.describe());
+        }
+    };
+    fetch("unsealed");
+    seal(&web.name, &[]);
+    fetch("sealed");
+}

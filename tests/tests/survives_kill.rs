@@ -1,0 +1,135 @@
+//! Promise: the seal needs no process. Killing airgap changes nothing, detach restores everything.
+
+use airgap_tests::airgap::seal;
+use airgap_tests::kernel::assert_same;
+use airgap_tests::{
+    Attempt, Container, Outside, SERVICE_PORT, Tail, Verdict, airgap, airgap_ok, kernel_state, wait,
+};
+use std::path::Path;
+
+const PORT: u16 = 20_000;
+
+fn knock(container: &Container) -> [Attempt; 2] {
+    ["udp4", "tcp6"].map(|technique| container.attempt(technique, PORT, "knock"))
+}
+
+#[track_caller]
+fn assert_sealed(outside: &Outside, container: &Container) {
+    outside.clear();
+    for attempt in knock(container) {
+        assert_eq!(attempt.verdict, Verdict::Refused, "{attempt:?}");
+        assert_eq!(attempt.errno, libc::EPERM, "{attempt:?}");
+    }
+    assert_eq!(outside.seen(), []);
+    let status = airgap(&["status", &container.name]);
+    assert!(
+        matches!(status.code, 0 | 4),
+        "status must say sealed\n{}",
+        status.describe()
+    );
+    outside
+        .get(container.ip4(), SERVICE_PORT, "/")
+        .expect("the sealed service answers");
+}
+
+#[track_caller]
+fn assert_open(container: &Container) {
+    for attempt in knock(container) {
+        assert_eq!(attempt.verdict, Verdict::Sent, "{attempt:?}");
+    }
+}
+
+#[test]
+fn sigkill_leaves_the_seal_and_detach_leaves_nothing() {
+    let outside = Outside::new();
+    let container = outside.container("kept").run();
+    assert_open(&container);
+    let before = kernel_state();
+    for technique in ["udp4", "tcp4"] {
+        let v4 = outside.plan.outside4.to_string();
+        let port = PORT.to_string();
+        let line = [
+            "airgap-probe",
+            "knock",
+            technique,
+            "--v4",
+            &v4,
+            "--port",
+            &port,
+        ];
+        let detached = ["docker", "exec", "-d", &container.id];
+        let words = detached.iter().chain(&line);
+        airgap_tests::cmd::ok(&words.copied().collect::<Vec<_>>().join(" "));
+    }
+
+    let mut attach = Tail::start(&["attach", "--json", &container.name]);
+    let denied = |line: &str| line.contains("\"denied\"");
+    attach.await_line("a denial of the traffic", wait::SOON, denied);
+    attach.kill();
+    assert_sealed(&outside, &container);
+
+    airgap_ok(&["detach", &container.name]);
+    assert_open(&container);
+    assert_same(&before, &settled(&before), "after detach");
+    assert!(
+        !Path::new("/sys/fs/bpf/airgap").exists(),
+        "/sys/fs/bpf/airgap is left"
+    );
+}
+
+#[test]
+fn sigkill_at_any_moment_of_attach_leaves_open_or_sealed() {
+    let outside = Outside::new();
+    let container = outside.container("torn").run();
+    let before = kernel_state();
+    // Spread over what an attach takes; each time the next attach must repair what is there.
+    for delay in (0..200_u64).step_by(20) {
+        let mut attach = Tail::start(&["attach", "-d", &container.name]);
+        let wait_for = std::time::Duration::from_millis(delay);
+        wait::within(wait_for, || None::<()>);
+        attach.kill();
+        seal(&container.name, &[]);
+        assert_sealed(&outside, &container);
+        airgap_ok(&["detach", &container.name]);
+        assert_open(&container);
+    }
+    assert_same(&before, &settled(&before), "after ten torn attaches");
+}
+
+/// The kernel frees programs and links a moment after the last reference is gone.
+fn settled(before: &std::collections::BTreeSet<String>) -> std::collections::BTreeSet<String> {
+    wait::within(wait::SOON, || {
+        Some(kernel_state()).filter(|now| now == before)
+    })
+    .unwrap_or_else(kernel_state)
+}
+
+#[test]
+fn attach_twice_is_idempotent() {
+    let outside = Outside::new();
+    let container = outside.container("twice").run();
+    let before = kernel_state();
+    seal(&container.name, &[]);
+    let once = kernel_state();
+    seal(&container.name, &[]);
+    assert_same(&once, &settled(&once), "after the second attach");
+    assert_sealed(&outside, &container);
+    airgap_ok(&["detach", &container.name]);
+    assert_same(&before, &settled(&before), "after detach");
+}
+
+#[test]
+fn detach_all_leaves_nothing() {
+    let outside = Outside::new();
+    let before = kernel_state();
+    let containers = ["one", "two"].map(|name| outside.container(name).run());
+    for container in &containers {
+        seal(&container.name, &[]);
+    }
+    airgap_ok(&["detach", &containers[0].name]);
+    assert_open(&containers[0]);
+    assert_sealed(&outside, &containers[1]);
+    airgap_ok(&["detach", "--all"]);
+    assert_open(&containers[1]);
+    assert_same(&before, &settled(&before), "after detach --all");
+}

@@ -1,0 +1,118 @@
+//! Debian packages, looked for by the program they bring.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use super::{docker, say};
+use crate::command;
+
+/// Program and the package that brings it.
+const TOOLS: [(&str, &str); 7] = [
+    ("iptables", "iptables"),
+    ("ip", "iproute2"),
+    ("debootstrap", "debootstrap"),
+    ("bpftool", "bpftool"),
+    ("modprobe", "kmod"),
+    ("curl", "curl"),
+    ("python3", "python3"),
+];
+
+/// File and the package that brings it, where there is no program to look for.
+const FILES: [(&str, &str); 2] = [
+    ("/etc/ssl/certs/ca-certificates.crt", "ca-certificates"),
+    (
+        "/usr/share/keyrings/debian-archive-keyring.gpg",
+        "debian-archive-keyring",
+    ),
+];
+
+/// Installs the missing packages; asks the package index only when some are.
+pub(super) fn install() -> Result<()> {
+    let mut missing = Vec::new();
+    for (program, package) in TOOLS {
+        match find(program) {
+            Some(path) => say("found", &path.display().to_string()),
+            None => missing.push(package),
+        }
+    }
+    match find("busybox").filter(|path| is_static(path)) {
+        Some(path) => say("found", &format!("{} (static)", path.display())),
+        None => missing.push("busybox-static"),
+    }
+    for (file, package) in FILES {
+        match Path::new(file).exists() {
+            true => say("found", file),
+            false => missing.push(package),
+        }
+    }
+    let engine = docker::answer().is_none() && find("dockerd").is_none();
+    if engine {
+        missing.push("docker.io");
+    }
+    let client = find("docker").is_none();
+    if missing.is_empty() && !client {
+        return Ok(());
+    }
+    if find("apt-get").is_none() {
+        bail!(
+            "this machine has no apt-get\nhint: install by hand: docker {}",
+            missing.join(" ")
+        );
+    }
+    command::run(Command::new("apt-get").args(["update", "--quiet", "--quiet"]))?;
+    if client {
+        // Debian 13 split the client off; before, docker.io is both.
+        let split = candidate("docker-cli");
+        missing.push(if split { "docker-cli" } else { "docker.io" });
+    }
+    if !candidate("bpftool") {
+        // Ubuntu up to 24.04 has it in the tools of its kernel.
+        for package in &mut missing {
+            if *package == "bpftool" {
+                *package = "linux-tools-generic";
+            }
+        }
+    }
+    missing.sort_unstable();
+    missing.dedup();
+    let mut install = Command::new("apt-get");
+    install
+        .args(["install", "--yes", "--quiet", "--quiet"])
+        .arg("--no-install-recommends")
+        .args(&missing)
+        .env("DEBIAN_FRONTEND", "noninteractive");
+    command::run(&mut install)?;
+    for package in missing {
+        say("installed", package);
+    }
+    Ok(())
+}
+
+/// The program's path; the administrator's folders count even where `PATH` lacks them.
+pub(super) fn find(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|dir| dir.join(program))
+        .find(|file| file.is_file())
+}
+
+/// Whether the index has an installable version.
+fn candidate(package: &str) -> bool {
+    command::output(Command::new("apt-cache").args(["policy", package])).is_ok_and(|policy| {
+        policy
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("Candidate: "))
+            .any(|version| version != "(none)")
+    })
+}
+
+/// A dynamic program names its interpreter, which no file inside a test image provides.
+fn is_static(program: &Path) -> bool {
+    let interpreter = b"/ld-linux";
+    fs::read(program).is_ok_and(|bytes| !bytes.windows(interpreter.len()).any(|w| w == interpreter))
+}

@@ -1,0 +1,132 @@
+//! `cargo xtask test`: every check of the repository, and one honest line at the end.
+
+mod tally;
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::command;
+use crate::workspace;
+use crate::{build, setup};
+use tally::{Suites, Tally};
+
+/// Runs set-up, build, checks and all tests, and ends with the line `N passed, N failed`.
+/// Returns whether nothing failed.
+///
+/// A failing step does not hide the later ones. With a filter only the tests whose name contains
+/// it run, and the format and lint checks do not.
+///
+/// # Errors
+/// Before anything ran: without root, or outside the repository.
+pub(crate) fn run(filter: Option<&str>) -> Result<bool> {
+    setup::require_root("test")?;
+    let root = workspace::root()?;
+    let mut tally = Tally::default();
+
+    step("setup");
+    tally.step("setup", setup::run());
+    step("build");
+    let binary = tally.step("build", build::run(true));
+    if filter.is_none() {
+        step("format");
+        let mut format = workspace::cargo(&root);
+        format.args(["fmt", "--all", "--check"]);
+        tally.step("format", command::run(&mut format));
+        step("lints");
+        tally.step("lints", lints(&root));
+    }
+    step("pure tests");
+    let mut pure = workspace::cargo(&root);
+    pure.args(["test", "--no-fail-fast"]).args(filter);
+    suites("pure tests", &mut pure, &mut tally);
+
+    step("kernel and end-to-end tests");
+    let probe = tally.step("probe", build_probe(&root));
+    match (binary, probe) {
+        (Some(binary), Some(probe)) => {
+            let mut kernel = workspace::cargo(&root);
+            kernel
+                .args(["test", "--package", "airgap-tests", "--release"])
+                .arg("--no-fail-fast")
+                .args(filter)
+                .args(["--", "--test-threads=1"])
+                .env("AIRGAP_BIN", binary)
+                .env("AIRGAP_PROBE", probe)
+                .env("AIRGAP_BPF_OBJ", root.join("target/bpf/airgap-ebpf.o"));
+            suites("kernel and end-to-end tests", &mut kernel, &mut tally);
+        }
+        _ => eprintln!("kernel and end-to-end tests did not run: their binaries are missing"),
+    }
+
+    println!();
+    for step in tally.broken() {
+        println!("failed: {step}");
+    }
+    println!("{}", tally.summary());
+    Ok(tally.broken().is_empty())
+}
+
+fn step(name: &str) {
+    println!("\n== {name}");
+}
+
+/// Lints of everything the stable toolchain compiles; the pinned nightly has no clippy.
+fn lints(root: &Path) -> Result<()> {
+    let mut clippy = workspace::cargo(root);
+    clippy
+        .args(["clippy", "--workspace", "--exclude", "airgap-ebpf"])
+        .args(["--all-targets", "--", "-D", "warnings"]);
+    command::run(&mut clippy)
+}
+
+/// The program that tests run inside containers: static, so any image will do.
+fn build_probe(root: &Path) -> Result<PathBuf> {
+    let target = workspace::musl_target();
+    let mut cargo = workspace::cargo(root);
+    cargo
+        .args(["build", "--release", "--package", "airgap-tests"])
+        .args(["--bin", "airgap-probe", "--target", &target]);
+    command::run(&mut cargo)?;
+    Ok(workspace::target_dir(root)
+        .join(target)
+        .join("release/airgap-probe"))
+}
+
+/// Runs one `cargo test`, passes its output on as it comes, and counts it.
+fn suites(name: &str, command: &mut Command, tally: &mut Tally) {
+    let mut suites = Suites::default();
+    match stream(command, &mut suites) {
+        Ok(exited_0) => tally.suites(name, suites, exited_0),
+        Err(error) => {
+            tally.suites(name, suites, true);
+            tally.step::<()>(name, Err(error));
+        }
+    }
+}
+
+fn stream(command: &mut Command, suites: &mut Suites) -> Result<bool> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start `{}`", command::line(command)))?;
+    if let Some(stdout) = child.stdout.take() {
+        // By bytes: a test that is shot mid-line leaves whatever it had written.
+        for line in BufReader::new(stdout).split(b'\n') {
+            let line = line.context("cannot read the test output")?;
+            let mut out = std::io::stdout().lock();
+            out.write_all(&line)
+                .and_then(|()| out.write_all(b"\n"))
+                .context("cannot write to stdout")?;
+            suites.line(&String::from_utf8_lossy(&line));
+        }
+    }
+    let status = child.wait().context("cannot wait for cargo")?;
+    if !status.success() {
+        eprintln!("error: `{}` failed: {status}", command::line(command));
+    }
+    Ok(status.success())
+}
