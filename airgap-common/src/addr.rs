@@ -56,7 +56,10 @@ impl Addr {
     /// Whether this is `0.0.0.0` or `::`, which `connect` takes for loopback.
     #[inline(always)]
     pub const fn is_unspecified(self) -> bool {
-        self.0[0] == 0 && self.0[1] == 0 && (self.0[2] == 0 || self.0[2] == MAPPED) && self.0[3] == 0
+        self.0[0] == 0
+            && self.0[1] == 0
+            && (self.0[2] == 0 || self.0[2] == MAPPED)
+            && self.0[3] == 0
     }
 
     /// Whether this is in 127.0.0.0/8 (mapped or not) or `::1`.
@@ -115,7 +118,10 @@ mod tests {
         assert!(!v6("::7f00:b").is_embedded_resolver());
         assert!(v4("0.0.0.0").is_unspecified() && v6("::").is_unspecified());
         assert!(!v6("::1").is_unspecified() && !v4("0.0.0.1").is_unspecified());
-        assert_eq!(v6("2001:db8::7").octets(), "2001:db8::7".parse::<Ipv6Addr>().unwrap().octets());
+        assert_eq!(
+            v6("2001:db8::7").octets(),
+            "2001:db8::7".parse::<Ipv6Addr>().unwrap().octets()
+        );
     }
 
     #[test]

@@ -260,10 +260,17 @@ mod tests {
     fn serves_only_listed_ports() {
         let mut tcp = [0; MAX_PORTS];
         tcp[..2].copy_from_slice(&[5060, 80]);
-        let p = Policy { flags: 0, nd_per_second: 0, tcp };
+        let p = Policy {
+            flags: 0,
+            nd_per_second: 0,
+            tcp,
+        };
         assert!(p.serves_tcp(5060) && p.serves_tcp(80));
         assert!(!p.serves_tcp(0) && !p.serves_tcp(5061));
-        let full = Policy { tcp: core::array::from_fn(|i| i as u16 + 1), ..p };
+        let full = Policy {
+            tcp: core::array::from_fn(|i| i as u16 + 1),
+            ..p
+        };
         assert!(full.serves_tcp(MAX_PORTS as u16) && !full.serves_tcp(MAX_PORTS as u16 + 1));
     }
 }

@@ -181,7 +181,16 @@ mod tests {
 
     #[test]
     fn extension_headers_are_not_plain() {
-        for (next, plain) in [(TCP, true), (UDP, true), (ICMPV6, true), (0, false), (43, false), (44, false), (60, false), (ICMP, false)] {
+        for (next, plain) in [
+            (TCP, true),
+            (UDP, true),
+            (ICMPV6, true),
+            (0, false),
+            (43, false),
+            (44, false),
+            (60, false),
+            (ICMP, false),
+        ] {
             let mut h = [0; 40];
             h[0] = 0x60;
             h[6] = next;
@@ -195,6 +204,9 @@ mod tests {
         h[..4].copy_from_slice(&[0x13, 0xc4, 0x01, 0xbb]);
         h[13] = SYN | ACK;
         let t = Transport::tcp(&h);
-        assert_eq!((t.kind, t.sport, t.dport, t.flags), (Kind::Tcp, 5060, 443, SYN | ACK));
+        assert_eq!(
+            (t.kind, t.sport, t.dport, t.flags),
+            (Kind::Tcp, 5060, 443, SYN | ACK)
+        );
     }
 }

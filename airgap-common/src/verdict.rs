@@ -104,11 +104,13 @@ pub fn egress<K: Kernel>(
     };
     if !ip.plain {
         // MLD reports carry a hop-by-hop header (RFC 3810 §5).
-        return Err(if ip.version == 6 && ip.protocol == 0 && kernel.kernel_socket() {
-            Reason::KernelChatter
-        } else {
-            Reason::Header
-        });
+        return Err(
+            if ip.version == 6 && ip.protocol == 0 && kernel.kernel_socket() {
+                Reason::KernelChatter
+            } else {
+                Reason::Header
+            },
+        );
     }
     if loopback {
         return on_loopback(ip, transport, kernel);
@@ -162,7 +164,12 @@ fn reply<K: Kernel>(
     policy: &Policy,
     kernel: &K,
 ) -> Result<(), Reason> {
-    let Transport { sport, dport, flags, .. } = *transport;
+    let Transport {
+        sport,
+        dport,
+        flags,
+        ..
+    } = *transport;
     let Some(socket) = socket else {
         return Err(Reason::NoProvenance);
     };
@@ -196,7 +203,11 @@ fn reply<K: Kernel>(
         _ => !syn,
     };
     if !right_state {
-        return Err(if syn { Reason::Syn } else { Reason::NoProvenance });
+        return Err(if syn {
+            Reason::Syn
+        } else {
+            Reason::NoProvenance
+        });
     }
     if socket.state != state::LISTEN && (socket.peer != ip.dst || socket.dport != dport) {
         return Err(Reason::NoProvenance);
@@ -211,7 +222,12 @@ fn reply<K: Kernel>(
 /// the kernel itself makes, and only as it makes them (RFC 4861 §4.3, §4.4).
 #[inline(always)]
 fn neighbour<K: Kernel>(ip: &Ip, transport: &Transport, kernel: &K) -> Result<(), Reason> {
-    let Transport { icmp_type: kind, icmp_code: code, target, .. } = *transport;
+    let Transport {
+        icmp_type: kind,
+        icmp_code: code,
+        target,
+        ..
+    } = *transport;
     if !kernel.kernel_socket() {
         return Err(Reason::Egress);
     }

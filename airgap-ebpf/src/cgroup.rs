@@ -3,9 +3,7 @@
 //! before the directory becomes visible (kernel/cgroup/cgroup.c), with
 //! `cgroup_mutex` held, so these programs never race each other.
 
-use airgap_common::map::{
-    HINT_BUCKETS, ID_LEN, MAX_LEVEL, SealNumber, Stat, overflow_slot,
-};
+use airgap_common::map::{HINT_BUCKETS, ID_LEN, MAX_LEVEL, SealNumber, Stat, overflow_slot};
 use aya_ebpf::{
     helpers::{
         bpf_probe_read_kernel,
@@ -148,7 +146,13 @@ fn container_id(name: u64) -> Option<[u8; ID_LEN]> {
 fn overflow(id: u64) {
     if let Some(slot) = OVERFLOW.get_ptr_mut(overflow_slot(id)) {
         // SAFETY: a live array element; writers hold cgroup_mutex.
-        unsafe { *slot = if *slot == 0 || *slot == id { id } else { u64::MAX } };
+        unsafe {
+            *slot = if *slot == 0 || *slot == id {
+                id
+            } else {
+                u64::MAX
+            }
+        };
     }
     count(Stat::Overflowed);
 }

@@ -138,8 +138,7 @@ fn copy(question: &Question<'_>, to: *mut u8) -> u32 {
     // Masking shows the verifier 1..=128, which a comparison does not.
     let n = ((n - 1) & (QUESTION_LEN as u32 - 1)) + 1;
     // SAFETY: `to` has room for QUESTION_LEN bytes.
-    let read = unsafe {
-        bpf_skb_load_bytes(question.skb.skb.skb.cast(), question.offset, to.cast(), n)
-    };
+    let read =
+        unsafe { bpf_skb_load_bytes(question.skb.skb.skb.cast(), question.offset, to.cast(), n) };
     if read == 0 { n } else { 0 }
 }

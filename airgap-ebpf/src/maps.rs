@@ -51,7 +51,8 @@ pub(crate) static IDS: HashMap<[u8; ID_LEN], SealNumber, { MAX_SEALS as usize }>
 #[btf_map]
 pub(crate) static CGROUPS: HashMap<u64, SealNumber, { MAX_CGROUPS as usize }> = HashMap::new();
 #[btf_map]
-pub(crate) static HINTS: Array<u64, { HINT_BUCKETS as usize }, { BPF_F_MMAPABLE as usize }> = Array::new();
+pub(crate) static HINTS: Array<u64, { HINT_BUCKETS as usize }, { BPF_F_MMAPABLE as usize }> =
+    Array::new();
 #[btf_map]
 pub(crate) static LEVELS: Array<u32, { MAX_LEVEL as usize + 1 }> = Array::new();
 #[btf_map]
@@ -61,10 +62,15 @@ pub(crate) static POLICIES: HashMap<SealNumber, Policy, { MAX_SEALS as usize }> 
 #[btf_map]
 pub(crate) static CLIENTS: LpmTrie<Client, u8, { MAX_CLIENTS as usize }> = LpmTrie::new();
 #[btf_map]
-pub(crate) static COUNTERS: HashMap<SealNumber, Counters, { MAX_SEALS as usize + 1 }> = HashMap::new();
-#[btf_map]
-pub(crate) static SEALS: HashMap<SealNumber, Seal, { MAX_SEALS as usize }, { BPF_F_NO_PREALLOC as usize }> =
+pub(crate) static COUNTERS: HashMap<SealNumber, Counters, { MAX_SEALS as usize + 1 }> =
     HashMap::new();
+#[btf_map]
+pub(crate) static SEALS: HashMap<
+    SealNumber,
+    Seal,
+    { MAX_SEALS as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
 #[btf_map]
 pub(crate) static GATE: Array<Gate, 1> = Array::new();
 #[btf_map]

@@ -10,7 +10,7 @@ use airgap_common::{
 };
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::{BPF_SK_STORAGE_GET_F_CREATE, __sk_buff, bpf_sock, bpf_sock_tuple},
+    bindings::{__sk_buff, BPF_SK_STORAGE_GET_F_CREATE, bpf_sock, bpf_sock_tuple},
     btf_maps::lpm_trie::Key,
     helpers::generated::{
         bpf_ktime_get_ns, bpf_sk_ancestor_cgroup_id, bpf_sk_fullsock, bpf_sk_lookup_udp,
@@ -124,7 +124,11 @@ impl<'a> Packet<'a> {
         // SAFETY: the context is a __sk_buff; null is checked before each use.
         let sk = unsafe {
             let sk = (*skb(ctx)).__bindgen_anon_2.sk;
-            if sk.is_null() { sk } else { bpf_sk_fullsock(sk) }
+            if sk.is_null() {
+                sk
+            } else {
+                bpf_sk_fullsock(sk)
+            }
         };
         Self { ctx, subject, sk }
     }
@@ -147,7 +151,10 @@ impl<'a> Packet<'a> {
             packet::UDP => Transport::udp(&self.ctx.load(offset).ok()?),
             packet::ICMP | packet::ICMPV6 => {
                 let head = self.ctx.load(offset).ok()?;
-                let target = self.ctx.load(offset + 8).map_or(Addr::default(), Addr::from_octets);
+                let target = self
+                    .ctx
+                    .load(offset + 8)
+                    .map_or(Addr::default(), Addr::from_octets);
                 Transport::icmp(head, target)
             }
             _ => Transport::OTHER,

@@ -10,6 +10,7 @@
 
 pub mod airgap;
 pub mod attempt;
+pub mod bench;
 pub mod cmd;
 pub mod container;
 pub mod firewall;
@@ -24,6 +25,7 @@ pub mod services;
 pub mod sweep;
 pub mod tail;
 pub mod tap;
+pub mod techniques;
 pub mod wait;
 
 pub use airgap::{airgap, airgap_ok};

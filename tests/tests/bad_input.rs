@@ -129,7 +129,7 @@ fn docker_host_is_honoured() {
     let outside = Outside::new();
     let container = outside.container("victim").run();
     let out = cmd::run_command(
-        Command::new(airgap_tests::airgap::binary())
+        Command::new(airgap::binary())
             .args(["attach", "-d", &container.name])
             .env("DOCKER_HOST", "unix:///nonexistent/docker.sock"),
     );
@@ -168,7 +168,7 @@ fn other_users_are_told_to_become_root() {
     let before = kernel_state();
     // A copy that everybody may execute, wherever the build is.
     let copy = std::env::temp_dir().join(format!("airgap-test-{}", std::process::id()));
-    std::fs::copy(airgap_tests::airgap::binary(), &copy).expect("copy the binary");
+    std::fs::copy(airgap::binary(), &copy).expect("copy the binary");
     for command in ["attach -d", "detach", "list", "status", "tail --no-follow"] {
         let mut line = Command::new("setpriv");
         line.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])

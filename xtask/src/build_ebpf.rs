@@ -1,9 +1,10 @@
 //! `cargo xtask build-ebpf`: compile the gate for the BPF target and strip it.
 
 use std::env;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 
@@ -29,6 +30,7 @@ pub(crate) fn run() -> Result<PathBuf> {
     if !linker_present() {
         bail!("bpf-linker {LINKER_VERSION} is not installed\n{SETUP}");
     }
+    let start = SystemTime::now();
     compile(&root, &channel)?;
 
     let built = root.join("target/ebpf/bpfel-unknown-none/release/airgap-ebpf");
@@ -38,6 +40,7 @@ pub(crate) fn run() -> Result<PathBuf> {
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     strip(&sysroot, &built, &stripped)?;
     replace(&stripped, &object)?;
+    stamp(&dir.join(".checked"), start)?;
 
     let (before, after) = (workspace::kib(&built)?, workspace::kib(&object)?);
     println!(
@@ -125,6 +128,14 @@ fn replace(new: &Path, object: &Path) -> Result<()> {
         return fs::remove_file(new).with_context(|| format!("cannot remove {}", new.display()));
     }
     fs::rename(new, object).with_context(|| format!("cannot write {}", object.display()))
+}
+
+/// Notes as of when the object is known to match its sources; the user side's build looks here,
+/// since the object's own time stays when a changed source gives the same bytes.
+fn stamp(path: &Path, time: SystemTime) -> Result<()> {
+    File::create(path)
+        .and_then(|file| file.set_modified(time))
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

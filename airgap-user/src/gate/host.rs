@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 use crate::failure::Failure;
 
 const BPFFS: &str = "/sys/fs/bpf";
-const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+const BPF_FS_MAGIC: u32 = 0xcafe_4a11;
 
 /// Where the host's cgroup v2 is mounted.
 ///
@@ -104,7 +104,8 @@ fn is_bpffs(path: &Path) -> Result<bool> {
     if unsafe { libc::statfs(c.as_ptr(), &raw mut stat) } != 0 {
         return Err(io::Error::last_os_error()).with_context(|| format!("cannot stat {BPFFS}"));
     }
-    Ok(i64::from(stat.f_type) == BPF_FS_MAGIC)
+    // The field is signed with glibc and unsigned with musl.
+    Ok(stat.f_type as u32 == BPF_FS_MAGIC)
 }
 
 #[cfg(test)]

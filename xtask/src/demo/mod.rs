@@ -35,6 +35,8 @@ const ASSETS: [(&str, &str); 4] = [
 ];
 /// Every way out that the dependency tries, as the home server names them.
 const CHANNELS: [&str; 4] = ["dns", "tcp4", "tcp6", "udp"];
+/// The name that the dependency looks up.
+const VENDOR: &str = "telemetry.vendor.example";
 /// How long the home server must stay silent after a call that should not come.
 const SILENCE: Duration = Duration::from_secs(3);
 
@@ -128,17 +130,25 @@ fn stays_silent(plan: &Plan, service: &Service, outside: &Outside, seal: &Seal) 
     indent(&seal.printed());
     service.analyze()?;
     println!("      airgap's live tail shows:");
-    let wanted = [plan.outside4.to_string(), plan.outside6.to_string()];
+    let wanted = [
+        plan.outside4.to_string(),
+        plan.outside6.to_string(),
+        VENDOR.to_owned(),
+    ];
     let mut shown = Vec::new();
-    wait::until("denials of both addresses", Duration::from_secs(15), || {
-        let lines = seal.printed();
-        indent(&lines);
-        shown.extend(lines);
-        let all = wanted
-            .iter()
-            .all(|address| shown.iter().any(|line| line.contains(address)));
-        Ok(all.then_some(()))
-    })?;
+    wait::until(
+        "denials of both addresses and of the name",
+        Duration::from_secs(15),
+        || {
+            let lines = seal.printed();
+            indent(&lines);
+            shown.extend(lines);
+            let all = wanted
+                .iter()
+                .all(|word| shown.iter().any(|line| line.contains(word)));
+            Ok(all.then_some(()))
+        },
+    )?;
     let deadline = Instant::now() + SILENCE;
     wait::until("silence", SILENCE * 2, || {
         let heard = outside.record()?.split_off(before);

@@ -63,7 +63,7 @@ pub(super) fn install() -> Result<()> {
             missing.join(" ")
         );
     }
-    command::run(Command::new("apt-get").args(["update", "--quiet", "--quiet"]))?;
+    command::output(Command::new("apt-get").args(["update", "--quiet", "--quiet"]))?;
     if client {
         // Debian 13 split the client off; before, docker.io is both.
         let split = candidate("docker-cli");
@@ -85,7 +85,9 @@ pub(super) fn install() -> Result<()> {
         .arg("--no-install-recommends")
         .args(&missing)
         .env("DEBIAN_FRONTEND", "noninteractive");
-    command::run(&mut install)?;
+    say("get", &missing.join(" "));
+    // Shown only if it fails: it is hundreds of lines.
+    command::output(&mut install)?;
     for package in missing {
         say("installed", package);
     }
