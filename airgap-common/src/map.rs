@@ -19,6 +19,11 @@ pub const OVERFLOW_SLOTS: u32 = 4_096;
 pub const MAX_FOLLOWERS: u32 = 8;
 /// Most service ports of one seal.
 pub const MAX_PORTS: usize = 16;
+/// Most host-side veths that are guarded at once.
+pub const MAX_VETHS: u32 = 16_384;
+/// Flows remembered for answers that the kernel gives without a socket; the
+/// oldest are forgotten first.
+pub const MAX_SYNS: u32 = 65_536;
 /// Most `--from` prefixes on one host.
 pub const MAX_CLIENTS: u32 = 65_536;
 
@@ -52,13 +57,17 @@ pub mod name {
     pub const RINGS: &str = "RINGS";
     /// `u32` slot → [`super::Follower`].
     pub const FOLLOWERS: &str = "FOLLOWERS";
+    /// `u32` ifindex of a host-side veth → seal number.
+    pub const VETHS: &str = "VETHS";
+    /// [`super::Syn`] → `u32` its sequence number: SYNs that went in.
+    pub const SYNS: &str = "SYNS";
     /// Host-wide counters, index = [`super::Stat`].
     pub const STATS: &str = "STATS";
 
     /// Every map that is pinned.
-    pub const ALL: [&str; 15] = [
+    pub const ALL: [&str; 17] = [
         IDS, CGROUPS, HINTS, LEVELS, OVERFLOW, POLICIES, CLIENTS, COUNTERS, SEALS, GATE, TAGS,
-        MARKS, RINGS, FOLLOWERS, STATS,
+        MARKS, RINGS, FOLLOWERS, STATS, VETHS, SYNS,
     ];
 }
 
@@ -203,6 +212,22 @@ pub struct Follower {
     pub lost: u64,
 }
 
+/// Key of `SYNS`: a SYN that went into a container, as its veth saw it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Syn {
+    /// Seal of the container.
+    pub seal: SealNumber,
+    /// Client.
+    pub client: Addr,
+    /// Client's port, host byte order.
+    pub client_port: u16,
+    /// Service port, host byte order.
+    pub port: u16,
+    /// Zero.
+    pub _pad: u32,
+}
+
 /// Index into `STATS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -232,6 +257,7 @@ const _: () = assert!(size_of::<Counters>() == 208);
 const _: () = assert!(size_of::<Seal>() == 216);
 const _: () = assert!(size_of::<Gate>() == 24);
 const _: () = assert!(size_of::<Follower>() == 24);
+const _: () = assert!(size_of::<Syn>() == 32);
 
 #[cfg(feature = "user")]
 mod pod {

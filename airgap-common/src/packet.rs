@@ -8,6 +8,8 @@ pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
 /// ICMP for IPv4.
 pub const ICMP: u8 = 1;
+/// IGMP.
+pub const IGMP: u8 = 2;
 /// ICMP for IPv6.
 pub const ICMPV6: u8 = 58;
 
@@ -104,6 +106,12 @@ pub struct Transport {
     pub sport: u16,
     /// Destination port, host byte order.
     pub dport: u16,
+    /// TCP: length of the header with its options, bytes.
+    pub header: u16,
+    /// TCP sequence number.
+    pub seq: u32,
+    /// TCP acknowledgment number.
+    pub ack: u32,
     /// ICMPv6: bytes 8 to 24, the target of neighbour discovery.
     pub target: Addr,
 }
@@ -117,6 +125,9 @@ impl Transport {
         icmp_code: 0,
         sport: 0,
         dport: 0,
+        header: 0,
+        seq: 0,
+        ack: 0,
         target: Addr([0; 4]),
     };
 
@@ -126,6 +137,9 @@ impl Transport {
         Self {
             kind: Kind::Tcp,
             flags: h[13],
+            header: (h[12] >> 4) as u16 * 4,
+            seq: u32::from_be_bytes([h[4], h[5], h[6], h[7]]),
+            ack: u32::from_be_bytes([h[8], h[9], h[10], h[11]]),
             sport: u16::from_be_bytes([h[0], h[1]]),
             dport: u16::from_be_bytes([h[2], h[3]]),
             ..Self::OTHER

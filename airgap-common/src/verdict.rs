@@ -9,7 +9,7 @@ use crate::{
     addr::Addr,
     denial::Reason,
     map::{Policy, SealNumber, Tag},
-    packet::{ACK, ICMP, ICMPV6, Ip, Kind, RST, SYN, TCP, Transport},
+    packet::{ACK, FIN, ICMP, ICMPV6, IGMP, Ip, Kind, SYN, TCP, Transport},
 };
 
 /// Kernel `TCP_*` states (include/net/tcp_states.h).
@@ -20,7 +20,7 @@ pub mod state {
     pub const SYN_SENT: u32 = 2;
     /// A TCP Fast Open child that has not seen the client's ACK.
     pub const SYN_RECV: u32 = 3;
-    /// Closed; an abortive close sends its RST in this state.
+    /// Closed.
     pub const CLOSE: u32 = 7;
     /// Listening.
     pub const LISTEN: u32 = 10;
@@ -81,6 +81,9 @@ pub trait Kernel {
     fn kernel_socket(&self) -> bool;
     /// Takes one from the budget of neighbour discovery messages.
     fn neighbour_budget(&self) -> bool;
+    /// Whether a client's SYN for this flow was seen coming in, as far as can
+    /// be told here; `answered` asks whether the packet acknowledges that SYN.
+    fn client_opened(&self, ip: &Ip, transport: &Transport, answered: bool) -> bool;
 }
 
 /// Judges a packet that leaves a sealed cgroup.
@@ -174,12 +177,12 @@ fn reply<K: Kernel>(
         return Err(Reason::NoProvenance);
     };
     if !socket.is_tcp() {
-        // RSTs for IPv6 come from a control socket in the container's cgroup.
-        return Err(if flags & RST != 0 && kernel.kernel_socket() {
-            Reason::KernelChatter
-        } else {
-            Reason::NoProvenance
-        });
+        // The kernel answers for connections that have no full socket any more
+        // (TIME_WAIT) from control sockets of its own.
+        if !kernel.kernel_socket() {
+            return Err(Reason::NoProvenance);
+        }
+        return by_kernel(ip, transport, policy, kernel);
     }
     if flags & (SYN | ACK) == SYN {
         return Err(Reason::Syn);
@@ -198,8 +201,9 @@ fn reply<K: Kernel>(
         // What leaves a listener is the SYN-ACK of a connection being opened.
         state::LISTEN => syn,
         state::SYN_RECV => true,
-        state::CLOSE => !syn && flags & RST != 0,
         state::SYN_SENT => false,
+        // CLOSE, too: a frame may be judged after its connection ended. Then
+        // the peer still stands, while a disconnect erases it.
         _ => !syn,
     };
     if !right_state {
@@ -212,10 +216,81 @@ fn reply<K: Kernel>(
     if socket.state != state::LISTEN && (socket.peer != ip.dst || socket.dport != dport) {
         return Err(Reason::NoProvenance);
     }
-    if policy.flags & Policy::CLIENTS_ANY == 0 && !kernel.client_allowed(ip.dst) {
+    if !client(ip.dst, policy, kernel) {
         return Err(Reason::Client);
     }
     Ok(())
+}
+
+/// A segment without payload that the kernel made itself, on a flow that a
+/// client opened: the last ACK of a closed connection, a RST.
+#[inline(always)]
+fn by_kernel<K: Kernel>(
+    ip: &Ip,
+    transport: &Transport,
+    policy: &Policy,
+    kernel: &K,
+) -> Result<(), Reason> {
+    let empty = ip.payload == transport.header && transport.flags & (SYN | FIN) == 0;
+    if !empty
+        || !policy.serves_tcp(transport.sport)
+        || !kernel.client_opened(ip, transport, false)
+        || !client(ip.dst, policy, kernel)
+    {
+        return Err(Reason::KernelChatter);
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn client<K: Kernel>(addr: Addr, policy: &Policy, kernel: &K) -> bool {
+    policy.flags & Policy::CLIENTS_ANY != 0 || kernel.client_allowed(addr)
+}
+
+/// Judges an IP frame that a sealed container's network interface sends, on
+/// the host's side of it. The frame still belongs to its socket there (veth
+/// keeps it since Linux 4.18), so the rule is the same.
+///
+/// # Errors
+/// The reason to drop it.
+#[inline(always)]
+pub fn frame<K: Kernel>(
+    ip: &Ip,
+    transport: &Transport,
+    socket: Option<&Socket>,
+    seal: SealNumber,
+    policy: Option<&Policy>,
+    kernel: &K,
+) -> Result<(), Reason> {
+    if socket.is_some() {
+        return match egress(ip, transport, false, socket, seal, policy, kernel) {
+            Err(Reason::NoProvenance) => Err(Reason::Frame),
+            verdict => verdict,
+        };
+    }
+    // No socket: made by the kernel itself, or forwarded by it from a frame
+    // that was injected on lo.
+    let Some(policy) = policy else {
+        return Err(Reason::Unrecorded);
+    };
+    if transport.kind == Kind::Icmp || ip.protocol == IGMP || !ip.plain {
+        return Err(Reason::KernelChatter);
+    }
+    if transport.kind != Kind::Tcp {
+        return Err(Reason::Frame);
+    }
+    if transport.flags & (SYN | ACK) != SYN | ACK {
+        return by_kernel(ip, transport, policy, kernel);
+    }
+    // A SYN cookie's SYN-ACK.
+    if ip.payload == transport.header
+        && policy.serves_tcp(transport.sport)
+        && kernel.client_opened(ip, transport, true)
+        && client(ip.dst, policy, kernel)
+    {
+        return Ok(());
+    }
+    Err(Reason::Frame)
 }
 
 /// Neighbour discovery, without which IPv6 does not work: only the messages
@@ -294,7 +369,7 @@ pub fn ingress<K: Kernel>(
     if !ip.plain || !socket.is_tcp() || !policy.serves_tcp(dport) {
         return Err(Reason::Inbound);
     }
-    if policy.flags & Policy::CLIENTS_ANY == 0 && !kernel.client_allowed(ip.src) {
+    if !client(ip.src, policy, kernel) {
         return Err(Reason::Inbound);
     }
     if flags & (SYN | ACK) == SYN && socket.state == state::LISTEN {

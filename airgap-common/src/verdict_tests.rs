@@ -8,7 +8,7 @@ use crate::{
     denial::Reason,
     map::{MAX_PORTS, Policy, Tag},
     packet::{ACK, Ip, Kind, RST, SYN, Transport},
-    verdict::{Inbound, Kernel, Peer, Socket, egress, ingress, socket_errno, state},
+    verdict::{Inbound, Kernel, Peer, Socket, egress, frame, ingress, socket_errno, state},
 };
 
 const SEAL: u64 = 7;
@@ -22,6 +22,7 @@ struct World {
     allowed: bool,
     kernel_socket: bool,
     budget: bool,
+    opened: bool,
 }
 
 const WORLD: World = World {
@@ -29,6 +30,7 @@ const WORLD: World = World {
     allowed: true,
     kernel_socket: false,
     budget: true,
+    opened: true,
 };
 
 impl Kernel for World {
@@ -43,6 +45,9 @@ impl Kernel for World {
     }
     fn neighbour_budget(&self) -> bool {
         self.budget
+    }
+    fn client_opened(&self, _: &Ip, _: &Transport, _: bool) -> bool {
+        self.opened
     }
 }
 
@@ -213,9 +218,11 @@ fn only_the_accepted_peer_gets_an_answer() {
             Reason::NoProvenance,
         ),
         (
-            "a closed socket",
+            "a disconnected socket",
             Socket {
                 state: state::CLOSE,
+                peer: Addr::default(),
+                dport: 0,
                 ..accepted()
             },
             CLIENT,
@@ -383,6 +390,147 @@ fn loopback_is_for_own_sockets() {
     assert_eq!(judge(lo, resolver, syn, Peer::Inside), Err(Reason::Dns));
     for (src, dst) in [(EVIL, OWN), (OWN, EVIL), (lo, OWN), (EVIL, lo)] {
         assert_eq!(judge(src, dst, syn, Peer::Inside), Err(Reason::Loopback));
+    }
+}
+
+#[test]
+fn a_frame_is_judged_as_its_packet() {
+    let kernel = World {
+        kernel_socket: true,
+        ..WORLD
+    };
+    let unknown = World {
+        opened: false,
+        ..kernel
+    };
+    let judge = |socket: Option<Socket>, protocol, t: Transport, world: World| {
+        frame(
+            &ip(OWN, CLIENT, protocol),
+            &t,
+            socket.as_ref(),
+            SEAL,
+            Some(&policy(&[5060])),
+            &world,
+        )
+    };
+    let t = |flags| Transport {
+        header: 20,
+        ..tcp(5060, 4000, flags)
+    };
+    let data = |flags| Transport {
+        header: 16,
+        ..t(flags)
+    };
+    let packet_socket = Some(Socket {
+        kind: 3,
+        protocol: 0,
+        ..accepted()
+    });
+    let control = Some(Socket {
+        kind: 3,
+        tag: None,
+        ..accepted()
+    });
+    let udp = Transport {
+        kind: Kind::Udp,
+        dport: 443,
+        ..Transport::OTHER
+    };
+    let table = [
+        ("a reply", Some(accepted()), 6, t(ACK), WORLD, Ok(())),
+        (
+            "a forged reply",
+            packet_socket,
+            6,
+            t(ACK),
+            WORLD,
+            Err(Reason::Frame),
+        ),
+        (
+            "a forged datagram",
+            packet_socket,
+            17,
+            udp,
+            WORLD,
+            Err(Reason::Egress),
+        ),
+        ("a cookie's SYN-ACK", None, 6, t(SYN | ACK), WORLD, Ok(())),
+        (
+            "a SYN-ACK to nobody's SYN",
+            None,
+            6,
+            t(SYN | ACK),
+            unknown,
+            Err(Reason::Frame),
+        ),
+        (
+            "a SYN-ACK with data",
+            None,
+            6,
+            data(SYN | ACK),
+            WORLD,
+            Err(Reason::Frame),
+        ),
+        (
+            "a forwarded SYN",
+            None,
+            6,
+            t(SYN),
+            WORLD,
+            Err(Reason::KernelChatter),
+        ),
+        (
+            "forwarded data",
+            None,
+            6,
+            data(ACK),
+            WORLD,
+            Err(Reason::KernelChatter),
+        ),
+        (
+            "a forwarded datagram",
+            None,
+            17,
+            udp,
+            WORLD,
+            Err(Reason::Frame),
+        ),
+        ("TIME_WAIT's ACK", control, 6, t(ACK), kernel, Ok(())),
+        (
+            "an ACK to nobody's SYN",
+            control,
+            6,
+            t(ACK),
+            unknown,
+            Err(Reason::KernelChatter),
+        ),
+        (
+            "an ACK with data",
+            control,
+            6,
+            data(ACK),
+            kernel,
+            Err(Reason::KernelChatter),
+        ),
+        (
+            "an echo reply",
+            None,
+            1,
+            Transport::icmp([0, 0], Addr::default()),
+            WORLD,
+            Err(Reason::KernelChatter),
+        ),
+        (
+            "a multicast join",
+            None,
+            2,
+            Transport::OTHER,
+            WORLD,
+            Err(Reason::KernelChatter),
+        ),
+    ];
+    for (what, socket, protocol, t, world, expected) in table {
+        assert_eq!(judge(socket, protocol, t, world), expected, "{what}");
     }
 }
 

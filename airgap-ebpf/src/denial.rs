@@ -11,8 +11,8 @@ use airgap_common::{
     map::{MAX_FOLLOWERS, Mark},
 };
 use aya_ebpf::{
+    bindings::__sk_buff,
     helpers::generated::{bpf_ktime_get_boot_ns, bpf_skb_load_bytes},
-    programs::SkBuffContext,
 };
 
 use crate::{
@@ -41,15 +41,15 @@ pub(crate) struct Details {
 }
 
 /// Where in a packet a DNS question starts.
-pub(crate) struct Question<'a> {
-    pub(crate) skb: &'a SkBuffContext,
-    /// Bytes from the start of the network header.
+pub(crate) struct Question {
+    pub(crate) skb: *mut __sk_buff,
+    /// Bytes from where the program's packet starts.
     pub(crate) offset: u32,
 }
 
 /// Counts and reports one refused attempt.
 #[inline(always)]
-pub(crate) fn deny(subject: &Subject, details: &Details, question: Option<Question<'_>>) {
+pub(crate) fn deny(subject: &Subject, details: &Details, question: Option<Question>) {
     count(subject, details.reason);
     if details.reason.is_silent() {
         return;
@@ -73,7 +73,7 @@ fn count(subject: &Subject, reason: Reason) {
 }
 
 #[inline(always)]
-fn report(slot: u32, subject: &Subject, details: &Details, question: Option<&Question<'_>>) {
+fn report(slot: u32, subject: &Subject, details: &Details, question: Option<&Question>) {
     let Some(follower) = FOLLOWERS.get_ptr_mut(slot) else {
         return;
     };
@@ -126,8 +126,9 @@ fn report(slot: u32, subject: &Subject, details: &Details, question: Option<&Que
 
 /// Copies up to [`QUESTION_LEN`] bytes; returns how many.
 #[inline(always)]
-fn copy(question: &Question<'_>, to: *mut u8) -> u32 {
-    let len = question.skb.len();
+fn copy(question: &Question, to: *mut u8) -> u32 {
+    // SAFETY: the context is a __sk_buff.
+    let len = unsafe { (*question.skb).len };
     if len <= question.offset {
         return 0;
     }
@@ -138,7 +139,6 @@ fn copy(question: &Question<'_>, to: *mut u8) -> u32 {
     // Masking shows the verifier 1..=128, which a comparison does not.
     let n = ((n - 1) & (QUESTION_LEN as u32 - 1)) + 1;
     // SAFETY: `to` has room for QUESTION_LEN bytes.
-    let read =
-        unsafe { bpf_skb_load_bytes(question.skb.skb.skb.cast(), question.offset, to.cast(), n) };
+    let read = unsafe { bpf_skb_load_bytes(question.skb.cast(), question.offset, to.cast(), n) };
     if read == 0 { n } else { 0 }
 }

@@ -10,8 +10,10 @@
 
 mod cgroup;
 mod denial;
+mod frame;
 mod kernel;
 mod maps;
+mod packet;
 mod skb;
 mod sock;
 mod sock_addr;
@@ -19,8 +21,8 @@ mod subject;
 
 use airgap_common::{addr::Addr, denial::Hook};
 use aya_ebpf::{
-    macros::{btf_tracepoint, cgroup_skb, cgroup_sock, cgroup_sock_addr},
-    programs::{BtfTracePointContext, SkBuffContext, SockAddrContext, SockContext},
+    macros::{btf_tracepoint, cgroup_skb, cgroup_sock, cgroup_sock_addr, classifier},
+    programs::{BtfTracePointContext, SkBuffContext, SockAddrContext, SockContext, TcContext},
 };
 
 #[cgroup_sock_addr(connect4)]
@@ -72,6 +74,16 @@ pub fn airgap_mkdir(ctx: BtfTracePointContext) -> i32 {
 pub fn airgap_release(ctx: BtfTracePointContext) -> i32 {
     cgroup::release(&ctx);
     0
+}
+
+#[classifier]
+pub fn airgap_frame_out(ctx: TcContext) -> i32 {
+    frame::out(&ctx)
+}
+
+#[classifier]
+pub fn airgap_frame_in(ctx: TcContext) -> i32 {
+    frame::inward(&ctx)
 }
 
 /// A panic that can be reached is a loop, and the verifier refuses it.

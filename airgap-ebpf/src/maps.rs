@@ -4,13 +4,13 @@ use airgap_common::{
     denial::Denial,
     map::{
         Client, Counters, Follower, Gate, HINT_BUCKETS, ID_LEN, MAX_CGROUPS, MAX_CLIENTS,
-        MAX_FOLLOWERS, MAX_LEVEL, MAX_SEALS, Mark, OVERFLOW_SLOTS, Policy, STATS as STAT_COUNT,
-        Seal, SealNumber, Tag,
+        MAX_FOLLOWERS, MAX_LEVEL, MAX_SEALS, MAX_SYNS, MAX_VETHS, Mark, OVERFLOW_SLOTS, Policy,
+        STATS as STAT_COUNT, Seal, SealNumber, Syn, Tag,
     },
 };
 use aya_ebpf::{
     bindings::{BPF_F_CLONE, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_map_type},
-    btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, RingBuf},
+    btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, RingBuf},
     macros::btf_map,
 };
 
@@ -84,6 +84,11 @@ pub(crate) static RINGS: ArrayOfMaps<RingBuf<Denial, 262_144>, { MAX_FOLLOWERS a
 pub(crate) static FOLLOWERS: Array<Follower, { MAX_FOLLOWERS as usize }> = Array::new();
 #[btf_map]
 pub(crate) static STATS: Array<u64, { STAT_COUNT as usize }> = Array::new();
+
+#[btf_map]
+pub(crate) static VETHS: HashMap<u32, SealNumber, { MAX_VETHS as usize }> = HashMap::new();
+#[btf_map]
+pub(crate) static SYNS: LruHashMap<Syn, u32, { MAX_SYNS as usize }> = LruHashMap::new();
 
 /// Adds to a counter in a map value, atomically (BPF has no `AtomicU64` here).
 ///

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::preflight::NET_RAW;
+use crate::{gate::FrameGuard, preflight::NET_RAW};
 
 /// What the kernel said when it was asked.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +17,8 @@ pub struct Evidence {
     pub running: bool,
     /// The container's cgroup is in the maps, with level and hint.
     pub marked: bool,
+    /// What guards its interfaces; `None`: not known.
+    pub frames: Option<Vec<FrameGuard>>,
 }
 
 /// A way out, and what stands in it.
@@ -73,24 +75,74 @@ pub fn coverage(evidence: &Evidence) -> Vec<Vector> {
             &["cgroup_mkdir", "cgroup_release", "egress", "ingress"],
         ),
     ];
-    let raw = evidence.capabilities & (1 << NET_RAW) != 0;
-    vectors.push(Vector {
-        vector: "raw frames (AF_PACKET, AF_XDP)",
-        covered: !raw,
-        by: if raw {
-            "the container has CAP_NET_RAW and cgroup hooks do not see frames; \
-             run it with --cap-drop NET_RAW"
-                .into()
-        } else {
-            "the container has no CAP_NET_RAW".into()
-        },
-    });
+    vectors.extend(frames(evidence));
     vectors
 }
 
+/// Frames are seen by no cgroup hook, only on the host's side of a veth, and
+/// that ends with the veth: at a restart, or when a network is connected.
+fn frames(evidence: &Evidence) -> [Vector; 3] {
+    let raw = evidence.capabilities & (1 << NET_RAW) != 0;
+    let open = match (&evidence.frames, evidence.running) {
+        (_, false) => {
+            Some("the container does not run, so there is nothing to guard yet".to_owned())
+        }
+        (None, true) => Some("the container's interfaces are not known".to_owned()),
+        (Some(guards), true) => guards.iter().find_map(|g| g.missing.clone()),
+    };
+    let guarded = || {
+        let names: Vec<_> = evidence
+            .frames
+            .iter()
+            .flatten()
+            .filter_map(|g| g.interface.host.as_ref().map(|h| h.name.as_str()))
+            .collect();
+        if names.is_empty() {
+            "the container has no interface but lo".to_owned()
+        } else {
+            format!("frame programs on {}", names.join(", "))
+        }
+    };
+    const DROP: &str = "run the container with --cap-drop NET_RAW";
+    let vector = |vector, covered, by| Vector {
+        vector,
+        covered,
+        by,
+    };
+    let no_raw = || "the container has no CAP_NET_RAW".to_owned();
+    [
+        match &open {
+            _ if !raw => vector(RAW_FRAMES, true, no_raw()),
+            None => vector(RAW_FRAMES, true, guarded()),
+            Some(why) => vector(RAW_FRAMES, false, format!("{why}; attach again, or {DROP}")),
+        },
+        if raw {
+            let by = format!(
+                "the frame programs end with the veth, and CAP_NET_RAW stays; attach again after each restart, or {DROP}"
+            );
+            vector(RAW_FRAMES_LATER, false, by)
+        } else {
+            vector(RAW_FRAMES_LATER, true, no_raw())
+        },
+        match open {
+            None => vector(LINK_SIGNALS, true, guarded()),
+            Some(why) => vector(LINK_SIGNALS, false, format!("{why}; attach again")),
+        },
+    ]
+}
+
+const RAW_FRAMES: &str = "raw frames (AF_PACKET, AF_XDP)";
+const RAW_FRAMES_LATER: &str = "raw frames after a restart";
+/// Kernel-made, on the link: IGMP and MLD joins, echo replies, RSTs.
+const LINK_SIGNALS: &str = "link signals (multicast joins, echo replies)";
+
 #[cfg(test)]
 mod tests {
-    use super::{Evidence, coverage};
+    use super::{Evidence, LINK_SIGNALS, RAW_FRAMES, RAW_FRAMES_LATER, coverage};
+    use crate::{
+        container::{HostEnd, Interface},
+        gate::FrameGuard,
+    };
 
     fn uncovered(evidence: &Evidence) -> Vec<&'static str> {
         coverage(evidence)
@@ -100,10 +152,24 @@ mod tests {
             .collect()
     }
 
+    fn guard(missing: Option<&str>) -> FrameGuard {
+        FrameGuard {
+            interface: Interface {
+                name: "eth0".into(),
+                host: Some(HostEnd {
+                    name: "veth1".into(),
+                    index: 9,
+                }),
+            },
+            missing: missing.map(Into::into),
+        }
+    }
+
     fn good() -> Evidence {
         Evidence {
             running: true,
             marked: true,
+            frames: Some(vec![guard(None)]),
             ..Evidence::default()
         }
     }
@@ -111,15 +177,50 @@ mod tests {
     #[test]
     fn all_in_force_is_covered() {
         assert_eq!(uncovered(&good()), Vec::<&str>::new());
+        let only_lo = Evidence {
+            frames: Some(vec![]),
+            ..good()
+        };
+        assert_eq!(uncovered(&only_lo), Vec::<&str>::new());
     }
 
     #[test]
-    fn frames_are_open_with_net_raw() {
-        let evidence = Evidence {
+    fn frames_are_guarded_until_the_veth_ends() {
+        let raw = Evidence {
             capabilities: 1 << 13,
             ..good()
         };
-        assert_eq!(uncovered(&evidence), ["raw frames (AF_PACKET, AF_XDP)"]);
+        assert_eq!(uncovered(&raw), [RAW_FRAMES_LATER]);
+        let gone = Some(vec![guard(None), guard(Some("nothing guards eth1"))]);
+        let evidence = Evidence {
+            frames: gone.clone(),
+            ..raw.clone()
+        };
+        assert_eq!(
+            uncovered(&evidence),
+            [RAW_FRAMES, RAW_FRAMES_LATER, LINK_SIGNALS]
+        );
+        assert_eq!(
+            uncovered(&Evidence {
+                frames: gone,
+                ..good()
+            }),
+            [LINK_SIGNALS]
+        );
+        assert_eq!(
+            uncovered(&Evidence {
+                frames: None,
+                ..good()
+            }),
+            [LINK_SIGNALS]
+        );
+        assert_eq!(
+            uncovered(&Evidence {
+                running: false,
+                ..good()
+            }),
+            [LINK_SIGNALS]
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use super::{Report, tail};
 use crate::{
     cli::Attach,
-    container::{Container, Engine, locate},
+    container::{Container, Engine, interfaces, locate},
     failure::{Failure, exit},
     gate::{Gate, Lock, Place, Sealed, Sealing, mount_bpffs},
     output,
@@ -142,7 +142,13 @@ async fn finish(
                 Err(_) if !cgroup.path.exists() => {}
                 done => {
                     done?;
-                    break;
+                    match guard_frames(gate, sealed, pid, lock) {
+                        Err(_) if !cgroup.path.exists() => {}
+                        done => {
+                            done?;
+                            break;
+                        }
+                    }
                 }
             },
             Err(error) => {
@@ -187,4 +193,8 @@ async fn finish(
         .into());
     }
     Ok(report)
+}
+
+fn guard_frames(gate: &mut Gate, sealed: Sealed, pid: u32, lock: &Lock) -> Result<()> {
+    gate.guard_frames(sealed.number, &interfaces(pid)?, lock)
 }

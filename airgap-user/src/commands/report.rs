@@ -5,7 +5,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::{
-    container::{Cgroup, Container, find_cgroups},
+    container::{Cgroup, Container, find_cgroups, interfaces},
     coverage::{Evidence, Vector, coverage},
     events::REASONS,
     failure::exit,
@@ -152,6 +152,10 @@ impl Report {
                 .map_or(u64::MAX, |c| Facts::gather(c, live.first()).capabilities),
             running: !live.is_empty(),
             marked,
+            frames: container
+                .and_then(|c| c.pid)
+                .and_then(|pid| interfaces(pid).ok())
+                .map(|found| gate.frame_guards(number, found)),
         };
         let coverage = coverage(&evidence);
         let covered = coverage.iter().all(|v| v.covered);

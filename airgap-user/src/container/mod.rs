@@ -1,9 +1,11 @@
-//! Containers: what the engine says, and where they are in the cgroup tree.
+//! Containers: what the engine says, and where they are on this host.
 
 mod cgroup;
 mod docker;
+mod interfaces;
 
 pub use self::{
     cgroup::{Cgroup, find_cgroups, locate},
     docker::{Container, Engine},
+    interfaces::{HostEnd, Interface, interfaces},
 };

@@ -21,7 +21,7 @@ use aya::{
     util::KernelVersion,
 };
 
-use super::{Gate, HOOKS, Hook, Kind, Lock, Place, btf::Btf, object, remove_dir};
+use super::{Gate, HOOKS, Hook, Kind, Lock, Place, btf::Btf, frames, object, remove_dir};
 use crate::failure::Failure;
 
 /// Oldest kernel with all that the gate uses: `bpf_skb_ancestor_cgroup_id` for
@@ -104,7 +104,7 @@ fn load_and_attach(place: &Place) -> Result<()> {
     }
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true).mode(0o700);
-    for dir in ["maps", "links"] {
+    for dir in ["maps", "links", "programs"] {
         let dir = place.pins.join(dir);
         builder
             .create(&dir)
@@ -114,6 +114,9 @@ fn load_and_attach(place: &Place) -> Result<()> {
     let mut programs = load(place, &kernel, version)?;
     let cgroup = File::open(&place.cgroup)
         .with_context(|| format!("cannot open {}", place.cgroup.display()))?;
+    if version >= KernelVersion::new(6, 6, 0) {
+        frames::load(&mut programs, place)?;
+    }
     for hook in &HOOKS {
         let link = attach(&mut programs, hook, &cgroup, &kernel)?;
         replace_pin(place, hook, link)?;
@@ -174,7 +177,7 @@ fn attach(programs: &mut Ebpf, hook: &Hook, cgroup: &File, kernel: &AyaBtf) -> R
     let link = match hook.kind {
         Kind::Skb => {
             let program: &mut CgroupSkb = program.try_into()?;
-            program.load().map_err(|e| refused(hook, e))?;
+            program.load().map_err(|e| refused(hook.program, e))?;
             let attach_type = if hook.attach_type == 1 {
                 aya::programs::CgroupSkbAttachType::Egress
             } else {
@@ -187,19 +190,21 @@ fn attach(programs: &mut Ebpf, hook: &Hook, cgroup: &File, kernel: &AyaBtf) -> R
         }
         Kind::Sock => {
             let program: &mut CgroupSock = program.try_into()?;
-            program.load().map_err(|e| refused(hook, e))?;
+            program.load().map_err(|e| refused(hook.program, e))?;
             let id = program.attach(cgroup, MODE).with_context(attached)?;
             program.take_link(id)?.try_into()
         }
         Kind::SockAddr => {
             let program: &mut CgroupSockAddr = program.try_into()?;
-            program.load().map_err(|e| refused(hook, e))?;
+            program.load().map_err(|e| refused(hook.program, e))?;
             let id = program.attach(cgroup, MODE).with_context(attached)?;
             program.take_link(id)?.try_into()
         }
         Kind::Tracepoint(name) => {
             let program: &mut BtfTracePoint = program.try_into()?;
-            program.load(name, kernel).map_err(|e| refused(hook, e))?;
+            program
+                .load(name, kernel)
+                .map_err(|e| refused(hook.program, e))?;
             let id = program.attach().with_context(attached)?;
             return Ok(program.take_link(id)?.into());
         }
@@ -220,13 +225,13 @@ fn replace_pin(place: &Place, hook: &Hook, link: FdLink) -> Result<()> {
 }
 
 /// The verifier's log ends with what matters; the rest is for `--verifier-log`.
-fn refused(hook: &Hook, error: ProgramError) -> anyhow::Error {
+pub(super) fn refused(program: &str, error: ProgramError) -> anyhow::Error {
     let ProgramError::LoadError {
         io_error,
         verifier_log,
     } = error
     else {
-        return anyhow::Error::new(error).context(format!("cannot load {}", hook.program));
+        return anyhow::Error::new(error).context(format!("cannot load {program}"));
     };
     let log = verifier_log.to_string();
     let lines: Vec<&str> = log
@@ -240,12 +245,11 @@ fn refused(hook: &Hook, error: ProgramError) -> anyhow::Error {
         .find(|l| !l.starts_with("processed") && !l.starts_with("verification time"))
         .map_or_else(|| "no verifier log".to_owned(), |l| (*l).to_owned());
     if std::env::var_os("AIRGAP_VERIFIER_LOG").is_some() {
-        log::error!("verifier log of {}:\n{log}", hook.program);
+        log::error!("verifier log of {program}:\n{log}");
     }
     anyhow::Error::new(io_error).context(Failure::new(
         format!(
-            "the kernel refused {}: {last} ({} lines omitted)",
-            hook.program,
+            "the kernel refused {program}: {last} ({} lines omitted)",
             lines.len().saturating_sub(1)
         ),
         "set AIRGAP_VERIFIER_LOG=1 for the whole log; with EPERM, check that airgap runs as root outside any container",
@@ -262,6 +266,7 @@ fn disarm(place: &Place) -> Result<()> {
     for name in name::ALL {
         unlink(&place.map(name))?;
     }
+    frames::unpin(place)?;
     for dir in [
         place.pins.join("links"),
         place.pins.join("maps"),
@@ -277,7 +282,7 @@ fn disarm(place: &Place) -> Result<()> {
     }
 }
 
-fn unlink(path: &Path) -> Result<()> {
+pub(super) fn unlink(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
             Err(e).with_context(|| format!("cannot remove the pin {}", path.display()))

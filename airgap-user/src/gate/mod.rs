@@ -5,6 +5,7 @@
 
 mod arm;
 pub mod btf;
+mod frames;
 pub mod health;
 mod hints;
 mod host;
@@ -24,6 +25,7 @@ use anyhow::{Context as _, Result};
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData};
 
 pub use self::{
+    frames::FrameGuard,
     host::{cgroup_mount, mount_bpffs},
     lock::Lock,
     seal::{Sealed, Sealing, Unsealed},
@@ -131,6 +133,7 @@ pub struct Gate {
     info: Array<MapData, GateInfo>,
     followers: Array<MapData, Follower>,
     stats: Array<MapData, u64>,
+    veths: HashMap<MapData, u32, SealNumber>,
 }
 
 impl Gate {
@@ -158,6 +161,7 @@ impl Gate {
             info: array(place, name::GATE)?,
             followers: array(place, name::FOLLOWERS)?,
             stats: array(place, name::STATS)?,
+            veths: hash(place, name::VETHS)?,
             place: place.clone(),
         };
         Ok(Some(gate))

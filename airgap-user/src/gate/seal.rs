@@ -245,6 +245,7 @@ impl Gate {
             .remove(&seal.id)
             .or_else(absent)
             .context("cannot write the map IDS")?;
+        self.unguard_frames(number)?;
         let hints = self.hints()?;
         let cgroups = self.cgroups_of(number)?;
         for id in &cgroups {

@@ -13,7 +13,7 @@ use std::{
     path::Path,
 };
 
-use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_link_info};
+use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type};
 
 fn bpf(cmd: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i64> {
     // SAFETY: `attr` is a whole bpf_attr whose pointers the callers below keep
@@ -62,6 +62,8 @@ pub struct LinkState {
     pub cgroup: u64,
     /// `BPF_CGROUP_*` attach type (cgroup links).
     pub attach_type: u32,
+    /// Interface it hangs on (tcx links); 0 once that is gone.
+    pub interface: u32,
 }
 
 /// Reads a link (`BPF_OBJ_GET_INFO_BY_FD`, Linux 5.8).
@@ -76,13 +78,20 @@ pub(super) fn link_state(link: &impl AsFd) -> io::Result<LinkState> {
     attr.info.info_len = size_of::<bpf_link_info>() as u32;
     attr.info.info = &raw mut info as u64;
     bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
-    // SAFETY: the union's cgroup arm is plain data, zero for other link types.
-    let cgroup = unsafe { info.__bindgen_anon_1.cgroup };
+    // SAFETY: plain data, all of it initialised above.
+    let (cgroup, tcx) = unsafe { (info.__bindgen_anon_1.cgroup, info.__bindgen_anon_1.tcx) };
+    let is = |kind: bpf_link_type| info.type_ == kind as u32;
+    let on_cgroup = is(bpf_link_type::BPF_LINK_TYPE_CGROUP);
     Ok(LinkState {
         id: info.id,
         program: info.prog_id,
-        cgroup: cgroup.cgroup_id,
-        attach_type: cgroup.attach_type,
+        cgroup: if on_cgroup { cgroup.cgroup_id } else { 0 },
+        attach_type: if on_cgroup { cgroup.attach_type } else { 0 },
+        interface: if is(bpf_link_type::BPF_LINK_TYPE_TCX) {
+            tcx.ifindex
+        } else {
+            0
+        },
     })
 }
 

@@ -1,0 +1,138 @@
+//! Frames, on the host's side of a sealed container's veth: the only place
+//! that sees AF_PACKET and AF_XDP, frames that the container's kernel forwards
+//! from lo, and what it says on its own. Minimum kernel: 6.6 (tcx).
+
+use airgap_common::{
+    denial::{Hook, Reason},
+    map::Syn,
+    packet::{ACK, Kind, SYN},
+    verdict::{self, Kernel as _},
+};
+use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
+
+use crate::{
+    maps::{SYNS, VETHS},
+    packet::{ETHERNET, Packet},
+    subject::Subject,
+};
+
+/// `TCX_NEXT`: leave it to whatever else is attached.
+const NEXT: i32 = -1;
+/// `TCX_DROP`.
+const DROP: i32 = 2;
+
+const ETH_P_IP: u16 = 0x0800;
+const ETH_P_ARP: u16 = 0x0806;
+const ETH_P_IPV6: u16 = 0x86dd;
+/// Ethernet and ARP for IPv4 (RFC 826).
+const ARP_FRAME: u32 = 14 + 28;
+
+/// tcx ingress of the host's veth: what the container sends.
+#[inline(always)]
+pub(crate) fn out(ctx: &TcContext) -> i32 {
+    let skb = ctx.skb.skb;
+    let Some(subject) = subject(skb) else {
+        return NEXT;
+    };
+    let packet = Packet::new(skb, ETHERNET, subject);
+    // SAFETY: the context is a __sk_buff; `protocol` is a __be16 in a u32.
+    let (protocol, tagged) = unsafe {
+        (
+            u16::from_be((*skb).protocol as u16),
+            (*skb).vlan_present != 0,
+        )
+    };
+    if tagged {
+        packet.deny(Hook::Frame, Reason::Frame, None);
+        return DROP;
+    }
+    match protocol {
+        ETH_P_IP | ETH_P_IPV6 => {}
+        ETH_P_ARP if is_kernel_arp(skb, &packet) => return NEXT,
+        _ => {
+            packet.deny(Hook::Frame, Reason::Frame, None);
+            return DROP;
+        }
+    }
+    let Some((ip, transport)) = packet.parse() else {
+        packet.deny(Hook::Frame, Reason::Header, None);
+        return DROP;
+    };
+    let socket = packet.socket(&ip);
+    let version = if protocol == ETH_P_IP { 4 } else { 6 };
+    let verdict = if ip.version == version {
+        verdict::frame(
+            &ip,
+            &transport,
+            socket.as_ref(),
+            subject.seal,
+            subject.policy().ok(),
+            &packet,
+        )
+    } else {
+        Err(Reason::Header)
+    };
+    match verdict {
+        Ok(()) => NEXT,
+        Err(reason) => {
+            packet.deny(Hook::Frame, reason, Some((&ip, &transport)));
+            DROP
+        }
+    }
+}
+
+/// tcx egress of the host's veth: what goes to the container. Only remembers
+/// which flows clients open.
+#[inline(always)]
+pub(crate) fn inward(ctx: &TcContext) -> i32 {
+    let skb = ctx.skb.skb;
+    let Some(subject) = subject(skb) else {
+        return NEXT;
+    };
+    let packet = Packet::new(skb, ETHERNET, subject);
+    if let Some((ip, transport)) = packet.parse()
+        && transport.kind == Kind::Tcp
+        && transport.flags & (SYN | ACK) == SYN
+        && let Ok(policy) = subject.policy()
+        && policy.serves_tcp(transport.dport)
+    {
+        let key = Syn {
+            seal: subject.seal,
+            client: ip.src,
+            client_port: transport.sport,
+            port: transport.dport,
+            _pad: 0,
+        };
+        // A full table forgets the oldest; then its owner only retries.
+        let _ = SYNS.insert(key, transport.seq, 0);
+    }
+    NEXT
+}
+
+#[inline(always)]
+fn subject(skb: *mut __sk_buff) -> Option<Subject> {
+    // SAFETY: the context is a __sk_buff; the value is copied out at once.
+    let seal = *unsafe { VETHS.get((*skb).ifindex) }?;
+    Some(Subject {
+        seal,
+        cgroup: 0,
+        level: 0,
+    })
+}
+
+/// ARP as the kernel makes it: no socket, no byte more than RFC 826 has, a
+/// request or a reply for IPv4, and within the budget.
+#[inline(always)]
+fn is_kernel_arp(skb: *mut __sk_buff, packet: &Packet) -> bool {
+    const REQUEST: [u8; 8] = [0, 1, 8, 0, 6, 4, 0, 1];
+    const REPLY: [u8; 8] = [0, 1, 8, 0, 6, 4, 0, 2];
+    // SAFETY: the context is a __sk_buff.
+    let (len, sk) = unsafe { ((*skb).len, (*skb).__bindgen_anon_2.sk) };
+    if len != ARP_FRAME || !sk.is_null() {
+        return false;
+    }
+    let Some(head) = packet.load::<8>(0) else {
+        return false;
+    };
+    (head == REQUEST || head == REPLY) && packet.neighbour_budget()
+}

@@ -1,0 +1,319 @@
+//! A packet under judgement: its headers, its socket, and what the verdict
+//! asks the kernel about it.
+
+use airgap_common::{
+    addr::Addr,
+    denial::{Attribution, Hook, Reason},
+    map::{Client, Mark, Policy, Syn, Tag},
+    packet::{self, Ip, Kind, Transport},
+    verdict::{Kernel, Peer, Socket},
+};
+use aya_ebpf::{
+    bindings::{__sk_buff, BPF_SK_STORAGE_GET_F_CREATE, bpf_sock, bpf_sock_tuple},
+    btf_maps::lpm_trie::Key,
+    helpers::generated::{
+        bpf_ktime_get_ns, bpf_sk_ancestor_cgroup_id, bpf_sk_fullsock, bpf_sk_lookup_udp,
+        bpf_sk_release, bpf_sk_storage_get, bpf_skb_load_bytes, bpf_skc_lookup_tcp,
+    },
+};
+
+use crate::{
+    denial::{Details, Question, deny},
+    kernel::{OFF_SKB_SK, is_kernel_socket, read},
+    maps::{CLIENTS, COUNTERS, SYNS, TAGS, add},
+    sock::mark_of,
+    subject::Subject,
+};
+
+const CURRENT_NETNS: u64 = u64::MAX;
+/// Length of an Ethernet header.
+pub(crate) const ETHERNET: u32 = 14;
+
+/// A packet, or a frame, of a sealed container.
+pub(crate) struct Packet {
+    skb: *mut __sk_buff,
+    /// Where the network header is: 0 for cgroup hooks, [`ETHERNET`] for frames.
+    base: u32,
+    subject: Subject,
+    /// Full socket or null.
+    sk: *mut bpf_sock,
+}
+
+impl Packet {
+    #[inline(always)]
+    pub(crate) fn new(skb: *mut __sk_buff, base: u32, subject: Subject) -> Self {
+        // SAFETY: the context is a __sk_buff; null is checked before each use.
+        let sk = unsafe {
+            let sk = (*skb).__bindgen_anon_2.sk;
+            if sk.is_null() {
+                sk
+            } else {
+                bpf_sk_fullsock(sk)
+            }
+        };
+        Self {
+            skb,
+            base,
+            subject,
+            sk,
+        }
+    }
+
+    /// Reads `N` bytes at `offset` from the network header.
+    #[inline(always)]
+    pub(crate) fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        let mut bytes = [0u8; N];
+        // SAFETY: the buffer is as long as said.
+        let error = unsafe {
+            bpf_skb_load_bytes(
+                self.skb.cast(),
+                self.base + offset,
+                bytes.as_mut_ptr().cast(),
+                N as u32,
+            )
+        };
+        (error == 0).then_some(bytes)
+    }
+
+    /// The headers; `None` if the packet is too short for them.
+    #[inline(always)]
+    pub(crate) fn parse(&self) -> Option<(Ip, Transport)> {
+        let [first] = self.load(0)?;
+        let (ip, offset) = match first >> 4 {
+            4 => (packet::ipv4(&self.load(0)?), 20),
+            6 => (packet::ipv6(&self.load(0)?), 40),
+            _ => return None,
+        };
+        // Behind options or extension headers the offset is wrong; such packets
+        // are dropped for being what they are, before ports are looked at.
+        let transport = match ip.protocol {
+            packet::TCP => Transport::tcp(&self.load(offset)?),
+            packet::UDP => Transport::udp(&self.load(offset)?),
+            packet::ICMP | packet::ICMPV6 => {
+                let head = self.load(offset)?;
+                let target = self
+                    .load(offset + 8)
+                    .map_or(Addr::default(), Addr::from_octets);
+                Transport::icmp(head, target)
+            }
+            _ => Transport::OTHER,
+        };
+        Some((ip, transport))
+    }
+
+    /// The socket as the verdict sees it.
+    #[inline(always)]
+    pub(crate) fn socket(&self, ip: &Ip) -> Option<Socket> {
+        if self.sk.is_null() {
+            return None;
+        }
+        // SAFETY: not null, and the verifier knows a full bpf_sock.
+        unsafe {
+            let sk = self.sk;
+            let peer = if ip.version == 4 {
+                Addr::v4((*sk).dst_ip4)
+            } else {
+                Addr([
+                    core::ptr::read_volatile(&raw const (*sk).dst_ip6[0]),
+                    core::ptr::read_volatile(&raw const (*sk).dst_ip6[1]),
+                    core::ptr::read_volatile(&raw const (*sk).dst_ip6[2]),
+                    core::ptr::read_volatile(&raw const (*sk).dst_ip6[3]),
+                ])
+            };
+            let tag = bpf_sk_storage_get(TAGS.as_ptr(), sk.cast(), core::ptr::null_mut(), 0)
+                .cast::<Tag>();
+            Some(Socket {
+                kind: (*sk).type_,
+                protocol: (*sk).protocol,
+                state: (*sk).state,
+                sport: (*sk).src_port as u16,
+                dport: u16::from_be((*sk).dst_port),
+                peer,
+                tag: if tag.is_null() { None } else { Some(*tag) },
+            })
+        }
+    }
+
+    /// Tags the listener this SYN is for; false if there is no memory for it.
+    #[inline(always)]
+    pub(crate) fn tag(&self, transport: &Transport) -> bool {
+        if self.sk.is_null() {
+            return false;
+        }
+        let port = transport.dport;
+        let mut tag = Tag {
+            seal: self.subject.seal,
+            port,
+            _pad: [0; 6],
+        };
+        // SAFETY: map and socket are live; `tag` has the map's value layout.
+        unsafe {
+            let stored = bpf_sk_storage_get(
+                TAGS.as_ptr(),
+                self.sk.cast(),
+                (&raw mut tag).cast(),
+                BPF_SK_STORAGE_GET_F_CREATE.into(),
+            )
+            .cast::<Tag>();
+            if stored.is_null() {
+                return false;
+            }
+            if (*stored).seal != tag.seal || (*stored).port != tag.port {
+                *stored = tag;
+            }
+        }
+        true
+    }
+
+    /// Counts and reports the denial.
+    #[inline(always)]
+    pub(crate) fn deny(&self, hook: Hook, reason: Reason, headers: Option<(&Ip, &Transport)>) {
+        // SAFETY: the context is a __sk_buff.
+        let ifindex = unsafe { (*self.skb).ifindex };
+        let mut details = Details {
+            hook,
+            reason,
+            attribution: Attribution::None,
+            mark: Mark::default(),
+            protocol: 0,
+            src: Addr::default(),
+            dst: Addr::default(),
+            sport: 0,
+            dport: 0,
+            family: 0,
+            kind: 0,
+            ifindex,
+        };
+        let mut question = None;
+        if let Some((ip, transport)) = headers {
+            details.protocol = ip.protocol;
+            details.src = ip.src;
+            details.dst = ip.dst;
+            details.sport = transport.sport;
+            details.dport = transport.dport;
+            if transport.kind == Kind::Udp && matches!(reason, Reason::Dns) {
+                // Behind the UDP header and the twelve bytes of RFC 1035 §4.1.1.
+                let header = if ip.version == 4 { 20 } else { 40 };
+                question = Some(Question {
+                    skb: self.skb,
+                    offset: self.base + header + 8 + 12,
+                });
+            }
+        }
+        if !self.sk.is_null() {
+            // SAFETY: not null, and the verifier knows a full bpf_sock.
+            if let Some(mark) = unsafe { mark_of(self.sk, self.subject.seal) } {
+                details.attribution = Attribution::Socket;
+                // SAFETY: a live value.
+                details.mark = unsafe { *mark };
+            }
+        }
+        deny(&self.subject, &details, question);
+    }
+}
+
+impl Kernel for Packet {
+    #[inline(always)]
+    fn peer(&self, ip: &Ip, transport: &Transport) -> Peer {
+        let Transport { sport, dport, .. } = *transport;
+        // SAFETY: zero is a valid tuple; the helpers read as many bytes as said,
+        // and the reference is released on the only path that holds one.
+        unsafe {
+            let mut tuple: bpf_sock_tuple = core::mem::zeroed();
+            let len = if ip.version == 4 {
+                tuple.__bindgen_anon_1.ipv4.saddr = ip.src.0[3];
+                tuple.__bindgen_anon_1.ipv4.daddr = ip.dst.0[3];
+                tuple.__bindgen_anon_1.ipv4.sport = sport.to_be();
+                tuple.__bindgen_anon_1.ipv4.dport = dport.to_be();
+                12
+            } else {
+                tuple.__bindgen_anon_1.ipv6.saddr = ip.src.0;
+                tuple.__bindgen_anon_1.ipv6.daddr = ip.dst.0;
+                tuple.__bindgen_anon_1.ipv6.sport = sport.to_be();
+                tuple.__bindgen_anon_1.ipv6.dport = dport.to_be();
+                36
+            };
+            let ctx = self.skb.cast();
+            let sk = if transport.kind == Kind::Tcp {
+                // Unlike bpf_sk_lookup_tcp, this one also finds TIME_WAIT.
+                bpf_skc_lookup_tcp(ctx, &raw mut tuple, len, CURRENT_NETNS, 0)
+            } else {
+                bpf_sk_lookup_udp(ctx, &raw mut tuple, len, CURRENT_NETNS, 0)
+            };
+            if sk.is_null() {
+                return Peer::None;
+            }
+            let cgroup = bpf_sk_ancestor_cgroup_id(sk.cast(), self.subject.level as i32);
+            let full = !bpf_sk_fullsock(sk).is_null();
+            bpf_sk_release(sk.cast());
+            if cgroup == self.subject.cgroup {
+                Peer::Inside
+            } else if full || cgroup != 0 {
+                Peer::Outside
+            } else {
+                Peer::TimeWait
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn client_allowed(&self, client: Addr) -> bool {
+        CLIENTS
+            .get(&Key::new(
+                64 + 128,
+                Client {
+                    seal: self.subject.seal,
+                    addr: client,
+                },
+            ))
+            .is_some()
+    }
+
+    #[inline(always)]
+    fn kernel_socket(&self) -> bool {
+        read::<u64>(self.skb as u64, &OFF_SKB_SK).is_some_and(is_kernel_socket)
+    }
+
+    #[inline(always)]
+    fn neighbour_budget(&self) -> bool {
+        let Some(counters) = COUNTERS.get_ptr_mut(self.subject.seal) else {
+            return false;
+        };
+        let limit = match self.subject.policy() {
+            Ok(Policy { nd_per_second, .. }) => u64::from(*nd_per_second),
+            Err(_) => return false,
+        };
+        // SAFETY: a live map value; a race at the turn of a second gives or
+        // takes a few messages.
+        unsafe {
+            let second = bpf_ktime_get_ns() / 1_000_000_000;
+            if (*counters).nd_second != second {
+                (*counters).nd_second = second;
+                (*counters).nd_count = 0;
+            }
+            add(&raw mut (*counters).nd_count, 1);
+            (*counters).nd_count <= limit
+        }
+    }
+
+    #[inline(always)]
+    fn client_opened(&self, ip: &Ip, transport: &Transport, answered: bool) -> bool {
+        if self.base != ETHERNET {
+            // Only a frame injected on lo makes the kernel answer to a flow
+            // that nobody opened, and frames are the frame layer's to stop.
+            return true;
+        }
+        let key = Syn {
+            seal: self.subject.seal,
+            client: ip.dst,
+            client_port: transport.dport,
+            port: transport.sport,
+            _pad: 0,
+        };
+        // SAFETY: the value is copied out at once.
+        match unsafe { SYNS.get(key) } {
+            Some(seq) => !answered || transport.ack == seq.wrapping_add(1),
+            None => false,
+        }
+    }
+}
