@@ -193,7 +193,9 @@ fn reply<K: Kernel>(
     if tag.seal != seal || !policy.serves_tcp(tag.port) {
         return Err(Reason::StaleProvenance);
     }
-    if sport != tag.port || socket.sport != sport {
+    // A connection that ended has given its port back already.
+    let ended = socket.state == state::CLOSE && socket.sport == 0;
+    if sport != tag.port || (socket.sport != sport && !ended) {
         return Err(Reason::NoProvenance);
     }
     let syn = flags & SYN != 0;
