@@ -23,6 +23,9 @@ use crate::{
 
 const BPF_NOEXIST: u64 = 1;
 const SIGKILL: u32 = 9;
+/// How far up a sealed ancestor is looked for. A name with a sealed id further
+/// down is refused like any other that cannot be guarded.
+const WALK: u32 = 48;
 
 /// `tp_btf/cgroup_mkdir(struct cgroup *cgrp, const char *path)`.
 #[inline(always)]
@@ -98,7 +101,7 @@ fn reborn(cgroup: u64) -> Option<(SealNumber, u64)> {
     // container with a writable cgroup fill the map.
     let mut at = cgroup;
     let mut i = 0;
-    while i < MAX_LEVEL {
+    while i < WALK {
         match cgroup_parent(at) {
             Some(parent) if parent != 0 => at = parent,
             _ => break,

@@ -15,6 +15,7 @@ use std::process::Command;
 pub struct ContainerSpec {
     plan: Plan,
     short_name: String,
+    network: String,
     options: Vec<String>,
     command: Vec<String>,
 }
@@ -24,6 +25,7 @@ impl ContainerSpec {
         Self {
             plan: plan.clone(),
             short_name: short_name.to_owned(),
+            network: plan.name.clone(),
             options: Vec::new(),
             command: vec!["airgap-probe".to_owned(), "serve".to_owned()],
         }
@@ -42,6 +44,13 @@ impl ContainerSpec {
         self.options(&["--publish", &format!("{port}/tcp")])
     }
 
+    /// Another `--network`, such as `container:NAME`.
+    #[must_use]
+    pub fn network(mut self, network: &str) -> Self {
+        network.clone_into(&mut self.network);
+        self
+    }
+
     /// Replaces the default command `airgap-probe serve`.
     #[must_use]
     pub fn command(mut self, command: &[&str]) -> Self {
@@ -57,10 +66,7 @@ impl ContainerSpec {
     #[track_caller]
     pub fn create(self) -> Container {
         let Plan {
-            suffix,
-            name: network,
-            outside4,
-            ..
+            suffix, outside4, ..
         } = &self.plan;
         let name = format!("{PREFIX}{}-{suffix}", self.short_name);
         let mut docker = Command::new("docker");
@@ -72,7 +78,12 @@ impl ContainerSpec {
                 "--label",
                 &format!("{LABEL}={suffix}"),
             ])
-            .args(["--network", network, "--dns", &outside4.to_string()])
+            .args(["--network", &self.network]);
+        // A container in another's namespace has that one's resolver.
+        if !self.network.starts_with("container:") {
+            docker.args(["--dns", &outside4.to_string()]);
+        }
+        docker
             .args(["--stop-timeout", "0"])
             .args(&self.options)
             .arg(image::ensure())
@@ -114,6 +125,12 @@ impl Container {
     pub fn start(&self) {
         cmd::ok(&format!("docker start {}", self.id));
         self.wait_for_addresses();
+    }
+
+    /// Starts it if Docker can.
+    #[must_use]
+    pub fn try_start(&self) -> bool {
+        cmd::attempt(&format!("docker start {}", self.id)).code == 0
     }
 
     /// # Panics
@@ -202,6 +219,17 @@ impl Container {
         let text = self.inspect("{{range .NetworkSettings.Networks}}{{.GlobalIPv6Address}}{{end}}");
         text.parse()
             .unwrap_or_else(|e| panic!("{} has no IPv6 address ({text:?}): {e}", self.name))
+    }
+
+    /// Its `eth0`'s hardware address.
+    #[must_use]
+    #[track_caller]
+    pub fn mac(&self) -> Vec<u8> {
+        let text = self.inspect("{{range .NetworkSettings.Networks}}{{.MacAddress}}{{end}}");
+        let bytes = text.split(':').map(|byte| u8::from_str_radix(byte, 16));
+        bytes
+            .collect::<Result<_, _>>()
+            .unwrap_or_else(|e| panic!("{}: MAC {text:?}: {e}", self.name))
     }
 
     /// The host's port behind a published one.

@@ -53,9 +53,14 @@ impl Outside {
             ..
         } = &plan;
         cmd::ok(&format!("ip netns add {name}"));
+        let netns = Netns::named(name);
         let inside = format!("ip -n {name}");
+        cmd::ok(&format!(
+            "ip link add {uplink} type veth peer name out0 netns {name}"
+        ));
+        skip_dad(uplink);
+        netns.run(|| skip_dad("out0"));
         for line in [
-            format!("ip link add {uplink} type veth peer name out0 netns {name}"),
             format!("{inside} link set lo up"),
             format!("{inside} link set out0 up"),
             format!("ip link set {uplink} up"),
@@ -68,7 +73,6 @@ impl Outside {
         ] {
             cmd::ok(&line);
         }
-        let netns = Netns::named(name);
         let tap = Tap::inside(&netns, "out0");
         let services = Services::start(&netns, *outside4, *outside6);
         cmd::ok(&format!(
@@ -76,6 +80,8 @@ impl Outside {
              --label {LABEL}={suffix} -o com.docker.network.bridge.name={bridge} \
              -o com.docker.network.bridge.enable_ip_masquerade=false {name}"
         ));
+        // Before the first container brings the bridge up.
+        skip_dad(bridge);
         Self {
             plan,
             netns,
@@ -131,6 +137,12 @@ impl Outside {
         let address = SocketAddr::new(address.into(), port);
         self.netns.run(|| http::get(address, path))
     }
+}
+
+/// No seconds of duplicate address detection, during which IPv6 hardly works.
+fn skip_dad(device: &str) {
+    let path = format!("/proc/sys/net/ipv6/conf/{device}/accept_dad");
+    std::fs::write(&path, "0").unwrap_or_else(|e| panic!("{path}: {e}"));
 }
 
 impl Default for Outside {

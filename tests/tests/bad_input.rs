@@ -48,19 +48,19 @@ const TABLE: &[Row] = &[
     (&["detach"], 2, &["CONTAINER"]),
     (
         &["detach", "airgap-test-nobody"],
-        1,
+        3,
         &["error:", "airgap-test-nobody"],
     ),
     (&["detach", "NAME"], 3, &["not sealed"]),
     (&["status", "NAME"], 3, &[]),
     (
         &["status", "airgap-test-nobody"],
-        1,
+        3,
         &["error:", "airgap-test-nobody"],
     ),
     (
         &["tail", "airgap-test-nobody"],
-        1,
+        3,
         &["error:", "airgap-test-nobody"],
     ),
     (
@@ -76,8 +76,8 @@ const TABLE: &[Row] = &[
     ),
     (
         &["--host", "nonsense://x", "attach", "-d", "NAME"],
-        2,
-        &["nonsense"],
+        1,
+        &["error:", "nonsense", "hint:"],
     ),
 ];
 

@@ -4,6 +4,7 @@
 use airgap_tests::airgap::seal;
 use airgap_tests::{Container, Frame, Outside, SERVICE_PORT, Tap, airgap, airgap_ok, wait};
 use serde_json::Value;
+use std::net::IpAddr;
 use std::time::Duration;
 
 const TARGET_PORT: u16 = 20_000;
@@ -84,24 +85,26 @@ fn denials(container: &Container) -> u64 {
     total.unwrap_or_else(|| panic!("no denial counter\n{}", out.describe()))
 }
 
-/// Frames from the container on any device of the host that are not neighbour discovery.
+/// Frames with the container's hardware or IP addresses on any device of the host, except
+/// neighbour discovery and the service's own connections.
 fn leaks(every: &Tap, container: &Container) -> Vec<Frame> {
     every.barrier();
-    let own = [container_ip(container, 4), container_ip(container, 6)];
-    let from_it = |frame: &Frame| {
-        frame
-            .ip()
-            .is_some_and(|ip| own.contains(&ip.source.to_string()))
-    };
-    every.suspicious().into_iter().filter(from_it).collect()
+    let mac = container.mac();
+    let own = own_addresses(container);
+    let mut frames = every.suspicious();
+    frames.retain(|frame| {
+        let from_it = frame.ip().is_some_and(|ip| own.contains(&ip.source));
+        (from_it || frame.source_mac() == mac) && !from_service(frame)
+    });
+    frames
 }
 
-fn container_ip(container: &Container, version: u8) -> String {
-    if version == 4 {
-        container.ip4().to_string()
-    } else {
-        container.ip6().to_string()
-    }
+fn from_service(frame: &Frame) -> bool {
+    frame.ports().is_some_and(|(from, _)| from == SERVICE_PORT)
+}
+
+fn own_addresses(container: &Container) -> [IpAddr; 2] {
+    [container.ip4().into(), container.ip6().into()]
 }
 
 fn restarts() -> usize {
@@ -117,9 +120,8 @@ fn unsealed_beacon_is_heard() {
     let container = beacon(&outside, "no");
     container.start();
     await_boot(&container, 1);
-    let own = [container_ip(&container, 4), container_ip(&container, 6)];
-    for ip in own {
-        let heard = |frame: &Frame| frame.ip().is_some_and(|i| i.source.to_string() == ip);
+    for ip in own_addresses(&container) {
+        let heard = |frame: &Frame| frame.ip().is_some_and(|i| i.source == ip);
         let frame = outside.tap.watch(wait::SOON, heard);
         assert!(frame.is_some(), "the control: nothing from {ip} outside");
     }
@@ -143,7 +145,6 @@ fn restarted_containers_stay_sealed() {
         assert!(frames.is_empty(), "boot {boot} leaked: {frames:?}");
         let body = outside.get(container.ip4(), SERVICE_PORT, "/alive");
         body.unwrap_or_else(|e| panic!("boot {boot}: no answer: {e:#}"));
-        let from_service = |f: &Frame| f.ports().is_some_and(|(from, _)| from == SERVICE_PORT);
         let arrivals = outside.arrivals();
         assert!(
             arrivals.iter().all(from_service),
@@ -191,10 +192,7 @@ fn service_answers_with_syn_cookies() {
         .expect("unsealed control");
     seal(&container.name, &[]);
     for number in 0..20 {
-        for address in [
-            container.ip4().into(),
-            std::net::IpAddr::from(container.ip6()),
-        ] {
+        for address in [container.ip4().into(), IpAddr::from(container.ip6())] {
             outside
                 .get(address, SERVICE_PORT, "/sealed")
                 .unwrap_or_else(|e| {

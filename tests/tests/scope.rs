@@ -178,3 +178,41 @@ fn host_traffic(outside: &Outside) {
             .unwrap_or_else(|e| panic!("the host cannot send to {at}: {e}"));
     }
 }
+
+/// A container that joins the sealed one's namespace later is a way out over loopback.
+#[test]
+fn a_later_guest_in_the_namespace_is_no_relay() {
+    let outside = Outside::new();
+    let sealed = outside.container("host").run();
+    let shared = format!("container:{}", sealed.id);
+    let guest = |name: &str| {
+        let line = ["airgap-probe", "serve", "--port", "7000"];
+        outside
+            .container(name)
+            .network(&shared)
+            .command(&line)
+            .run()
+    };
+    let relay = |address: &str| sealed.exec(&["airgap-probe", "get", address, "/relay"]);
+    let addresses = [
+        "127.0.0.1:7000".to_owned(),
+        "[::1]:7000".to_owned(),
+        format!("{}:7000", sealed.ip4()),
+    ];
+    let older = guest("older");
+    for address in &addresses {
+        relay(address).expect_code(0);
+    }
+    drop(older);
+    seal(&sealed.name, &[]);
+    let _younger = guest("younger");
+    for address in &addresses {
+        let out = relay(address);
+        assert_eq!(
+            out.code,
+            1,
+            "the guest can be used as a relay\n{}",
+            out.describe()
+        );
+    }
+}

@@ -4,6 +4,7 @@
 //! - `turncoat`: a server whose listener can be told to connect out
 //! - `beacon --v4 A --v6 A --port N`: sends before anything else, then serves
 //! - `try TECHNIQUE --v4 A --v6 A --port N --marker M …`: one way out, one JSON line
+//! - `hold KIND,KIND…`: opens sockets, then sends on them for ever
 //! - `knock …`: repeats a UDP and a TCP attempt until killed, one JSON line each
 //! - `get ADDRESS:PORT PATH`, `tell ADDRESS:PORT WORDS…`: one request each
 //! - `list`: the techniques
@@ -11,6 +12,7 @@
 mod beacon;
 mod dns;
 mod get;
+mod hold;
 mod icmp;
 mod int80;
 mod join;
@@ -36,6 +38,7 @@ fn main() {
         ["serve", rest @ ..] => serve::run(Target::parse(rest).port),
         ["turncoat", ..] => turncoat::run(),
         ["beacon", rest @ ..] => beacon::run(&Target::parse(rest)),
+        ["hold", kinds, rest @ ..] => hold::run(kinds, &Target::parse(rest)),
         ["knock", name, rest @ ..] => technique::knock(name, &Target::parse(rest)),
         ["try", name, rest @ ..] => technique::run(name, &Target::parse(rest)),
         ["get", address, path] => get::run(address, path),

@@ -1,0 +1,102 @@
+//! Promise: nothing leaves, also not on sockets that are older than the seal.
+
+use airgap_tests::airgap::seal;
+use airgap_tests::{Container, Outside, airgap, wait};
+use std::time::Duration;
+
+const PORT: u16 = 20_000;
+
+fn holder(outside: &Outside, name: &str, kinds: &[&str]) -> Container {
+    let (v4, v6) = (
+        outside.plan.outside4.to_string(),
+        outside.plan.outside6.to_string(),
+    );
+    let (port, list) = (PORT.to_string(), kinds.join(","));
+    let line = [
+        "airgap-probe",
+        "hold",
+        &list,
+        "--v4",
+        &v4,
+        "--v6",
+        &v6,
+        "--port",
+        &port,
+    ];
+    let container = outside.container(name).command(&line).run();
+    for kind in kinds {
+        assert!(
+            heard(outside, kind, wait::SOON),
+            "the control: {kind} is not heard"
+        );
+    }
+    container
+}
+
+fn heard(outside: &Outside, kind: &str, window: Duration) -> bool {
+    let marker = format!("held-{kind}");
+    outside
+        .tap
+        .watch(window, |frame| frame.contains(&marker))
+        .is_some()
+}
+
+fn leaking<'a>(outside: &Outside, kinds: &[&'a str]) -> Vec<&'a str> {
+    outside.clear();
+    let window = Duration::from_millis(500);
+    kinds
+        .iter()
+        .copied()
+        .filter(|kind| heard(outside, kind, window))
+        .collect()
+}
+
+#[test]
+fn connected_sockets_are_cut() {
+    let outside = Outside::new();
+    let kinds = ["tcp4", "tcp6", "udp4", "udp6"];
+    let container = holder(&outside, "older", &kinds);
+    seal(&container.name, &[]);
+    assert_eq!(leaking(&outside, &kinds), Vec::<&str>::new());
+}
+
+#[test]
+fn raw_sockets_are_cut_or_the_seal_is_refused() {
+    let outside = Outside::new();
+    for kind in ["raw4", "raw6"] {
+        let container = holder(&outside, kind, &[kind]);
+        let out = airgap(&["attach", "-d", &container.name]);
+        let leaks = leaking(&outside, &[kind]);
+        let refused = matches!(out.code, 1 | 3);
+        assert!(
+            refused || leaks.is_empty(),
+            "{kind} still sends\n{}",
+            out.describe()
+        );
+    }
+}
+
+#[test]
+fn accepted_connections_are_cut() {
+    use std::io::{Read as _, Write as _};
+    let outside = Outside::new();
+    let container = outside.container("accepted").run();
+    let at = (container.ip4(), airgap_tests::SERVICE_PORT);
+    let mut stream = outside
+        .netns
+        .run(|| std::net::TcpStream::connect(at))
+        .expect("connect");
+    seal(&container.name, &[]);
+    outside.clear();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(1)))
+        .expect("a timeout");
+    drop(stream.write_all(b"GET /older HTTP/1.0\r\n\r\n"));
+    let mut answer = Vec::new();
+    drop(stream.read_to_end(&mut answer));
+    assert_eq!(
+        String::from_utf8_lossy(&answer),
+        "",
+        "a connection older than the seal answers"
+    );
+}

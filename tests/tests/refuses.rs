@@ -1,0 +1,114 @@
+//! Promise: no pretend. Configurations that let a container undo its seal are refused by name,
+//! and accepting one keeps showing it.
+
+use airgap_tests::kernel::assert_same;
+use airgap_tests::{ContainerSpec, Outside, airgap, kernel_state};
+use serde_json::Value;
+
+type Configure = fn(ContainerSpec) -> ContainerSpec;
+
+/// How to get there, and what `airgap` calls it.
+const TABLE: &[(&str, Configure)] = &[
+    ("privileged", |c| c.options(&["--privileged"])),
+    ("capability", |c| c.options(&["--cap-add", "SYS_ADMIN"])),
+    ("capability", |c| c.options(&["--cap-add", "SYS_MODULE"])),
+    ("host-network", |c| c.network("host")),
+    ("host-pid", |c| c.options(&["--pid", "host"])),
+    ("engine-socket", |c| {
+        c.options(&["-v", "/var/run/docker.sock:/d.sock"])
+    }),
+    ("engine-socket", |c| c.options(&["-v", "/run:/host-run:ro"])),
+    ("control-fs", |c| c.options(&["-v", "/sys/fs/cgroup:/cg"])),
+    ("control-fs", |c| c.options(&["-v", "/sys/fs/bpf:/b:ro"])),
+    ("control-fs", |c| {
+        let read_only = [
+            "-v",
+            "/sys/fs/cgroup:/cg:ro",
+            "--security-opt",
+            "seccomp=unconfined",
+        ];
+        c.options(&read_only)
+    }),
+    ("device", |c| c.options(&["--device", "/dev/net/tun"])),
+    ("log-driver", |c| {
+        c.options(&[
+            "--log-driver",
+            "syslog",
+            "--log-opt",
+            "syslog-address=unixgram:///dev/null",
+        ])
+    }),
+];
+
+/// Created or running, the same risk is found; refusing leaves nothing behind.
+fn judge(outside: &Outside, risk: &str, configure: Configure, running: bool) -> Result<(), String> {
+    let spec = configure(outside.container("risky").command(&["sleep", "1000"]));
+    let container = spec.create();
+    if running && !container.try_start() {
+        // This machine cannot run it (no such capability here): judged as it would start.
+        eprintln!("{risk}: Docker cannot start it here");
+    }
+    let before = kernel_state();
+    let refused = airgap(&["attach", "-d", &container.id]);
+    if refused.code != 1 || !refused.stderr.contains(risk) {
+        return Err(format!("want exit 1 and {risk:?}:\n{}", refused.describe()));
+    }
+    assert_same(&before, &kernel_state(), &format!("after refusing {risk}"));
+    let mut args = vec!["attach", "-d", &container.id];
+    // Whatever else the same configuration brings along is named as well.
+    for name in RISKS.iter().filter(|name| refused.stderr.contains(**name)) {
+        args.extend(["--accept", name]);
+    }
+    let accepted = airgap(&args);
+    if !matches!(accepted.code, 0 | 4) {
+        return Err(format!(
+            "not sealed although accepted:\n{}",
+            accepted.describe()
+        ));
+    }
+    let status = airgap(&["status", "--json", &container.id]);
+    let shown: Value = serde_json::from_str(&status.stdout).unwrap_or_default();
+    let listed = shown["accepted"]
+        .as_array()
+        .is_some_and(|all| all.iter().any(|r| r == risk));
+    if listed {
+        Ok(())
+    } else {
+        Err(format!("{risk} is not shown:\n{}", status.describe()))
+    }
+}
+
+const RISKS: &[&str] = &[
+    "privileged",
+    "capability",
+    "host-network",
+    "host-pid",
+    "engine-socket",
+    "control-fs",
+    "device",
+    "log-driver",
+];
+
+fn judge_all(running: bool) {
+    let outside = Outside::new();
+    let mut problems = Vec::new();
+    for &(risk, configure) in TABLE {
+        problems.extend(judge(&outside, risk, configure, running).err());
+    }
+    assert!(
+        problems.is_empty(),
+        "{} problems\n{}",
+        problems.len(),
+        problems.join("\n")
+    );
+}
+
+#[test]
+fn risky_running_containers_are_refused_by_name() {
+    judge_all(true);
+}
+
+#[test]
+fn risky_created_containers_are_refused_by_name() {
+    judge_all(false);
+}
