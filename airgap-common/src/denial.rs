@@ -134,4 +134,4 @@ pub struct Denial {
 const _: () = assert!(size_of::<Denial>() == 240);
 const _: () = assert!(core::mem::offset_of!(Denial, src) == 64);
 const _: () = assert!(core::mem::offset_of!(Denial, question) == 112);
-const _: () = assert!(size_of::<Denial>() % 8 == 0);
+const _: () = assert!(size_of::<Denial>().is_multiple_of(8));

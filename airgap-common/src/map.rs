@@ -270,6 +270,7 @@ mod pod {
     }
     pod!(
         super::Policy,
+        super::Tag,
         super::Client,
         super::Counters,
         super::Seal,

@@ -37,6 +37,8 @@ pub enum Command {
     Status(Status),
     /// Show refused attempts as they happen.
     Tail(Tail),
+    /// Say what this host can and cannot do, and how to mend it.
+    Doctor(Doctor),
 }
 
 /// Arguments of `attach`.
@@ -54,6 +56,9 @@ pub struct Attach {
     /// With `full`: refuse to seal unless every vector is covered
     #[arg(long, value_name = "full", value_parser = ["full"])]
     pub require: Option<String>,
+    /// Say what would be refused or cut, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
     /// Return once the containers are sealed
     #[arg(short, long)]
     pub detach: bool,
@@ -97,6 +102,14 @@ pub struct Status {
     /// Name, id or unique prefix of an id
     #[arg(value_name = "CONTAINER")]
     pub container: String,
+}
+
+/// Arguments of `doctor`.
+#[derive(Args, Debug)]
+pub struct Doctor {
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `tail`.

@@ -64,7 +64,7 @@ impl FromStr for Cidr {
         };
         let addr: IpAddr = addr
             .parse()
-            .map_err(|_| format!("'{addr}' is no IP address"))?;
+            .map_err(|e| format!("'{addr}' is no IP address: {e}"))?;
         let most = if addr.is_ipv4() { 32 } else { 128 };
         let len = match len {
             None => most,

@@ -30,12 +30,20 @@ impl Scratch {
     fn new(name: &str, max_cgroups: Option<u32>) -> Self {
         mount_bpffs().expect("bpffs");
         let place = Place {
-            pins: PathBuf::from(format!("/sys/fs/bpf/airgap-test-{name}-{}/v1", std::process::id())),
+            pins: PathBuf::from(format!(
+                "/sys/fs/bpf/airgap-test-{name}-{}/v1",
+                std::process::id()
+            )),
             cgroup: cgroup_mount().expect("cgroup v2"),
             max_cgroups,
         };
         let gate = Gate::arm(&place, &Lock::take().expect("lock")).expect("arm the gate");
-        Self { gate: Some(gate), place, dirs: Vec::new(), seals: Vec::new() }
+        Self {
+            gate: Some(gate),
+            place,
+            dirs: Vec::new(),
+            seals: Vec::new(),
+        }
     }
 
     fn gate(&mut self) -> &mut Gate {
@@ -74,7 +82,9 @@ impl Drop for Scratch {
         for dir in self.dirs.iter().rev() {
             let _ = fs::remove_dir(dir);
         }
-        let (Some(mut gate), Ok(lock)) = (self.gate.take(), Lock::take()) else { return };
+        let (Some(mut gate), Ok(lock)) = (self.gate.take(), Lock::take()) else {
+            return;
+        };
         for seal in self.seals.drain(..) {
             let _ = gate.unseal(seal, &lock);
         }
@@ -84,7 +94,10 @@ impl Drop for Scratch {
 
 /// A container id that no other test uses.
 fn id(n: u32) -> String {
-    format!("{:032x}{n:032x}", u64::from(std::process::id()) << 32 | 0xa1e)
+    format!(
+        "{:032x}{n:032x}",
+        u64::from(std::process::id()) << 32 | 0xa1e
+    )
 }
 
 /// Errno of a UDP send from inside `cgroup`, in a network namespace without routes: EPERM where
@@ -96,7 +109,10 @@ fn udp_errno(cgroup: &Cgroup) -> i64 {
     // SAFETY: only system calls between fork and exec: open, write, unshare.
     unsafe {
         command.pre_exec(move || {
-            fs::OpenOptions::new().write(true).open(&procs)?.write_all(b"0")?;
+            fs::OpenOptions::new()
+                .write(true)
+                .open(&procs)?
+                .write_all(b"0")?;
             match libc::unshare(libc::CLONE_NEWNET) {
                 0 => Ok(()),
                 _ => Err(std::io::Error::last_os_error()),
@@ -125,7 +141,10 @@ fn a_cgroup_with_a_sealed_id_is_born_sealed() {
     ] {
         let cgroup = scratch.mkdir(&dir);
         assert_eq!(udp_errno(&cgroup), errno, "{dir}");
-        let marked = scratch.gate().is_marked(cgroup.id, 1, number).expect("read");
+        let marked = scratch
+            .gate()
+            .is_marked(cgroup.id, 1, number)
+            .expect("read");
         assert_eq!(marked, errno == EPERM, "{dir}");
     }
 }
@@ -156,7 +175,10 @@ fn a_full_map_denies_the_container_and_nobody_else() {
     let cgroups: Vec<_> = ids.iter().map(|id| scratch.mkdir(id)).collect();
     let bystander = scratch.mkdir("airgap-test-bystander");
     let overflowed = scratch.gate().stat(Stat::Overflowed);
-    assert!(overflowed >= 1, "four sealed cgroups fitted into a map for two");
+    assert!(
+        overflowed >= 1,
+        "four sealed cgroups fitted into a map for two"
+    );
     for cgroup in &cgroups {
         assert_eq!(udp_errno(cgroup), EPERM, "{}", cgroup.path.display());
     }
@@ -205,10 +227,19 @@ fn a_missing_link_is_noticed_and_mended() {
     fs::remove_file(scratch.place.pins.join("links/sendmsg4")).expect("remove the pin");
     let broken = scratch.gate().broken_links();
     assert_eq!(broken, ["sendmsg4: its pin is gone"]);
-    assert_eq!(scratch.gate().missing_hooks(&cgroup.path).expect("query"), ["sendmsg4"]);
+    assert_eq!(
+        scratch.gate().missing_hooks(&cgroup.path).expect("query"),
+        ["sendmsg4"]
+    );
     // Egress still stands in the way.
     scratch.gate = Some(Gate::arm(&scratch.place, &Lock::take().expect("lock")).expect("arm"));
     assert!(scratch.gate().broken_links().is_empty());
-    assert!(scratch.gate().missing_hooks(&cgroup.path).expect("query").is_empty());
+    assert!(
+        scratch
+            .gate()
+            .missing_hooks(&cgroup.path)
+            .expect("query")
+            .is_empty()
+    );
     assert_eq!(udp_errno(&cgroup), EPERM, "the seal outlives the mending");
 }

@@ -1,10 +1,10 @@
 //! Promise: nothing leaves. Every technique works unsealed (the control) and, sealed, is refused
 //! or dropped without one frame on the container's veth, the bridge or the outside.
 
-use airgap_tests::Outside;
 use airgap_tests::airgap::seal;
 use airgap_tests::bench::Bench;
 use airgap_tests::techniques::{EPERM, JOINS, PACKET_SOCKETS, TABLE};
+use airgap_tests::{Outside, SERVICE_PORT};
 use std::time::Duration;
 
 #[test]
@@ -42,6 +42,20 @@ fn packet_sockets_and_joins_work_unsealed() {
         bench.control(technique, reach);
     }
     bench.judge();
+}
+
+/// Behind the veth, where the seal's frame layer stands on a running container.
+#[test]
+fn frames_and_joins_do_not_pass_the_veth() {
+    let outside = Outside::new();
+    let container = outside.container("framer").run();
+    seal(&container.name, &[]);
+    let mut bench = Bench::new(&outside, &container);
+    let frames = PACKET_SOCKETS.iter().chain(JOINS).map(|&(name, _)| name);
+    let leaks: Vec<_> = frames.filter(|name| bench.leaks(name)).collect();
+    assert_eq!(leaks, Vec::<&str>::new());
+    let body = outside.get(container.ip4(), SERVICE_PORT, "/alive");
+    body.expect("the service answers with the frame layer in place");
 }
 
 #[test]

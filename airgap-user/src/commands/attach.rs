@@ -2,10 +2,10 @@
 
 use anyhow::{Context as _, Result};
 
-use super::{Report, tail};
+use super::{Existing, Report, existing, tail};
 use crate::{
     cli::Attach,
-    container::{Container, Engine, interfaces, locate},
+    container::{Cgroup, Container, Engine, interfaces, locate},
     failure::{Failure, exit},
     gate::{Gate, Lock, Place, Sealed, Sealing, mount_bpffs},
     output,
@@ -31,6 +31,12 @@ pub(super) async fn run(host: Option<&str>, args: Attach) -> Result<u8> {
             targets.push(container);
         }
     }
+    if args.dry_run {
+        for container in &targets {
+            dry_run(&place, container, &rules, &args)?;
+        }
+        return Ok(exit::OK);
+    }
     if mount_bpffs()? {
         log::info!("mounted bpffs at /sys/fs/bpf");
     }
@@ -47,7 +53,7 @@ pub(super) async fn run(host: Option<&str>, args: Attach) -> Result<u8> {
         return Ok(code);
     }
     let seals: Vec<_> = reports.iter().map(|r| r.seal).collect();
-    tail::follow(&place, &seals, args.json).await?;
+    tail::follow(&seals, args.json).await?;
     let names: Vec<_> = reports.iter().map(|r| r.container.name.as_str()).collect();
     log::info!(
         "{} stays sealed; airgap detach lifts the seal",
@@ -112,7 +118,7 @@ async fn seal(
             return Err(error);
         }
     };
-    match finish(engine, &mut gate, container, sealed, args, &lock).await {
+    match finish(engine, &mut gate, container, sealed, rules, args, &lock).await {
         Ok(report) => Ok(report),
         // What was in force before stays; what is new and unfinished goes.
         Err(error) if sealed.renewed => Err(error),
@@ -129,26 +135,22 @@ async fn finish(
     gate: &mut Gate,
     container: &Container,
     sealed: Sealed,
+    rules: &Rules,
     args: &Attach,
     lock: &Lock,
 ) -> Result<Report> {
     // From here on the kernel marks each new cgroup of this id, so only the
     // one that exists now is left to do, and it may end at any moment.
     let mut container = container.clone();
+    let mut cut: Vec<Existing> = Vec::new();
     for _ in 0..TRIES {
         let Some(pid) = container.pid else { break };
         match locate(&gate.place().cgroup, &container.id, pid) {
-            Ok(cgroup) => match gate.seal_cgroup(sealed.number, &cgroup, lock) {
+            Ok(cgroup) => match seal_running(gate, sealed, pid, &cgroup, rules, args, lock) {
                 Err(_) if !cgroup.path.exists() => {}
                 done => {
-                    done?;
-                    match guard_frames(gate, sealed, pid, lock) {
-                        Err(_) if !cgroup.path.exists() => {}
-                        done => {
-                            done?;
-                            break;
-                        }
-                    }
+                    cut = done?;
+                    break;
                 }
             },
             Err(error) => {
@@ -168,7 +170,8 @@ async fn finish(
         .iter()
         .find(|(number, _)| *number == sealed.number)
         .context("the seal is not in the map SEALS")?;
-    let report = Report::gather(gate, sealed.number, seal, Some(&container))?;
+    let mut report = Report::gather(gate, sealed.number, seal, Some(&container))?;
+    report.existing = cut;
     if report.state == "broken" {
         return Err(Failure::new(
             format!(
@@ -195,6 +198,43 @@ async fn finish(
     Ok(report)
 }
 
-fn guard_frames(gate: &mut Gate, sealed: Sealed, pid: u32, lock: &Lock) -> Result<()> {
-    gate.guard_frames(sealed.number, &interfaces(pid)?, lock)
+/// Seals the cgroup and guards the interfaces that exist; then cuts what is
+/// older than the seal. Attaching again cuts nothing: what lives was judged.
+fn seal_running(
+    gate: &mut Gate,
+    sealed: Sealed,
+    pid: u32,
+    cgroup: &Cgroup,
+    rules: &Rules,
+    args: &Attach,
+    lock: &Lock,
+) -> Result<Vec<Existing>> {
+    let found = if sealed.renewed {
+        Vec::new()
+    } else {
+        existing::find(pid, cgroup, shares(args))?
+    };
+    gate.seal_cgroup(sealed.number, cgroup, lock)?;
+    gate.guard_frames(sealed.number, &interfaces(pid)?, lock)?;
+    existing::settle(gate, sealed.number, pid, &found, keeps(args), &rules.ports)
+}
+
+fn keeps(args: &Attach) -> bool {
+    args.accept.contains(&Risk::ExistingConnections)
+}
+
+fn shares(args: &Attach) -> bool {
+    args.accept.contains(&Risk::SharedNetwork) || args.accept.contains(&Risk::HostNetwork)
+}
+
+fn dry_run(place: &Place, container: &Container, rules: &Rules, args: &Attach) -> Result<()> {
+    let mut found = Vec::new();
+    if let Some(pid) = container.pid {
+        let cgroup = locate(&place.cgroup, &container.id, pid)?;
+        for (socket, holder) in existing::find(pid, &cgroup, shares(args))? {
+            let action = existing::action(&socket, keeps(args), &rules.ports);
+            found.push(existing::describe(&socket, holder.as_ref(), action));
+        }
+    }
+    output::dry_run(&container.name, rules, &found, args.json)
 }

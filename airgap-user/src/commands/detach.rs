@@ -12,7 +12,9 @@ use crate::{
 
 pub(super) fn run(args: &Detach) -> Result<u8> {
     let lock = Lock::take()?;
-    let Some(mut gate) = Gate::open(&Place::host()?)? else {
+    let place = Place::host()?;
+    Gate::clear_remains(&place, &lock)?;
+    let Some(mut gate) = Gate::open(&place)? else {
         for reference in &args.containers {
             find_seal(&[], reference)?;
         }

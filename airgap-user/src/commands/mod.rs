@@ -2,6 +2,8 @@
 
 mod attach;
 mod detach;
+mod doctor;
+mod existing;
 mod list;
 mod report;
 mod status;
@@ -14,11 +16,11 @@ use anyhow::Result;
 use crate::{
     cli::{Cli, Command},
     failure::Failure,
-    gate::{Gate, Place, seal_id, seal_name},
+    gate::{Gate, Lock, Place, seal_id, seal_name},
 };
 use airgap_common::map::{Seal, SealNumber};
 
-pub use {list::Row, report::Report};
+pub use {doctor::Check, existing::Existing, list::Row, report::Report};
 
 /// Runs what the command line asks for.
 ///
@@ -40,13 +42,18 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::List(args) => list::run(host, &args).await?,
         Command::Status(args) => status::run(host, &args).await?,
         Command::Tail(args) => tail::run(&args).await?,
+        Command::Doctor(args) => doctor::run(host, &args).await?,
     };
     Ok(ExitCode::from(code))
 }
 
 /// The gate of this host, if it stands.
 fn standing() -> Result<Option<Gate>> {
-    Gate::open(&Place::host()?)
+    // A detach of the last seal takes the gate down map by map.
+    let lock = Lock::take()?;
+    let place = Place::host()?;
+    Gate::clear_remains(&place, &lock)?;
+    Gate::open(&place)
 }
 
 /// The seal that `reference` names: by name, id or prefix of an id. Asks the

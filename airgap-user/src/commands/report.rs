@@ -4,6 +4,7 @@ use airgap_common::map::{Seal, SealNumber, Stat};
 use anyhow::Result;
 use serde::Serialize;
 
+use super::Existing;
 use crate::{
     container::{Cgroup, Container, find_cgroups, interfaces},
     coverage::{Evidence, Vector, coverage},
@@ -41,6 +42,9 @@ pub struct Report {
     pub denials: Denials,
     /// By vector.
     pub coverage: Vec<Vector>,
+    /// Sockets older than the seal, right after attach.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub existing: Vec<Existing>,
     /// What is wrong.
     pub problems: Vec<String>,
 }
@@ -190,6 +194,7 @@ impl Report {
             cgroups: cgroup_refs(&marked_ids, &live),
             denials: counters.map_or_else(Denials::default, |c| Denials::of(&c.by_reason)),
             coverage,
+            existing: Vec::new(),
             problems,
         })
     }

@@ -9,30 +9,29 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::find_seal;
+use super::{find_seal, standing};
 use crate::{
     cli::Tail,
     events::{Event, Follower, POLL},
     failure::{Failure, exit},
-    gate::{Gate, Place, seal_id, seal_name},
+    gate::{seal_id, seal_name},
     output,
 };
 
 pub(super) async fn run(args: &Tail) -> Result<u8> {
-    let place = Place::host()?;
-    let seals = Gate::open(&place)?.map_or_else(|| Ok(Vec::new()), |gate| gate.seals())?;
+    let seals = standing()?.map_or_else(|| Ok(Vec::new()), |gate| gate.seals())?;
     let chosen: Result<Vec<_>> = args
         .containers
         .iter()
         .map(|r| find_seal(&seals, r).map(|(number, _)| number))
         .collect();
-    follow(&place, &chosen?, args.json).await?;
+    follow(&chosen?, args.json).await?;
     Ok(exit::OK)
 }
 
 /// Prints denials until Ctrl-C or SIGTERM; `seals` empty: all of them.
-pub(super) async fn follow(place: &Place, seals: &[SealNumber], json: bool) -> Result<()> {
-    let mut gate = Gate::open(place)?.ok_or_else(|| {
+pub(super) async fn follow(seals: &[SealNumber], json: bool) -> Result<()> {
+    let mut gate = standing()?.ok_or_else(|| {
         Failure::new(
             "no container is sealed on this host",
             "airgap attach CONTAINER",

@@ -48,7 +48,7 @@ pub fn interfaces(pid: u32) -> Result<Vec<Interface>> {
     // A thread of its own: it never comes back from that namespace.
     let inside = thread::spawn(move || links_in(&netns))
         .join()
-        .map_err(|_| anyhow!("the look into {path} failed"))?
+        .map_err(|_panic| anyhow!("the look into {path} failed"))?
         .with_context(|| format!("cannot look into {path}"))?;
     let host = links(Path::new("/sys/class/net")).context("cannot read /sys/class/net")?;
     Ok(pair(&inside, &host))

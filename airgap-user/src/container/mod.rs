@@ -3,9 +3,11 @@
 mod cgroup;
 mod docker;
 mod interfaces;
+mod sockets;
 
 pub use self::{
     cgroup::{Cgroup, find_cgroups, locate},
     docker::{Container, Engine},
     interfaces::{HostEnd, Interface, interfaces},
+    sockets::{Holder, OpenSocket, SocketKind, borrow, destroy, holders, is_held, open_sockets},
 };

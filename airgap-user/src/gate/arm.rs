@@ -51,7 +51,8 @@ impl Gate {
     ///
     /// # Errors
     /// If the kernel refuses a program or an attachment, with what it said.
-    pub fn arm(place: &Place, _lock: &Lock) -> Result<Self> {
+    pub fn arm(place: &Place, lock: &Lock) -> Result<Self> {
+        Self::clear_remains(place, lock)?;
         if let Some(gate) = Self::open(place)?
             && gate.info()?.object == object::digest()
             && gate.broken_links().is_empty()
@@ -82,6 +83,19 @@ impl Gate {
         drop(self);
         disarm(&place)?;
         Ok(true)
+    }
+
+    /// Removes what a load or a removal that was cut short left behind. The
+    /// map of ids is the first to go and not the first to come: without it
+    /// nothing is sealed.
+    ///
+    /// # Errors
+    /// If a pin cannot be removed.
+    pub fn clear_remains(place: &Place, _lock: &Lock) -> Result<()> {
+        if place.pins.exists() && !place.map(name::IDS).exists() {
+            disarm(place)?;
+        }
+        Ok(())
     }
 
     fn is_idle(&self) -> bool {

@@ -1,16 +1,17 @@
 //! Sealing and unsealing: map writes in an order that never opens a gap.
 
 use std::{
-    os::unix::fs::MetadataExt as _,
+    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
     path::PathBuf,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use airgap_common::map::{
-    Client, Gate as GateInfo, ID_LEN, MAX_LEVEL, MAX_SEALS, Policy, Seal, SealNumber, Stat, name,
+    Client, Gate as GateInfo, ID_LEN, MAX_LEVEL, MAX_SEALS, Policy, Seal, SealNumber, Stat, Tag,
+    name,
 };
 use anyhow::{Context as _, Result, bail};
-use aya::maps::lpm_trie::Key;
+use aya::maps::{Map, SkStorage, lpm_trie::Key};
 
 use super::{Gate, Lock, arm::NO_DENIALS, hints::Hints, map, seal_id, seal_name};
 use crate::{container::Cgroup, failure::Failure, policy::Cidr};
@@ -205,6 +206,27 @@ impl Gate {
             }
         }
         Ok(())
+    }
+
+    /// Gives a connection that is older than the seal the provenance it would
+    /// have, had it been opened under it (`--accept existing-connections`).
+    ///
+    /// # Errors
+    /// If it is no socket any more.
+    pub fn adopt(&self, socket: &OwnedFd, seal: SealNumber, port: u16) -> Result<()> {
+        let tags =
+            Map::from_map_data(map(&self.place, name::TAGS)?).context("cannot use the map TAGS")?;
+        let mut tags: SkStorage<_, Tag> = tags.try_into().context("cannot use the map TAGS")?;
+        tags.insert(
+            socket,
+            Tag {
+                seal,
+                port,
+                _pad: [0; 6],
+            },
+            0,
+        )
+        .context("cannot tag it")
     }
 
     /// Records that every step was read back.

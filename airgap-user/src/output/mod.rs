@@ -11,9 +11,10 @@ use anyhow::{Context as _, Result};
 pub use escape::escape;
 
 use crate::{
-    commands::{Report, Row},
+    commands::{Check, Existing, Report, Row},
     events::Denial,
     gate::Unsealed,
+    policy::Rules,
 };
 
 /// Writes to stdout at once; a closed pipe is the end, not an error.
@@ -56,6 +57,33 @@ pub fn list(rows: &[Row], json: bool) -> Result<()> {
         print_json(&serde_json::json!({ "schema": 1, "containers": rows }))
     } else {
         print(&text::list(rows))
+    }
+}
+
+/// What an attach would do.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn dry_run(name: &str, rules: &Rules, existing: &[Existing], json: bool) -> Result<()> {
+    if json {
+        let ports: Vec<_> = rules.ports.iter().map(ToString::to_string).collect();
+        print_json(&serde_json::json!({
+            "schema": 1, "dry_run": true, "container": { "name": name }, "ports": ports, "existing": existing,
+        }))
+    } else {
+        print(&text::dry_run(name, rules, existing))
+    }
+}
+
+/// What this host can do.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn doctor(checks: &[Check], json: bool) -> Result<()> {
+    if json {
+        print_json(&serde_json::json!({ "schema": 1, "checks": checks }))
+    } else {
+        print(&text::doctor(checks))
     }
 }
 

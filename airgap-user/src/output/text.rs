@@ -8,9 +8,10 @@ use std::{
 
 use super::escape;
 use crate::{
-    commands::{Report, Row},
+    commands::{Check, Existing, Report, Row},
     events::Denial,
     gate::{Gate, Unsealed},
+    policy::Rules,
 };
 
 const RED: &str = "\x1b[31m";
@@ -202,8 +203,36 @@ pub(super) fn report(report: &Report, fresh: bool, colour: bool) -> String {
             );
         }
     }
+    for e in &report.existing {
+        let _ = writeln!(out, "  {:<9} {}", e.action, existing(e));
+    }
     for problem in &report.problems {
         let _ = writeln!(out, "  {red}PROBLEM{reset}   {}", escape(problem));
+    }
+    out
+}
+
+fn existing(e: &Existing) -> String {
+    let end = |e: &Option<String>| e.clone().unwrap_or_else(|| "*".into());
+    let who = match (&e.name, e.pid) {
+        (Some(name), Some(pid)) => format!("{}[{pid}]", escape(name)),
+        _ => "nobody yet".into(),
+    };
+    format!("{} {} → {}, {who}", e.kind, end(&e.local), end(&e.peer))
+}
+
+pub(super) fn dry_run(name: &str, rules: &Rules, found: &[Existing]) -> String {
+    let ports: Vec<_> = rules.ports.iter().map(ToString::to_string).collect();
+    let mut out = format!(
+        "{}: would be sealed with ports {}; nothing was changed\n",
+        escape(name),
+        ports.join(", ")
+    );
+    for e in found {
+        let _ = writeln!(out, "  would be {:<8} {}", e.action, existing(e));
+    }
+    if found.is_empty() {
+        out += "  no socket of it reaches outside now\n";
     }
     out
 }
@@ -238,6 +267,17 @@ pub(super) fn list(rows: &[Row]) -> String {
                 &other[..12.min(other.len())],
                 &other[..12.min(other.len())]
             );
+        }
+    }
+    out
+}
+
+pub(super) fn doctor(checks: &[Check]) -> String {
+    let mut out = String::new();
+    for c in checks {
+        let _ = writeln!(out, "{:<8}  {:<32}  {}", c.state, c.check, escape(&c.seen));
+        if let Some(mend) = c.mend {
+            let _ = writeln!(out, "{:<8}  {:<32}  → {mend}", "", "");
         }
     }
     out

@@ -56,6 +56,8 @@ risks! {
     LogDriver = "log-driver", "use --log-driver json-file, local or journald";
     /// A device that leads around the network stack or into the kernel.
     Device = "device", "remove the --device";
+    /// Connections older than the seal stay; nothing tells who opened them.
+    ExistingConnections = "existing-connections", "attach without it: they are cut";
     /// A runtime whose traffic may come from another cgroup.
     Runtime = "runtime", "run the container with runc or crun";
 }

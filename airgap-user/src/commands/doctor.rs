@@ -1,0 +1,220 @@
+//! `airgap doctor`: what this host can do, and how to mend what it cannot.
+
+use anyhow::Result;
+use aya::util::KernelVersion;
+use serde::Serialize;
+
+use crate::{
+    cli::Doctor,
+    container::Engine,
+    failure::exit,
+    gate::{Gate, btf::Btf, cgroup_mount},
+    output,
+};
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, Serialize)]
+pub struct Check {
+    /// What.
+    pub check: &'static str,
+    /// `ok`, `limited` (a seal is possible, but not in full) or `failed`.
+    pub state: &'static str,
+    /// What was seen.
+    pub seen: String,
+    /// What to do, unless it is ok.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mend: Option<&'static str>,
+}
+
+impl Check {
+    fn ok(check: &'static str, seen: impl Into<String>) -> Self {
+        Self {
+            check,
+            state: "ok",
+            seen: seen.into(),
+            mend: None,
+        }
+    }
+
+    fn limited(check: &'static str, seen: impl Into<String>, mend: &'static str) -> Self {
+        Self {
+            check,
+            state: "limited",
+            seen: seen.into(),
+            mend: Some(mend),
+        }
+    }
+
+    fn failed(check: &'static str, seen: impl Into<String>, mend: &'static str) -> Self {
+        Self {
+            check,
+            state: "failed",
+            seen: seen.into(),
+            mend: Some(mend),
+        }
+    }
+}
+
+pub(super) async fn run(host: Option<&str>, args: &Doctor) -> Result<u8> {
+    let checks = vec![
+        kernel(),
+        tcx(),
+        btf(),
+        cgroup(),
+        bpffs(),
+        net_cls(),
+        engine(host).await,
+        sip_helper(),
+        gate(),
+    ];
+    output::doctor(&checks, args.json)?;
+    let any = |state: &str| checks.iter().any(|c| c.state == state);
+    Ok(if any("failed") {
+        exit::FAILED
+    } else if any("limited") {
+        exit::DEGRADED
+    } else {
+        exit::OK
+    })
+}
+
+fn version() -> Option<KernelVersion> {
+    KernelVersion::current().ok()
+}
+
+fn release() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease")
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
+}
+
+fn kernel() -> Check {
+    match version() {
+        Some(v) if v >= KernelVersion::new(5, 8, 0) => Check::ok("kernel", release()),
+        _ => Check::failed("kernel", release(), "boot Linux 5.8 or newer"),
+    }
+}
+
+fn tcx() -> Check {
+    match version() {
+        Some(v) if v >= KernelVersion::new(6, 6, 0) => Check::ok("frame layer (tcx)", release()),
+        _ => Check::limited(
+            "frame layer (tcx)",
+            format!(
+                "{}: raw frames and multicast joins are not covered",
+                release()
+            ),
+            "boot Linux 6.6 or newer, or run containers with --cap-drop NET_RAW",
+        ),
+    }
+}
+
+fn btf() -> Check {
+    match Btf::of_kernel().and_then(|b| b.offset("cgroup", "kn")) {
+        Ok(_) => Check::ok("kernel BTF", "/sys/kernel/btf/vmlinux"),
+        Err(e) => Check::failed(
+            "kernel BTF",
+            format!("{e:#}"),
+            "boot a kernel with CONFIG_DEBUG_INFO_BTF=y",
+        ),
+    }
+}
+
+fn cgroup() -> Check {
+    match cgroup_mount() {
+        Ok(path) => Check::ok("cgroup v2", path.display().to_string()),
+        Err(e) => Check::failed(
+            "cgroup v2",
+            format!("{e:#}"),
+            "boot with systemd.unified_cgroup_hierarchy=1",
+        ),
+    }
+}
+
+fn bpffs() -> Check {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    if mounts
+        .lines()
+        .any(|l| l.contains(" /sys/fs/bpf ") && l.contains(" - bpf "))
+    {
+        Check::ok("bpffs", "/sys/fs/bpf")
+    } else {
+        Check::ok("bpffs", "not mounted; attach mounts it at /sys/fs/bpf")
+    }
+}
+
+/// Before 5.15 a v1 net_cls or net_prio group hides a socket's v2 cgroup.
+fn net_cls() -> Check {
+    const NAME: &str = "cgroup v1 net_cls and net_prio";
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let used = mounts
+        .lines()
+        .filter_map(|l| l.split_once(" - cgroup ").map(|(_, right)| right))
+        .any(|right| right.contains("net_cls") || right.contains("net_prio"));
+    if used && version().is_none_or(|v| v < KernelVersion::new(5, 15, 0)) {
+        return Check::failed(
+            NAME,
+            format!(
+                "mounted, on {}: sockets may lose their v2 cgroup",
+                release()
+            ),
+            "boot with cgroup_no_v1=net_cls,net_prio, or Linux 5.15 or newer",
+        );
+    }
+    Check::ok(
+        NAME,
+        if used {
+            "mounted, harmless since 5.15"
+        } else {
+            "not mounted"
+        },
+    )
+}
+
+async fn engine(host: Option<&str>) -> Check {
+    match Engine::connect(host).await {
+        Ok(_) => Check::ok("container engine", "answers, on this kernel"),
+        Err(e) => Check::failed(
+            "container engine",
+            format!("{e:#}"),
+            "start it, or name its socket with --host",
+        ),
+    }
+}
+
+/// The SIP helper watches port 5060 and may rewrite what it takes for SIP.
+fn sip_helper() -> Check {
+    const NAME: &str = "netfilter SIP helper";
+    let modules = std::fs::read_to_string("/proc/modules").unwrap_or_default();
+    if modules.lines().any(|l| l.starts_with("nf_conntrack_sip ")) {
+        return Check::limited(
+            NAME,
+            "nf_conntrack_sip is loaded and may mangle what is served on port 5060",
+            "modprobe -r nf_conntrack_sip, or serve on another port",
+        );
+    }
+    Check::ok(NAME, "not loaded")
+}
+
+fn gate() -> Check {
+    match super::standing() {
+        Ok(None) => Check::ok("gate", "does not stand: no container is sealed"),
+        Ok(Some(gate)) => match gate.broken_links().as_slice() {
+            [] => Check::ok(
+                "gate",
+                format!("stands, {} links alive", Gate::link_count()),
+            ),
+            broken => Check::failed(
+                "gate",
+                broken.join("; "),
+                "airgap attach any sealed container again: it mends the gate",
+            ),
+        },
+        Err(e) => Check::failed(
+            "gate",
+            format!("{e:#}"),
+            "airgap detach --all, then attach again",
+        ),
+    }
+}

@@ -1,0 +1,152 @@
+//! Connections that are older than the seal. Nothing tells whether a client
+//! opened them or the container did, so all are cut unless the operator says
+//! otherwise; then those on service ports stay.
+
+use airgap_common::map::SealNumber;
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use crate::{
+    container::{
+        Cgroup, Holder, OpenSocket, SocketKind, borrow, destroy, holders, is_held, open_sockets,
+    },
+    gate::Gate,
+    policy::Port,
+};
+
+/// A socket older than the seal, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Existing {
+    /// `tcp`, `udp`, `raw` or `packet`.
+    pub kind: &'static str,
+    /// Own address and port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local: Option<String>,
+    /// Peer's address and port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// Process that holds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Its `comm`, chosen by the container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// `cut`, `kept` or `blocked`.
+    pub action: &'static str,
+}
+
+/// Finds them.
+pub(super) fn find(
+    pid: u32,
+    cgroup: &Cgroup,
+    shared: bool,
+) -> Result<Vec<(OpenSocket, Option<Holder>)>> {
+    let holders = holders(cgroup);
+    Ok(open_sockets(pid)?
+        .into_iter()
+        .filter(|socket| is_held(socket, &holders, shared))
+        .map(|socket| {
+            let holder = holders.get(&socket.inode).cloned();
+            (socket, holder)
+        })
+        .collect())
+}
+
+/// What is to become of one. Pure.
+pub(super) fn action(socket: &OpenSocket, keep: bool, ports: &[Port]) -> &'static str {
+    let on_service_port = socket
+        .local
+        .is_some_and(|(_, port)| ports.contains(&Port(port)));
+    match socket.kind {
+        SocketKind::Tcp if keep && on_service_port => "kept",
+        SocketKind::Tcp => "cut",
+        // These cannot send any more; they can be ended by their owner only.
+        SocketKind::Udp | SocketKind::Raw | SocketKind::Packet => "blocked",
+    }
+}
+
+/// In words for the report.
+pub(super) fn describe(
+    socket: &OpenSocket,
+    holder: Option<&Holder>,
+    action: &'static str,
+) -> Existing {
+    let endpoint =
+        |(ip, port): (std::net::IpAddr, u16)| std::net::SocketAddr::new(ip, port).to_string();
+    Existing {
+        kind: socket.kind.name(),
+        local: socket.local.map(endpoint),
+        peer: socket.peer.map(endpoint),
+        pid: holder.map(|h| h.pid),
+        name: holder.map(|h| h.name.clone()),
+        action,
+    }
+}
+
+/// Cuts and keeps, once the seal is in force.
+pub(super) fn settle(
+    gate: &Gate,
+    seal: SealNumber,
+    pid: u32,
+    found: &[(OpenSocket, Option<Holder>)],
+    keep: bool,
+    ports: &[Port],
+) -> Result<Vec<Existing>> {
+    let mut cut = Vec::new();
+    let mut out = Vec::new();
+    for (socket, holder) in found {
+        let mut what = action(socket, keep, ports);
+        if what == "kept" {
+            let adopted = match (holder, socket.local) {
+                (Some(holder), Some((_, port))) => borrow(holder)
+                    .context("cannot reach it")
+                    .and_then(|fd| gate.adopt(&fd, seal, port)),
+                _ => Err(anyhow::anyhow!("no process of the container holds it")),
+            };
+            if let Err(error) = adopted {
+                let peer = socket
+                    .peer
+                    .map(|(ip, _)| ip.to_string())
+                    .unwrap_or_default();
+                log::warn!("cannot keep the connection of {peer}, it is cut: {error:#}");
+                what = "cut";
+            }
+        }
+        if what == "cut" {
+            cut.push(socket.clone());
+        }
+        out.push(describe(socket, holder.as_ref(), what));
+    }
+    // The gate blocks them anyhow; this tells the programs at once.
+    if let Err(error) = destroy(pid, &cut) {
+        log::warn!("existing connections are blocked but not closed: {error:#}");
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_service_connections_can_be_kept() {
+        let socket = |kind, port| OpenSocket {
+            kind,
+            local: Some(("198.51.100.2".parse().unwrap(), port)),
+            peer: Some(("198.51.100.9".parse().unwrap(), 4000)),
+            inode: 1,
+        };
+        let ports = [Port(5060)];
+        assert_eq!(action(&socket(SocketKind::Tcp, 5060), false, &ports), "cut");
+        assert_eq!(action(&socket(SocketKind::Tcp, 5060), true, &ports), "kept");
+        assert_eq!(action(&socket(SocketKind::Tcp, 40000), true, &ports), "cut");
+        assert_eq!(
+            action(&socket(SocketKind::Udp, 5060), true, &ports),
+            "blocked"
+        );
+        assert_eq!(
+            action(&socket(SocketKind::Packet, 5060), true, &ports),
+            "blocked"
+        );
+    }
+}

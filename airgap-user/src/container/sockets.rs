@@ -1,0 +1,387 @@
+//! Sockets that exist before a seal: what is open to the outside, whose it
+//! is, and how it is cut.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    thread,
+};
+
+use anyhow::{Context as _, Result, anyhow};
+
+use super::Cgroup;
+
+/// Kind of a socket in `/proc/PID/net`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketKind {
+    /// A TCP connection.
+    Tcp,
+    /// A UDP socket with a peer.
+    Udp,
+    /// A raw IP socket.
+    Raw,
+    /// An AF_PACKET socket.
+    Packet,
+}
+
+impl SocketKind {
+    /// The name, in lower case.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Raw => "raw",
+            Self::Packet => "packet",
+        }
+    }
+}
+
+/// A socket that reaches, or could reach, beyond the container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenSocket {
+    /// Kind.
+    pub kind: SocketKind,
+    /// Own address and port.
+    pub local: Option<(IpAddr, u16)>,
+    /// Peer's address and port.
+    pub peer: Option<(IpAddr, u16)>,
+    /// Inode; 0 for a connection that nobody accepted yet.
+    pub inode: u64,
+}
+
+/// A process that holds a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Process id on the host.
+    pub pid: u32,
+    /// Its number for the socket.
+    pub fd: i32,
+    /// `comm`: chosen by the container.
+    pub name: String,
+}
+
+/// Sockets in the network namespace of `pid` that reach beyond it: TCP
+/// connections and connected UDP sockets with a peer that is neither loopback
+/// nor an own address, and all raw and packet sockets.
+///
+/// # Errors
+/// If the process is gone.
+pub fn open_sockets(pid: u32) -> Result<Vec<OpenSocket>> {
+    let mut found = Vec::new();
+    for (file, kind) in [
+        ("tcp", SocketKind::Tcp),
+        ("tcp6", SocketKind::Tcp),
+        ("udp", SocketKind::Udp),
+        ("udp6", SocketKind::Udp),
+        ("raw", SocketKind::Raw),
+        ("raw6", SocketKind::Raw),
+        ("packet", SocketKind::Packet),
+    ] {
+        let path = format!("/proc/{pid}/net/{file}");
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            // Without IPv6 the file is missing.
+            Err(e) if e.kind() == io::ErrorKind::NotFound && file != "tcp" => continue,
+            Err(e) => return Err(e).with_context(|| format!("cannot read {path}")),
+        };
+        found.extend(text.lines().skip(1).filter_map(|line| parse(line, kind)));
+    }
+    Ok(found)
+}
+
+/// One line of `/proc/PID/net/*` (Documentation/networking/proc_net_tcp.rst).
+fn parse(line: &str, kind: SocketKind) -> Option<OpenSocket> {
+    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+    if kind == SocketKind::Packet {
+        let inode = fields.get(8)?.parse().ok()?;
+        return Some(OpenSocket {
+            kind,
+            local: None,
+            peer: None,
+            inode,
+        });
+    }
+    let local = endpoint(fields.get(1)?)?;
+    let peer = endpoint(fields.get(2)?)?;
+    let state = u8::from_str_radix(fields.get(3)?, 16).ok()?;
+    let inode = fields.get(9)?.parse().ok()?;
+    const TIME_WAIT: u8 = 6;
+    const LISTEN: u8 = 10;
+    let outside = !peer.0.is_unspecified() && !peer.0.is_loopback() && peer.0 != local.0;
+    let matters = match kind {
+        SocketKind::Tcp => outside && state != TIME_WAIT && state != LISTEN,
+        SocketKind::Udp => outside,
+        SocketKind::Raw | SocketKind::Packet => true,
+    };
+    let socket = OpenSocket {
+        kind,
+        local: Some(local),
+        peer: Some(peer),
+        inode,
+    };
+    matters.then_some(socket)
+}
+
+/// `0100007F:1F90`: words of the address in the host's byte order, and a port.
+fn endpoint(text: &str) -> Option<(IpAddr, u16)> {
+    let (addr, port) = text.split_once(':')?;
+    let word = |i: usize| u32::from_str_radix(addr.get(8 * i..8 * i + 8)?, 16).ok();
+    let ip = match addr.len() {
+        8 => IpAddr::V4(Ipv4Addr::from(word(0)?.to_ne_bytes())),
+        32 => {
+            let mut octets = [0; 16];
+            for (i, chunk) in octets.chunks_mut(4).enumerate() {
+                chunk.copy_from_slice(&word(i)?.to_ne_bytes());
+            }
+            IpAddr::V6(Ipv6Addr::from(octets)).to_canonical()
+        }
+        _ => return None,
+    };
+    Some((ip, u16::from_str_radix(port, 16).ok()?))
+}
+
+/// Which processes of the container hold which sockets, by inode.
+pub fn holders(cgroup: &Cgroup) -> HashMap<u64, Holder> {
+    let mut found = HashMap::new();
+    let mut dirs = vec![cgroup.path.clone()];
+    while let Some(dir) = dirs.pop() {
+        let pids = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+        for pid in pids.lines().filter_map(|p| p.parse().ok()) {
+            add_holder(&mut found, pid);
+        }
+        let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
+        dirs.extend(
+            entries
+                .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
+                .map(|e| e.path()),
+        );
+    }
+    found
+}
+
+fn add_holder(found: &mut HashMap<u64, Holder>, pid: u32) {
+    let proc = format!("/proc/{pid}");
+    let name = fs::read_to_string(format!("{proc}/comm")).unwrap_or_default();
+    for entry in fs::read_dir(format!("{proc}/fd"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let Ok(target) = fs::read_link(entry.path()) else {
+            continue;
+        };
+        let inode = target
+            .to_str()
+            .and_then(|t| t.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
+        let fd = entry.file_name().to_str().and_then(|n| n.parse().ok());
+        if let (Some(inode), Some(fd)) = (inode, fd) {
+            let name = name.trim_end().to_owned();
+            found.entry(inode).or_insert(Holder { pid, fd, name });
+        }
+    }
+}
+
+/// A descriptor of our own for another process' socket (pidfd_getfd, Linux 5.6).
+///
+/// # Errors
+/// If the process or its descriptor is gone.
+pub fn borrow(holder: &Holder) -> io::Result<OwnedFd> {
+    // SAFETY: integers only; each new descriptor is owned at once.
+    unsafe {
+        let pidfd = descriptor(libc::syscall(libc::SYS_pidfd_open, holder.pid, 0))?;
+        descriptor(libc::syscall(
+            libc::SYS_pidfd_getfd,
+            pidfd.as_raw_fd(),
+            holder.fd,
+            0,
+        ))
+    }
+}
+
+/// # Safety
+/// `ret` is what a system call that makes a descriptor returned.
+unsafe fn descriptor(ret: libc::c_long) -> io::Result<OwnedFd> {
+    if ret < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(ret as i32) })
+}
+
+/// Ends TCP connections in the network namespace of `pid`, so that programs
+/// learn of it at once; returns how many are gone. The peers do not learn:
+/// the RST is dropped by the seal.
+///
+/// # Errors
+/// If the namespace cannot be entered or the kernel lacks
+/// `CONFIG_INET_DIAG_DESTROY`.
+pub fn destroy(pid: u32, connections: &[OpenSocket]) -> Result<usize> {
+    let path = format!("/proc/{pid}/ns/net");
+    let netns = File::open(&path).with_context(|| format!("cannot open {path}"))?;
+    let requests: Vec<_> = connections.iter().filter_map(destroy_request).collect();
+    thread::spawn(move || destroy_in(&netns, &requests))
+        .join()
+        .map_err(|_panic| anyhow!("cutting connections in {path} failed"))?
+        .context("cannot cut existing connections (SOCK_DESTROY)")
+}
+
+/// A SOCK_DESTROY message (include/uapi/linux/inet_diag.h).
+fn destroy_request(socket: &OpenSocket) -> Option<Vec<u8>> {
+    const SOCK_DESTROY: u16 = 21;
+    const NLM_F_REQUEST_ACK: u16 = 1 | 4;
+    const LEN: u32 = 16 + 56;
+    let ((src, sport), (dst, dport)) = (socket.local?, socket.peer?);
+    let mut out = Vec::with_capacity(LEN as usize);
+    out.extend(LEN.to_ne_bytes());
+    out.extend(SOCK_DESTROY.to_ne_bytes());
+    out.extend(NLM_F_REQUEST_ACK.to_ne_bytes());
+    out.extend([0; 8]);
+    out.extend([
+        if src.is_ipv4() {
+            libc::AF_INET as u8
+        } else {
+            libc::AF_INET6 as u8
+        },
+        6,
+        0,
+        0,
+    ]);
+    out.extend(u32::MAX.to_ne_bytes()); // any state
+    out.extend(sport.to_be_bytes());
+    out.extend(dport.to_be_bytes());
+    for addr in [src, dst] {
+        match addr {
+            IpAddr::V4(a) => {
+                out.extend(a.octets());
+                out.extend([0; 12]);
+            }
+            IpAddr::V6(a) => out.extend(a.octets()),
+        }
+    }
+    out.extend([0; 4]); // any interface
+    out.extend([0xff; 8]); // any cookie
+    Some(out)
+}
+
+fn destroy_in(netns: &File, requests: &[Vec<u8>]) -> io::Result<usize> {
+    // SAFETY: moves this thread only, and makes a descriptor that is owned.
+    let socket = unsafe {
+        if libc::setns(netns.as_raw_fd(), libc::CLONE_NEWNET) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        const NETLINK_SOCK_DIAG: i32 = 4;
+        descriptor(
+            libc::socket(
+                libc::AF_NETLINK,
+                libc::SOCK_RAW | libc::SOCK_CLOEXEC,
+                NETLINK_SOCK_DIAG,
+            )
+            .into(),
+        )?
+    };
+    let mut gone = 0;
+    for request in requests {
+        let mut answer = [0u8; 256];
+        // SAFETY: both buffers are as long as said.
+        let len = unsafe {
+            let (fd, flags) = (socket.as_raw_fd(), 0);
+            if libc::send(fd, request.as_ptr().cast(), request.len(), flags) < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            libc::recv(fd, answer.as_mut_ptr().cast(), answer.len(), flags)
+        };
+        if len < 20 {
+            return Err(io::Error::last_os_error());
+        }
+        // nlmsgerr: the error follows the header; ENOENT: it ended by itself.
+        let mut error = [0; 4];
+        error.copy_from_slice(&answer[16..20]);
+        match -i32::from_ne_bytes(error) {
+            0 => gone += 1,
+            libc::ENOENT => {}
+            errno => return Err(io::Error::from_raw_os_error(errno)),
+        }
+    }
+    Ok(gone)
+}
+
+/// Whether anything but the container lives in its network namespace, as far
+/// as descriptors tell: then a connection without a holder may be another's.
+pub fn is_held(socket: &OpenSocket, holders: &HashMap<u64, Holder>, shared: bool) -> bool {
+    holders.contains_key(&socket.inode) || (socket.inode == 0 && !shared)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_endpoints() {
+        assert_eq!(
+            endpoint("0100007F:1F90"),
+            Some(("127.0.0.1".parse().unwrap(), 8080))
+        );
+        assert_eq!(
+            endpoint("B80D0120000000000000000001000000:01BB"),
+            Some(("2001:db8::1".parse().unwrap(), 443))
+        );
+        assert_eq!(
+            endpoint("0000000000000000FFFF0000026433C6:0001"),
+            Some(("198.51.100.2".parse().unwrap(), 1))
+        );
+        for bad in ["", "0100007F", "0100007:1", "XX00007F:1", "0100007F:10000"] {
+            assert_eq!(endpoint(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn takes_what_reaches_outside() {
+        let line = |local: &str, peer: &str, state: &str| {
+            format!(
+                "  0: {local} {peer} {state} 00000000:00000000 00:00000000 00000000  0  0 4711 1 x"
+            )
+        };
+        let (own, other, lo, none) = (
+            "026433C6:13C4",
+            "096433C6:0FA0",
+            "0100007F:0001",
+            "00000000:0000",
+        );
+        for (l, p, state, matters) in [
+            (own, other, "01", true),
+            (own, other, "02", true),
+            (own, other, "06", false),
+            (own, none, "0A", false),
+            (lo, lo, "01", false),
+            (own, "026433C6:0FA0", "01", false),
+        ] {
+            assert_eq!(
+                parse(&line(l, p, state), SocketKind::Tcp).is_some(),
+                matters,
+                "{l} {p} {state}"
+            );
+        }
+        assert!(parse(&line(own, none, "07"), SocketKind::Udp).is_none());
+        assert!(parse(&line(own, none, "07"), SocketKind::Raw).is_some());
+        assert!(parse("garbage", SocketKind::Tcp).is_none());
+        let packet = "ffff8881 3 3 0003 2 1 0 0 4712";
+        assert_eq!(parse(packet, SocketKind::Packet).unwrap().inode, 4712);
+    }
+
+    #[test]
+    fn destroys_by_four_tuple() {
+        let socket = OpenSocket {
+            kind: SocketKind::Tcp,
+            local: Some(("198.51.100.2".parse().unwrap(), 5060)),
+            peer: Some(("198.51.100.9".parse().unwrap(), 4000)),
+            inode: 1,
+        };
+        let request = destroy_request(&socket).unwrap();
+        assert_eq!(request.len(), 72);
+        assert_eq!(request[24..28], [0x13, 0xc4, 0x0f, 0xa0]);
+        assert_eq!(request[28..32], [198, 51, 100, 2]);
+    }
+}
