@@ -1,6 +1,6 @@
 //! Names, capacities and values of the pinned maps.
 
-use crate::addr::Addr;
+use crate::{addr::Addr, denial::Reason};
 
 /// Longest container id, and the only length taken: 64 hex digits.
 pub const ID_LEN: usize = 64;
@@ -166,6 +166,16 @@ pub struct Counters {
     pub nd_count: u64,
 }
 
+impl Counters {
+    /// Attempts that something inside the container made and that were
+    /// refused: all but the silent reasons.
+    pub fn refused(&self) -> u64 {
+        let silent = [Reason::Inbound, Reason::KernelChatter];
+        let silent: u64 = silent.iter().map(|r| self.by_reason[*r as usize]).sum();
+        self.by_reason.iter().sum::<u64>() - silent
+    }
+}
+
 /// What userspace remembers of a seal.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -281,7 +291,28 @@ mod pod {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_PORTS, Policy};
+    use super::{Counters, MAX_PORTS, Policy};
+    use crate::denial::Reason;
+
+    #[test]
+    fn refused_leaves_out_what_nobody_inside_asked_for() {
+        let mut by_reason = [0; 24];
+        for (reason, n) in [
+            (Reason::Egress, 3),
+            (Reason::Dns, 4),
+            (Reason::Inbound, 50),
+            (Reason::KernelChatter, 60),
+        ] {
+            by_reason[reason as usize] = n;
+        }
+        let counters = Counters {
+            by_reason,
+            nd_second: 0,
+            nd_count: 0,
+        };
+        assert_eq!(counters.refused(), 7);
+        assert!(Reason::Inbound.is_silent() && Reason::KernelChatter.is_silent());
+    }
 
     #[test]
     fn serves_only_listed_ports() {

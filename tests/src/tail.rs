@@ -55,6 +55,11 @@ impl Tail {
         self.child.id()
     }
 
+    /// Whether the child still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         self.lines

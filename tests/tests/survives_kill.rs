@@ -5,6 +5,7 @@ use airgap_tests::kernel::assert_same;
 use airgap_tests::{
     Attempt, Container, Outside, SERVICE_PORT, Tail, Verdict, airgap, airgap_ok, kernel_state, wait,
 };
+use std::fs;
 use std::path::Path;
 
 const PORT: u16 = 20_000;
@@ -77,23 +78,65 @@ fn sigkill_leaves_the_seal_and_detach_leaves_nothing() {
     );
 }
 
+/// SIGKILLs `airgap ARGS` as soon as the number of pins satisfies `moment`; `false` when it was
+/// done before.
+fn torn(args: &[&str], moment: impl Fn(usize) -> bool) -> bool {
+    let reached = || moment(kernel_files(Path::new("/sys/fs/bpf/airgap")));
+    let mut child = Tail::start(args);
+    // No pause in between: the moments are microseconds.
+    while !reached() && child.is_running() {}
+    let hit = child.is_running();
+    child.kill();
+    hit
+}
+
+fn kernel_files(dir: &Path) -> usize {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.file_type() {
+            Ok(kind) if kind.is_dir() => kernel_files(&entry.path()),
+            _ => 1,
+        })
+        .sum()
+}
+
+/// Each time the next attach must repair what is there.
 #[test]
-fn sigkill_at_any_moment_of_attach_leaves_open_or_sealed() {
+fn sigkill_at_any_moment_of_attach_is_repaired() {
     let outside = Outside::new();
     let container = outside.container("torn").run();
     let before = kernel_state();
-    // Spread over what an attach takes; each time the next attach must repair what is there.
-    for delay in (0..200_u64).step_by(20) {
-        let mut attach = Tail::start(&["attach", "-d", &container.name]);
-        let wait_for = std::time::Duration::from_millis(delay);
-        wait::within(wait_for, || None::<()>);
-        attach.kill();
+    let mut hits = 0;
+    for pins in [1, 2, 5, 10, 14, 16, 17, 18, 20, 22, 24, 26, 28, 30] {
+        hits += usize::from(torn(&["attach", "-d", &container.name], |now| now >= pins));
         seal(&container.name, &[]);
         assert_sealed(&outside, &container);
         airgap_ok(&["detach", &container.name]);
         assert_open(&container);
     }
-    assert_same(&before, &settled(&before), "after ten torn attaches");
+    assert!(hits > 3, "only {hits} attaches were torn");
+    assert_same(&before, &settled(&before), "after torn attaches");
+}
+
+/// Each time the next `detach --all` must finish the job.
+#[test]
+fn sigkill_at_any_moment_of_detach_is_repaired() {
+    let outside = Outside::new();
+    let container = outside.container("torn").run();
+    let before = kernel_state();
+    let mut hits = 0;
+    for pins in [30, 28, 26, 24, 22, 20, 18, 16, 14, 10, 5, 1] {
+        seal(&container.name, &[]);
+        hits += usize::from(torn(&["detach", &container.name], |now| now < pins));
+        airgap_ok(&["detach", "--all"]);
+        assert_open(&container);
+        assert_same(
+            &before,
+            &settled(&before),
+            &format!("detach torn below {pins} pins"),
+        );
+    }
+    eprintln!("{hits} detaches were torn");
 }
 
 /// The kernel frees programs and links a moment after the last reference is gone.

@@ -1,6 +1,6 @@
 //! What is in force for one container, gathered from the kernel.
 
-use airgap_common::map::{Seal, SealNumber, Stat};
+use airgap_common::map::{Counters, Seal, SealNumber, Stat};
 use anyhow::Result;
 use serde::Serialize;
 
@@ -77,23 +77,15 @@ pub struct Denials {
     pub by_reason: Vec<(&'static str, u64)>,
 }
 
-impl Denials {
-    /// From the counters, without what nothing inside asked for.
-    pub fn of(by_reason: &[u64]) -> Self {
-        let by_reason: Vec<_> = REASONS
-            .iter()
-            .zip(by_reason)
-            .filter(|(_, n)| **n > 0)
-            .map(|(name, n)| (*name, *n))
-            .collect();
-        let asked = |name: &str| !matches!(name, "inbound" | "kernel-chatter");
+impl From<&Counters> for Denials {
+    fn from(counters: &Counters) -> Self {
+        let by_reason = REASONS.iter().zip(&counters.by_reason);
         Self {
-            total: by_reason
-                .iter()
-                .filter(|(name, _)| asked(name))
-                .map(|(_, n)| n)
-                .sum(),
-            by_reason,
+            total: counters.refused(),
+            by_reason: by_reason
+                .filter(|(_, n)| **n > 0)
+                .map(|(name, n)| (*name, *n))
+                .collect(),
         }
     }
 }
@@ -192,7 +184,9 @@ impl Report {
                 .collect(),
             accepted: Risk::names(seal.accepted),
             cgroups: cgroup_refs(&marked_ids, &live),
-            denials: counters.map_or_else(Denials::default, |c| Denials::of(&c.by_reason)),
+            denials: counters
+                .as_ref()
+                .map_or_else(Denials::default, Denials::from),
             coverage,
             existing: Vec::new(),
             problems,
@@ -219,21 +213,4 @@ fn cgroup_refs(ids: &[u64], live: &[Cgroup]) -> Vec<CgroupRef> {
                 .map(|c| c.path.display().to_string()),
         })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Denials;
-
-    #[test]
-    fn totals_leave_out_what_nobody_inside_asked_for() {
-        let mut counters = [0; 24];
-        counters[1] = 3; // egress
-        counters[2] = 4; // dns
-        counters[11] = 50; // inbound
-        counters[14] = 60; // kernel-chatter
-        let denials = Denials::of(&counters);
-        assert_eq!(denials.total, 7);
-        assert_eq!(denials.by_reason.len(), 4);
-    }
 }

@@ -260,9 +260,7 @@ impl Gate {
             .seals
             .get(&number, 0)
             .context("cannot read the map SEALS")?;
-        let denials = self
-            .state(number)
-            .map_or(0, |(_, c)| c.by_reason.iter().sum());
+        let denials = self.state(number).map_or(0, |(_, c)| c.refused());
         self.ids
             .remove(&seal.id)
             .or_else(absent)
