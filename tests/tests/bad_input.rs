@@ -3,6 +3,7 @@
 use airgap_tests::cmd::{self, Output};
 use airgap_tests::kernel::assert_same;
 use airgap_tests::{Outside, airgap, kernel_state};
+use std::path::PathBuf;
 use std::process::Command;
 
 /// Arguments, exit status, what stderr must mention.
@@ -161,18 +162,33 @@ fn ambiguous_prefixes_are_refused() {
     assert_same(&before, &kernel_state(), "after an ambiguous prefix");
 }
 
+/// A copy of the binary that everybody may execute, wherever the build is; removed on drop.
+struct Copy(PathBuf);
+
+impl Copy {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("airgap-test-{}", std::process::id()));
+        std::fs::copy(airgap::binary(), &path).expect("copy the binary");
+        Self(path)
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        drop(std::fs::remove_file(&self.0));
+    }
+}
+
 #[test]
 fn other_users_are_told_to_become_root() {
     let outside = Outside::new();
     let container = outside.container("victim").run();
     let before = kernel_state();
-    // A copy that everybody may execute, wherever the build is.
-    let copy = std::env::temp_dir().join(format!("airgap-test-{}", std::process::id()));
-    std::fs::copy(airgap::binary(), &copy).expect("copy the binary");
-    for command in ["attach -d", "detach", "list", "status", "tail --no-follow"] {
+    let copy = Copy::new();
+    for command in ["attach -d", "detach", "list", "status", "tail"] {
         let mut line = Command::new("setpriv");
         line.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
-            .arg(&copy);
+            .arg(&copy.0);
         line.args(command.split_whitespace());
         if command != "list" {
             line.arg(&container.name);
@@ -181,6 +197,5 @@ fn other_users_are_told_to_become_root() {
         let problem = judge(&out, 1, &["error:", "root", "sudo"]);
         assert!(problem.is_none(), "{}", problem.unwrap_or_default());
     }
-    std::fs::remove_file(&copy).expect("remove the copy");
     assert_same(&before, &kernel_state(), "after commands of another user");
 }

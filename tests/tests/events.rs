@@ -149,12 +149,3 @@ fn two_tails_see_the_same_and_a_burst_is_counted() {
         assert_eq!(told(tail), all, "the {name} tail");
     }
 }
-
-#[test]
-fn no_follow_returns_at_once() {
-    let outside = Outside::new();
-    let container = outside.container("brief").run();
-    seal(&container.name, &[]);
-    let out = airgap(&["tail", "--no-follow", "--json", &container.name]);
-    assert_eq!(out.code, 0, "{}", out.describe());
-}

@@ -85,14 +85,17 @@ impl Gate {
         Ok(true)
     }
 
-    /// Removes what a load or a removal that was cut short left behind. The
-    /// map of ids is the first to go and not the first to come: without it
-    /// nothing is sealed.
+    /// Removes what a load or a removal that was cut short left behind. Links
+    /// come after all maps and go before all maps: without any, nothing is or
+    /// was in force. (A map that is missing beside links is no remains but
+    /// somebody's doing, and an error.)
     ///
     /// # Errors
     /// If a pin cannot be removed.
     pub fn clear_remains(place: &Place, _lock: &Lock) -> Result<()> {
-        if place.pins.exists() && !place.map(name::IDS).exists() {
+        let links = place.pins.join("links");
+        let any = fs::read_dir(&links).is_ok_and(|mut entries| entries.next().is_some());
+        if place.pins.exists() && !any {
             disarm(place)?;
         }
         Ok(())

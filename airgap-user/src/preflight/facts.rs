@@ -88,7 +88,8 @@ impl Mount {
         if ENGINE_PATHS.iter().any(|p| covers(source, p)) || source.ends_with("docker.sock") {
             return Some((Risk::EngineSocket, format!("{} of the host", self.source)));
         }
-        if covers(source, "/sys/fs/bpf") || (covers(source, "/sys/fs/cgroup") && self.writable) {
+        let tree = covers(source, "/sys/fs/cgroup") || source.starts_with("/sys/fs/cgroup/");
+        if covers(source, "/sys/fs/bpf") || (tree && (self.writable || !seccomp)) {
             return Some((Risk::ControlFs, format!("{} of the host", self.source)));
         }
         None
@@ -170,8 +171,10 @@ impl Facts {
             let relative = own_part(cgroup);
             self.mounts.extend(parse_mounts(&mounts, &relative));
         }
-        self.host_network = same_namespace(pid, "net", "1");
-        self.host_pid = same_namespace(pid, "pid", "1") || self.host_pid;
+        // Init's namespaces are not readable everywhere; airgap runs in them.
+        let shares = |kind| ["1", "self"].iter().any(|p| same_namespace(pid, kind, p));
+        self.host_network |= shares("net");
+        self.host_pid |= shares("pid");
         if !self.host_network {
             self.network_sharers.extend(sharers(pid, cgroup));
         }

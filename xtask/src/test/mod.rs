@@ -49,7 +49,7 @@ pub(crate) fn run(filter: Option<&str>) -> Result<bool> {
         (Some(binary), Some(probe)) => {
             let mut kernel = workspace::cargo(&root);
             kernel
-                .args(["test", "--package", "airgap-tests", "--release"])
+                .args(["test", "--package", "airgap-tests"])
                 .arg("--no-fail-fast")
                 .args(filter)
                 .args(["--", "--test-threads=1"])
