@@ -1,7 +1,7 @@
 //! Promise: told live. Each refused attempt is an event that says who, where and how, safely.
 
 use airgap_tests::airgap::seal;
-use airgap_tests::{Container, Outside, Tail, Verdict, airgap, wait};
+use airgap_tests::{Container, Outside, Tail, Verdict, wait};
 use serde_json::Value;
 use std::time::Duration;
 
