@@ -96,6 +96,20 @@ impl Addr {
     pub const fn is_v6_multicast(self) -> bool {
         self.0[0].to_ne_bytes()[0] == 0xff
     }
+
+    /// Whether this is a group: multicast of either version, 255.255.255.255,
+    /// or loopback's own broadcast address. The kernel loops a copy of what is
+    /// sent to a group back to every local receiver without asking egress.
+    #[inline(always)]
+    pub const fn is_group(self) -> bool {
+        if !self.is_v4() {
+            return self.is_v6_multicast();
+        }
+        let first = self.0[3].to_ne_bytes()[0];
+        (first >= 224 && first < 240)
+            || self.0[3] == u32::MAX
+            || self.0[3] == u32::from_ne_bytes([127, 255, 255, 255])
+    }
 }
 
 #[cfg(test)]
@@ -122,6 +136,29 @@ mod tests {
             v6("2001:db8::7").octets(),
             "2001:db8::7".parse::<Ipv6Addr>().unwrap().octets()
         );
+    }
+
+    #[test]
+    fn knows_groups() {
+        for group in [
+            "224.0.0.1",
+            "239.255.255.255",
+            "255.255.255.255",
+            "127.255.255.255",
+        ] {
+            let v4: Ipv4Addr = group.parse().unwrap();
+            assert!(Addr::from_v4(v4.octets()).is_group(), "{group}");
+        }
+        for host in [
+            "223.255.255.255",
+            "240.0.0.1",
+            "127.0.0.1",
+            "198.51.100.255",
+        ] {
+            let v4: Ipv4Addr = host.parse().unwrap();
+            assert!(!Addr::from_v4(v4.octets()).is_group(), "{host}");
+        }
+        assert!(v6("ff02::1").is_group() && !v6("fe80::1").is_group());
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub mod name {
     pub const FOLLOWERS: &str = "FOLLOWERS";
     /// `u32` ifindex of a host-side veth → seal number.
     pub const VETHS: &str = "VETHS";
-    /// [`super::Syn`] → `u32` its sequence number: SYNs that went in.
+    /// [`super::Syn`] → [`super::SynSeen`]: SYNs that went in.
     pub const SYNS: &str = "SYNS";
     /// Host-wide counters, index = [`super::Stat`].
     pub const STATS: &str = "STATS";
@@ -133,6 +133,15 @@ pub struct Tag {
     pub port: u16,
     /// Zero.
     pub _pad: [u8; 6],
+}
+
+impl Tag {
+    /// No tag: no seal has this number.
+    pub const NONE: Self = Self {
+        seal: UNRECORDED,
+        port: 0,
+        _pad: [0; 6],
+    };
 }
 
 /// Who uses a socket: set when a sealed task creates it, refreshed by the
@@ -222,6 +231,23 @@ pub struct Follower {
     pub lost: u64,
 }
 
+/// Value of `SYNS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SynSeen {
+    /// Sequence number.
+    pub seq: u32,
+    /// 1 once a SYN cookie's SYN-ACK has answered it; a retry opens it again.
+    pub answered: u32,
+    /// When it was last seen, `CLOCK_MONOTONIC`, nanoseconds.
+    pub time: u64,
+}
+
+/// How long after a client's last SYN the kernel may answer on its flow
+/// without a socket of the flow, nanoseconds. Connections that last longer
+/// lose the last ACK of TIME_WAIT only.
+pub const SYN_LIFE: u64 = 10 * 60 * 1_000_000_000;
+
 /// Key of `SYNS`: a SYN that went into a container, as its veth saw it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,6 +256,8 @@ pub struct Syn {
     pub seal: SealNumber,
     /// Client.
     pub client: Addr,
+    /// The container's address that it was sent to.
+    pub own: Addr,
     /// Client's port, host byte order.
     pub client_port: u16,
     /// Service port, host byte order.
@@ -267,7 +295,7 @@ const _: () = assert!(size_of::<Counters>() == 208);
 const _: () = assert!(size_of::<Seal>() == 216);
 const _: () = assert!(size_of::<Gate>() == 24);
 const _: () = assert!(size_of::<Follower>() == 24);
-const _: () = assert!(size_of::<Syn>() == 32);
+const _: () = assert!(size_of::<Syn>() == 48);
 
 #[cfg(feature = "user")]
 mod pod {

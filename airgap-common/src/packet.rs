@@ -112,6 +112,8 @@ pub struct Transport {
     pub seq: u32,
     /// TCP acknowledgment number.
     pub ack: u32,
+    /// The first four bytes of the TCP options, where the verdict needs them.
+    pub options: [u8; 4],
     /// ICMPv6: bytes 8 to 24, the target of neighbour discovery.
     pub target: Addr,
 }
@@ -128,6 +130,7 @@ impl Transport {
         header: 0,
         seq: 0,
         ack: 0,
+        options: [0; 4],
         target: Addr([0; 4]),
     };
 

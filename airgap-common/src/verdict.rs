@@ -33,9 +33,12 @@ pub const SOCK_DGRAM: u32 = 2;
 /// `IPPROTO_MPTCP`.
 pub const MPTCP: u32 = 262;
 
-/// The full socket a packet belongs to.
+/// The full socket a packet belongs to, or [`Socket::NONE`]: always with all
+/// fields set, as an `Option` leaves bytes unset, which the verifier refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Socket {
+    /// Whether there is one.
+    pub exists: bool,
     /// `SOCK_*`.
     pub kind: u32,
     /// IP protocol.
@@ -48,11 +51,23 @@ pub struct Socket {
     pub dport: u16,
     /// Peer's address, read in the packet's IP version.
     pub peer: Addr,
-    /// Provenance, if there is any.
-    pub tag: Option<Tag>,
+    /// Provenance, or [`Tag::NONE`].
+    pub tag: Tag,
 }
 
 impl Socket {
+    /// No full socket.
+    pub const NONE: Self = Self {
+        exists: false,
+        kind: 0,
+        protocol: 0,
+        state: 0,
+        sport: 0,
+        dport: 0,
+        peer: Addr([0; 4]),
+        tag: Tag::NONE,
+    };
+
     const fn is_tcp(&self) -> bool {
         self.kind == SOCK_STREAM && self.protocol == TCP as u32
     }
@@ -77,7 +92,8 @@ pub trait Kernel {
     fn peer(&self, ip: &Ip, transport: &Transport) -> Peer;
     /// Whether `--from` allows this client.
     fn client_allowed(&self, client: Addr) -> bool;
-    /// Whether the packet's socket was made by the kernel for itself.
+    /// Whether the packet's socket was made by the kernel for itself, or is
+    /// what it keeps of a connection in TIME_WAIT.
     fn kernel_socket(&self) -> bool;
     /// Takes one from the budget of neighbour discovery messages.
     fn neighbour_budget(&self) -> bool;
@@ -97,7 +113,7 @@ pub fn egress<K: Kernel>(
     ip: &Ip,
     transport: &Transport,
     loopback: bool,
-    socket: Option<&Socket>,
+    socket: &Socket,
     seal: SealNumber,
     policy: Option<&Policy>,
     kernel: &K,
@@ -118,6 +134,10 @@ pub fn egress<K: Kernel>(
     if loopback {
         return on_loopback(ip, transport, kernel);
     }
+    if loopback_addresses(ip) || ip.src.is_loopback() || ip.dst.is_loopback() {
+        // A connection made over lo by one that tries to take it out.
+        return Err(Reason::Loopback);
+    }
     match transport.kind {
         Kind::Tcp => reply(ip, transport, socket, seal, policy, kernel),
         Kind::Icmp if ip.version == 6 => neighbour(ip, transport, kernel),
@@ -135,7 +155,7 @@ fn on_loopback<K: Kernel>(ip: &Ip, transport: &Transport, kernel: &K) -> Result<
     if ip.dst.is_embedded_resolver() {
         return Err(Reason::Dns);
     }
-    if !loopback_addresses(ip) {
+    if !loopback_addresses(ip) || ip.dst.is_group() {
         return Err(Reason::Loopback);
     }
     match transport.kind {
@@ -162,7 +182,7 @@ fn loopback_addresses(ip: &Ip) -> bool {
 fn reply<K: Kernel>(
     ip: &Ip,
     transport: &Transport,
-    socket: Option<&Socket>,
+    socket: &Socket,
     seal: SealNumber,
     policy: &Policy,
     kernel: &K,
@@ -173,9 +193,9 @@ fn reply<K: Kernel>(
         flags,
         ..
     } = *transport;
-    let Some(socket) = socket else {
+    if !socket.exists {
         return Err(Reason::NoProvenance);
-    };
+    }
     if !socket.is_tcp() {
         // The kernel answers for connections that have no full socket any more
         // (TIME_WAIT) from control sockets of its own.
@@ -187,9 +207,10 @@ fn reply<K: Kernel>(
     if flags & (SYN | ACK) == SYN {
         return Err(Reason::Syn);
     }
-    let Some(tag) = socket.tag else {
+    let tag = socket.tag;
+    if tag.seal == Tag::NONE.seal {
         return Err(Reason::NoProvenance);
-    };
+    }
     if tag.seal != seal || !policy.serves_tcp(tag.port) {
         return Err(Reason::StaleProvenance);
     }
@@ -233,8 +254,12 @@ fn by_kernel<K: Kernel>(
     policy: &Policy,
     kernel: &K,
 ) -> Result<(), Reason> {
+    // The kernel writes no options here but timestamps (tcp_v4_send_ack).
+    let bare =
+        transport.header == 20 || (transport.header == 32 && transport.options == [1, 1, 8, 10]);
     let empty = ip.payload == transport.header && transport.flags & (SYN | FIN) == 0;
     if !empty
+        || !bare
         || !policy.serves_tcp(transport.sport)
         || !kernel.client_opened(ip, transport, false)
         || !client(ip.dst, policy, kernel)
@@ -259,12 +284,12 @@ fn client<K: Kernel>(addr: Addr, policy: &Policy, kernel: &K) -> bool {
 pub fn frame<K: Kernel>(
     ip: &Ip,
     transport: &Transport,
-    socket: Option<&Socket>,
+    socket: &Socket,
     seal: SealNumber,
     policy: Option<&Policy>,
     kernel: &K,
 ) -> Result<(), Reason> {
-    if socket.is_some() {
+    if socket.exists {
         return match egress(ip, transport, false, socket, seal, policy, kernel) {
             Err(Reason::NoProvenance) => Err(Reason::Frame),
             verdict => verdict,
@@ -278,13 +303,20 @@ pub fn frame<K: Kernel>(
     if transport.kind == Kind::Icmp || ip.protocol == IGMP || !ip.plain {
         return Err(Reason::KernelChatter);
     }
-    if transport.kind != Kind::Tcp {
+    let lo = loopback_addresses(ip) || ip.src.is_loopback() || ip.dst.is_loopback();
+    if transport.kind != Kind::Tcp || lo {
         return Err(Reason::Frame);
     }
     if transport.flags & (SYN | ACK) != SYN | ACK {
-        return by_kernel(ip, transport, policy, kernel);
+        // The kernel's own come from a control socket, or carry what is left
+        // of the connection's; what it forwards carries nothing.
+        return if kernel.kernel_socket() {
+            by_kernel(ip, transport, policy, kernel)
+        } else {
+            Err(Reason::Frame)
+        };
     }
-    // A SYN cookie's SYN-ACK.
+    // A SYN cookie's SYN-ACK: one for each SYN.
     if ip.payload == transport.header
         && policy.serves_tcp(transport.sport)
         && kernel.client_opened(ip, transport, true)
@@ -349,7 +381,7 @@ pub fn ingress<K: Kernel>(
     ip: &Ip,
     transport: &Transport,
     loopback: bool,
-    socket: Option<&Socket>,
+    socket: &Socket,
     seal: SealNumber,
     policy: Option<&Policy>,
     kernel: &K,
@@ -365,9 +397,9 @@ pub fn ingress<K: Kernel>(
         };
     }
     let Transport { dport, flags, .. } = *transport;
-    let Some(socket) = socket.filter(|_| transport.kind == Kind::Tcp) else {
+    if transport.kind != Kind::Tcp || !socket.exists {
         return Err(Reason::Inbound);
-    };
+    }
     if !ip.plain || !socket.is_tcp() || !policy.serves_tcp(dport) {
         return Err(Reason::Inbound);
     }
@@ -377,10 +409,11 @@ pub fn ingress<K: Kernel>(
     if flags & (SYN | ACK) == SYN && socket.state == state::LISTEN {
         return Ok(Inbound::TagListener);
     }
-    match socket.tag {
-        Some(tag) if tag.seal == seal && tag.port == dport => Ok(Inbound::Deliver),
-        _ => Err(Reason::Inbound),
+    let tag = socket.tag;
+    if tag.seal == Tag::NONE.seal || tag.seal != seal || tag.port != dport {
+        return Err(Reason::Inbound);
     }
+    Ok(Inbound::Deliver)
 }
 
 /// Errno for a refused `socket()`, or `None` to allow it.

@@ -84,16 +84,17 @@ fn tcp(sport: u16, dport: u16, flags: u8) -> Transport {
     }
 }
 
-fn tag(seal: u64, port: u16) -> Option<Tag> {
-    Some(Tag {
+fn tag(seal: u64, port: u16) -> Tag {
+    Tag {
         seal,
         port,
         _pad: [0; 6],
-    })
+    }
 }
 
 fn accepted() -> Socket {
     Socket {
+        exists: true,
         kind: 1,
         protocol: 6,
         state: state::ESTABLISHED,
@@ -109,7 +110,7 @@ fn reply(socket: Socket, to: Addr, t: Transport) -> Result<(), Reason> {
         &ip(OWN, to, 6),
         &t,
         false,
-        Some(&socket),
+        &socket,
         SEAL,
         Some(&policy(&[5060])),
         &WORLD,
@@ -159,7 +160,7 @@ fn only_the_accepted_peer_gets_an_answer() {
         (
             "no tag",
             Socket {
-                tag: None,
+                tag: Tag::NONE,
                 ..accepted()
             },
             CLIENT,
@@ -282,6 +283,21 @@ fn only_the_accepted_peer_gets_an_answer() {
 }
 
 #[test]
+fn a_connection_made_over_lo_stays_there() {
+    let lo = Addr::from_v4([127, 0, 0, 1]);
+    for (own, peer) in [(EVIL, EVIL), (OWN, OWN), (lo, lo), (lo, EVIL), (OWN, lo)] {
+        let socket = Socket { peer, ..accepted() };
+        let packet = ip(own, peer, 6);
+        let answer = tcp(5060, 4000, ACK);
+        let rules = policy(&[5060]);
+        let judged = egress(&packet, &answer, false, &socket, SEAL, Some(&rules), &WORLD);
+        assert_eq!(judged, Err(Reason::Loopback), "{own:?} to {peer:?}");
+        let judged = frame(&packet, &answer, &Socket::NONE, SEAL, Some(&rules), &WORLD);
+        assert_eq!(judged, Err(Reason::Frame), "{own:?} to {peer:?}");
+    }
+}
+
+#[test]
 fn from_is_judged_for_each_packet() {
     let limited = Policy {
         flags: 0,
@@ -293,7 +309,7 @@ fn from_is_judged_for_each_packet() {
             &ip(OWN, CLIENT, 6),
             &tcp(5060, 4000, ACK),
             false,
-            Some(&accepted()),
+            &accepted(),
             SEAL,
             Some(&limited),
             &world,
@@ -310,7 +326,7 @@ fn nothing_but_tcp_replies_leaves() {
             &ip(OWN, CLIENT, protocol),
             &t,
             false,
-            Some(&accepted()),
+            &accepted(),
             SEAL,
             Some(&policy(&[5060])),
             &WORLD,
@@ -336,7 +352,7 @@ fn nothing_but_tcp_replies_leaves() {
         &options,
         &tcp(5060, 4000, ACK),
         false,
-        Some(&accepted()),
+        &accepted(),
         SEAL,
         Some(&policy(&[5060])),
         &WORLD,
@@ -346,7 +362,7 @@ fn nothing_but_tcp_replies_leaves() {
         &ip(OWN, CLIENT, 6),
         &tcp(5060, 4000, ACK),
         false,
-        Some(&accepted()),
+        &accepted(),
         SEAL,
         None,
         &WORLD,
@@ -364,7 +380,7 @@ fn loopback_is_for_own_sockets() {
             &ip(src, dst, 6),
             &t,
             true,
-            None,
+            &Socket::NONE,
             SEAL,
             Some(&policy(&[5060])),
             &World { peer, ..WORLD },
@@ -403,11 +419,14 @@ fn a_frame_is_judged_as_its_packet() {
         opened: false,
         ..kernel
     };
-    let judge = |socket: Option<Socket>, protocol, t: Transport, world: World| {
+    let judge = |socket: Socket, protocol, t: Transport, world: World| {
         frame(
-            &ip(OWN, CLIENT, protocol),
+            &Ip {
+                payload: if t.header == 32 { 32 } else { 20 },
+                ..ip(OWN, CLIENT, protocol)
+            },
             &t,
-            socket.as_ref(),
+            &socket,
             SEAL,
             Some(&policy(&[5060])),
             &world,
@@ -421,14 +440,14 @@ fn a_frame_is_judged_as_its_packet() {
         header: 16,
         ..t(flags)
     };
-    let packet_socket = Some(Socket {
+    let packet_socket = (Socket {
         kind: 3,
         protocol: 0,
         ..accepted()
     });
-    let control = Some(Socket {
+    let control = (Socket {
         kind: 3,
-        tag: None,
+        tag: Tag::NONE,
         ..accepted()
     });
     let udp = Transport {
@@ -437,7 +456,7 @@ fn a_frame_is_judged_as_its_packet() {
         ..Transport::OTHER
     };
     let table = [
-        ("a reply", Some(accepted()), 6, t(ACK), WORLD, Ok(())),
+        ("a reply", accepted(), 6, t(ACK), WORLD, Ok(())),
         (
             "a forged reply",
             packet_socket,
@@ -454,10 +473,17 @@ fn a_frame_is_judged_as_its_packet() {
             WORLD,
             Err(Reason::Egress),
         ),
-        ("a cookie's SYN-ACK", None, 6, t(SYN | ACK), WORLD, Ok(())),
+        (
+            "a cookie's SYN-ACK",
+            Socket::NONE,
+            6,
+            t(SYN | ACK),
+            WORLD,
+            Ok(()),
+        ),
         (
             "a SYN-ACK to nobody's SYN",
-            None,
+            Socket::NONE,
             6,
             t(SYN | ACK),
             unknown,
@@ -465,7 +491,7 @@ fn a_frame_is_judged_as_its_packet() {
         ),
         (
             "a SYN-ACK with data",
-            None,
+            Socket::NONE,
             6,
             data(SYN | ACK),
             WORLD,
@@ -473,23 +499,23 @@ fn a_frame_is_judged_as_its_packet() {
         ),
         (
             "a forwarded SYN",
-            None,
+            Socket::NONE,
             6,
             t(SYN),
             WORLD,
-            Err(Reason::KernelChatter),
+            Err(Reason::Frame),
         ),
         (
             "forwarded data",
-            None,
+            Socket::NONE,
             6,
             data(ACK),
             WORLD,
-            Err(Reason::KernelChatter),
+            Err(Reason::Frame),
         ),
         (
             "a forwarded datagram",
-            None,
+            Socket::NONE,
             17,
             udp,
             WORLD,
@@ -505,6 +531,30 @@ fn a_frame_is_judged_as_its_packet() {
             Err(Reason::KernelChatter),
         ),
         (
+            "TIME_WAIT's ACK with timestamps",
+            Socket::NONE,
+            6,
+            Transport {
+                header: 32,
+                options: [1, 1, 8, 10],
+                ..t(ACK)
+            },
+            kernel,
+            Ok(()),
+        ),
+        (
+            "an ACK with other options",
+            Socket::NONE,
+            6,
+            Transport {
+                header: 32,
+                options: *b"TEXT",
+                ..t(ACK)
+            },
+            kernel,
+            Err(Reason::KernelChatter),
+        ),
+        (
             "an ACK with data",
             control,
             6,
@@ -514,7 +564,7 @@ fn a_frame_is_judged_as_its_packet() {
         ),
         (
             "an echo reply",
-            None,
+            Socket::NONE,
             1,
             Transport::icmp([0, 0], Addr::default()),
             WORLD,
@@ -522,7 +572,7 @@ fn a_frame_is_judged_as_its_packet() {
         ),
         (
             "a multicast join",
-            None,
+            Socket::NONE,
             2,
             Transport::OTHER,
             WORLD,
@@ -557,7 +607,7 @@ fn neighbour_discovery_is_the_kernel_s_own() {
             &ip,
             &Transport::icmp([kind, code], target),
             false,
-            None,
+            &Socket::NONE,
             SEAL,
             Some(&policy(&[])),
             &world,
@@ -625,7 +675,7 @@ fn inbound_is_for_service_ports() {
         state: state::LISTEN,
         dport: 0,
         peer: Addr::default(),
-        tag: None,
+        tag: Tag::NONE,
         ..accepted()
     };
     let judge = |socket: Socket, t: Transport| {
@@ -633,7 +683,7 @@ fn inbound_is_for_service_ports() {
             &ip(CLIENT, OWN, 6),
             &t,
             false,
-            Some(&socket),
+            &socket,
             SEAL,
             Some(&policy(&[5060])),
             &WORLD,
@@ -678,7 +728,7 @@ fn inbound_is_for_service_ports() {
         judge(
             Socket {
                 state: state::SYN_SENT,
-                tag: None,
+                tag: Tag::NONE,
                 ..accepted()
             },
             tcp(443, 5060, SYN | ACK)
@@ -749,13 +799,14 @@ fn every_outside_byte_belongs_to_a_flow_that_a_client_opened() {
             match r.below(9) {
                 0 if sockets.len() < 12 => sockets.push(Life {
                     socket: Socket {
+                        exists: true,
                         kind: 1,
                         protocol: 6,
                         state: state::LISTEN,
                         sport: port,
                         dport: 0,
                         peer: Addr::default(),
-                        tag: None,
+                        tag: Tag::NONE,
                     },
                     opened_by: None,
                 }),
@@ -766,7 +817,7 @@ fn every_outside_byte_belongs_to_a_flow_that_a_client_opened() {
                         &ip(peer, OWN, 6),
                         &t,
                         false,
-                        Some(&life.socket),
+                        &life.socket,
                         seal,
                         Some(&rules),
                         &WORLD,
@@ -807,7 +858,7 @@ fn every_outside_byte_belongs_to_a_flow_that_a_client_opened() {
                 // connect() deletes the tag; only unsealed does it go through.
                 4 if i < sockets.len() => {
                     let s = &mut sockets[i];
-                    s.socket.tag = None;
+                    s.socket.tag = Tag::NONE;
                     if !sealed && s.socket.state == state::CLOSE {
                         s.socket = Socket {
                             state: state::ESTABLISHED,
@@ -842,7 +893,7 @@ fn every_outside_byte_belongs_to_a_flow_that_a_client_opened() {
                         &ip(OWN, to, 6),
                         &t,
                         false,
-                        Some(&socket),
+                        &socket,
                         seal,
                         Some(&rules),
                         &WORLD,

@@ -4,11 +4,11 @@
 
 use airgap_common::{
     denial::{Hook, Reason},
-    map::Syn,
+    map::{Syn, SynSeen},
     packet::{ACK, Kind, SYN},
     verdict::{self, Kernel as _},
 };
-use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
+use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_ktime_get_ns, programs::TcContext};
 
 use crate::{
     maps::{SYNS, VETHS},
@@ -64,7 +64,7 @@ pub(crate) fn out(ctx: &TcContext) -> i32 {
         verdict::frame(
             &ip,
             &transport,
-            socket.as_ref(),
+            &socket,
             subject.seal,
             subject.policy().ok(),
             &packet,
@@ -99,12 +99,19 @@ pub(crate) fn inward(ctx: &TcContext) -> i32 {
         let key = Syn {
             seal: subject.seal,
             client: ip.src,
+            own: ip.dst,
             client_port: transport.sport,
             port: transport.dport,
             _pad: 0,
         };
         // A full table forgets the oldest; then its owner only retries.
-        let _ = SYNS.insert(key, transport.seq, 0);
+        let seen = SynSeen {
+            seq: transport.seq,
+            answered: 0,
+            // SAFETY: takes nothing.
+            time: unsafe { bpf_ktime_get_ns() },
+        };
+        let _ = SYNS.insert(key, seen, 0);
     }
     NEXT
 }

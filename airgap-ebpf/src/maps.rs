@@ -5,7 +5,7 @@ use airgap_common::{
     map::{
         Client, Counters, Follower, Gate, HINT_BUCKETS, ID_LEN, MAX_CGROUPS, MAX_CLIENTS,
         MAX_FOLLOWERS, MAX_LEVEL, MAX_SEALS, MAX_SYNS, MAX_VETHS, Mark, OVERFLOW_SLOTS, Policy,
-        STATS as STAT_COUNT, Seal, SealNumber, Syn, Tag,
+        STATS as STAT_COUNT, Seal, SealNumber, Syn, SynSeen, Tag,
     },
 };
 use aya_ebpf::{
@@ -88,7 +88,7 @@ pub(crate) static STATS: Array<u64, { STAT_COUNT as usize }> = Array::new();
 #[btf_map]
 pub(crate) static VETHS: HashMap<u32, SealNumber, { MAX_VETHS as usize }> = HashMap::new();
 #[btf_map]
-pub(crate) static SYNS: LruHashMap<Syn, u32, { MAX_SYNS as usize }> = LruHashMap::new();
+pub(crate) static SYNS: LruHashMap<Syn, SynSeen, { MAX_SYNS as usize }> = LruHashMap::new();
 
 /// Adds to a counter in a map value, atomically (BPF has no `AtomicU64` here).
 ///

@@ -4,7 +4,7 @@
 use airgap_common::{
     addr::Addr,
     denial::{Attribution, Hook, Reason},
-    map::{Client, Mark, Policy, Syn, Tag},
+    map::{Client, Mark, Policy, SYN_LIFE, Syn, Tag},
     packet::{self, Ip, Kind, Transport},
     verdict::{Kernel, Peer, Socket},
 };
@@ -87,7 +87,13 @@ impl Packet {
         // Behind options or extension headers the offset is wrong; such packets
         // are dropped for being what they are, before ports are looked at.
         let transport = match ip.protocol {
-            packet::TCP => Transport::tcp(&self.load(offset)?),
+            packet::TCP => {
+                let mut tcp = Transport::tcp(&self.load(offset)?);
+                if tcp.header == 32 {
+                    tcp.options = self.load(offset + 20)?;
+                }
+                tcp
+            }
             packet::UDP => Transport::udp(&self.load(offset)?),
             packet::ICMP | packet::ICMPV6 => {
                 let head = self.load(offset)?;
@@ -103,9 +109,9 @@ impl Packet {
 
     /// The socket as the verdict sees it.
     #[inline(always)]
-    pub(crate) fn socket(&self, ip: &Ip) -> Option<Socket> {
+    pub(crate) fn socket(&self, ip: &Ip) -> Socket {
         if self.sk.is_null() {
-            return None;
+            return Socket::NONE;
         }
         // SAFETY: not null, and the verifier knows a full bpf_sock.
         unsafe {
@@ -122,15 +128,16 @@ impl Packet {
             };
             let tag = bpf_sk_storage_get(TAGS.as_ptr(), sk.cast(), core::ptr::null_mut(), 0)
                 .cast::<Tag>();
-            Some(Socket {
+            Socket {
+                exists: true,
                 kind: (*sk).type_,
                 protocol: (*sk).protocol,
                 state: (*sk).state,
                 sport: (*sk).src_port as u16,
                 dport: u16::from_be((*sk).dst_port),
                 peer,
-                tag: if tag.is_null() { None } else { Some(*tag) },
-            })
+                tag: if tag.is_null() { Tag::NONE } else { *tag },
+            }
         }
     }
 
@@ -220,6 +227,10 @@ impl Kernel for Packet {
         // and the reference is released on the only path that holds one.
         unsafe {
             let mut tuple: bpf_sock_tuple = core::mem::zeroed();
+            // A SYN is for a listener, also where the same ports are in TIME_WAIT.
+            let syn = transport.kind == Kind::Tcp
+                && transport.flags & (packet::SYN | packet::ACK) == packet::SYN;
+            let sport = if syn { 0 } else { sport };
             let len = if ip.version == 4 {
                 tuple.__bindgen_anon_1.ipv4.saddr = ip.src.0[3];
                 tuple.__bindgen_anon_1.ipv4.daddr = ip.dst.0[3];
@@ -271,6 +282,11 @@ impl Kernel for Packet {
 
     #[inline(always)]
     fn kernel_socket(&self) -> bool {
+        // SAFETY: the context is a __sk_buff.
+        if self.sk.is_null() && !unsafe { (*self.skb).__bindgen_anon_2.sk }.is_null() {
+            // TIME_WAIT (since 6.13) or a connection being opened.
+            return true;
+        }
         read::<u64>(self.skb as u64, &OFF_SKB_SK).is_some_and(is_kernel_socket)
     }
 
@@ -306,14 +322,25 @@ impl Kernel for Packet {
         let key = Syn {
             seal: self.subject.seal,
             client: ip.dst,
+            own: ip.src,
             client_port: transport.dport,
             port: transport.sport,
             _pad: 0,
         };
-        // SAFETY: the value is copied out at once.
-        match unsafe { SYNS.get(key) } {
-            Some(seq) => !answered || transport.ack == seq.wrapping_add(1),
-            None => false,
+        let Some(seen) = SYNS.get_ptr_mut(key) else {
+            return false;
+        };
+        // SAFETY: a live map value; a lost race lets one more SYN-ACK out.
+        unsafe {
+            if bpf_ktime_get_ns() - (*seen).time > SYN_LIFE {
+                return false;
+            }
+            if !answered {
+                return true;
+            }
+            let open = (*seen).answered == 0 && transport.ack == (*seen).seq.wrapping_add(1);
+            (*seen).answered = 1;
+            open
         }
     }
 }

@@ -18,7 +18,7 @@ use aya_ebpf::{
 
 use crate::{
     denial::{Details, deny},
-    kernel::{OFF_SOCK_ADDR_SK, OFF_SOCK_CGROUP, read},
+    kernel::{OFF_INET_SADDR, OFF_SOCK_ADDR_SK, OFF_SOCK_CGROUP, OFF_SOCK_FLAGS, read},
     maps::TAGS,
     sock::{current, mark_of},
     subject::Subject,
@@ -81,6 +81,10 @@ pub(crate) fn connect(ctx: &SockAddrContext, dst: Addr, hook: Hook) -> i32 {
         return ALLOW;
     };
     match judge(ctx, &subject, dst) {
+        // Egress would drop it; this says so at once.
+        Judgement::Allow if dst.is_loopback() && is_bound_elsewhere(ctx) => {
+            refuse(ctx, &subject, dst, hook, Reason::Loopback)
+        }
         Judgement::Allow => ALLOW,
         Judgement::Refuse(reason) => refuse(ctx, &subject, dst, hook, reason),
         Judgement::IfOwnAddress if own_address(ctx, dst) => ALLOW,
@@ -116,8 +120,11 @@ fn judge(ctx: &SockAddrContext, subject: &Subject, dst: Addr) -> Judgement {
     if !is_own_socket(ctx, subject) {
         return Judgement::Refuse(Reason::ForeignSocket);
     }
+    if dst.is_group() || (!dst.is_loopback() && may_broadcast(ctx)) {
+        return Judgement::Refuse(Reason::Egress);
+    }
     let dns = dport(ctx) == 53 || dst.is_embedded_resolver();
-    if dns && protocol(ctx) == UDP && !dst.is_v6_multicast() {
+    if dns && protocol(ctx) == UDP {
         // Egress refuses the packet, and can read the name from it.
         return Judgement::Allow;
     }
@@ -127,6 +134,7 @@ fn judge(ctx: &SockAddrContext, subject: &Subject, dst: Addr) -> Judgement {
     if dst.is_loopback() || dst.is_unspecified() {
         return Judgement::Allow;
     }
+
     Judgement::IfOwnAddress
 }
 
@@ -155,39 +163,75 @@ fn is_own_socket(ctx: &SockAddrContext, subject: &Subject) -> bool {
 /// IP_FREEBIND it succeeds for any, and egress drops the packet instead.
 #[inline(always)]
 fn own_address(ctx: &SockAddrContext, dst: Addr) -> bool {
+    if source(ctx) == dst {
+        return true;
+    }
     let a = ctx.sock_addr;
-    // SAFETY: the context and its socket are live; the addresses are as long
-    // as said, and port 0 leaves the choice of port to connect.
+    // SAFETY: the context is live; the addresses are as long as said, and
+    // port 0 leaves the choice of port to connect.
     unsafe {
-        let sk = socket(ctx);
         if (*a).family == u32::from(AF_INET) {
-            if dst.is_v4() && (*sk).src_ip4 == dst.0[3] {
-                return true;
-            }
             let mut addr = [0u32; 4];
             addr[0] = u32::from(AF_INET);
             addr[1] = dst.0[3];
-            bpf_bind(a, (&raw mut addr).cast::<sockaddr>(), 16) == 0
-        } else {
-            let bound = Addr([
-                ptr::read_volatile(&raw const (*sk).src_ip6[0]),
-                ptr::read_volatile(&raw const (*sk).src_ip6[1]),
-                ptr::read_volatile(&raw const (*sk).src_ip6[2]),
-                ptr::read_volatile(&raw const (*sk).src_ip6[3]),
-            ]);
-            if bound == dst {
-                return true;
-            }
-            // struct sockaddr_in6: family and port, flow, address, scope.
-            let mut addr = [0u32; 7];
-            addr[0] = u32::from(AF_INET6);
-            addr[2] = dst.0[0];
-            addr[3] = dst.0[1];
-            addr[4] = dst.0[2];
-            addr[5] = dst.0[3];
-            bpf_bind(a, (&raw mut addr).cast::<sockaddr>(), 28) == 0
+            return bpf_bind(a, (&raw mut addr).cast::<sockaddr>(), 16) == 0
+                && is_source(ctx, dst.0[3]);
         }
+        // struct sockaddr_in6: family and port, flow, address, scope.
+        let mut addr = [0u32; 7];
+        addr[0] = u32::from(AF_INET6);
+        addr[2] = dst.0[0];
+        addr[3] = dst.0[1];
+        addr[4] = dst.0[2];
+        addr[5] = dst.0[3];
+        bpf_bind(a, (&raw mut addr).cast::<sockaddr>(), 28) == 0
+            && (!dst.is_v4() || is_source(ctx, dst.0[3]))
     }
+}
+
+/// Whether SO_BROADCAST is set. The broadcast address of a network looks like
+/// any other, and what is sent there is looped back like to any group.
+#[inline(always)]
+fn may_broadcast(ctx: &SockAddrContext) -> bool {
+    /// `SOCK_BROADCAST` of `enum sock_flags` (include/net/sock.h).
+    const BROADCAST: u64 = 1 << 6;
+    read::<u64>(ctx.as_ptr() as u64, &OFF_SOCK_ADDR_SK)
+        .and_then(|sk| read::<u64>(sk, &OFF_SOCK_FLAGS))
+        .is_none_or(|flags| flags & BROADCAST != 0)
+}
+
+/// Whether the socket is bound to an address that is not loopback.
+#[inline(always)]
+fn is_bound_elsewhere(ctx: &SockAddrContext) -> bool {
+    let bound = source(ctx);
+    !bound.is_unspecified() && !bound.is_loopback()
+}
+
+/// The address the socket is bound to, all zero if to none.
+#[inline(always)]
+fn source(ctx: &SockAddrContext) -> Addr {
+    let sk = socket(ctx);
+    // SAFETY: the context and its socket are live. Volatile as in `dst6`.
+    unsafe {
+        if (*ctx.sock_addr).family == u32::from(AF_INET) {
+            return Addr::v4((*sk).src_ip4);
+        }
+        Addr([
+            ptr::read_volatile(&raw const (*sk).src_ip6[0]),
+            ptr::read_volatile(&raw const (*sk).src_ip6[1]),
+            ptr::read_volatile(&raw const (*sk).src_ip6[2]),
+            ptr::read_volatile(&raw const (*sk).src_ip6[3]),
+        ])
+    }
+}
+
+/// Whether the socket's source address is now `addr`: it is not after a bind to
+/// a broadcast address of one of its networks, which succeeds too.
+#[inline(always)]
+fn is_source(ctx: &SockAddrContext, addr: u32) -> bool {
+    read::<u64>(ctx.as_ptr() as u64, &OFF_SOCK_ADDR_SK)
+        .and_then(|sk| read::<u32>(sk, &OFF_INET_SADDR))
+        == Some(addr)
 }
 
 /// Whether some UDP socket in this network namespace would take the datagram.

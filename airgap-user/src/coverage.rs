@@ -81,7 +81,7 @@ pub fn coverage(evidence: &Evidence) -> Vec<Vector> {
 
 /// Frames are seen by no cgroup hook, only on the host's side of a veth, and
 /// that ends with the veth: at a restart, or when a network is connected.
-fn frames(evidence: &Evidence) -> [Vector; 3] {
+fn frames(evidence: &Evidence) -> [Vector; 5] {
     let raw = evidence.capabilities & (1 << NET_RAW) != 0;
     let open = match (&evidence.frames, evidence.running) {
         (_, false) => {
@@ -124,21 +124,41 @@ fn frames(evidence: &Evidence) -> [Vector; 3] {
         } else {
             vector(RAW_FRAMES_LATER, true, no_raw())
         },
-        match open {
+        match &open {
             None => vector(LINK_SIGNALS, true, guarded()),
             Some(why) => vector(LINK_SIGNALS, false, format!("{why}; attach again")),
         },
+        match &evidence.frames {
+            Some(guards) if guards.is_empty() && evidence.running => {
+                vector(LINK_SIGNALS_LATER, true, guarded())
+            }
+            _ => {
+                let by = "the frame programs end with the veth; attach again after each restart";
+                vector(LINK_SIGNALS_LATER, false, by.to_owned())
+            }
+        },
+        vector(
+            HOST_SOCKETS,
+            false,
+            "only a BPF LSM layer could refuse them, and airgap has none yet".to_owned(),
+        ),
     ]
 }
 
 const RAW_FRAMES: &str = "raw frames (AF_PACKET, AF_XDP)";
 const RAW_FRAMES_LATER: &str = "raw frames after a restart";
+const LINK_SIGNALS_LATER: &str = "link signals after a restart";
+/// No network, but ways to the host's hypervisor and to its audit log.
+const HOST_SOCKETS: &str = "host sockets (AF_VSOCK, netlink audit)";
 /// Kernel-made, on the link: IGMP and MLD joins, echo replies, RSTs.
 const LINK_SIGNALS: &str = "link signals (multicast joins, echo replies)";
 
 #[cfg(test)]
 mod tests {
-    use super::{Evidence, LINK_SIGNALS, RAW_FRAMES, RAW_FRAMES_LATER, coverage};
+    use super::{
+        Evidence, HOST_SOCKETS, LINK_SIGNALS, LINK_SIGNALS_LATER, RAW_FRAMES, RAW_FRAMES_LATER,
+        coverage,
+    };
     use crate::{
         container::{HostEnd, Interface},
         gate::FrameGuard,
@@ -151,6 +171,9 @@ mod tests {
             .map(|v| v.vector)
             .collect()
     }
+
+    /// Open on every veth without LSM.
+    const ALWAYS: [&str; 2] = [LINK_SIGNALS_LATER, HOST_SOCKETS];
 
     fn guard(missing: Option<&str>) -> FrameGuard {
         FrameGuard {
@@ -176,12 +199,12 @@ mod tests {
 
     #[test]
     fn all_in_force_is_covered() {
-        assert_eq!(uncovered(&good()), Vec::<&str>::new());
+        assert_eq!(uncovered(&good()), ALWAYS);
         let only_lo = Evidence {
             frames: Some(vec![]),
             ..good()
         };
-        assert_eq!(uncovered(&only_lo), Vec::<&str>::new());
+        assert_eq!(uncovered(&only_lo), [HOST_SOCKETS]);
     }
 
     #[test]
@@ -190,7 +213,7 @@ mod tests {
             capabilities: 1 << 13,
             ..good()
         };
-        assert_eq!(uncovered(&raw), [RAW_FRAMES_LATER]);
+        assert_eq!(uncovered(&raw), [RAW_FRAMES_LATER, ALWAYS[0], ALWAYS[1]]);
         let gone = Some(vec![guard(None), guard(Some("nothing guards eth1"))]);
         let evidence = Evidence {
             frames: gone.clone(),
@@ -198,28 +221,34 @@ mod tests {
         };
         assert_eq!(
             uncovered(&evidence),
-            [RAW_FRAMES, RAW_FRAMES_LATER, LINK_SIGNALS]
+            [
+                RAW_FRAMES,
+                RAW_FRAMES_LATER,
+                LINK_SIGNALS,
+                ALWAYS[0],
+                ALWAYS[1]
+            ]
         );
         assert_eq!(
             uncovered(&Evidence {
                 frames: gone,
                 ..good()
             }),
-            [LINK_SIGNALS]
+            [LINK_SIGNALS, ALWAYS[0], ALWAYS[1]]
         );
         assert_eq!(
             uncovered(&Evidence {
                 frames: None,
                 ..good()
             }),
-            [LINK_SIGNALS]
+            [LINK_SIGNALS, ALWAYS[0], ALWAYS[1]]
         );
         assert_eq!(
             uncovered(&Evidence {
                 running: false,
                 ..good()
             }),
-            [LINK_SIGNALS]
+            [LINK_SIGNALS, ALWAYS[0], ALWAYS[1]]
         );
     }
 
@@ -229,12 +258,15 @@ mod tests {
             broken_links: vec!["cgroup_mkdir: its pin is gone".into()],
             ..good()
         };
-        assert_eq!(uncovered(&evidence), ["restart of the container"]);
+        assert_eq!(
+            uncovered(&evidence),
+            ["restart of the container", ALWAYS[0], ALWAYS[1]]
+        );
         let evidence = Evidence {
             missing_hooks: vec!["egress".into()],
             ..good()
         };
-        assert_eq!(uncovered(&evidence).len(), 7);
+        assert_eq!(uncovered(&evidence).len(), 9);
     }
 
     #[test]
@@ -243,6 +275,6 @@ mod tests {
             marked: false,
             ..good()
         };
-        assert_eq!(uncovered(&evidence).len(), 7);
+        assert_eq!(uncovered(&evidence).len(), 9);
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     failure::exit,
     gate::{Gate, seal_id, seal_name},
     policy::Rules,
-    preflight::{Facts, Risk},
+    preflight::{self, Facts, Risk},
 };
 
 /// State of one seal.
@@ -141,11 +141,11 @@ impl Report {
             ));
         }
         let broken = !problems.is_empty();
+        let facts = container.map(|c| Facts::gather(c, live.first()));
         let evidence = Evidence {
             broken_links: gate.broken_links(),
             missing_hooks,
-            capabilities: container
-                .map_or(u64::MAX, |c| Facts::gather(c, live.first()).capabilities),
+            capabilities: facts.as_ref().map_or(u64::MAX, |f| f.capabilities),
             running: !live.is_empty(),
             marked,
             frames: container
@@ -153,7 +153,8 @@ impl Report {
                 .and_then(|pid| interfaces(pid).ok())
                 .map(|found| gate.frame_guards(number, found)),
         };
-        let coverage = coverage(&evidence);
+        let mut coverage = coverage(&evidence);
+        coverage.push(configuration(facts.as_ref(), seal.accepted));
         let covered = coverage.iter().all(|v| v.covered);
         let (policy, counters) = state.map_or((None, None), |(p, c)| (Some(p), Some(c)));
         Ok(Self {
@@ -200,6 +201,30 @@ impl Report {
             "degraded" => exit::DEGRADED,
             _ => exit::FAILED,
         }
+    }
+}
+
+/// What preflight finds now: a mount, a neighbour in the network namespace or
+/// a capability may have come after the attach.
+fn configuration(facts: Option<&Facts>, accepted: u64) -> Vector {
+    let found: Option<Vec<String>> = facts.map(|facts| {
+        preflight::judge(facts)
+            .into_iter()
+            .filter(|f| accepted & f.risk.bit() == 0)
+            .map(|f| format!("{} ({})", f.what, f.risk))
+            .collect()
+    });
+    let (covered, by) = match found {
+        None => (false, "the container engine does not say".to_owned()),
+        Some(found) if found.is_empty() => {
+            (true, "nothing found that leads around the seal".to_owned())
+        }
+        Some(found) => (false, found.join("; ")),
+    };
+    Vector {
+        vector: "configuration",
+        covered,
+        by,
     }
 }
 

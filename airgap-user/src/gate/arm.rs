@@ -28,7 +28,7 @@ use crate::failure::Failure;
 /// cgroup_skb and ring buffers.
 const MINIMUM: (u8, u8) = (5, 8);
 
-const OFFSETS: [(&str, &str, &str); 13] = [
+const OFFSETS: [(&str, &str, &str); 15] = [
     ("OFF_CGROUP_KN", "cgroup", "kn"),
     ("OFF_CGROUP_ROOT", "cgroup", "root"),
     ("OFF_CGROUP_LEVEL", "cgroup", "level"),
@@ -40,7 +40,9 @@ const OFFSETS: [(&str, &str, &str); 13] = [
     ("OFF_SKB_SK", "sk_buff", "sk"),
     ("OFF_SOCK_SOCKET", "sock", "sk_socket"),
     ("OFF_SOCK_CGROUP", "sock", "sk_cgrp_data"),
+    ("OFF_SOCK_FLAGS", "sock", "sk_flags"),
     ("OFF_SOCKET_FILE", "socket", "file"),
+    ("OFF_INET_SADDR", "inet_sock", "inet_saddr"),
     ("OFF_SOCK_ADDR_SK", "bpf_sock_addr_kern", "sk"),
 ];
 

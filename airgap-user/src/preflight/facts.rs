@@ -64,7 +64,8 @@ impl Mount {
     /// The risk this mount opens, and what it is.
     pub(super) fn risk(&self, seccomp: bool) -> Option<(Risk, String)> {
         match self.fstype.as_str() {
-            "nfs" | "nfs4" | "cifs" | "smb3" | "ceph" | "9p" | "afs" | "glusterfs" => {
+            "nfs" | "nfs4" | "cifs" | "smb3" | "ceph" | "9p" | "afs" | "glusterfs" | "lustre"
+            | "virtiofs" | "ocfs2" | "gfs2" | "fuse" => {
                 return Some((
                     Risk::NetworkFs,
                     format!("a file system of type {}", self.fstype),
@@ -88,8 +89,11 @@ impl Mount {
         if ENGINE_PATHS.iter().any(|p| covers(source, p)) || source.ends_with("docker.sock") {
             return Some((Risk::EngineSocket, format!("{} of the host", self.source)));
         }
-        let tree = covers(source, "/sys/fs/cgroup") || source.starts_with("/sys/fs/cgroup/");
-        if covers(source, "/sys/fs/bpf") || (tree && (self.writable || !seccomp)) {
+        // Read-only says little: it does not reach the mounts below, and on
+        // hybrid hosts the v2 tree is one of them. /proc/sys runs programs on
+        // the host (core_pattern).
+        let tree = |path: &str| covers(source, path) || source.starts_with(&format!("{path}/"));
+        if tree("/sys/fs/bpf") || tree("/sys/fs/cgroup") || tree("/proc") {
             return Some((Risk::ControlFs, format!("{} of the host", self.source)));
         }
         None
@@ -125,9 +129,8 @@ impl Facts {
         Self {
             privileged: host.privileged == Some(true),
             capabilities: capabilities(host.cap_add.as_deref(), host.cap_drop.as_deref()),
-            seccomp: !security
-                .iter()
-                .any(|o| o.contains("seccomp=unconfined") || o.contains("seccomp:unconfined")),
+            // A profile of the user's own may allow anything.
+            seccomp: !security.iter().any(|o| o.starts_with("seccomp")),
             host_network: network == "host",
             network_sharers: network
                 .strip_prefix("container:")
@@ -151,6 +154,12 @@ impl Facts {
                 .flatten()
                 .filter_map(|d| d.path_on_host)
                 .filter(|path| is_risky_device(path))
+                .chain(
+                    host.device_cgroup_rules
+                        .into_iter()
+                        .flatten()
+                        .map(|r| format!("rule '{r}'")),
+                )
                 .collect(),
             runtime: host.runtime,
         }
@@ -165,7 +174,7 @@ impl Facts {
             self.capabilities = bounding;
         }
         if let Some(mode) = field(&status, "Seccomp:") {
-            self.seccomp = mode == "2";
+            self.seccomp &= mode == "2";
         }
         if let Ok(mounts) = fs::read_to_string(format!("/proc/{pid}/mountinfo")) {
             let relative = own_part(cgroup);
@@ -394,6 +403,9 @@ mod tests {
             ("/data", false),
             ("/runner", false),
             ("/home/u/docker.sock", true),
+            ("/proc", true),
+            ("/proc/sys", true),
+            ("/sys/fs/cgroup/unified", true),
         ] {
             let mount = Mount {
                 fstype: String::new(),

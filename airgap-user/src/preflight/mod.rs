@@ -108,8 +108,10 @@ pub struct Finding {
     pub what: String,
 }
 
-/// Capabilities with which a container reaches beyond its network namespace.
-const CAPABILITIES: [(u32, &str); 6] = [
+/// Capabilities with which a container reaches beyond its network namespace,
+/// or rearranges it under the gate (NET_ADMIN).
+const CAPABILITIES: [(u32, &str); 7] = [
+    (12, "NET_ADMIN"),
     (16, "SYS_MODULE"),
     (17, "SYS_RAWIO"),
     (21, "SYS_ADMIN"),
