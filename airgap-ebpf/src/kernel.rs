@@ -24,7 +24,7 @@ offsets! {
     OFF_SKB_SK = "sk_buff.sk";
     OFF_SOCK_SOCKET = "sock.sk_socket";
     OFF_SOCK_CGROUP = "sock.sk_cgrp_data";
-    OFF_SOCK_FLAGS = "sock.sk_flags";
+    OFF_SOCK_FLAGS = "sock_common.skc_flags";
     OFF_SOCKET_FILE = "socket.file";
     OFF_INET_SADDR = "inet_sock.inet_saddr";
     OFF_SOCK_ADDR_SK = "bpf_sock_addr_kern.sk";
