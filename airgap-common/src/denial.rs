@@ -127,7 +127,8 @@ pub struct Denial {
     pub question_len: u32,
     /// Interface index in the container's (or, for frames, the host's) netns.
     pub ifindex: u32,
-    /// DNS question section in wire format (RFC 1035 §4.1.2), cut at its size.
+    /// DNS question section in wire format (RFC 1035 §4.1.2), cut at its size;
+    /// bytes behind `question_len` mean nothing.
     pub question: [u8; QUESTION_LEN],
 }
 

@@ -2,8 +2,6 @@
 //!
 //! Nothing here can change a verdict: full rings count a loss, that is all.
 
-use core::ptr;
-
 use airgap_common::{
     ABI_VERSION,
     addr::Addr,
@@ -91,7 +89,7 @@ fn report(slot: u32, subject: &Subject, details: &Details, question: Option<&Que
     };
     let record = entry.as_mut_ptr();
     // SAFETY: the ring gave us room for one record and nobody reads it before
-    // submit; every field is written.
+    // submit; every field but the rest of `question` is written.
     unsafe {
         (*record).abi = ABI_VERSION as u16;
         (*record).size = size_of::<Denial>() as u16;
@@ -115,7 +113,8 @@ fn report(slot: u32, subject: &Subject, details: &Details, question: Option<&Que
         (*record).socket_type = details.kind;
         (*record).ifindex = details.ifindex;
         let bytes = (&raw mut (*record).question).cast::<u8>();
-        ptr::write_bytes(bytes, 0, QUESTION_LEN);
+        // What is not asked for is left as it is: only `question_len` bytes
+        // count, and clearing them all here costs old verifiers a million steps.
         (*record).question_len = match question {
             Some(question) => copy(question, bytes),
             None => 0,

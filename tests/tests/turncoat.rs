@@ -104,3 +104,34 @@ fn a_connection_made_between_two_seals_is_cut() {
         assert!(leak.is_none(), "the old connection still sends: {leak:?}");
     }
 }
+
+/// A child accepted over lo, under the address of somebody outside, has the listener's tag and
+/// the right port; only its addresses betray it.
+#[test]
+fn a_connection_with_itself_cannot_be_taken_out() {
+    let outside = Outside::new();
+    let container = outside
+        .container("lander")
+        .command(&["airgap-probe", "turncoat"])
+        .run();
+    visit(&outside, &container);
+    let land = |marker: &str| {
+        tell(
+            &container,
+            &format!("land {} {marker}", outside.plan.outside4),
+        )
+    };
+    let control = land("control");
+    assert_eq!(control["ok"], true, "the control must be sent: {control}");
+    let seen = outside
+        .tap
+        .watch(Duration::from_secs(2), |f| f.contains("control"));
+    assert!(seen.is_some(), "the control must get out");
+    tell(&container, "listen");
+
+    seal(&container.name, &[]);
+    visit(&outside, &container);
+    outside.clear();
+    land("landed");
+    assert_silent(&outside, "landed");
+}

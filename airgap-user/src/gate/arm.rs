@@ -252,6 +252,8 @@ pub(super) fn refused(program: &str, error: ProgramError) -> anyhow::Error {
     else {
         return anyhow::Error::new(error).context(format!("cannot load {program}"));
     };
+    /// What the verifier adds behind the line that matters.
+    const NOISE: [&str; 3] = ["processed", "verification time", "stack depth"];
     let log = verifier_log.to_string();
     let lines: Vec<&str> = log
         .lines()
@@ -261,7 +263,7 @@ pub(super) fn refused(program: &str, error: ProgramError) -> anyhow::Error {
     let last = lines
         .iter()
         .rev()
-        .find(|l| !l.starts_with("processed") && !l.starts_with("verification time"))
+        .find(|l| !NOISE.iter().any(|noise| l.starts_with(noise)))
         .map_or_else(|| "no verifier log".to_owned(), |l| (*l).to_owned());
     if std::env::var_os("AIRGAP_VERIFIER_LOG").is_some() {
         log::error!("verifier log of {program}:\n{log}");

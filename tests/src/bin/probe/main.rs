@@ -7,8 +7,10 @@
 //! - `hold KIND,KIND…`: opens sockets, then sends on them for ever
 //! - `knock …`: repeats a UDP and a TCP attempt until killed, one JSON line each
 //! - `get ADDRESS:PORT PATH`, `tell ADDRESS:PORT WORDS…`: one request each
+//! - `again`: repeated connections over loopback from one port
 //! - `list`: the techniques
 
+mod again;
 mod beacon;
 mod dns;
 mod get;
@@ -43,6 +45,7 @@ fn main() {
         ["try", name, rest @ ..] => technique::run(name, &Target::parse(rest)),
         ["get", address, path] => get::run(address, path),
         ["tell", address, words @ ..] => get::tell(address, words),
+        ["again"] => again::run(),
         ["list"] => {
             for (name, _) in technique::TABLE {
                 println!("{name}");

@@ -3,6 +3,8 @@
 //! Control protocol on 127.0.0.1:5061, one request and one JSON line each:
 //! `turn ADDRESS PORT MARKER`: the listener itself disconnects and connects there
 //! `send MARKER`: sends on that connection · `listen`: a new listener on 5060
+//! `land ADDRESS MARKER`: makes a connection with itself over lo under somebody else's address,
+//! then takes the accepted end to eth0
 
 use crate::serve;
 use crate::sys::{Fail, Socket, Step};
@@ -75,6 +77,13 @@ fn obey(service: Service, mut stream: TcpStream) -> Service {
             let result = at.map_or_else(|| Err(bad(&line)), |at| turn(&socket, at, marker));
             (Service::Turned(socket), result)
         }
+        ["land", address, marker] => {
+            let socket = service.socket();
+            let result = address
+                .parse()
+                .map_or_else(|_| Err(bad(&line)), |at| land(&socket, at, marker));
+            (Service::Turned(socket), result)
+        }
         ["send", marker] => {
             let socket = service.socket();
             let result = socket.send(marker.as_bytes(), 0);
@@ -119,4 +128,32 @@ fn turn(socket: &Socket, (address, port): (IpAddr, u16), marker: &str) -> Step<(
     socket.disconnect()?;
     socket.connect(SocketAddr::new(address, port))?;
     socket.send(marker.as_bytes(), 0)
+}
+
+/// The accepted end inherits whatever a client's visit left on the listener.
+fn land(listener: &Socket, address: Ipv4Addr, marker: &str) -> Step<()> {
+    const ON: i32 = 1;
+    let to_device = |socket: &Socket, name: &[u8]| {
+        socket.set_bytes(
+            "SO_BINDTODEVICE",
+            libc::SOL_SOCKET,
+            libc::SO_BINDTODEVICE,
+            name,
+        )
+    };
+    let transparent =
+        |socket: &Socket| socket.set("IP_TRANSPARENT", libc::SOL_IP, libc::IP_TRANSPARENT, &ON);
+    transparent(listener)?;
+    to_device(listener, b"lo\0")?;
+    let client = Socket::new(libc::AF_INET, libc::SOCK_STREAM, 0)?;
+    transparent(&client)?;
+    to_device(&client, b"lo\0")?;
+    client.bind(SocketAddr::new(address.into(), 40_000))?;
+    client.connect(SocketAddr::new(address.into(), 5060))?;
+    let accepted = listener.accept()?;
+    to_device(&accepted, b"eth0\0")?;
+    accepted.send(marker.as_bytes(), 0)?;
+    // Open until the process ends, so that the segment is repeated.
+    std::mem::forget((client, accepted));
+    Ok(())
 }
