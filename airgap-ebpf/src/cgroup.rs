@@ -12,6 +12,8 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 
+use aya_log_ebpf::{debug, error};
+
 use crate::{
     kernel::{
         OFF_CGROUP_KN, OFF_CGROUP_LEVEL, OFF_CGROUP_ROOT, OFF_KN_NAME, OFF_ROOT_HIERARCHY,
@@ -50,7 +52,12 @@ pub(crate) fn mkdir(ctx: &BtfTracePointContext) {
     }
     if CGROUPS.insert(id, seal, BPF_NOEXIST).is_err() {
         overflow(id);
+        error!(
+            ctx,
+            "cgroup {} of seal {} fits into no map and is denied everything", id, seal
+        );
     }
+    debug!(ctx, "cgroup {} is born under seal {}", id, seal);
     count(Stat::Reborn);
 }
 
@@ -65,6 +72,7 @@ pub(crate) fn release(ctx: &BtfTracePointContext) {
         return;
     };
     if CGROUPS.remove(id).is_ok() {
+        debug!(ctx, "cgroup {} is released", id);
         if let Some(hint) = HINTS.get_ptr_mut(id as u32 & (HINT_BUCKETS - 1)) {
             // SAFETY: a live array element.
             unsafe { add(hint, u64::MAX) };

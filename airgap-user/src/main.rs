@@ -31,7 +31,10 @@ impl log::Log for Stderr {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     if log::set_logger(&Stderr).is_ok() {
-        log::set_max_level(log::LevelFilter::Info);
+        log::set_max_level(match airgap::gate::bpf_log_level() {
+            0 => log::LevelFilter::Info,
+            _ => log::LevelFilter::Trace,
+        });
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

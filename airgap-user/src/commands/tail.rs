@@ -14,7 +14,7 @@ use crate::{
     cli::Tail,
     events::{Event, Follower, POLL},
     failure::{Failure, exit},
-    gate::{seal_id, seal_name},
+    gate::{bpf_log_level, seal_id, seal_name},
     output,
 };
 
@@ -42,6 +42,10 @@ pub(super) async fn follow(seals: &[SealNumber], json: bool) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let mut follower = Follower::start(&mut gate)?;
     log::info!("showing refused attempts; Ctrl-C ends this, not the seal");
+    let mut debug_log = match bpf_log_level() {
+        0 => None,
+        _ => Some(gate.debug_log()?),
+    };
     let mut names: HashMap<SealNumber, (String, String)> = HashMap::new();
     let mut timer = interval(POLL);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -50,6 +54,9 @@ pub(super) async fn follow(seals: &[SealNumber], json: bool) -> Result<()> {
             _ = timer.tick() => {}
             _ = interrupt.recv() => return Ok(()),
             _ = terminate.recv() => return Ok(()),
+        }
+        if let Some(log) = &mut debug_log {
+            log.flush();
         }
         let events = follower.poll();
         for event in &events {

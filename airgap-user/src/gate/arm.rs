@@ -172,6 +172,8 @@ fn load(place: &Place, kernel: &AyaBtf, version: KernelVersion) -> Result<Ebpf> 
     loader
         .btf(Some(kernel))
         .override_global("HAS_SET_RETVAL", &has_set_retval, true);
+    let log_level = super::bpf_log_level();
+    loader.override_global(aya_log::LEVEL, &log_level, true);
     for (offset, (global, _, _)) in offsets.iter().zip(OFFSETS) {
         loader.override_global(global, offset, true);
     }

@@ -69,6 +69,15 @@ impl Gate {
             && hints.get(cgroup) > 0)
     }
 
+    /// The kernel side's debug lines, which go to [`log`]; one reader at a time.
+    ///
+    /// # Errors
+    /// If the gate was loaded by another kind of program, or its link is gone.
+    pub fn debug_log(&self) -> Result<aya_log::EbpfLogger<&'static dyn log::Log>> {
+        let program = self.link("cgroup_mkdir")?.program;
+        aya_log::EbpfLogger::init_from_id(program).context("cannot read the gate's debug log")
+    }
+
     /// A host-wide counter.
     pub fn stat(&self, stat: Stat) -> u64 {
         self.stats.get(&(stat as u32), 0).unwrap_or(0)

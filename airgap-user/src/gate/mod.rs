@@ -240,6 +240,20 @@ pub fn seal_id(seal: &Seal) -> String {
     String::from_utf8_lossy(&seal.id).into_owned()
 }
 
+/// Level of the kernel side's own debug lines, by `AIRGAP_BPF_LOG` (`error` to
+/// `trace`) when the gate is loaded. 0, off, unless asked for: the verifier then
+/// removes them from the programs. Denials are records and no part of this.
+pub fn bpf_log_level() -> u8 {
+    match std::env::var("AIRGAP_BPF_LOG").as_deref() {
+        Ok("error") => 1,
+        Ok("warn") => 2,
+        Ok("info") => 3,
+        Ok("debug") => 4,
+        Ok("trace") => 5,
+        _ => 0,
+    }
+}
+
 fn remove_dir(path: &Path) -> Result<()> {
     match std::fs::remove_dir(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
