@@ -15,8 +15,5 @@ pub mod verdict;
 #[cfg(test)]
 extern crate std;
 
-#[cfg(test)]
-mod verdict_tests;
-
 /// Version of every layout in this crate; the pin directory carries it.
 pub const ABI_VERSION: u32 = 1;

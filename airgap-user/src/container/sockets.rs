@@ -201,6 +201,8 @@ pub fn borrow(holder: &Holder) -> io::Result<OwnedFd> {
     }
 }
 
+/// Owns a new descriptor.
+///
 /// # Safety
 /// `ret` is what a system call that makes a descriptor returned.
 unsafe fn descriptor(ret: libc::c_long) -> io::Result<OwnedFd> {

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use super::Risk;
+use super::mounts::{Mount, parse_mounts};
 use crate::container::{Cgroup, Container};
 
 /// What matters of a container's configuration.
@@ -29,85 +29,6 @@ pub struct Facts {
     pub devices: Vec<String>,
     /// `HostConfig.Runtime`.
     pub runtime: Option<String>,
-}
-
-/// One mount of a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mount {
-    /// File system type.
-    pub fstype: String,
-    /// Path on the host, for bind mounts.
-    pub source: String,
-    /// Path in the container.
-    pub target: String,
-    /// Mounted read-write.
-    pub writable: bool,
-    /// Shows more of a cgroup tree than the container's own part.
-    pub foreign: bool,
-}
-
-/// Sockets and directories with which a process becomes root on the host, or
-/// makes another act for it.
-const ENGINE_PATHS: [&str; 9] = [
-    "/run/docker.sock",
-    "/var/run/docker.sock",
-    "/run/containerd/containerd.sock",
-    "/run/podman/podman.sock",
-    "/run/crio/crio.sock",
-    "/run/systemd/private",
-    "/run/dbus/system_bus_socket",
-    "/var/lib/docker",
-    "/etc",
-];
-
-impl Mount {
-    /// The risk this mount opens, and what it is.
-    pub(super) fn risk(&self, seccomp: bool) -> Option<(Risk, String)> {
-        match self.fstype.as_str() {
-            "nfs" | "nfs4" | "cifs" | "smb3" | "ceph" | "9p" | "afs" | "glusterfs" | "lustre"
-            | "virtiofs" | "ocfs2" | "gfs2" | "fuse" => {
-                return Some((
-                    Risk::NetworkFs,
-                    format!("a file system of type {}", self.fstype),
-                ));
-            }
-            fuse if fuse.starts_with("fuse.") && fuse != "fuse.lxcfs" => {
-                return Some((Risk::NetworkFs, format!("a file system of type {fuse}")));
-            }
-            "bpf" => return Some((Risk::ControlFs, "a bpffs".into())),
-            // Read-only stops writes to cgroup.procs, but not
-            // clone3(CLONE_INTO_CGROUP), which only seccomp stops.
-            "cgroup2" if self.foreign && (self.writable || !seccomp) => {
-                return Some((Risk::ControlFs, "the host's cgroup tree".into()));
-            }
-            _ => {}
-        }
-        let source = self.source.trim_end_matches('/');
-        if self.source.is_empty() {
-            return None;
-        }
-        if ENGINE_PATHS.iter().any(|p| covers(source, p)) || source.ends_with("docker.sock") {
-            return Some((Risk::EngineSocket, format!("{} of the host", self.source)));
-        }
-        // Read-only says little: it does not reach the mounts below, and on
-        // hybrid hosts the v2 tree is one of them. /proc/sys runs programs on
-        // the host (core_pattern).
-        let tree = |path: &str| covers(source, path) || source.starts_with(&format!("{path}/"));
-        if tree("/sys/fs/bpf") || tree("/sys/fs/cgroup") || tree("/proc") {
-            return Some((Risk::ControlFs, format!("{} of the host", self.source)));
-        }
-        None
-    }
-}
-
-/// Whether a mount of `source` shows `path` or something in it.
-fn covers(source: &str, path: &str) -> bool {
-    let under = |a: &str, b: &str| {
-        a == b
-            || b.strip_prefix(a)
-                .is_some_and(|rest| a.is_empty() || rest.starts_with('/'))
-    };
-    under(source, path) || (path.starts_with("/etc") && source == path)
 }
 
 impl Facts {
@@ -213,27 +134,6 @@ fn same_namespace(pid: u32, kind: &str, other: &str) -> bool {
     let read = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok();
     let mine = read(&pid.to_string());
     mine.is_some() && mine == read(other)
-}
-
-/// File systems with a meaning of their own; bind mounts come from inspect,
-/// which knows their source.
-fn parse_mounts(mountinfo: &str, own: &str) -> Vec<Mount> {
-    mountinfo
-        .lines()
-        .filter_map(|line| {
-            let (left, right) = line.split_once(" - ")?;
-            let fields: Vec<&str> = left.split(' ').collect();
-            let (root, target, options) = (fields.get(3)?, fields.get(4)?, fields.get(5)?);
-            let fstype = right.split(' ').next()?;
-            Some(Mount {
-                fstype: fstype.to_owned(),
-                source: String::new(),
-                target: (*target).to_owned(),
-                writable: options.split(',').any(|o| o == "rw"),
-                foreign: !(*root == own || root.starts_with(&format!("{own}/"))),
-            })
-        })
-        .collect()
 }
 
 /// Processes outside `cgroup` in the network namespace of `pid`, by command.
@@ -376,45 +276,5 @@ mod tests {
             1 << 39
         );
         assert_ne!(capabilities(Some(&names(&["ALL"])), None) & (1 << 21), 0);
-    }
-
-    #[test]
-    fn reads_mounts() {
-        let own = "/docker/abc";
-        let text = "1 2 0:3 /docker/abc /sys/fs/cgroup ro,nosuid - cgroup2 cgroup rw\n\
-                    1 2 0:3 / /cg rw,nosuid - cgroup2 cgroup rw\n\
-                    garbage\n\
-                    1 2 0:4 / /data ro - nfs4 srv:/x rw\n";
-        let mounts = parse_mounts(text, own);
-        assert_eq!(mounts.len(), 3);
-        assert!(!mounts[0].foreign && !mounts[0].writable);
-        assert!(mounts[1].foreign && mounts[1].writable);
-        assert_eq!(mounts[2].fstype, "nfs4");
-    }
-
-    #[test]
-    fn knows_which_mounts_show_an_engine() {
-        for (source, shows) in [
-            ("/", true),
-            ("/run", true),
-            ("/var/run/docker.sock", true),
-            ("/etc", true),
-            ("/etc/app", false),
-            ("/data", false),
-            ("/runner", false),
-            ("/home/u/docker.sock", true),
-            ("/proc", true),
-            ("/proc/sys", true),
-            ("/sys/fs/cgroup/unified", true),
-        ] {
-            let mount = Mount {
-                fstype: String::new(),
-                source: source.into(),
-                target: "/x".into(),
-                writable: false,
-                foreign: true,
-            };
-            assert_eq!(mount.risk(true).is_some(), shows, "{source}");
-        }
     }
 }

@@ -4,10 +4,11 @@
 //! the engine would start. Each is refused unless accepted by name.
 
 mod facts;
+mod mounts;
 
 use std::fmt;
 
-pub use facts::Facts;
+pub use self::{facts::Facts, mounts::Mount};
 
 macro_rules! risks {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $mend:literal;)+) => {
@@ -185,7 +186,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use super::{facts::Mount, *};
+    use super::*;
 
     fn names(facts: &Facts) -> Vec<&'static str> {
         judge(facts).iter().map(|f| f.risk.name()).collect()

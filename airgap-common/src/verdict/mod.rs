@@ -5,102 +5,22 @@
 //! to the sockets it accepts; `connect` deletes it. Only tagged sockets speak
 //! to the outside, and only to the peer they were accepted from.
 
+mod facts;
+mod inbound;
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    facts::{Kernel, MPTCP, Peer, SOCK_DGRAM, SOCK_STREAM, Socket, state},
+    inbound::{Inbound, ingress, socket_errno},
+};
+
 use crate::{
     addr::Addr,
     denial::Reason,
     map::{Policy, SealNumber, Tag},
-    packet::{ACK, FIN, ICMP, ICMPV6, IGMP, Ip, Kind, SYN, TCP, Transport},
+    packet::{ACK, FIN, ICMP, ICMPV6, IGMP, Ip, Kind, SYN, Transport},
 };
-
-/// Kernel `TCP_*` states (include/net/tcp_states.h).
-pub mod state {
-    /// Three-way handshake done.
-    pub const ESTABLISHED: u32 = 1;
-    /// Our own SYN is out.
-    pub const SYN_SENT: u32 = 2;
-    /// A TCP Fast Open child that has not seen the client's ACK.
-    pub const SYN_RECV: u32 = 3;
-    /// Closed.
-    pub const CLOSE: u32 = 7;
-    /// Listening.
-    pub const LISTEN: u32 = 10;
-}
-
-/// `SOCK_STREAM`.
-pub const SOCK_STREAM: u32 = 1;
-/// `SOCK_DGRAM`.
-pub const SOCK_DGRAM: u32 = 2;
-/// `IPPROTO_MPTCP`.
-pub const MPTCP: u32 = 262;
-
-/// The full socket a packet belongs to, or [`Socket::NONE`]: always with all
-/// fields set, as an `Option` leaves bytes unset, which the verifier refuses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Socket {
-    /// Whether there is one.
-    pub exists: bool,
-    /// `SOCK_*`.
-    pub kind: u32,
-    /// IP protocol.
-    pub protocol: u32,
-    /// One of [`state`].
-    pub state: u32,
-    /// Local port, host byte order.
-    pub sport: u16,
-    /// Peer's port, host byte order.
-    pub dport: u16,
-    /// Peer's address, read in the packet's IP version.
-    pub peer: Addr,
-    /// Provenance, or [`Tag::NONE`].
-    pub tag: Tag,
-}
-
-impl Socket {
-    /// No full socket.
-    pub const NONE: Self = Self {
-        exists: false,
-        kind: 0,
-        protocol: 0,
-        state: 0,
-        sport: 0,
-        dport: 0,
-        peer: Addr([0; 4]),
-        tag: Tag::NONE,
-    };
-
-    const fn is_tcp(&self) -> bool {
-        self.kind == SOCK_STREAM && self.protocol == TCP as u32
-    }
-}
-
-/// Who would receive a packet on loopback.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
-    /// A socket of the same seal.
-    Inside,
-    /// A socket of another cgroup.
-    Outside,
-    /// A connection in TIME_WAIT: it delivers data to nobody.
-    TimeWait,
-    /// Nobody; the kernel will refuse it.
-    None,
-}
-
-/// What the verdict has to ask the kernel; only asked where it matters.
-pub trait Kernel {
-    /// Who would receive this packet on loopback.
-    fn peer(&self, ip: &Ip, transport: &Transport) -> Peer;
-    /// Whether `--from` allows this client.
-    fn client_allowed(&self, client: Addr) -> bool;
-    /// Whether the packet's socket was made by the kernel for itself, or is
-    /// what it keeps of a connection in TIME_WAIT.
-    fn kernel_socket(&self) -> bool;
-    /// Takes one from the budget of neighbour discovery messages.
-    fn neighbour_budget(&self) -> bool;
-    /// Whether a client's SYN for this flow was seen coming in, as far as can
-    /// be told here; `answered` asks whether the packet acknowledges that SYN.
-    fn client_opened(&self, ip: &Ip, transport: &Transport, answered: bool) -> bool;
-}
 
 /// Judges a packet that leaves a sealed cgroup.
 ///
@@ -358,76 +278,4 @@ fn neighbour<K: Kernel>(ip: &Ip, transport: &Transport, kernel: &K) -> Result<()
         return Err(Reason::Neighbour);
     }
     Ok(())
-}
-
-/// What to do with a packet that may come in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Inbound {
-    /// Deliver it.
-    Deliver,
-    /// Deliver it and tag the listener: a client opens a connection.
-    TagListener,
-}
-
-/// Judges a packet that reaches a socket of a sealed cgroup.
-///
-/// Load-bearing for the way out, too: a SYN cookie's SYN-ACK leaves without
-/// passing egress, so a SYN to any other port must not reach its listener.
-///
-/// # Errors
-/// The reason to drop it.
-#[inline(always)]
-pub fn ingress<K: Kernel>(
-    ip: &Ip,
-    transport: &Transport,
-    loopback: bool,
-    socket: &Socket,
-    seal: SealNumber,
-    policy: Option<&Policy>,
-    kernel: &K,
-) -> Result<Inbound, Reason> {
-    let Some(policy) = policy else {
-        return Err(Reason::Unrecorded);
-    };
-    if loopback {
-        return if ip.plain && loopback_addresses(ip) {
-            Ok(Inbound::Deliver)
-        } else {
-            Err(Reason::Loopback)
-        };
-    }
-    let Transport { dport, flags, .. } = *transport;
-    if transport.kind != Kind::Tcp || !socket.exists {
-        return Err(Reason::Inbound);
-    }
-    if !ip.plain || !socket.is_tcp() || !policy.serves_tcp(dport) {
-        return Err(Reason::Inbound);
-    }
-    if !client(ip.src, policy, kernel) {
-        return Err(Reason::Inbound);
-    }
-    if flags & (SYN | ACK) == SYN && socket.state == state::LISTEN {
-        return Ok(Inbound::TagListener);
-    }
-    let tag = socket.tag;
-    if tag.seal == Tag::NONE.seal || tag.seal != seal || tag.port != dport {
-        return Err(Reason::Inbound);
-    }
-    Ok(Inbound::Deliver)
-}
-
-/// Errno for a refused `socket()`, or `None` to allow it.
-///
-/// AF_INET and AF_INET6 only; no other family reaches this hook.
-#[inline(always)]
-pub const fn socket_errno(kind: u32, protocol: u32) -> Option<i32> {
-    const EPERM: i32 = 1;
-    const EPROTONOSUPPORT: i32 = 93;
-    const SOCK_RAW: u32 = 3;
-    match (kind, protocol) {
-        (SOCK_STREAM, 0 | 6) | (SOCK_DGRAM, 0 | 17) => None,
-        (SOCK_RAW, _) => Some(EPERM),
-        // Runtimes take this for "the kernel lacks it" and fall back to TCP.
-        _ => Some(EPROTONOSUPPORT),
-    }
 }

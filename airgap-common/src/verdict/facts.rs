@@ -1,0 +1,97 @@
+//! What the verdict is given: the packet's socket, and a kernel to ask.
+
+use crate::{
+    addr::Addr,
+    map::Tag,
+    packet::{Ip, TCP, Transport},
+};
+
+/// Kernel `TCP_*` states (include/net/tcp_states.h).
+pub mod state {
+    /// Three-way handshake done.
+    pub const ESTABLISHED: u32 = 1;
+    /// Our own SYN is out.
+    pub const SYN_SENT: u32 = 2;
+    /// A TCP Fast Open child that has not seen the client's ACK.
+    pub const SYN_RECV: u32 = 3;
+    /// Closed.
+    pub const CLOSE: u32 = 7;
+    /// Listening.
+    pub const LISTEN: u32 = 10;
+}
+
+/// `SOCK_STREAM`.
+pub const SOCK_STREAM: u32 = 1;
+/// `SOCK_DGRAM`.
+pub const SOCK_DGRAM: u32 = 2;
+/// `IPPROTO_MPTCP`.
+pub const MPTCP: u32 = 262;
+
+/// The full socket a packet belongs to, or [`Socket::NONE`]: always with all
+/// fields set, as an `Option` leaves bytes unset, which the verifier refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Socket {
+    /// Whether there is one.
+    pub exists: bool,
+    /// `SOCK_*`.
+    pub kind: u32,
+    /// IP protocol.
+    pub protocol: u32,
+    /// One of [`state`].
+    pub state: u32,
+    /// Local port, host byte order.
+    pub sport: u16,
+    /// Peer's port, host byte order.
+    pub dport: u16,
+    /// Peer's address, read in the packet's IP version.
+    pub peer: Addr,
+    /// Provenance, or [`Tag::NONE`].
+    pub tag: Tag,
+}
+
+impl Socket {
+    /// No full socket.
+    pub const NONE: Self = Self {
+        exists: false,
+        kind: 0,
+        protocol: 0,
+        state: 0,
+        sport: 0,
+        dport: 0,
+        peer: Addr([0; 4]),
+        tag: Tag::NONE,
+    };
+
+    pub(super) const fn is_tcp(&self) -> bool {
+        self.kind == SOCK_STREAM && self.protocol == TCP as u32
+    }
+}
+
+/// Who would receive a packet on loopback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A socket of the same seal.
+    Inside,
+    /// A socket of another cgroup.
+    Outside,
+    /// A connection in TIME_WAIT: it delivers data to nobody.
+    TimeWait,
+    /// Nobody; the kernel will refuse it.
+    None,
+}
+
+/// What the verdict has to ask the kernel; only asked where it matters.
+pub trait Kernel {
+    /// Who would receive this packet on loopback.
+    fn peer(&self, ip: &Ip, transport: &Transport) -> Peer;
+    /// Whether `--from` allows this client.
+    fn client_allowed(&self, client: Addr) -> bool;
+    /// Whether the packet's socket was made by the kernel for itself, or is
+    /// what it keeps of a connection in TIME_WAIT.
+    fn kernel_socket(&self) -> bool;
+    /// Takes one from the budget of neighbour discovery messages.
+    fn neighbour_budget(&self) -> bool;
+    /// Whether a client's SYN for this flow was seen coming in, as far as can
+    /// be told here; `answered` asks whether the packet acknowledges that SYN.
+    fn client_opened(&self, ip: &Ip, transport: &Transport, answered: bool) -> bool;
+}

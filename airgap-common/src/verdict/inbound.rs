@@ -1,0 +1,80 @@
+//! The verdict on what comes in, and on new sockets.
+
+use super::{Kernel, SOCK_DGRAM, SOCK_STREAM, Socket, client, loopback_addresses, state};
+use crate::{
+    denial::Reason,
+    map::{Policy, SealNumber, Tag},
+    packet::{ACK, Ip, Kind, SYN, Transport},
+};
+
+/// What to do with a packet that may come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inbound {
+    /// Deliver it.
+    Deliver,
+    /// Deliver it and tag the listener: a client opens a connection.
+    TagListener,
+}
+
+/// Judges a packet that reaches a socket of a sealed cgroup.
+///
+/// Load-bearing for the way out, too: a SYN cookie's SYN-ACK leaves without
+/// passing egress, so a SYN to any other port must not reach its listener.
+///
+/// # Errors
+/// The reason to drop it.
+#[inline(always)]
+pub fn ingress<K: Kernel>(
+    ip: &Ip,
+    transport: &Transport,
+    loopback: bool,
+    socket: &Socket,
+    seal: SealNumber,
+    policy: Option<&Policy>,
+    kernel: &K,
+) -> Result<Inbound, Reason> {
+    let Some(policy) = policy else {
+        return Err(Reason::Unrecorded);
+    };
+    if loopback {
+        return if ip.plain && loopback_addresses(ip) {
+            Ok(Inbound::Deliver)
+        } else {
+            Err(Reason::Loopback)
+        };
+    }
+    let Transport { dport, flags, .. } = *transport;
+    if transport.kind != Kind::Tcp || !socket.exists {
+        return Err(Reason::Inbound);
+    }
+    if !ip.plain || !socket.is_tcp() || !policy.serves_tcp(dport) {
+        return Err(Reason::Inbound);
+    }
+    if !client(ip.src, policy, kernel) {
+        return Err(Reason::Inbound);
+    }
+    if flags & (SYN | ACK) == SYN && socket.state == state::LISTEN {
+        return Ok(Inbound::TagListener);
+    }
+    let tag = socket.tag;
+    if tag.seal == Tag::NONE.seal || tag.seal != seal || tag.port != dport {
+        return Err(Reason::Inbound);
+    }
+    Ok(Inbound::Deliver)
+}
+
+/// Errno for a refused `socket()`, or `None` to allow it.
+///
+/// AF_INET and AF_INET6 only; no other family reaches this hook.
+#[inline(always)]
+pub const fn socket_errno(kind: u32, protocol: u32) -> Option<i32> {
+    const EPERM: i32 = 1;
+    const EPROTONOSUPPORT: i32 = 93;
+    const SOCK_RAW: u32 = 3;
+    match (kind, protocol) {
+        (SOCK_STREAM, 0 | 6) | (SOCK_DGRAM, 0 | 17) => None,
+        (SOCK_RAW, _) => Some(EPERM),
+        // Runtimes take this for "the kernel lacks it" and fall back to TCP.
+        _ => Some(EPROTONOSUPPORT),
+    }
+}

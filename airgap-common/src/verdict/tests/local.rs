@@ -1,0 +1,147 @@
+//! Loopback and neighbour discovery.
+
+use super::*;
+use crate::{
+    denial::Reason,
+    packet::{ACK, SYN},
+    verdict::{egress, frame},
+};
+
+#[test]
+fn a_connection_made_over_lo_stays_there() {
+    let lo = Addr::from_v4([127, 0, 0, 1]);
+    for (own, peer) in [(EVIL, EVIL), (OWN, OWN), (lo, lo), (lo, EVIL), (OWN, lo)] {
+        let socket = Socket { peer, ..accepted() };
+        let packet = ip(own, peer, 6);
+        let answer = tcp(5060, 4000, ACK);
+        let rules = policy(&[5060]);
+        let judged = egress(&packet, &answer, false, &socket, SEAL, Some(&rules), &WORLD);
+        assert_eq!(judged, Err(Reason::Loopback), "{own:?} to {peer:?}");
+        let judged = frame(&packet, &answer, &Socket::NONE, SEAL, Some(&rules), &WORLD);
+        assert_eq!(judged, Err(Reason::Frame), "{own:?} to {peer:?}");
+    }
+}
+
+#[test]
+fn loopback_is_for_own_sockets() {
+    let lo = Addr::from_v4([127, 0, 0, 1]);
+    let resolver = Addr::from_v4([127, 0, 0, 11]);
+    let v6 = Addr::from_octets([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    let judge = |src, dst, t: Transport, peer| {
+        egress(
+            &ip(src, dst, 6),
+            &t,
+            true,
+            &Socket::NONE,
+            SEAL,
+            Some(&policy(&[5060])),
+            &World { peer, ..WORLD },
+        )
+    };
+    let syn = tcp(1, 2, SYN);
+    for (src, dst) in [
+        (lo, lo),
+        (OWN, OWN),
+        (v6, v6),
+        (Addr::from_v4([127, 0, 0, 5]), lo),
+    ] {
+        assert_eq!(judge(src, dst, syn, Peer::Inside), Ok(()));
+        assert_eq!(
+            judge(src, dst, syn, Peer::None),
+            Ok(()),
+            "the kernel answers with a RST"
+        );
+        assert_eq!(judge(src, dst, syn, Peer::Outside), Err(Reason::Loopback));
+        assert_eq!(judge(src, dst, syn, Peer::TimeWait), Err(Reason::Loopback));
+        assert_eq!(judge(src, dst, tcp(1, 2, ACK), Peer::TimeWait), Ok(()));
+    }
+    assert_eq!(judge(lo, resolver, syn, Peer::Inside), Err(Reason::Dns));
+    for (src, dst) in [(EVIL, OWN), (OWN, EVIL), (lo, OWN), (EVIL, lo)] {
+        assert_eq!(judge(src, dst, syn, Peer::Inside), Err(Reason::Loopback));
+    }
+}
+
+#[test]
+fn neighbour_discovery_is_the_kernel_s_own() {
+    let target = Addr::from_octets([
+        0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xab, 0xcd, 0xef,
+    ]);
+    let group = Addr::from_octets([
+        0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0xab, 0xcd, 0xef,
+    ]);
+    let far = Addr::from_octets([0x20, 1, 0xd, 0xb8, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    let nd = Ip {
+        ttl: 255,
+        payload: 32,
+        ..ip(Addr::default(), group, 58)
+    };
+    let kernel = World {
+        kernel_socket: true,
+        ..WORLD
+    };
+    let judge = |ip: Ip, kind, code, world: World| {
+        egress(
+            &ip,
+            &Transport::icmp([kind, code], target),
+            false,
+            &Socket::NONE,
+            SEAL,
+            Some(&policy(&[])),
+            &world,
+        )
+    };
+    assert_eq!(judge(nd, 135, 0, kernel), Ok(()));
+    assert_eq!(judge(Ip { dst: target, ..nd }, 135, 0, kernel), Ok(()));
+    assert_eq!(judge(Ip { dst: far, ..nd }, 136, 0, kernel), Ok(()));
+    let table = [
+        ("a user's socket", nd, 135, 0, WORLD, Reason::Egress),
+        (
+            "to somebody else",
+            Ip { dst: far, ..nd },
+            135,
+            0,
+            kernel,
+            Reason::Neighbour,
+        ),
+        (
+            "routed",
+            Ip { ttl: 254, ..nd },
+            135,
+            0,
+            kernel,
+            Reason::Neighbour,
+        ),
+        (
+            "with a trailer",
+            Ip { payload: 40, ..nd },
+            135,
+            0,
+            kernel,
+            Reason::Neighbour,
+        ),
+        ("with a code", nd, 135, 1, kernel, Reason::Neighbour),
+        (
+            "too many",
+            nd,
+            135,
+            0,
+            World {
+                budget: false,
+                ..kernel
+            },
+            Reason::Neighbour,
+        ),
+        (
+            "a router solicitation",
+            nd,
+            133,
+            0,
+            kernel,
+            Reason::KernelChatter,
+        ),
+        ("an echo reply", nd, 129, 0, kernel, Reason::KernelChatter),
+    ];
+    for (what, ip, kind, code, world, reason) in table {
+        assert_eq!(judge(ip, kind, code, world), Err(reason), "{what}");
+    }
+}

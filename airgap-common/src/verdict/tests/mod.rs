@@ -1,0 +1,108 @@
+//! The verdict under test: tables of single packets and frames, and random
+//! socket life cycles against the one invariant.
+
+mod frames;
+mod life;
+mod local;
+mod packets;
+
+use crate::{
+    addr::Addr,
+    map::{MAX_PORTS, Policy, Tag},
+    packet::{Ip, Kind, Transport},
+    verdict::{Kernel, Peer, Socket, state},
+};
+
+const SEAL: u64 = 7;
+const OWN: Addr = Addr::from_v4([198, 51, 100, 2]);
+const CLIENT: Addr = Addr::from_v4([198, 51, 100, 9]);
+const EVIL: Addr = Addr::from_v4([198, 51, 100, 66]);
+
+#[derive(Clone, Copy)]
+struct World {
+    peer: Peer,
+    allowed: bool,
+    kernel_socket: bool,
+    budget: bool,
+    opened: bool,
+}
+
+const WORLD: World = World {
+    peer: Peer::Inside,
+    allowed: true,
+    kernel_socket: false,
+    budget: true,
+    opened: true,
+};
+
+impl Kernel for World {
+    fn peer(&self, _: &Ip, _: &Transport) -> Peer {
+        self.peer
+    }
+    fn client_allowed(&self, _: Addr) -> bool {
+        self.allowed
+    }
+    fn kernel_socket(&self) -> bool {
+        self.kernel_socket
+    }
+    fn neighbour_budget(&self) -> bool {
+        self.budget
+    }
+    fn client_opened(&self, _: &Ip, _: &Transport, _: bool) -> bool {
+        self.opened
+    }
+}
+
+fn policy(ports: &[u16]) -> Policy {
+    let mut tcp = [0; MAX_PORTS];
+    tcp[..ports.len()].copy_from_slice(ports);
+    Policy {
+        flags: Policy::CLIENTS_ANY,
+        nd_per_second: 1,
+        tcp,
+    }
+}
+
+fn ip(src: Addr, dst: Addr, protocol: u8) -> Ip {
+    let version = if dst.is_v4() { 4 } else { 6 };
+    Ip {
+        src,
+        dst,
+        version,
+        protocol,
+        ttl: 64,
+        plain: true,
+        payload: 20,
+    }
+}
+
+fn tcp(sport: u16, dport: u16, flags: u8) -> Transport {
+    Transport {
+        kind: Kind::Tcp,
+        sport,
+        dport,
+        flags,
+        ..Transport::OTHER
+    }
+}
+
+fn tag(seal: u64, port: u16) -> Tag {
+    Tag {
+        seal,
+        port,
+        _pad: [0; 6],
+    }
+}
+
+fn accepted() -> Socket {
+    Socket {
+        exists: true,
+        kind: 1,
+        protocol: 6,
+        state: state::ESTABLISHED,
+        sport: 5060,
+        dport: 4000,
+        peer: CLIENT,
+        tag: tag(SEAL, 5060),
+    }
+}
