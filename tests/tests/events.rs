@@ -1,8 +1,9 @@
 //! Promise: told live. Each refused attempt is an event that says who, where and how, safely.
 
 use airgap_tests::airgap::seal;
-use airgap_tests::{Container, Outside, Tail, Verdict, wait};
+use airgap_tests::{Container, Outside, Tail, Verdict, airgap_ok, wait};
 use serde_json::Value;
+use std::io::{BufRead as _, BufReader};
 use std::time::Duration;
 
 const PORT: u16 = 20_000;
@@ -122,6 +123,29 @@ fn hostile_names_are_escaped() {
             "raw control characters: {line:?}"
         );
     }
+}
+
+/// A display that nothing can come to any more says so and ends.
+#[test]
+fn a_tail_ends_with_the_seal() {
+    let outside = Outside::new();
+    let container = outside.container("ended").run();
+    seal(&container.name, &[]);
+    let mut tail = std::process::Command::new(airgap_tests::airgap::binary())
+        .args(["tail", &container.name])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("start airgap tail");
+    let mut started = String::new();
+    let mut stderr = BufReader::new(tail.stderr.take().expect("stderr"));
+    stderr.read_line(&mut started).expect("read stderr");
+    assert!(started.contains("showing refused attempts"), "{started}");
+    airgap_ok(&["detach", &container.name]);
+    let ended = wait::within(Duration::from_secs(10), || tail.try_wait().expect("wait"));
+    drop(tail.kill());
+    drop(tail.wait());
+    assert_eq!(ended.and_then(|status| status.code()), Some(3));
 }
 
 #[test]

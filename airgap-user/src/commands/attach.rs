@@ -53,7 +53,9 @@ pub(super) async fn run(host: Option<&str>, args: Attach) -> Result<u8> {
         return Ok(code);
     }
     let seals: Vec<_> = reports.iter().map(|r| r.seal).collect();
-    tail::follow(&seals, args.json).await?;
+    if tail::follow(&seals, args.json).await? == tail::End::Unsealed {
+        return Ok(exit::NOT_SEALED);
+    }
     let names: Vec<_> = reports.iter().map(|r| r.container.name.as_str()).collect();
     log::info!(
         "{} stays sealed; airgap detach lifts the seal",

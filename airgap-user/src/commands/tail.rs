@@ -25,12 +25,27 @@ pub(super) async fn run(args: &Tail) -> Result<u8> {
         .iter()
         .map(|r| find_seal(&seals, r).map(|(number, _)| number))
         .collect();
-    follow(&chosen?, args.json).await?;
-    Ok(exit::OK)
+    Ok(match follow(&chosen?, args.json).await? {
+        End::Asked => exit::OK,
+        End::Unsealed => exit::NOT_SEALED,
+    })
 }
 
-/// Prints denials until Ctrl-C or SIGTERM; `seals` empty: all of them.
-pub(super) async fn follow(seals: &[SealNumber], json: bool) -> Result<()> {
+/// Why a display of denials ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Ctrl-C or SIGTERM.
+    Asked,
+    /// The last of the seals was lifted: there is nothing left to show.
+    Unsealed,
+}
+
+/// How often the seals are looked at, in polls: about once a second.
+const SEAL_CHECK: u32 = 50;
+
+/// Prints denials until asked to end or nothing is sealed any more; `seals`
+/// empty: all of them.
+pub(super) async fn follow(seals: &[SealNumber], json: bool) -> Result<End> {
     let mut gate = standing()?.ok_or_else(|| {
         Failure::new(
             "no container is sealed on this host",
@@ -49,12 +64,19 @@ pub(super) async fn follow(seals: &[SealNumber], json: bool) -> Result<()> {
     let mut names: HashMap<SealNumber, (String, String)> = HashMap::new();
     let mut timer = interval(POLL);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut polls = 0;
     loop {
         tokio::select! {
-            _ = timer.tick() => {}
-            _ = interrupt.recv() => return Ok(()),
-            _ = terminate.recv() => return Ok(()),
+            _ = timer.tick() => polls += 1,
+            _ = interrupt.recv() => return Ok(End::Asked),
+            _ = terminate.recv() => return Ok(End::Asked),
         }
+        // Read before the ring, so that nothing refused until then is lost.
+        let unsealed = polls % SEAL_CHECK == 0
+            && !gate
+                .seals()?
+                .iter()
+                .any(|(n, _)| seals.is_empty() || seals.contains(n));
         if let Some(log) = &mut debug_log {
             log.flush();
         }
@@ -76,6 +98,10 @@ pub(super) async fn follow(seals: &[SealNumber], json: bool) -> Result<()> {
                 }
                 Event::Lost(count) => output::lost(*count, json)?,
             }
+        }
+        if unsealed {
+            log::warn!("the seal was lifted: nothing is refused any more");
+            return Ok(End::Unsealed);
         }
     }
 }
