@@ -4,6 +4,7 @@ mod build;
 mod build_ebpf;
 mod command;
 mod demo;
+mod kernels;
 mod setup;
 mod test;
 mod workspace;
@@ -38,6 +39,13 @@ enum Task {
         /// Only tests whose name contains this; skips the format and lint checks
         filter: Option<String>,
     },
+    /// Load and test the gate on other Linux kernels, in QEMU: `N passed, N failed` kernels
+    Kernels {
+        /// Only this kernel: a series such as 6.12, or `newest`; may be repeated
+        /// [default: 5.10, 6.1, 6.12, 6.16 and newest]
+        #[arg(long = "kernel", value_name = "NAME")]
+        names: Vec<String>,
+    },
     /// Show a service that phones home, before and after a seal, then clean up (root)
     Demo {
         /// Use this `airgap` binary instead of building one
@@ -56,6 +64,7 @@ fn main() -> ExitCode {
         Task::Test { filter } => {
             test::run(filter.as_deref()).map(|good| ExitCode::from(u8::from(!good)))
         }
+        Task::Kernels { names } => kernels::run(&names).map(|good| ExitCode::from(u8::from(!good))),
         Task::Demo { airgap } => demo::run(airgap).map(done),
     };
     outcome.unwrap_or_else(|error| {

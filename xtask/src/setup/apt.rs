@@ -57,13 +57,7 @@ pub(super) fn install() -> Result<()> {
     if missing.is_empty() && !client {
         return Ok(());
     }
-    if find("apt-get").is_none() {
-        bail!(
-            "this machine has no apt-get\nhint: install by hand: docker {}",
-            missing.join(" ")
-        );
-    }
-    command::output(Command::new("apt-get").args(["update", "--quiet", "--quiet"]))?;
+    update(&format!("docker {}", missing.join(" ")))?;
     if client {
         // Debian 13 split the client off; before, docker.io is both.
         let split = candidate("docker-cli");
@@ -79,11 +73,30 @@ pub(super) fn install() -> Result<()> {
     }
     missing.sort_unstable();
     missing.dedup();
+    get(&missing)
+}
+
+/// Refreshes the package index; `missing` is what for, in words.
+///
+/// # Errors
+/// Where there is no apt-get, or no index.
+pub(crate) fn update(missing: &str) -> Result<()> {
+    if find("apt-get").is_none() {
+        bail!("this machine has no apt-get\nhint: install by hand: {missing}");
+    }
+    command::output(Command::new("apt-get").args(["update", "--quiet", "--quiet"])).map(drop)
+}
+
+/// Installs packages from the index as it is.
+///
+/// # Errors
+/// When apt-get fails; its output is in the message.
+pub(crate) fn get(missing: &[&str]) -> Result<()> {
     let mut install = Command::new("apt-get");
     install
         .args(["install", "--yes", "--quiet", "--quiet"])
         .arg("--no-install-recommends")
-        .args(&missing)
+        .args(missing)
         .env("DEBIAN_FRONTEND", "noninteractive");
     say("get", &missing.join(" "));
     // Shown only if it fails: it is hundreds of lines.
@@ -95,7 +108,7 @@ pub(super) fn install() -> Result<()> {
 }
 
 /// The program's path; the administrator's folders count even where `PATH` lacks them.
-pub(super) fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
         .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
@@ -114,7 +127,7 @@ fn candidate(package: &str) -> bool {
 }
 
 /// A dynamic program names its interpreter, which no file inside a test image provides.
-fn is_static(program: &Path) -> bool {
+pub(crate) fn is_static(program: &Path) -> bool {
     let interpreter = b"/ld-linux";
     fs::read(program).is_ok_and(|bytes| !bytes.windows(interpreter.len()).any(|w| w == interpreter))
 }

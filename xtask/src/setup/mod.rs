@@ -1,6 +1,6 @@
 //! `cargo xtask setup`: make a fresh Debian or Ubuntu able to build, test and show airgap.
 
-mod apt;
+pub(crate) mod apt;
 mod docker;
 mod mounts;
 mod rust;

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: every check of the repository, and one honest line at the end.
 
-mod tally;
+pub(crate) mod tally;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -83,7 +83,10 @@ fn lints(root: &Path) -> Result<()> {
 }
 
 /// The program that tests run inside containers: static, so any image will do.
-fn build_probe(root: &Path) -> Result<PathBuf> {
+///
+/// # Errors
+/// When the build fails.
+pub(crate) fn build_probe(root: &Path) -> Result<PathBuf> {
     let target = workspace::musl_target();
     let mut cargo = workspace::cargo(root);
     cargo

@@ -92,7 +92,7 @@ impl Suites {
 }
 
 /// The number before `word` in `ok. 3 passed; 0 failed; 1 ignored; …`.
-fn count(result: &str, word: &str) -> u64 {
+pub(crate) fn count(result: &str, word: &str) -> u64 {
     result
         .split([';', '.'])
         .find_map(|part| part.trim().strip_suffix(word)?.trim().parse().ok())

@@ -1,0 +1,134 @@
+//! One emulated machine: a kernel, an initial file system, two serial ports, and no network.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::host::Host;
+use super::outcome::{Ending, Outcome};
+use crate::command;
+
+/// Until the tests start; boots took 2 to 17 s when measured.
+const BOOT: Duration = Duration::from_secs(90);
+/// For one kernel's whole run.
+const LIMIT: Duration = Duration::from_secs(300);
+const POLL: Duration = Duration::from_millis(50);
+
+/// What a machine needs, and where its serial ports write.
+pub(super) struct Machine<'a> {
+    pub(super) host: &'a Host,
+    pub(super) kernel: &'a Path,
+    pub(super) initramfs: &'a Path,
+    /// Without an extension; `.console` and `.tests` are added.
+    pub(super) log: PathBuf,
+}
+
+impl Machine<'_> {
+    /// The kernel's own messages.
+    pub(super) fn console(&self) -> PathBuf {
+        self.log.with_added_extension("console")
+    }
+
+    /// What the tests printed.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub(super) fn output(&self) -> Result<String> {
+        read(&self.tests())
+    }
+
+    fn tests(&self) -> PathBuf {
+        self.log.with_added_extension("tests")
+    }
+
+    /// Boots, and waits until it is off or out of time.
+    ///
+    /// # Errors
+    /// When the emulator cannot be started, or a log cannot be written or read.
+    pub(super) fn run(&self) -> Result<Outcome> {
+        let tests = self.tests();
+        for file in [&tests, &self.console()] {
+            fs::write(file, "").with_context(|| format!("cannot write {}", file.display()))?;
+        }
+        let start = Instant::now();
+        let mut running = Running(self.start()?);
+        let mut booted = None;
+        let ending = loop {
+            // Asked before the log is read: what it wrote last is then in there.
+            let off = running.is_over()?;
+            if booted.is_none() && Outcome::has_begun(&self.output()?) {
+                booted = Some(start.elapsed());
+            }
+            let limit = if booted.is_some() { LIMIT } else { BOOT };
+            if off {
+                break Ending::Off;
+            }
+            if start.elapsed() > limit {
+                break Ending::TimedOut(limit);
+            }
+            thread::sleep(POLL);
+        };
+        Ok(Outcome::new(
+            &self.output()?,
+            ending,
+            booted,
+            start.elapsed(),
+        ))
+    }
+
+    fn start(&self) -> Result<Child> {
+        let mut emulator = Command::new("setpriv");
+        emulator
+            // So that nothing runs on where this process is killed.
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(&self.host.emulator)
+            // Never KVM: nested, it hangs. One thread: with more, a kernel that patches its own
+            // text, as attaching BPF does, now and then oopses.
+            .args(["-M", "q35", "-accel", "tcg,thread=single", "-cpu", "max"])
+            .args(["-smp", "2", "-m", "1024", "-nodefaults", "-no-user-config"])
+            .args(["-nic", "none", "-display", "none", "-no-reboot"])
+            .args(["-serial", &format!("file:{}", self.console().display())])
+            .args(["-serial", &format!("file:{}", self.tests().display())])
+            .arg("-kernel")
+            .arg(self.kernel)
+            .arg("-initrd")
+            .arg(self.initramfs)
+            .args([
+                "-append",
+                "console=ttyS0 panic=-1 loglevel=4 edd=off mitigations=off nowatchdog",
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        emulator
+            .spawn()
+            .with_context(|| format!("cannot start `{}`", command::line(&emulator)))
+    }
+}
+
+/// A started emulator, which does not outlive its owner.
+struct Running(Child);
+
+impl Running {
+    fn is_over(&mut self) -> Result<bool> {
+        let status = self.0.try_wait().context("cannot wait for the emulator")?;
+        Ok(status.is_some())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may be off already, and then there is nothing to kill.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read(path)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .with_context(|| format!("cannot read {}", path.display()))
+}

@@ -1,0 +1,134 @@
+//! Debian's kernel packages: which there are, and which one a name means.
+
+use anyhow::{Context, Result, bail};
+
+/// What `--kernel` may say besides a series.
+pub(super) const NEWEST: &str = "newest";
+
+/// A package with a bootable kernel in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Kernel {
+    /// Package name.
+    pub(super) package: String,
+    /// Package version.
+    pub(super) version: String,
+    /// What `uname -r` says, without the flavour: `6.12.117+deb12`.
+    pub(super) release: String,
+}
+
+impl Kernel {
+    /// `6.12` of `6.12.117+deb12`.
+    fn series(&self) -> Option<(u32, u32)> {
+        let mut numbers = self.release.split('.');
+        Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+    }
+
+    /// Sorts versions; of the same upstream and revision, a rebuild for an older suite (`~`) is
+    /// the lesser, as for dpkg.
+    fn order(&self) -> (Vec<u32>, bool) {
+        let (own, rebuilt) = match self.version.split_once('~') {
+            Some((own, _)) => (own, true),
+            None => (self.version.as_str(), false),
+        };
+        let numbers = own
+            .split(|c: char| !c.is_ascii_digit())
+            .filter_map(|number| number.parse().ok())
+            .collect();
+        (numbers, !rebuilt)
+    }
+}
+
+/// The cloud kernels in an index, as `apt-cache dumpavail` prints it.
+pub(super) fn kernels(index: &str) -> Vec<Kernel> {
+    index.split("\n\n").filter_map(kernel).collect()
+}
+
+fn kernel(stanza: &str) -> Option<Kernel> {
+    let field = |name: &str| {
+        stanza
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    };
+    let package = field("Package")?;
+    // Since 6.19 the image package is empty and depends on one that has the kernel.
+    let name = package
+        .strip_prefix("linux-image-")
+        .or_else(|| package.strip_prefix("linux-binary-"))?;
+    let release = name.strip_suffix("-cloud-amd64")?;
+    let empty = package.starts_with("linux-image-")
+        && field("Depends").is_some_and(|depends| depends.contains("linux-binary-"));
+    // Meta packages are named after a series or nothing: two numbers at most.
+    let full = release.split('.').count() > 2;
+    (full && !empty).then(|| Kernel {
+        package: package.to_owned(),
+        version: field("Version").unwrap_or_default().to_owned(),
+        release: release.to_owned(),
+    })
+}
+
+/// The newest kernel of the series `name`, or of all.
+///
+/// # Errors
+/// When `name` is no series, or has no kernel.
+pub(super) fn choose<'a>(kernels: &'a [Kernel], name: &str) -> Result<&'a Kernel> {
+    let series = parse(name)?;
+    kernels
+        .iter()
+        .filter(|kernel| series.is_none() || kernel.series() == series)
+        .max_by_key(|kernel| kernel.order())
+        .with_context(|| format!("no suite that was looked at has a {name} kernel"))
+}
+
+/// The series a name means, `None` for the newest of all.
+///
+/// # Errors
+/// When it is neither.
+pub(super) fn parse(name: &str) -> Result<Option<(u32, u32)>> {
+    if name == NEWEST {
+        return Ok(None);
+    }
+    let series = name
+        .split_once('.')
+        .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+    if series.is_none() {
+        bail!("{name:?} is no kernel series\nhint: say 6.12, for example, or {NEWEST}");
+    }
+    Ok(series)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INDEX: &str = "\
+Package: linux-image-6.1.0-50-cloud-amd64\nVersion: 6.1.176-1\nDepends: kmod\n\n\
+Package: linux-image-6.1.0-56-cloud-amd64\nVersion: 6.1.192-2\n\n\
+Package: linux-image-6.1.0-0.deb11.52-cloud-amd64\nVersion: 6.1.192-2~deb11u1\n\n\
+Package: linux-image-6.12.95+deb12-cloud-amd64\nVersion: 6.12.95-1~deb12u1\n\n\
+Package: linux-image-6.12.117+deb12-cloud-amd64\nVersion: 6.12.117-1~deb12u1\n\n\
+Package: linux-image-6.12-cloud-amd64\nVersion: 6.12.117-1\n\n\
+Package: linux-image-cloud-amd64\nVersion: 6.1.192-2\n\n\
+Package: linux-image-6.12.117+deb12-cloud-amd64-dbg\nVersion: 6.12.117-1\n\n\
+Package: linux-image-7.3.4+deb13-cloud-amd64\nVersion: 7.3.4-1\nDepends: a, linux-binary-7.3.4+deb13-cloud-amd64 (= 7)\n\n\
+Package: linux-binary-7.3.4+deb13-cloud-amd64\nVersion: 7.3.4-1~bpo13+1\n";
+
+    fn release(name: &str) -> String {
+        let kernels = kernels(INDEX);
+        choose(&kernels, name).expect(name).package.clone()
+    }
+
+    #[test]
+    fn a_series_means_its_newest_kernel() {
+        assert_eq!(release("6.1"), "linux-image-6.1.0-56-cloud-amd64");
+        assert_eq!(release("6.12"), "linux-image-6.12.117+deb12-cloud-amd64");
+        assert_eq!(release("newest"), "linux-binary-7.3.4+deb13-cloud-amd64");
+    }
+
+    #[test]
+    fn names_that_mean_nothing_are_refused() {
+        let kernels = kernels(INDEX);
+        assert!(choose(&kernels, "6.6").is_err());
+        assert!(choose(&kernels, "latest").is_err());
+        assert_eq!(kernels.len(), 6);
+    }
+}

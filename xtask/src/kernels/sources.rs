@@ -1,0 +1,74 @@
+//! Which of Debian's suites the kernels come from, at the mirror the host uses.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::command;
+
+/// Together they have 5.10, 6.1, 6.12 and every newer series that was backported.
+const MAIN: [&str; 1] = ["trixie-backports"];
+const SECURITY: [&str; 2] = ["bullseye-security", "bookworm-security"];
+
+/// A `sources.list` with the suites, checked against `keyring`.
+///
+/// # Errors
+/// When the host's own sources name no Debian mirror.
+pub(super) fn list(keyring: &Path) -> Result<String> {
+    let mut targets = Command::new("apt-get");
+    targets
+        .args(["indextargets", "--format", "$(ORIGIN) $(REPO_URI)"])
+        .arg("Created-By: Packages");
+    let targets = command::output(&mut targets)?;
+    lines(&targets, keyring).context(
+        "apt's sources name no Debian mirror, which the kernels would come from\n\
+         hint: run this on Debian",
+    )
+}
+
+/// `None` without a Debian mirror in `targets`, lines of origin and address.
+fn lines(targets: &str, keyring: &Path) -> Option<String> {
+    let mirrors: Vec<&str> = targets
+        .lines()
+        .filter_map(|line| line.strip_prefix("Debian "))
+        .map(|address| address.trim_end_matches('/'))
+        .collect();
+    let is_security = |address: &&&str| address.ends_with("-security");
+    let main = *mirrors.iter().find(|address| !is_security(address))?;
+    let security = mirrors.iter().find(is_security).map_or_else(
+        || format!("{main}-security"),
+        |address| (*address).to_owned(),
+    );
+    let line = |address: &str, suite: &str| {
+        let key = keyring.display();
+        format!("deb [arch=amd64 signed-by={key}] {address} {suite} main\n")
+    };
+    Some(
+        MAIN.map(|suite| line(main, suite))
+            .into_iter()
+            .chain(SECURITY.map(|suite| line(&security, suite)))
+            .collect(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uses_the_mirror_of_the_host() {
+        let key = Path::new("/k.gpg");
+        let both = "Other http://o/x/\nDebian http://m/debian/\nDebian http://s/debian-security/\n";
+        let list = lines(both, key).expect("a mirror");
+        assert!(
+            list.contains(
+                "deb [arch=amd64 signed-by=/k.gpg] http://m/debian trixie-backports main\n"
+            )
+        );
+        assert!(list.contains("] http://s/debian-security bookworm-security main\n"));
+        let one = lines("Debian http://m/debian/\n", key).expect("a mirror");
+        assert!(one.contains("] http://m/debian-security bullseye-security main\n"));
+        assert_eq!(lines("Ubuntu http://u/ubuntu/\n", key), None);
+    }
+}
