@@ -197,7 +197,7 @@ pub struct Seal {
     pub since: u64,
     /// Risks accepted by name, one bit each.
     pub accepted: u64,
-    /// 1 once every step of the attach was read back.
+    /// 1 once every step of the attach was made.
     pub complete: u32,
     /// Zero.
     pub _pad: u32,
@@ -279,7 +279,7 @@ pub enum Stat {
 }
 
 /// How many [`Stat`]s there are.
-pub const STATS: u32 = 4;
+pub const STATS: u32 = 3;
 
 /// Slot of a cgroup id in `OVERFLOW`.
 #[inline(always)]

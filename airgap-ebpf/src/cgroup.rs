@@ -39,7 +39,7 @@ pub(crate) fn mkdir(ctx: &BtfTracePointContext) {
     let Some(level) = read::<u32>(cgroup, &OFF_CGROUP_LEVEL) else {
         return refuse();
     };
-    if level == 0 || level > MAX_LEVEL {
+    if id == 0 || level == 0 || level > MAX_LEVEL {
         return refuse();
     }
     // Hint and level first: without them the entry would not be looked for.
@@ -114,12 +114,13 @@ fn reborn(cgroup: u64) -> Option<(SealNumber, u64)> {
             Some(parent) if parent != 0 => at = parent,
             _ => break,
         }
-        if seal_of(cgroup_id(at)?).is_some() {
+        if cgroup_id(at).and_then(seal_of).is_some() {
             return None;
         }
         i += 1;
     }
-    Some((seal, cgroup_id(cgroup)?))
+    // 0 stands for a cgroup that cannot be read, and so not be guarded.
+    Some((seal, cgroup_id(cgroup).unwrap_or(0)))
 }
 
 /// The last 64 characters of a cgroup's name before an optional `.scope`:

@@ -28,6 +28,7 @@ pub enum Command {
     /// The seal is in the kernel: it outlives this process, restarts of the
     /// container and of the engine. Ctrl-C ends the display, not the seal.
     /// A stopped or created container is sealed from its first instruction.
+    /// Attaching again keeps ports, clients and accepted risks that are not named.
     Attach(Attach),
     /// Lift seals.
     Detach(Detach),

@@ -24,9 +24,6 @@ pub mod state {
 pub const SOCK_STREAM: u32 = 1;
 /// `SOCK_DGRAM`.
 pub const SOCK_DGRAM: u32 = 2;
-/// `IPPROTO_MPTCP`.
-pub const MPTCP: u32 = 262;
-
 /// The full socket a packet belongs to, or [`Socket::NONE`]: always with all
 /// fields set, as an `Option` leaves bytes unset, which the verifier refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

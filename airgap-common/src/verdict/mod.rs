@@ -11,7 +11,7 @@ mod inbound;
 mod tests;
 
 pub use self::{
-    facts::{Kernel, MPTCP, Peer, SOCK_DGRAM, SOCK_STREAM, Socket, state},
+    facts::{Kernel, Peer, SOCK_DGRAM, SOCK_STREAM, Socket, state},
     inbound::{Inbound, ingress, socket_errno},
 };
 

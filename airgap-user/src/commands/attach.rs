@@ -1,13 +1,14 @@
 //! `airgap attach`.
 
+use airgap_common::map::MAX_LEVEL;
 use anyhow::{Context as _, Result};
 
-use super::{Existing, Report, existing, tail};
+use super::{Report, existing, standing, tail};
 use crate::{
     cli::Attach,
-    container::{Cgroup, Container, Engine, interfaces, locate},
+    container::{Cgroup, Container, Engine, Holder, OpenSocket, interfaces, locate},
     failure::{Failure, exit},
-    gate::{Gate, Lock, Place, Sealed, Sealing, mount_bpffs},
+    gate::{Gate, Lock, Place, Sealed, Sealing, Standing, mount_bpffs},
     output,
     policy::Rules,
     preflight::{self, Facts, Finding, Risk},
@@ -26,7 +27,14 @@ pub(super) async fn run(host: Option<&str>, args: Attach) -> Result<u8> {
     for reference in &args.containers {
         let container = engine.find(reference).await?;
         container.key()?;
-        refuse_risks(&place, &container, &args.accept)?;
+        refuse_depth(&container)?;
+        let mut accept = args.accept.clone();
+        if let Some(gate) = standing()?
+            && let Some(before) = gate.standing(&container.key()?)?
+        {
+            accept.extend(Risk::ALL.iter().filter(|r| before.accepted & r.bit() != 0));
+        }
+        refuse_risks(&place, &container, &accept)?;
         if !targets.iter().any(|t| t.id == container.id) {
             targets.push(container);
         }
@@ -62,6 +70,26 @@ pub(super) async fn run(host: Option<&str>, args: Attach) -> Result<u8> {
         names.join(", ")
     );
     Ok(code)
+}
+
+/// A container that does not run yet must come up where the gate looks.
+fn refuse_depth(container: &Container) -> Result<()> {
+    let host = container.inspect.host_config.as_ref();
+    let parent = host.and_then(|h| h.cgroup_parent.as_deref()).unwrap_or("");
+    // Each dash of a slice's name is a level (systemd.slice(5)).
+    let levels = parent
+        .split('/')
+        .filter(|p| !p.is_empty())
+        .map(|p| 1 + p.matches('-').count());
+    let depth = levels.sum::<usize>() + 1;
+    if container.pid.is_none() && depth > MAX_LEVEL as usize {
+        return Err(Failure::new(
+            format!("the container '{}' may start {depth} cgroup levels deep, airgap looks at {MAX_LEVEL}", container.name),
+            "create it with a shorter --cgroup-parent",
+        )
+        .into());
+    }
+    Ok(())
 }
 
 fn refuse_risks(place: &Place, container: &Container, accept: &[Risk]) -> Result<()> {
@@ -106,12 +134,18 @@ async fn seal(
 ) -> Result<Report> {
     let lock = Lock::take()?;
     let mut gate = Gate::arm(place, &lock)?;
+    let before = gate.standing(&container.key()?)?;
+    // What a renewal does not name stays as it is: "attach again" must not
+    // widen a seal.
+    let kept = before.as_ref().map(|b| b.rules(args, rules));
+    let rules = kept.as_ref().unwrap_or(rules);
     let sealing = Sealing {
         id: &container.key()?,
         name: &container.name,
         policy: rules.compile(),
         clients: &rules.clients,
-        accepted: args.accept.iter().fold(0, |set, risk| set | risk.bit()),
+        accepted: args.accept.iter().fold(0, |set, risk| set | risk.bit())
+            | before.as_ref().map_or(0, |b| b.accepted),
     };
     let sealed = match gate.seal_id(&sealing, &lock) {
         Ok(sealed) => sealed,
@@ -122,8 +156,19 @@ async fn seal(
     };
     match finish(engine, &mut gate, container, sealed, rules, args, &lock).await {
         Ok(report) => Ok(report),
-        // What was in force before stays; what is new and unfinished goes.
-        Err(error) if sealed.renewed => Err(error),
+        // What was in force before comes back; what is new and unfinished goes.
+        Err(error) if let Some(before) = before => {
+            gate.seal_id(
+                &Sealing {
+                    policy: before.policy,
+                    clients: &before.clients,
+                    accepted: before.accepted,
+                    ..sealing
+                },
+                &lock,
+            )?;
+            Err(error)
+        }
         Err(error) => {
             gate.unseal(sealed.number, &lock)?;
             gate.disarm_if_idle(&lock)?;
@@ -143,15 +188,15 @@ async fn finish(
 ) -> Result<Report> {
     // From here on the kernel marks each new cgroup of this id, so only the
     // one that exists now is left to do, and it may end at any moment.
-    let mut container = container.clone();
-    let mut cut: Vec<Existing> = Vec::new();
+    let mut container = engine.find(&container.id).await?;
+    let mut found = Vec::new();
     for _ in 0..TRIES {
         let Some(pid) = container.pid else { break };
         match locate(&gate.place().cgroup, &container.id, pid) {
-            Ok(cgroup) => match seal_running(gate, sealed, pid, &cgroup, rules, args, lock) {
+            Ok(cgroup) => match seal_running(gate, sealed, pid, &cgroup, args, lock) {
                 Err(_) if !cgroup.path.exists() => {}
                 done => {
-                    cut = done?;
+                    found = done?;
                     break;
                 }
             },
@@ -173,7 +218,6 @@ async fn finish(
         .find(|(number, _)| *number == sealed.number)
         .context("the seal is not in the map SEALS")?;
     let mut report = Report::gather(gate, sealed.number, seal, Some(&container))?;
-    report.existing = cut;
     if report.state == "broken" {
         return Err(Failure::new(
             format!(
@@ -197,20 +241,23 @@ async fn finish(
         )
         .into());
     }
+    if let Some(pid) = container.pid {
+        report.existing =
+            existing::settle(gate, sealed.number, pid, &found, keeps(args), &rules.ports)?;
+    }
     Ok(report)
 }
 
-/// Seals the cgroup and guards the interfaces that exist; then cuts what is
-/// older than the seal. Attaching again cuts nothing: what lives was judged.
+/// Seals the cgroup and guards the interfaces that exist; returns the sockets
+/// older than the seal. A renewal finds none: what lives was judged.
 fn seal_running(
     gate: &mut Gate,
     sealed: Sealed,
     pid: u32,
     cgroup: &Cgroup,
-    rules: &Rules,
     args: &Attach,
     lock: &Lock,
-) -> Result<Vec<Existing>> {
+) -> Result<Vec<(OpenSocket, Option<Holder>)>> {
     let found = if sealed.renewed {
         Vec::new()
     } else {
@@ -218,7 +265,25 @@ fn seal_running(
     };
     gate.seal_cgroup(sealed.number, cgroup, lock)?;
     gate.guard_frames(sealed.number, &interfaces(pid)?, lock)?;
-    existing::settle(gate, sealed.number, pid, &found, keeps(args), &rules.ports)
+    Ok(found)
+}
+
+impl Standing {
+    /// The rules of a renewal.
+    fn rules(&self, args: &Attach, asked: &Rules) -> Rules {
+        Rules {
+            ports: if args.ports.is_empty() {
+                Rules::ports_of(&self.policy)
+            } else {
+                asked.ports.clone()
+            },
+            clients: if args.from.is_empty() {
+                self.clients.clone()
+            } else {
+                asked.clients.clone()
+            },
+        }
+    }
 }
 
 fn keeps(args: &Attach) -> bool {

@@ -32,6 +32,7 @@ pub(super) fn run(args: &Detach) -> Result<u8> {
             .collect();
         chosen?
     };
+    chosen.sort_by_key(|(number, _)| *number);
     chosen.dedup_by_key(|(number, _)| *number);
     for (number, _) in chosen {
         output::unsealed(&gate.unseal(number, &lock)?)?;

@@ -1,5 +1,6 @@
 //! `airgap doctor`: what this host can do, and how to mend what it cannot.
 
+use airgap_common::map::Stat;
 use anyhow::Result;
 use aya::util::KernelVersion;
 use serde::Serialize;
@@ -201,6 +202,14 @@ fn gate() -> Check {
     match super::standing() {
         Ok(None) => Check::ok("gate", "does not stand: no container is sealed"),
         Ok(Some(gate)) => match gate.broken_links().as_slice() {
+            [] if gate.stat(Stat::Overflowed) > 0 => Check::limited(
+                "gate",
+                format!(
+                    "{} cgroups of sealed containers could not be recorded: those were denied everything, or not started",
+                    gate.stat(Stat::Overflowed)
+                ),
+                "detach containers that are gone; the count ends with the last seal",
+            ),
             [] => Check::ok(
                 "gate",
                 format!("stands, {} links alive", Gate::link_count()),

@@ -245,7 +245,7 @@ fn replace_pin(place: &Place, hook: &Hook, link: FdLink) -> Result<()> {
     fs::rename(&next, &path).with_context(|| format!("cannot rename the pin to {}", path.display()))
 }
 
-/// The verifier's log ends with what matters; the rest is for `--verifier-log`.
+/// The verifier's log ends with what matters; the rest is for `AIRGAP_VERIFIER_LOG`.
 pub(super) fn refused(program: &str, error: ProgramError) -> anyhow::Error {
     let ProgramError::LoadError {
         io_error,

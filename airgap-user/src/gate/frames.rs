@@ -9,7 +9,9 @@ use airgap_common::map::SealNumber;
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
-    programs::{LinkOrder, SchedClassifier, TcAttachType, links::FdLink, tc::TcAttachOptions},
+    programs::{
+        LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, links::FdLink, tc::TcAttachOptions,
+    },
 };
 
 use super::{Gate, Lock, Place, sys};
@@ -86,7 +88,7 @@ impl Gate {
                 .insert(end.index, seal, 0)
                 .context("cannot write the map VETHS")?;
             for (name, suffix, attach_type) in PROGRAMS {
-                if !self.is_alive(end.index, suffix) {
+                if !self.is_current(end.index, name, suffix) {
                     self.attach_frames(end, name, suffix, attach_type)
                         .with_context(|| format!("cannot attach {name} to {}", end.name))?;
                 }
@@ -106,10 +108,14 @@ impl Gate {
         let options = TcAttachOptions::TcxOrder(LinkOrder::first());
         let id = program.attach_with_options(&end.name, attach_type, options)?;
         let link: FdLink = program.take_link(id)?.try_into()?;
+        // Beside the old one, if there is one, which ends only then.
         let pin = link_pin(&self.place, end.index, suffix);
-        super::arm::unlink(&pin)?;
-        link.pin(&pin)
-            .with_context(|| format!("cannot pin {}", pin.display()))?;
+        let next = link_pin(&self.place, end.index, &format!("{suffix}_next"));
+        super::arm::unlink(&next)?;
+        link.pin(&next)
+            .with_context(|| format!("cannot pin {}", next.display()))?;
+        fs::rename(&next, &pin)
+            .with_context(|| format!("cannot rename the pin to {}", pin.display()))?;
         Ok(())
     }
 
@@ -181,6 +187,7 @@ impl Gate {
     fn drop_veth(&mut self, index: u32) -> Result<()> {
         for (_, suffix, _) in PROGRAMS {
             super::arm::unlink(&link_pin(&self.place, index, suffix))?;
+            super::arm::unlink(&link_pin(&self.place, index, &format!("{suffix}_next")))?;
         }
         self.veths
             .remove(&index)
@@ -192,6 +199,16 @@ impl Gate {
         sys::obj_get(&link_pin(&self.place, index, suffix))
             .and_then(|fd| sys::link_state(&fd))
             .is_ok_and(|state| state.interface == index)
+    }
+
+    /// Alive, and running the program that is pinned for later veths.
+    fn is_current(&self, index: u32, name: &str, suffix: &str) -> bool {
+        let pinned = ProgramInfo::from_pin(program_pin(&self.place, name)).map(|p| p.id());
+        sys::obj_get(&link_pin(&self.place, index, suffix))
+            .and_then(|fd| sys::link_state(&fd))
+            .is_ok_and(|state| {
+                state.interface == index && pinned.is_ok_and(|id| id == state.program)
+            })
     }
 
     fn has_tcx(&self) -> bool {

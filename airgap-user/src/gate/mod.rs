@@ -28,7 +28,7 @@ pub use self::{
     frames::FrameGuard,
     host::{cgroup_mount, mount_bpffs},
     lock::Lock,
-    seal::{Sealed, Sealing, Unsealed},
+    seal::{Sealed, Sealing, Standing, Unsealed},
     sys::LinkState,
 };
 

@@ -116,9 +116,8 @@ impl Ring {
         lost.wrapping_sub(std::mem::replace(&mut self.lost, lost))
     }
 
-    /// Whether the slot is still ours: it is not after a detach of the last
-    /// seal, which takes the gate and its maps down.
-    pub fn is_mine(&self) -> bool {
+    /// Whether the slot is still ours, and nobody took us for dead.
+    fn is_mine(&self) -> bool {
         self.followers
             .get(&self.slot, 0)
             .is_ok_and(|f| f.pid == self.me.pid && f.start == self.me.start)

@@ -36,6 +36,17 @@ pub struct Sealing<'a> {
     pub accepted: u64,
 }
 
+/// What is in force for a container that is sealed already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// What it may do.
+    pub policy: Policy,
+    /// Clients that may connect; empty: any.
+    pub clients: Vec<Cidr>,
+    /// Risks accepted by name, one bit each.
+    pub accepted: u64,
+}
+
 /// A seal that was put in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sealed {
@@ -59,6 +70,28 @@ pub struct Unsealed {
 }
 
 impl Gate {
+    /// What is in force for this id; `None` if it is not sealed.
+    ///
+    /// # Errors
+    /// If a map cannot be read.
+    pub fn standing(&self, id: &[u8; ID_LEN]) -> Result<Option<Standing>> {
+        let Ok(number) = self.ids.get(id, 0) else {
+            return Ok(None);
+        };
+        Ok(Some(Standing {
+            policy: self
+                .policies
+                .get(&number, 0)
+                .context("cannot read the map POLICIES")?,
+            clients: self.clients_of(number)?,
+            accepted: self
+                .seals
+                .get(&number, 0)
+                .context("cannot read the map SEALS")?
+                .accepted,
+        }))
+    }
+
     /// Puts a container's id under seal. From here on each new cgroup of it is
     /// sealed by the kernel at its creation; [`Self::seal_cgroup`] does the one
     /// that exists already.

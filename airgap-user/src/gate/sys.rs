@@ -1,6 +1,4 @@
 //! The few `bpf(2)` commands that aya 0.14 does not expose.
-//!
-//! Everything unsafe of the user side lives here and in [`super::hints`].
 
 use std::{
     ffi::CString,
