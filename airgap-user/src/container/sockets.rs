@@ -205,6 +205,7 @@ pub fn borrow(holder: &Holder) -> io::Result<OwnedFd> {
 ///
 /// # Safety
 /// `ret` is what a system call that makes a descriptor returned.
+// SAFETY: callers pass the return value of such a call on at once.
 unsafe fn descriptor(ret: libc::c_long) -> io::Result<OwnedFd> {
     if ret < 0 {
         return Err(io::Error::last_os_error());

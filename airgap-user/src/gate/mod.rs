@@ -5,6 +5,7 @@
 
 mod arm;
 pub mod btf;
+mod clients;
 mod frames;
 pub mod health;
 mod hints;

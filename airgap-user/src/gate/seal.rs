@@ -7,11 +7,10 @@ use std::{
 };
 
 use airgap_common::map::{
-    Client, Gate as GateInfo, ID_LEN, MAX_LEVEL, MAX_SEALS, Policy, Seal, SealNumber, Stat, Tag,
-    name,
+    Gate as GateInfo, ID_LEN, MAX_LEVEL, MAX_SEALS, Policy, Seal, SealNumber, Stat, Tag, name,
 };
 use anyhow::{Context as _, Result, bail};
-use aya::maps::{Map, SkStorage, lpm_trie::Key};
+use aya::maps::{Map, SkStorage};
 
 use super::{Gate, Lock, arm::NO_DENIALS, hints::Hints, map, seal_id, seal_name};
 use crate::{container::Cgroup, failure::Failure, policy::Cidr};
@@ -319,42 +318,6 @@ impl Gate {
         })
     }
 
-    /// Clients that `--from` allows; empty: any.
-    ///
-    /// # Errors
-    /// If the map cannot be read.
-    pub fn clients_of(&self, number: SealNumber) -> Result<Vec<Cidr>> {
-        let mut clients = Vec::new();
-        for key in self.clients.keys() {
-            let key = key.context("cannot read the map CLIENTS")?;
-            let client = key.data();
-            if client.seal == number {
-                clients.push(Cidr::from_mapped(client.addr, key.prefix_len() - SEAL_BITS));
-            }
-        }
-        Ok(clients)
-    }
-
-    fn add_clients(&mut self, number: SealNumber, clients: &[Cidr]) -> Result<()> {
-        for client in clients {
-            self.clients
-                .insert(&client_key(number, *client), 1, 0)
-                .context("cannot write the map CLIENTS")?;
-        }
-        Ok(())
-    }
-
-    fn retain_clients(&mut self, number: SealNumber, keep: &[Cidr]) -> Result<()> {
-        for client in self.clients_of(number)? {
-            if !keep.contains(&client) {
-                self.clients
-                    .remove(&client_key(number, client))
-                    .context("cannot write the map CLIENTS")?;
-            }
-        }
-        Ok(())
-    }
-
     fn clear_overflow(&mut self) -> Result<()> {
         for slot in 0..self.overflow.len() {
             self.overflow
@@ -379,14 +342,6 @@ impl Gate {
     fn hints(&self) -> Result<Hints> {
         Hints::map(map(&self.place, name::HINTS)?.fd()).context("cannot map HINTS")
     }
-}
-
-/// Bits of a client key before the address.
-const SEAL_BITS: u32 = 64;
-
-fn client_key(seal: SealNumber, client: Cidr) -> Key<Client> {
-    let (addr, len) = client.mapped();
-    Key::new(SEAL_BITS + len, Client { seal, addr })
 }
 
 fn absent(error: aya::maps::MapError) -> Result<(), aya::maps::MapError> {
