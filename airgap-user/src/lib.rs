@@ -15,3 +15,8 @@ pub mod gate;
 pub mod output;
 pub mod policy;
 pub mod preflight;
+#[expect(
+    missing_docs,
+    reason = "system calls and packets, named after what they are"
+)]
+pub mod technique;

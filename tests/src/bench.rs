@@ -1,6 +1,5 @@
 //! One container, its taps, and attempts judged by what the taps saw.
 
-use crate::attempt::{Attempt, Verdict};
 use crate::container::Container;
 use crate::frame::Frame;
 use crate::outside::Outside;
@@ -11,6 +10,7 @@ use crate::techniques::{
     Sealed::{self, Dropped, Errno},
 };
 use crate::wait;
+use ::airgap::technique::{Outcome, Report};
 use std::time::Duration;
 
 /// One container's taps and the bookkeeping of attempts.
@@ -157,10 +157,10 @@ fn belongs(frame: &Frame, port: u16, marker: &str) -> bool {
         || frame.bytes.windows(4).any(|window| window == group)
 }
 
-fn as_expected(attempt: &Attempt, expected: Sealed) -> bool {
-    match (attempt.verdict, expected) {
-        (Verdict::Skipped, _) | (_, Dropped) => true,
-        (Verdict::Refused, Errno(errno)) => attempt.errno == errno,
+fn as_expected(attempt: &Report, expected: Sealed) -> bool {
+    match (attempt.outcome, expected) {
+        (Outcome::Skipped, _) | (_, Dropped) => true,
+        (Outcome::Refused, Errno(errno)) => attempt.errno == errno,
         _ => false,
     }
 }

@@ -1,10 +1,11 @@
 //! Containers under test, driven through the Docker command line.
 
-use crate::attempt::Attempt;
+use crate::attempt;
 use crate::cmd::{self, Output};
 use crate::netns::Netns;
 use crate::plan::Plan;
 use crate::{LABEL, PREFIX, airgap, image, wait};
+use ::airgap::technique::Report;
 use serde_json::Value;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -299,7 +300,7 @@ impl Container {
     /// # Panics
     /// When the probe does not report.
     #[track_caller]
-    pub fn attempt(&self, technique: &str, port: u16, marker: &str) -> Attempt {
+    pub fn attempt(&self, technique: &str, port: u16, marker: &str) -> Report {
         let bridge_mac = format!("/sys/class/net/{}/address", self.plan.bridge);
         let mac =
             std::fs::read_to_string(&bridge_mac).unwrap_or_else(|e| panic!("{bridge_mac}: {e}"));
@@ -314,7 +315,7 @@ impl Container {
              --marker {marker} --gateway {gateway4} --gateway-mac {mac}"
         );
         let words: Vec<&str> = line.split_whitespace().collect();
-        Attempt::parse(&self.exec(&words))
+        attempt::parse(&self.exec(&words))
     }
 }
 

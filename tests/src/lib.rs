@@ -28,8 +28,8 @@ pub mod tap;
 pub mod techniques;
 pub mod wait;
 
+pub use ::airgap::technique::{Outcome, Report};
 pub use airgap::{airgap, airgap_ok};
-pub use attempt::{Attempt, Verdict};
 pub use container::{Container, ContainerSpec};
 pub use frame::Frame;
 pub use kernel::kernel_state;

@@ -1,7 +1,7 @@
 //! Promise: told live. Each refused attempt is an event that says who, where and how, safely.
 
 use airgap_tests::airgap::seal;
-use airgap_tests::{Container, Outside, Tail, Verdict, airgap_ok, wait};
+use airgap_tests::{Container, Outcome, Outside, Tail, airgap_ok, wait};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader};
 use std::time::Duration;
@@ -50,7 +50,7 @@ fn refusals_are_told_with_who_where_and_how() {
     ];
     for (technique, ip, transport, kind, hook) in rows {
         let attempt = container.attempt(technique, PORT, "told");
-        assert_eq!(attempt.verdict, Verdict::Refused, "{attempt:?}");
+        assert_eq!(attempt.outcome, Outcome::Refused, "{attempt:?}");
         let event = tail.await_event(technique, wait::SOON, |event| {
             denied(event, ip) && event["network"]["transport"] == transport
         });

@@ -2,7 +2,7 @@
 //! neither its neighbours nor the host.
 
 use airgap_tests::airgap::seal;
-use airgap_tests::{Attempt, Container, Outside, SERVICE_PORT, Tail, Verdict, airgap_ok, wait};
+use airgap_tests::{Container, Outcome, Outside, Report, SERVICE_PORT, Tail, airgap_ok, wait};
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::path::PathBuf;
@@ -11,14 +11,14 @@ use std::time::Duration;
 const PORT: u16 = 20_000;
 
 #[track_caller]
-fn assert_refused(attempt: &Attempt) {
-    let refused = attempt.verdict == Verdict::Refused && attempt.errno == libc::EPERM;
+fn assert_refused(attempt: &Report) {
+    let refused = attempt.outcome == Outcome::Refused && attempt.errno == libc::EPERM;
     assert!(refused, "{attempt:?}");
 }
 
 #[track_caller]
-fn assert_sent(attempt: &Attempt) {
-    assert_eq!(attempt.verdict, Verdict::Sent, "{attempt:?}");
+fn assert_sent(attempt: &Report) {
+    assert_eq!(attempt.outcome, Outcome::Sent, "{attempt:?}");
 }
 
 /// A cgroup below the container's; emptied and removed on drop.

@@ -3,14 +3,14 @@
 use airgap_tests::airgap::seal;
 use airgap_tests::kernel::assert_same;
 use airgap_tests::{
-    Attempt, Container, Outside, SERVICE_PORT, Tail, Verdict, airgap, airgap_ok, kernel_state, wait,
+    Container, Outcome, Outside, Report, SERVICE_PORT, Tail, airgap, airgap_ok, kernel_state, wait,
 };
 use std::fs;
 use std::path::Path;
 
 const PORT: u16 = 20_000;
 
-fn knock(container: &Container) -> [Attempt; 2] {
+fn knock(container: &Container) -> [Report; 2] {
     ["udp4", "tcp6"].map(|technique| container.attempt(technique, PORT, "knock"))
 }
 
@@ -18,7 +18,7 @@ fn knock(container: &Container) -> [Attempt; 2] {
 fn assert_sealed(outside: &Outside, container: &Container) {
     outside.clear();
     for attempt in knock(container) {
-        assert_eq!(attempt.verdict, Verdict::Refused, "{attempt:?}");
+        assert_eq!(attempt.outcome, Outcome::Refused, "{attempt:?}");
         assert_eq!(attempt.errno, libc::EPERM, "{attempt:?}");
     }
     assert_eq!(outside.seen(), []);
@@ -36,7 +36,7 @@ fn assert_sealed(outside: &Outside, container: &Container) {
 #[track_caller]
 fn assert_open(container: &Container) {
     for attempt in knock(container) {
-        assert_eq!(attempt.verdict, Verdict::Sent, "{attempt:?}");
+        assert_eq!(attempt.outcome, Outcome::Sent, "{attempt:?}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Connections over loopback from one and the same port, the server closing first: each meets
 //! what is left of the last one, in TIME_WAIT.
 
-use crate::sys::{Fail, Socket, Step};
+use airgap::technique::sys::{Fail, Socket, Step};
 use serde_json::json;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;

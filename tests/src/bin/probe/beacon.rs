@@ -1,8 +1,8 @@
 //! Sends before anything else, in every way it knows, then serves.
 
-use crate::target::Target;
-use crate::technique::report;
-use crate::{icmp, packet, raw, serve, tcp, udp};
+use crate::{attempt::report, serve};
+use airgap::technique::target::Target;
+use airgap::technique::{icmp, packet, raw, tcp, udp};
 use serde_json::json;
 
 pub(crate) fn run(target: &Target) -> Result<(), String> {

@@ -1,8 +1,8 @@
 //! Sockets opened once, to be used again and again: what is older than a seal.
 
-use crate::icmp::echo;
-use crate::sys::{Fail, Socket, Step};
-use crate::target::Target;
+use airgap::technique::icmp::echo;
+use airgap::technique::sys::{Fail, Socket, Step};
+use airgap::technique::target::Target;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -11,27 +11,14 @@
 //! - `list`: the techniques
 
 mod again;
+mod attempt;
 mod beacon;
-mod dns;
 mod get;
 mod hold;
-mod icmp;
-mod int80;
-mod join;
-mod options;
-mod packet;
-mod raw;
-mod reflect;
 mod serve;
-mod sys;
-mod target;
-mod tcp;
-mod technique;
 mod turncoat;
-mod udp;
-mod uring;
 
-use target::Target;
+use airgap::technique::{self, target::Target};
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -41,8 +28,8 @@ fn main() {
         ["turncoat", ..] => turncoat::run(),
         ["beacon", rest @ ..] => beacon::run(&Target::parse(rest)),
         ["hold", kinds, rest @ ..] => hold::run(kinds, &Target::parse(rest)),
-        ["knock", name, rest @ ..] => technique::knock(name, &Target::parse(rest)),
-        ["try", name, rest @ ..] => technique::run(name, &Target::parse(rest)),
+        ["knock", name, rest @ ..] => attempt::knock(name, &Target::parse(rest)),
+        ["try", name, rest @ ..] => attempt::run(name, &Target::parse(rest)),
         ["get", address, path] => get::run(address, path),
         ["tell", address, words @ ..] => get::tell(address, words),
         ["again"] => again::run(),

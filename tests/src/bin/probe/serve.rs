@@ -1,6 +1,6 @@
 //! A tiny dual-stack HTTP/1.0 server.
 
-use crate::sys::{Fail, Socket};
+use airgap::technique::sys::{Fail, Socket};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;

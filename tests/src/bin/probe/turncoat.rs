@@ -7,7 +7,7 @@
 //! then takes the accepted end to eth0
 
 use crate::serve;
-use crate::sys::{Fail, Socket, Step};
+use airgap::technique::sys::{Fail, Socket, Step};
 use serde_json::json;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};

@@ -1,14 +1,14 @@
 //! DNS questions; the marker is the name's first label.
 
-use crate::sys::{Fail, Socket, Step};
-use crate::target::Target;
+use super::sys::{Fail, Socket, Step};
+use super::target::Target;
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// Docker's resolver inside the container's namespace, run by the daemon outside the cgroup.
 const EMBEDDED: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
 
 /// An A question for `MARKER.leak.example`.
-pub(crate) fn question(t: &Target) -> Vec<u8> {
+pub fn question(t: &Target) -> Vec<u8> {
     let mut query = vec![0x13, 0x37, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in [t.marker.as_str(), "leak", "example"] {
         query.push(u8::try_from(label.len()).unwrap_or(63));
@@ -41,35 +41,35 @@ fn ask_tcp(t: &Target, at: SocketAddr) -> Step<()> {
     await_answer(&socket)
 }
 
-pub(crate) fn embedded(t: &Target) -> Step<()> {
+pub fn embedded(t: &Target) -> Step<()> {
     ask_udp(t, embedded_at())
 }
 
-pub(crate) fn embedded_mapped(t: &Target) -> Step<()> {
+pub fn embedded_mapped(t: &Target) -> Step<()> {
     ask_udp(t, SocketAddr::new(EMBEDDED.to_ipv6_mapped().into(), 53))
 }
 
-pub(crate) fn embedded_tcp(t: &Target) -> Step<()> {
+pub fn embedded_tcp(t: &Target) -> Step<()> {
     ask_tcp(t, embedded_at())
 }
 
-pub(crate) fn embedded_connected(t: &Target) -> Step<()> {
+pub fn embedded_connected(t: &Target) -> Step<()> {
     let socket = Socket::udp(embedded_at())?;
     socket.connect(embedded_at())?;
     socket.send(&question(t), 0)?;
     await_answer(&socket)
 }
 
-pub(crate) fn direct(t: &Target) -> Step<()> {
+pub fn direct(t: &Target) -> Step<()> {
     ask_udp(t, SocketAddr::new(t.v4.into(), 53))
 }
 
-pub(crate) fn direct_tcp(t: &Target) -> Step<()> {
+pub fn direct_tcp(t: &Target) -> Step<()> {
     ask_tcp(t, SocketAddr::new(t.v4.into(), 53))
 }
 
 /// The port the resolver really listens on, behind Docker's redirect of port 53.
-pub(crate) fn embedded_port(t: &Target) -> Step<()> {
+pub fn embedded_port(t: &Target) -> Step<()> {
     let table = std::fs::read_to_string("/proc/net/udp").unwrap_or_default();
     let port = table.split_whitespace().find_map(|word| {
         let port = word.strip_prefix("0B00007F:")?;

@@ -1,9 +1,9 @@
 //! AF_PACKET: frames that no cgroup hook ever sees.
 
-use crate::raw::{self, own4};
-use crate::sys::{Socket, Step, check, os};
-use crate::target::Target;
-use crate::tcp::SERVICE_PORT;
+use super::raw::{self, own4};
+use super::sys::{Socket, Step, check, os};
+use super::target::Target;
+use super::tcp::SERVICE_PORT;
 use std::ffi::CStr;
 use std::{fs, mem};
 
@@ -61,14 +61,14 @@ fn send(socket: &Socket, device: &CStr, mac: [u8; 6], bytes: &[u8]) -> Step<()> 
     check("sendto", rc as i64).map(drop)
 }
 
-pub(crate) fn raw(t: &Target) -> Step<()> {
+pub fn raw(t: &Target) -> Step<()> {
     let socket = Socket::new(libc::AF_PACKET, libc::SOCK_RAW, 0)?;
     let bytes = frame(t.gateway_mac, own_mac()?, IPV4, &marked_udp(t)?);
     send(&socket, ETH0, t.gateway_mac, &bytes)
 }
 
 /// Looks like data on a connection of the service.
-pub(crate) fn raw_service_port(t: &Target) -> Step<()> {
+pub fn raw_service_port(t: &Target) -> Step<()> {
     let socket = Socket::new(libc::AF_PACKET, libc::SOCK_RAW, 0)?;
     let own = own4()?;
     let segment = raw::tcp((own.into(), SERVICE_PORT), t.at4(), 0x18, t.payload());
@@ -81,12 +81,12 @@ pub(crate) fn raw_service_port(t: &Target) -> Step<()> {
     )
 }
 
-pub(crate) fn dgram(t: &Target) -> Step<()> {
+pub fn dgram(t: &Target) -> Step<()> {
     let socket = Socket::new(libc::AF_PACKET, libc::SOCK_DGRAM, 0)?;
     send(&socket, ETH0, t.gateway_mac, &marked_udp(t)?)
 }
 
-pub(crate) fn qdisc_bypass(t: &Target) -> Step<()> {
+pub fn qdisc_bypass(t: &Target) -> Step<()> {
     let socket = Socket::new(libc::AF_PACKET, libc::SOCK_RAW, 0)?;
     socket.set(
         "PACKET_QDISC_BYPASS",
@@ -99,7 +99,7 @@ pub(crate) fn qdisc_bypass(t: &Target) -> Step<()> {
 }
 
 /// Injected on lo, forwarded by the container's own kernel.
-pub(crate) fn lo_forward(t: &Target) -> Step<()> {
+pub fn lo_forward(t: &Target) -> Step<()> {
     let socket = Socket::new(libc::AF_PACKET, libc::SOCK_RAW, 0)?;
     let datagram = raw::udp(SERVICE_PORT, t.port, t.payload());
     // A neighbour's source address: the own one would be a martian on lo.
@@ -108,7 +108,7 @@ pub(crate) fn lo_forward(t: &Target) -> Step<()> {
     send(&socket, LO, [0; 6], &frame([0; 6], [0; 6], IPV4, &packet))
 }
 
-pub(crate) fn arp_trailer(t: &Target) -> Step<()> {
+pub fn arp_trailer(t: &Target) -> Step<()> {
     let socket = Socket::new(libc::AF_PACKET, libc::SOCK_RAW, 0)?;
     let mac = own_mac()?;
     let mut body = vec![0, 1, 8, 0, 6, 4, 0, 1];

@@ -3,18 +3,18 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Ports are in host byte order. The marker is in everything that carries a payload.
-pub(crate) struct Target {
-    pub(crate) v4: Ipv4Addr,
-    pub(crate) v6: Ipv6Addr,
-    pub(crate) port: u16,
-    pub(crate) marker: String,
-    pub(crate) gateway: Ipv4Addr,
-    pub(crate) gateway_mac: [u8; 6],
+pub struct Target {
+    pub v4: Ipv4Addr,
+    pub v6: Ipv6Addr,
+    pub port: u16,
+    pub marker: String,
+    pub gateway: Ipv4Addr,
+    pub gateway_mac: [u8; 6],
 }
 
 impl Target {
     /// Unknown and malformed arguments are left at their defaults: the harness writes them.
-    pub(crate) fn parse(args: &[&str]) -> Self {
+    pub fn parse(args: &[&str]) -> Self {
         let of = |name: &str| {
             args.iter()
                 .position(|&a| a == name)
@@ -38,20 +38,20 @@ impl Target {
         }
     }
 
-    pub(crate) fn at4(&self) -> SocketAddr {
+    pub fn at4(&self) -> SocketAddr {
         SocketAddr::new(self.v4.into(), self.port)
     }
 
-    pub(crate) fn at6(&self) -> SocketAddr {
+    pub fn at6(&self) -> SocketAddr {
         SocketAddr::new(self.v6.into(), self.port)
     }
 
     /// The IPv4 target as an IPv6 socket sees it.
-    pub(crate) fn mapped(&self) -> SocketAddr {
+    pub fn mapped(&self) -> SocketAddr {
         SocketAddr::new(self.v4.to_ipv6_mapped().into(), self.port)
     }
 
-    pub(crate) fn payload(&self) -> &[u8] {
+    pub fn payload(&self) -> &[u8] {
         self.marker.as_bytes()
     }
 }
@@ -66,7 +66,7 @@ fn mac(text: &str) -> Option<[u8; 6]> {
 }
 
 /// The container's own global addresses, from getifaddrs: no packet is sent.
-pub(crate) fn own() -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
+pub fn own() -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
     let mut found = (None, None);
     let mut list: *mut libc::ifaddrs = std::ptr::null_mut();
     // SAFETY: getifaddrs fills `list` with a list that stays valid until freeifaddrs.

@@ -1,10 +1,10 @@
 //! The 32-bit system call gate, which skips some of the kernel's BPF hooks.
 
-use crate::sys::{Fail, Socket, Step};
+use super::sys::{Fail, Socket, Step};
 
 /// `setsockopt` as an i386 program calls it.
 #[cfg(target_arch = "x86_64")]
-pub(crate) fn setsockopt(socket: &Socket, level: i32, option: i32, value: &[u8]) -> Step<()> {
+pub fn setsockopt(socket: &Socket, level: i32, option: i32, value: &[u8]) -> Step<()> {
     const SETSOCKOPT_I386: u64 = 366;
     // A 32-bit system call can only point into the low 4 GiB.
     // SAFETY: an anonymous mapping at no particular address.
@@ -19,7 +19,7 @@ pub(crate) fn setsockopt(socket: &Socket, level: i32, option: i32, value: &[u8])
         )
     };
     if low == libc::MAP_FAILED {
-        return Err(crate::sys::os("mmap"));
+        return Err(super::sys::os("mmap"));
     }
     // SAFETY: `low` has room for 4096 bytes and options are far shorter.
     unsafe { std::ptr::copy_nonoverlapping(value.as_ptr(), low.cast(), value.len()) };
@@ -52,6 +52,6 @@ pub(crate) fn setsockopt(socket: &Socket, level: i32, option: i32, value: &[u8])
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-pub(crate) fn setsockopt(_: &Socket, _: i32, _: i32, _: &[u8]) -> Step<()> {
+pub fn setsockopt(_: &Socket, _: i32, _: i32, _: &[u8]) -> Step<()> {
     Err(Fail::Skip("int 0x80 exists on x86-64 only".to_owned()))
 }

@@ -1,32 +1,32 @@
 //! TCP and MPTCP.
 
-use crate::raw::own4;
-use crate::sys::{Socket, Step};
-use crate::target::Target;
+use super::raw::own4;
+use super::sys::{Socket, Step};
+use super::target::Target;
 use std::net::SocketAddr;
 
 const IPPROTO_MPTCP: i32 = 262;
 const TCP_FASTOPEN_CONNECT: i32 = 30;
-pub(crate) const SERVICE_PORT: u16 = 5060;
+pub const SERVICE_PORT: u16 = 5060;
 
-pub(crate) fn v4(t: &Target) -> Step<()> {
+pub fn v4(t: &Target) -> Step<()> {
     talk(&Socket::tcp(t.at4())?, t.at4(), t)
 }
 
-pub(crate) fn v6(t: &Target) -> Step<()> {
+pub fn v6(t: &Target) -> Step<()> {
     talk(&Socket::tcp(t.at6())?, t.at6(), t)
 }
 
-pub(crate) fn mapped(t: &Target) -> Step<()> {
+pub fn mapped(t: &Target) -> Step<()> {
     talk(&Socket::tcp(t.mapped())?, t.mapped(), t)
 }
 
-pub(crate) fn gateway(t: &Target) -> Step<()> {
+pub fn gateway(t: &Target) -> Step<()> {
     let at = SocketAddr::new(t.gateway.into(), t.port);
     talk(&Socket::tcp(at)?, at, t)
 }
 
-pub(crate) fn mptcp4(t: &Target) -> Step<()> {
+pub fn mptcp4(t: &Target) -> Step<()> {
     talk(
         &Socket::new(libc::AF_INET, libc::SOCK_STREAM, IPPROTO_MPTCP)?,
         t.at4(),
@@ -34,7 +34,7 @@ pub(crate) fn mptcp4(t: &Target) -> Step<()> {
     )
 }
 
-pub(crate) fn mptcp6(t: &Target) -> Step<()> {
+pub fn mptcp6(t: &Target) -> Step<()> {
     talk(
         &Socket::new(libc::AF_INET6, libc::SOCK_STREAM, IPPROTO_MPTCP)?,
         t.at6(),
@@ -42,13 +42,13 @@ pub(crate) fn mptcp6(t: &Target) -> Step<()> {
     )
 }
 
-pub(crate) fn talk(socket: &Socket, at: SocketAddr, t: &Target) -> Step<()> {
+pub fn talk(socket: &Socket, at: SocketAddr, t: &Target) -> Step<()> {
     socket.connect(at)?;
     socket.send(t.payload(), 0)
 }
 
 /// The errno of a non-blocking connect comes from the call itself, not from a later poll.
-pub(crate) fn nonblocking(t: &Target) -> Step<()> {
+pub fn nonblocking(t: &Target) -> Step<()> {
     talk(
         &Socket::new(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_NONBLOCK, 0)?,
         t.at4(),
@@ -56,15 +56,15 @@ pub(crate) fn nonblocking(t: &Target) -> Step<()> {
     )
 }
 
-pub(crate) fn fastopen4(t: &Target) -> Step<()> {
+pub fn fastopen4(t: &Target) -> Step<()> {
     Socket::tcp(t.at4())?.send_to(t.payload(), libc::MSG_FASTOPEN, t.at4())
 }
 
-pub(crate) fn fastopen6(t: &Target) -> Step<()> {
+pub fn fastopen6(t: &Target) -> Step<()> {
     Socket::tcp(t.at6())?.send_to(t.payload(), libc::MSG_FASTOPEN, t.at6())
 }
 
-pub(crate) fn fastopen_connect(t: &Target) -> Step<()> {
+pub fn fastopen_connect(t: &Target) -> Step<()> {
     let socket = Socket::tcp(t.at4())?;
     socket.set(
         "TCP_FASTOPEN_CONNECT",
@@ -75,11 +75,11 @@ pub(crate) fn fastopen_connect(t: &Target) -> Step<()> {
     talk(&socket, t.at4(), t)
 }
 
-pub(crate) fn sport4(t: &Target) -> Step<()> {
+pub fn sport4(t: &Target) -> Step<()> {
     from_service_port(t.at4(), t)
 }
 
-pub(crate) fn sport6(t: &Target) -> Step<()> {
+pub fn sport6(t: &Target) -> Step<()> {
     from_service_port(t.at6(), t)
 }
 
@@ -91,12 +91,12 @@ fn from_service_port(at: SocketAddr, t: &Target) -> Step<()> {
 }
 
 /// The wildcard address of `at`'s family.
-pub(crate) fn unspecified(at: SocketAddr, port: u16) -> SocketAddr {
+pub fn unspecified(at: SocketAddr, port: u16) -> SocketAddr {
     let any = if at.is_ipv4() { "0.0.0.0" } else { "::" };
     SocketAddr::new(any.parse().unwrap_or(at.ip()), port)
 }
 
-pub(crate) fn bind_to_device(t: &Target) -> Step<()> {
+pub fn bind_to_device(t: &Target) -> Step<()> {
     let socket = Socket::tcp(t.at4())?;
     socket.set_bytes(
         "SO_BINDTODEVICE",
@@ -108,7 +108,7 @@ pub(crate) fn bind_to_device(t: &Target) -> Step<()> {
 }
 
 /// A listener on the service port stops listening and connects out.
-pub(crate) fn listener_connect(t: &Target) -> Step<()> {
+pub fn listener_connect(t: &Target) -> Step<()> {
     let socket = Socket::tcp(t.at4())?;
     socket.share_port()?;
     socket.bind(unspecified(t.at4(), SERVICE_PORT))?;
@@ -118,7 +118,7 @@ pub(crate) fn listener_connect(t: &Target) -> Step<()> {
 }
 
 /// An accepted socket leaves its peer and connects out.
-pub(crate) fn accepted_connect(t: &Target) -> Step<()> {
+pub fn accepted_connect(t: &Target) -> Step<()> {
     let listener = Socket::tcp(t.at4())?;
     // A port of its own, or the container's real server would get the connection.
     listener.bind(unspecified(t.at4(), 0))?;

@@ -1,12 +1,12 @@
 //! Multicast joins: the kernel itself announces a freely chosen group on the link.
 
-use crate::int80;
-use crate::sys::{Socket, Step, check};
-use crate::target::Target;
+use super::int80;
+use super::sys::{Socket, Step, check};
+use super::target::Target;
 use std::net::Ipv4Addr;
 
 /// 239.x.y.z with the port in it, so that the recorder can tell.
-pub(crate) fn group(t: &Target) -> Ipv4Addr {
+pub fn group(t: &Target) -> Ipv4Addr {
     let [high, low] = t.port.to_be_bytes();
     Ipv4Addr::new(239, 50, high, low)
 }
@@ -17,7 +17,7 @@ fn request(t: &Target) -> [u8; 8] {
     request
 }
 
-pub(crate) fn igmp(t: &Target) -> Step<()> {
+pub fn igmp(t: &Target) -> Step<()> {
     let socket = Socket::udp(t.at4())?;
     socket.set_bytes(
         "IP_ADD_MEMBERSHIP",
@@ -27,7 +27,7 @@ pub(crate) fn igmp(t: &Target) -> Step<()> {
     )
 }
 
-pub(crate) fn igmp_int80(t: &Target) -> Step<()> {
+pub fn igmp_int80(t: &Target) -> Step<()> {
     let socket = Socket::udp(t.at4())?;
     int80::setsockopt(
         &socket,
@@ -38,7 +38,7 @@ pub(crate) fn igmp_int80(t: &Target) -> Step<()> {
 }
 
 /// The group's last twelve bytes are free: here, the marker.
-pub(crate) fn mld(t: &Target) -> Step<()> {
+pub fn mld(t: &Target) -> Step<()> {
     let socket = Socket::udp(t.at6())?;
     // SAFETY: the name is a NUL-terminated literal.
     let index = unsafe { libc::if_nametoindex(c"eth0".as_ptr()) };

@@ -1,15 +1,32 @@
-//! The table of ways out and the report about one of them.
+//! Ways out of a container, as code that tries them.
+//!
+//! `airgap verify` runs them inside a sealed container, and the end-to-end
+//! tests run the same ones: what verify claims is what the tests prove.
 
-use crate::sys::{Fail, Step};
-use crate::target::Target;
-use crate::{dns, icmp, join, options, packet, raw, reflect, tcp, udp, uring};
-use serde_json::json;
-use std::time::{Duration, Instant};
+pub mod dns;
+pub mod icmp;
+pub mod int80;
+pub mod join;
+pub mod options;
+pub mod packet;
+pub mod raw;
+pub mod reflect;
+pub mod sys;
+pub mod target;
+pub mod tcp;
+pub mod udp;
+pub mod uring;
 
-type Technique = fn(&Target) -> Step<()>;
+use self::sys::{Fail, Step};
+use self::target::Target;
+
+use serde::{Deserialize, Serialize};
+use std::time::Instant;
+
+pub type Technique = fn(&Target) -> Step<()>;
 
 /// Every way out. A line here and one in the harness's `techniques.rs` add one.
-pub(crate) const TABLE: &[(&str, Technique)] = &[
+pub const TABLE: &[(&str, Technique)] = &[
     ("tcp4", tcp::v4),
     ("tcp6", tcp::v6),
     ("tcp-mapped", tcp::mapped),
@@ -87,53 +104,68 @@ pub(crate) const TABLE: &[(&str, Technique)] = &[
     ("packet-arp-trailer", packet::arp_trailer),
 ];
 
-/// Tries one technique and prints its report.
-pub(crate) fn run(name: &str, target: &Target) -> Result<(), String> {
-    let (_, technique) = TABLE
-        .iter()
-        .find(|(n, _)| *n == name)
-        .ok_or_else(|| format!("no technique {name}"))?;
-    report(name, target, *technique);
-    Ok(())
+/// How one attempt ended, as seen by the process that made it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Name in [`TABLE`].
+    pub technique: String,
+    pub outcome: Outcome,
+    /// 0 unless a call failed.
+    pub errno: i32,
+    pub micros: u64,
+    /// The call that ended it, or the reason for skipping.
+    pub detail: String,
 }
 
-/// Tries one technique every 20 ms until killed.
-pub(crate) fn knock(name: &str, target: &Target) -> Result<(), String> {
-    loop {
-        run(name, target)?;
-        std::thread::sleep(Duration::from_millis(20));
-    }
+/// See [`Report`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Every call succeeded: something was handed to the kernel for sending.
+    Sent,
+    /// A call failed with an errno.
+    Refused,
+    /// Nothing failed, but no answer came in time.
+    NoAnswer,
+    /// This kernel or container cannot even try.
+    Skipped,
 }
 
-/// One JSON line: technique, outcome, errno, micros, detail.
-pub(crate) fn report(name: &str, target: &Target, technique: Technique) {
+/// The technique of this name.
+pub fn find(name: &str) -> Option<Technique> {
+    let found = TABLE.iter().find(|(known, _)| *known == name);
+    found.map(|(_, technique)| *technique)
+}
+
+/// Tries one technique.
+pub fn attempt(name: &str, technique: Technique, target: &Target) -> Report {
     let start = Instant::now();
     let result = technique(target);
     let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
     let (outcome, errno, detail) = match result {
-        Ok(()) => ("sent", 0, String::new()),
-        Err(Fail::Skip(why)) => ("skipped", 0, why),
+        Ok(()) => (Outcome::Sent, 0, String::new()),
+        Err(Fail::Skip(why)) => (Outcome::Skipped, 0, why),
         Err(Fail::Os { step, errno }) => (outcome(step, errno), errno, step.to_owned()),
     };
-    println!(
-        "{}",
-        json!({
-            "technique": name, "outcome": outcome, "errno": errno,
-            "micros": micros, "detail": detail,
-        })
-    );
+    Report {
+        technique: name.to_owned(),
+        outcome,
+        errno,
+        micros,
+        detail,
+    }
 }
 
-fn outcome(step: &str, errno: i32) -> &'static str {
+fn outcome(step: &str, errno: i32) -> Outcome {
     match errno {
         // The peer's own answer: the question got there.
-        libc::ECONNREFUSED | libc::ECONNRESET => "sent",
-        libc::EINPROGRESS | libc::ETIMEDOUT | libc::EAGAIN => "no-answer",
+        libc::ECONNREFUSED | libc::ECONNRESET => Outcome::Sent,
+        libc::EINPROGRESS | libc::ETIMEDOUT | libc::EAGAIN => Outcome::NoAnswer,
         libc::EAFNOSUPPORT | libc::ENOSYS | libc::ENOPROTOOPT
             if matches!(step, "socket" | "io_uring_setup") =>
         {
-            "skipped"
+            Outcome::Skipped
         }
-        _ => "refused",
+        _ => Outcome::Refused,
     }
 }

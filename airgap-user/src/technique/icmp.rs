@@ -1,14 +1,14 @@
 //! ICMP from ping and raw sockets.
 
-use crate::sys::{Socket, Step};
-use crate::target::Target;
+use super::sys::{Socket, Step};
+use super::target::Target;
 use std::net::SocketAddr;
 
 const ECHO4: u8 = 8;
 const ECHO6: u8 = 128;
 
 /// Type, code 0, checksum, identifier, sequence, the payload. ICMPv6 checksums are the kernel's.
-pub(crate) fn echo(kind: u8, payload: &[u8]) -> Vec<u8> {
+pub fn echo(kind: u8, payload: &[u8]) -> Vec<u8> {
     let mut message = vec![kind, 0, 0, 0, 0x13, 0x37, 0, 1];
     message.extend(payload);
     if kind == ECHO4 {
@@ -19,7 +19,7 @@ pub(crate) fn echo(kind: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The Internet checksum over the parts; every part but the last has an even length.
-pub(crate) fn checksum(parts: &[&[u8]]) -> u16 {
+pub fn checksum(parts: &[&[u8]]) -> u16 {
     let mut sum = 0_u32;
     for pair in parts.iter().flat_map(|part| part.chunks(2)) {
         let low = pair.get(1).copied().unwrap_or(0);
@@ -31,19 +31,19 @@ pub(crate) fn checksum(parts: &[&[u8]]) -> u16 {
     !(sum as u16)
 }
 
-pub(crate) fn ping4(t: &Target) -> Step<()> {
+pub fn ping4(t: &Target) -> Step<()> {
     send(libc::AF_INET, libc::SOCK_DGRAM, ECHO4, t)
 }
 
-pub(crate) fn ping6(t: &Target) -> Step<()> {
+pub fn ping6(t: &Target) -> Step<()> {
     send(libc::AF_INET6, libc::SOCK_DGRAM, ECHO6, t)
 }
 
-pub(crate) fn raw4(t: &Target) -> Step<()> {
+pub fn raw4(t: &Target) -> Step<()> {
     send(libc::AF_INET, libc::SOCK_RAW, ECHO4, t)
 }
 
-pub(crate) fn raw6(t: &Target) -> Step<()> {
+pub fn raw6(t: &Target) -> Step<()> {
     send(libc::AF_INET6, libc::SOCK_RAW, ECHO6, t)
 }
 
@@ -59,7 +59,7 @@ fn send(family: i32, kind: i32, message: u8, t: &Target) -> Step<()> {
 }
 
 /// A neighbour solicitation with a payload to a far address: looks like what must stay allowed.
-pub(crate) fn neighbour_solicitation(t: &Target) -> Step<()> {
+pub fn neighbour_solicitation(t: &Target) -> Step<()> {
     let socket = Socket::new(libc::AF_INET6, libc::SOCK_RAW, libc::IPPROTO_ICMPV6)?;
     socket.set(
         "IPV6_UNICAST_HOPS",

@@ -1,23 +1,23 @@
 //! UDP and UDP-Lite.
 
-use crate::sys::{Raw, Socket, Step, check};
-use crate::target::Target;
-use crate::tcp::{SERVICE_PORT, unspecified};
+use super::sys::{Raw, Socket, Step, check};
+use super::target::Target;
+use super::tcp::{SERVICE_PORT, unspecified};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
-pub(crate) fn v4(t: &Target) -> Step<()> {
+pub fn v4(t: &Target) -> Step<()> {
     send(t.at4(), t)
 }
 
-pub(crate) fn v6(t: &Target) -> Step<()> {
+pub fn v6(t: &Target) -> Step<()> {
     send(t.at6(), t)
 }
 
-pub(crate) fn mapped(t: &Target) -> Step<()> {
+pub fn mapped(t: &Target) -> Step<()> {
     send(t.mapped(), t)
 }
 
-pub(crate) fn gateway(t: &Target) -> Step<()> {
+pub fn gateway(t: &Target) -> Step<()> {
     send(SocketAddr::new(t.gateway.into(), t.port), t)
 }
 
@@ -25,15 +25,15 @@ fn send(at: SocketAddr, t: &Target) -> Step<()> {
     Socket::udp(at)?.send_to(t.payload(), 0, at)
 }
 
-pub(crate) fn connected4(t: &Target) -> Step<()> {
+pub fn connected4(t: &Target) -> Step<()> {
     connected(t.at4(), t)
 }
 
-pub(crate) fn connected6(t: &Target) -> Step<()> {
+pub fn connected6(t: &Target) -> Step<()> {
     connected(t.at6(), t)
 }
 
-pub(crate) fn connected_mapped(t: &Target) -> Step<()> {
+pub fn connected_mapped(t: &Target) -> Step<()> {
     connected(t.mapped(), t)
 }
 
@@ -44,13 +44,13 @@ fn connected(at: SocketAddr, t: &Target) -> Step<()> {
 }
 
 /// Data held back by MSG_MORE goes out with the last send.
-pub(crate) fn corked(t: &Target) -> Step<()> {
+pub fn corked(t: &Target) -> Step<()> {
     let socket = Socket::udp(t.at4())?;
     socket.send_to(b"corked ", libc::MSG_MORE, t.at4())?;
     socket.send_to(t.payload(), 0, t.at4())
 }
 
-pub(crate) fn sendmmsg(t: &Target) -> Step<()> {
+pub fn sendmmsg(t: &Target) -> Step<()> {
     let socket = Socket::udp(t.at4())?;
     let address = Raw::from(t.at4());
     let mut part = libc::iovec {
@@ -72,14 +72,14 @@ pub(crate) fn sendmmsg(t: &Target) -> Step<()> {
     .map(drop)
 }
 
-pub(crate) fn sport4(t: &Target) -> Step<()> {
+pub fn sport4(t: &Target) -> Step<()> {
     let socket = Socket::udp(t.at4())?;
     socket.share_port()?;
     socket.bind(unspecified(t.at4(), SERVICE_PORT))?;
     socket.send_to(t.payload(), 0, t.at4())
 }
 
-pub(crate) fn broadcast(t: &Target) -> Step<()> {
+pub fn broadcast(t: &Target) -> Step<()> {
     let socket = Socket::udp(t.at4())?;
     socket.set("SO_BROADCAST", libc::SOL_SOCKET, libc::SO_BROADCAST, &1_i32)?;
     socket.send_to(
@@ -89,20 +89,20 @@ pub(crate) fn broadcast(t: &Target) -> Step<()> {
     )
 }
 
-pub(crate) fn multicast4(t: &Target) -> Step<()> {
+pub fn multicast4(t: &Target) -> Step<()> {
     send(
         SocketAddr::new(Ipv4Addr::new(239, 1, 2, 3).into(), t.port),
         t,
     )
 }
 
-pub(crate) fn multicast6(t: &Target) -> Step<()> {
+pub fn multicast6(t: &Target) -> Step<()> {
     let group = Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 0, 0x5060);
     let at = SocketAddr::V6(SocketAddrV6::new(group, t.port, 0, 0));
     send(at, t)
 }
 
-pub(crate) fn lite4(t: &Target) -> Step<()> {
+pub fn lite4(t: &Target) -> Step<()> {
     Socket::new(libc::AF_INET, libc::SOCK_DGRAM, libc::IPPROTO_UDPLITE)?.send_to(
         t.payload(),
         0,
@@ -110,7 +110,7 @@ pub(crate) fn lite4(t: &Target) -> Step<()> {
     )
 }
 
-pub(crate) fn lite6(t: &Target) -> Step<()> {
+pub fn lite6(t: &Target) -> Step<()> {
     Socket::new(libc::AF_INET6, libc::SOCK_DGRAM, libc::IPPROTO_UDPLITE)?.send_to(
         t.payload(),
         0,

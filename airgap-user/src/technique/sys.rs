@@ -6,19 +6,19 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::time::Duration;
 
 /// Why a technique did not get to its end.
-pub(crate) enum Fail {
+pub enum Fail {
     /// A system call failed.
     Os { step: &'static str, errno: i32 },
     /// This kernel or container cannot even try.
     Skip(String),
 }
 
-pub(crate) type Step<T> = Result<T, Fail>;
+pub type Step<T> = Result<T, Fail>;
 
-pub(crate) const CALL_TIMEOUT: Duration = Duration::from_millis(700);
+pub const CALL_TIMEOUT: Duration = Duration::from_millis(700);
 
 /// The last errno as a failure of `step`.
-pub(crate) fn os(step: &'static str) -> Fail {
+pub fn os(step: &'static str) -> Fail {
     Fail::Os {
         step,
         errno: io::Error::last_os_error().raw_os_error().unwrap_or(0),
@@ -26,16 +26,16 @@ pub(crate) fn os(step: &'static str) -> Fail {
 }
 
 /// Turns a return value into a failure of `step` when it is negative.
-pub(crate) fn check(step: &'static str, value: impl Into<i64>) -> Step<i64> {
+pub fn check(step: &'static str, value: impl Into<i64>) -> Step<i64> {
     let value = value.into();
     if value < 0 { Err(os(step)) } else { Ok(value) }
 }
 
 /// A socket that gives up after [`CALL_TIMEOUT`].
-pub(crate) struct Socket(pub(crate) OwnedFd);
+pub struct Socket(pub OwnedFd);
 
 impl Socket {
-    pub(crate) fn new(family: i32, kind: i32, protocol: i32) -> Step<Self> {
+    pub fn new(family: i32, kind: i32, protocol: i32) -> Step<Self> {
         // SAFETY: socket takes no pointers.
         let fd = unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC, protocol) };
         check("socket", fd)?;
@@ -50,32 +50,26 @@ impl Socket {
         Ok(socket)
     }
 
-    pub(crate) fn tcp(address: SocketAddr) -> Step<Self> {
+    pub fn tcp(address: SocketAddr) -> Step<Self> {
         Self::new(family(address), libc::SOCK_STREAM, 0)
     }
 
-    pub(crate) fn udp(address: SocketAddr) -> Step<Self> {
+    pub fn udp(address: SocketAddr) -> Step<Self> {
         Self::new(family(address), libc::SOCK_DGRAM, 0)
     }
 
-    pub(crate) fn fd(&self) -> i32 {
+    pub fn fd(&self) -> i32 {
         self.0.as_raw_fd()
     }
 
-    pub(crate) fn set<T>(&self, step: &'static str, level: i32, name: i32, value: &T) -> Step<()> {
+    pub fn set<T>(&self, step: &'static str, level: i32, name: i32, value: &T) -> Step<()> {
         let (pointer, len): (*const T, _) = (value, size_of::<T>());
         // SAFETY: the pointer and length describe `value`.
         let rc = unsafe { libc::setsockopt(self.fd(), level, name, pointer.cast(), len as u32) };
         check(step, rc).map(drop)
     }
 
-    pub(crate) fn set_bytes(
-        &self,
-        step: &'static str,
-        level: i32,
-        name: i32,
-        value: &[u8],
-    ) -> Step<()> {
+    pub fn set_bytes(&self, step: &'static str, level: i32, name: i32, value: &[u8]) -> Step<()> {
         // SAFETY: the pointer and length describe `value`.
         let rc = unsafe {
             libc::setsockopt(
@@ -89,7 +83,7 @@ impl Socket {
         check(step, rc).map(drop)
     }
 
-    pub(crate) fn bind(&self, address: SocketAddr) -> Step<()> {
+    pub fn bind(&self, address: SocketAddr) -> Step<()> {
         let raw = Raw::from(address);
         // SAFETY: the pointer and length describe `raw`.
         check("bind", unsafe {
@@ -99,17 +93,17 @@ impl Socket {
     }
 
     /// Binds to a port that a listener already has: every probe socket shares its ports.
-    pub(crate) fn share_port(&self) -> Step<()> {
+    pub fn share_port(&self) -> Step<()> {
         self.set("SO_REUSEADDR", libc::SOL_SOCKET, libc::SO_REUSEADDR, &1_i32)?;
         self.set("SO_REUSEPORT", libc::SOL_SOCKET, libc::SO_REUSEPORT, &1_i32)
     }
 
-    pub(crate) fn listen(&self) -> Step<()> {
+    pub fn listen(&self) -> Step<()> {
         // SAFETY: listen takes no pointers.
         check("listen", unsafe { libc::listen(self.fd(), 16) }).map(drop)
     }
 
-    pub(crate) fn accept(&self) -> Step<Self> {
+    pub fn accept(&self) -> Step<Self> {
         let null = std::ptr::null_mut();
         // SAFETY: null pointers are allowed and mean that no address is wanted.
         let fd = unsafe { libc::accept4(self.fd(), null, null.cast(), libc::SOCK_CLOEXEC) };
@@ -118,7 +112,7 @@ impl Socket {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    pub(crate) fn connect(&self, address: SocketAddr) -> Step<()> {
+    pub fn connect(&self, address: SocketAddr) -> Step<()> {
         let raw = Raw::from(address);
         // SAFETY: the pointer and length describe `raw`.
         check("connect", unsafe {
@@ -128,14 +122,14 @@ impl Socket {
     }
 
     /// `connect` to AF_UNSPEC: back to an unconnected socket.
-    pub(crate) fn disconnect(&self) -> Step<()> {
+    pub fn disconnect(&self) -> Step<()> {
         let none = [0_u8; 16];
         // SAFETY: 16 zero bytes are a sockaddr of family AF_UNSPEC.
         let rc = unsafe { libc::connect(self.fd(), none.as_ptr().cast(), 16) };
         check("connect(AF_UNSPEC)", rc).map(drop)
     }
 
-    pub(crate) fn send(&self, payload: &[u8], flags: i32) -> Step<()> {
+    pub fn send(&self, payload: &[u8], flags: i32) -> Step<()> {
         // SAFETY: the pointer and length describe `payload`.
         let rc = unsafe {
             libc::send(
@@ -148,7 +142,7 @@ impl Socket {
         check("send", rc as i64).map(drop)
     }
 
-    pub(crate) fn send_to(&self, payload: &[u8], flags: i32, address: SocketAddr) -> Step<()> {
+    pub fn send_to(&self, payload: &[u8], flags: i32, address: SocketAddr) -> Step<()> {
         let raw = Raw::from(address);
         // SAFETY: the pointers and lengths describe `payload` and `raw`.
         let rc = unsafe {
@@ -165,13 +159,13 @@ impl Socket {
     }
 
     /// Bytes received, at most `buffer`'s length.
-    pub(crate) fn receive(&self, buffer: &mut [u8]) -> Step<usize> {
+    pub fn receive(&self, buffer: &mut [u8]) -> Step<usize> {
         // SAFETY: the pointer and length describe `buffer`.
         let rc = unsafe { libc::recv(self.fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
         check("recv", rc as i64).map(|len| usize::try_from(len).unwrap_or(0))
     }
 
-    pub(crate) fn local(&self) -> Step<SocketAddr> {
+    pub fn local(&self) -> Step<SocketAddr> {
         // A std socket knows how to read every address; it must not close the descriptor.
         // SAFETY: the descriptor stays open for the call and is not closed by `borrowed`.
         let borrowed =
@@ -180,7 +174,7 @@ impl Socket {
     }
 }
 
-pub(crate) fn family(address: SocketAddr) -> i32 {
+pub fn family(address: SocketAddr) -> i32 {
     if address.is_ipv4() {
         libc::AF_INET
     } else {
@@ -189,13 +183,13 @@ pub(crate) fn family(address: SocketAddr) -> i32 {
 }
 
 /// A socket address as the kernel reads it: ports and addresses in network byte order.
-pub(crate) struct Raw {
+pub struct Raw {
     bytes: [u8; 28],
-    pub(crate) len: u32,
+    pub len: u32,
 }
 
 impl Raw {
-    pub(crate) fn pointer(&self) -> *const libc::sockaddr {
+    pub fn pointer(&self) -> *const libc::sockaddr {
         self.bytes.as_ptr().cast()
     }
 }

@@ -1,7 +1,7 @@
 //! Connecting and sending through io_uring, without the socket system calls.
 
-use crate::sys::{Fail, Raw, Socket, Step, os};
-use crate::target::Target;
+use super::sys::{Fail, Raw, Socket, Step, os};
+use super::target::Target;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{io, mem, ptr};
@@ -145,7 +145,7 @@ fn judge(step: &'static str, result: i32) -> Step<()> {
     }
 }
 
-pub(crate) fn tcp4(t: &Target) -> Step<()> {
+pub fn tcp4(t: &Target) -> Step<()> {
     let ring = Ring::new()?;
     let socket = Socket::tcp(t.at4())?;
     let address = Raw::from(t.at4());
@@ -160,7 +160,7 @@ pub(crate) fn tcp4(t: &Target) -> Step<()> {
     socket.send(t.payload(), 0)
 }
 
-pub(crate) fn udp4(t: &Target) -> Step<()> {
+pub fn udp4(t: &Target) -> Step<()> {
     let ring = Ring::new()?;
     let socket = Socket::udp(t.at4())?;
     let address = Raw::from(t.at4());

@@ -1,9 +1,9 @@
 //! Hand-made packets from raw sockets.
 
-use crate::icmp::{checksum, echo};
-use crate::sys::{Fail, Socket, Step};
-use crate::target::{Target, own};
-use crate::tcp::SERVICE_PORT;
+use super::icmp::{checksum, echo};
+use super::sys::{Fail, Socket, Step};
+use super::target::{Target, own};
+use super::tcp::SERVICE_PORT;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 const SYN: u8 = 0x02;
@@ -12,7 +12,7 @@ const PSH_ACK: u8 = 0x18;
 /// Reserved for experiments (RFC 3692).
 const EXPERIMENT: u8 = 253;
 
-pub(crate) fn udp4(t: &Target) -> Step<()> {
+pub fn udp4(t: &Target) -> Step<()> {
     send4(
         t,
         libc::IPPROTO_UDP,
@@ -20,7 +20,7 @@ pub(crate) fn udp4(t: &Target) -> Step<()> {
     )
 }
 
-pub(crate) fn syn4(t: &Target) -> Step<()> {
+pub fn syn4(t: &Target) -> Step<()> {
     let own = own4()?;
     send4(
         t,
@@ -29,7 +29,7 @@ pub(crate) fn syn4(t: &Target) -> Step<()> {
     )
 }
 
-pub(crate) fn data4(t: &Target) -> Step<()> {
+pub fn data4(t: &Target) -> Step<()> {
     let own = own4()?;
     send4(
         t,
@@ -38,7 +38,7 @@ pub(crate) fn data4(t: &Target) -> Step<()> {
     )
 }
 
-pub(crate) fn rst4(t: &Target) -> Step<()> {
+pub fn rst4(t: &Target) -> Step<()> {
     let own = own4()?;
     send4(
         t,
@@ -47,7 +47,7 @@ pub(crate) fn rst4(t: &Target) -> Step<()> {
     )
 }
 
-pub(crate) fn ipip(t: &Target) -> Step<()> {
+pub fn ipip(t: &Target) -> Step<()> {
     let inner = ipv4(
         own4()?,
         t.v4,
@@ -63,7 +63,7 @@ fn send4(t: &Target, protocol: i32, body: &[u8]) -> Step<()> {
 }
 
 /// A forged echo request on lo, so that the kernel answers outward.
-pub(crate) fn lo_echo4(t: &Target) -> Step<()> {
+pub fn lo_echo4(t: &Target) -> Step<()> {
     let own = own4()?;
     header_included(
         &ipv4(t.v4, own, libc::IPPROTO_ICMP, &echo(8, t.payload())),
@@ -76,7 +76,7 @@ fn header_included(packet: &[u8], at: IpAddr) -> Step<()> {
     socket.send_to(packet, 0, SocketAddr::new(at, 0))
 }
 
-pub(crate) fn tcp6(t: &Target) -> Step<()> {
+pub fn tcp6(t: &Target) -> Step<()> {
     let segment = tcp(
         (own6()?.into(), SERVICE_PORT),
         t.at6(),
@@ -87,7 +87,7 @@ pub(crate) fn tcp6(t: &Target) -> Step<()> {
     socket.send_to(&segment, 0, SocketAddr::new(t.v6.into(), 0))
 }
 
-pub(crate) fn hdrincl6(t: &Target) -> Step<()> {
+pub fn hdrincl6(t: &Target) -> Step<()> {
     let segment = tcp(
         (own6()?.into(), SERVICE_PORT),
         t.at6(),
@@ -100,13 +100,13 @@ pub(crate) fn hdrincl6(t: &Target) -> Step<()> {
     )
 }
 
-pub(crate) fn proto253(t: &Target) -> Step<()> {
+pub fn proto253(t: &Target) -> Step<()> {
     let socket = Socket::new(libc::AF_INET6, libc::SOCK_RAW, EXPERIMENT.into())?;
     socket.send_to(t.payload(), 0, SocketAddr::new(t.v6.into(), 0))
 }
 
 /// The IPv6 sister of [`lo_echo4`].
-pub(crate) fn lo_echo6(t: &Target) -> Step<()> {
+pub fn lo_echo6(t: &Target) -> Step<()> {
     let own = own6()?;
     let mut request = echo(128, t.payload());
     let sum = pseudo_sum(
@@ -124,20 +124,20 @@ fn send6(packet: &[u8], at: Ipv6Addr) -> Step<()> {
     socket.send_to(packet, 0, SocketAddr::new(at.into(), 0))
 }
 
-pub(crate) fn own4() -> Step<Ipv4Addr> {
+pub fn own4() -> Step<Ipv4Addr> {
     own()
         .0
         .ok_or_else(|| Fail::Skip("no own IPv4 address".to_owned()))
 }
 
-pub(crate) fn own6() -> Step<Ipv6Addr> {
+pub fn own6() -> Step<Ipv6Addr> {
     own()
         .1
         .ok_or_else(|| Fail::Skip("no own IPv6 address".to_owned()))
 }
 
 /// A UDP datagram without a checksum (legal over IPv4).
-pub(crate) fn udp(from: u16, to: u16, payload: &[u8]) -> Vec<u8> {
+pub fn udp(from: u16, to: u16, payload: &[u8]) -> Vec<u8> {
     let len = u16::try_from(8 + payload.len()).unwrap_or(u16::MAX);
     let mut datagram = Vec::new();
     for field in [from, to, len, 0] {
@@ -148,7 +148,7 @@ pub(crate) fn udp(from: u16, to: u16, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A TCP segment with a valid checksum.
-pub(crate) fn tcp(from: (IpAddr, u16), to: SocketAddr, flags: u8, payload: &[u8]) -> Vec<u8> {
+pub fn tcp(from: (IpAddr, u16), to: SocketAddr, flags: u8, payload: &[u8]) -> Vec<u8> {
     let mut segment = Vec::new();
     segment.extend(from.1.to_be_bytes());
     segment.extend(to.port().to_be_bytes());
@@ -175,7 +175,7 @@ fn pseudo_sum(from: IpAddr, to: IpAddr, protocol: u8, body: &[u8]) -> u16 {
 }
 
 /// An IPv4 packet with a valid header checksum.
-pub(crate) fn ipv4(from: Ipv4Addr, to: Ipv4Addr, protocol: i32, body: &[u8]) -> Vec<u8> {
+pub fn ipv4(from: Ipv4Addr, to: Ipv4Addr, protocol: i32, body: &[u8]) -> Vec<u8> {
     let len = u16::try_from(20 + body.len())
         .unwrap_or(u16::MAX)
         .to_be_bytes();

@@ -1,8 +1,8 @@
 //! Source routes: the address says loopback, the packet goes elsewhere.
 
-use crate::sys::{Socket, Step};
-use crate::target::Target;
-use crate::tcp::talk;
+use super::sys::{Socket, Step};
+use super::target::Target;
+use super::tcp::talk;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 const IPV6_RTHDR: i32 = 57;
@@ -16,7 +16,7 @@ fn lsrr(socket: &Socket, first_hop: Ipv4Addr, then: Ipv4Addr) -> Step<()> {
     socket.set_bytes("IP_OPTIONS", libc::IPPROTO_IP, libc::IP_OPTIONS, &option)
 }
 
-pub(crate) fn lsrr_tcp(t: &Target) -> Step<()> {
+pub fn lsrr_tcp(t: &Target) -> Step<()> {
     let socket = Socket::tcp(t.at4())?;
     lsrr(&socket, t.gateway, t.v4)?;
     talk(
@@ -26,7 +26,7 @@ pub(crate) fn lsrr_tcp(t: &Target) -> Step<()> {
     )
 }
 
-pub(crate) fn lsrr_udp(t: &Target) -> Step<()> {
+pub fn lsrr_udp(t: &Target) -> Step<()> {
     let socket = Socket::udp(t.at4())?;
     lsrr(&socket, t.gateway, t.v4)?;
     socket.send_to(
@@ -44,7 +44,7 @@ fn srh(socket: &Socket, segment: Ipv6Addr) -> Step<()> {
     socket.set_bytes("IPV6_RTHDR", libc::IPPROTO_IPV6, IPV6_RTHDR, &header)
 }
 
-pub(crate) fn srh_udp(t: &Target) -> Step<()> {
+pub fn srh_udp(t: &Target) -> Step<()> {
     let socket = Socket::udp(t.at6())?;
     srh(&socket, t.v6)?;
     socket.send_to(
@@ -54,7 +54,7 @@ pub(crate) fn srh_udp(t: &Target) -> Step<()> {
     )
 }
 
-pub(crate) fn srh_tcp(t: &Target) -> Step<()> {
+pub fn srh_tcp(t: &Target) -> Step<()> {
     let socket = Socket::tcp(t.at6())?;
     srh(&socket, t.v6)?;
     talk(

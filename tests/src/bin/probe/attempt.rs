@@ -1,0 +1,25 @@
+//! Attempts, one JSON line each.
+
+use airgap::technique::{self, Technique, target::Target};
+use std::time::Duration;
+
+/// Tries one technique.
+pub(crate) fn run(name: &str, target: &Target) -> Result<(), String> {
+    let technique = technique::find(name).ok_or_else(|| format!("no technique {name}"))?;
+    report(name, target, technique);
+    Ok(())
+}
+
+/// Tries one technique every 20 ms until killed.
+pub(crate) fn knock(name: &str, target: &Target) -> Result<(), String> {
+    loop {
+        run(name, target)?;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// An [`airgap::technique::Report`] on stdout.
+pub(crate) fn report(name: &str, target: &Target, technique: Technique) {
+    let report = technique::attempt(name, technique, target);
+    println!("{}", serde_json::json!(report));
+}
