@@ -56,6 +56,10 @@ pub enum Reason {
     KernelChatter = 14,
     /// A frame that the container's own kernel did not make.
     Frame = 15,
+    /// A unix socket of a process outside the seal.
+    UnixPeer = 16,
+    /// A socket option that makes the kernel speak on the link.
+    SocketOption = 17,
 }
 
 impl Reason {
@@ -128,7 +132,8 @@ pub struct Denial {
     /// Interface index in the container's (or, for frames, the host's) netns.
     pub ifindex: u32,
     /// DNS question section in wire format (RFC 1035 §4.1.2), cut at its size;
-    /// bytes behind `question_len` mean nothing.
+    /// with [`Reason::UnixPeer`] the address as `sun_path` has it (unix(7)).
+    /// Bytes behind `question_len` mean nothing.
     pub question: [u8; QUESTION_LEN],
 }
 

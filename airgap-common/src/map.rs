@@ -199,8 +199,8 @@ pub struct Seal {
     pub accepted: u64,
     /// 1 once every step of the attach was made.
     pub complete: u32,
-    /// Zero.
-    pub _pad: u32,
+    /// When, by `CLOCK_BOOTTIME`, seconds.
+    pub boot: u32,
 }
 
 /// What userspace remembers of the gate.
@@ -209,8 +209,8 @@ pub struct Seal {
 pub struct Gate {
     /// [`crate::ABI_VERSION`].
     pub abi: u32,
-    /// Zero.
-    pub _pad: u32,
+    /// 1 if the security hooks were attached, and a refusal was seen.
+    pub lsm: u32,
     /// Last seal number given.
     pub last_seal: SealNumber,
     /// Digest of the BPF object whose programs are attached.

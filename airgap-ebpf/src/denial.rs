@@ -10,7 +10,7 @@ use airgap_common::{
 };
 use aya_ebpf::{
     bindings::__sk_buff,
-    helpers::generated::{bpf_ktime_get_boot_ns, bpf_skb_load_bytes},
+    helpers::generated::{bpf_ktime_get_boot_ns, bpf_probe_read_kernel, bpf_skb_load_bytes},
 };
 
 use crate::{
@@ -45,16 +45,39 @@ pub(crate) struct Question {
     pub(crate) offset: u32,
 }
 
+/// Where the kernel keeps a unix socket's `sun_path`.
+pub(crate) struct UnixAddress {
+    /// Kernel address; 0: the socket has no name.
+    pub(crate) at: u64,
+    /// Bytes.
+    pub(crate) len: u32,
+}
+
 /// Counts and reports one refused attempt.
 #[inline(always)]
 pub(crate) fn deny(subject: &Subject, details: &Details, question: Option<Question>) {
+    report_all(subject, details, |bytes| match &question {
+        Some(question) => copy(question, bytes),
+        None => 0,
+    });
+}
+
+/// As [`deny`], with a unix socket as destination.
+#[inline(always)]
+pub(crate) fn deny_peer(subject: &Subject, details: &Details, peer: &UnixAddress) {
+    report_all(subject, details, |bytes| copy_address(peer, bytes));
+}
+
+/// `fill` writes up to [`QUESTION_LEN`] bytes of the record and says how many.
+#[inline(always)]
+fn report_all(subject: &Subject, details: &Details, fill: impl Fn(*mut u8) -> u32) {
     count(subject, details.reason);
     if details.reason.is_silent() {
         return;
     }
     let mut slot = 0;
     while slot < MAX_FOLLOWERS {
-        report(slot, subject, details, question.as_ref());
+        report(slot, subject, details, &fill);
         slot += 1;
     }
 }
@@ -71,7 +94,7 @@ fn count(subject: &Subject, reason: Reason) {
 }
 
 #[inline(always)]
-fn report(slot: u32, subject: &Subject, details: &Details, question: Option<&Question>) {
+fn report(slot: u32, subject: &Subject, details: &Details, fill: &impl Fn(*mut u8) -> u32) {
     let Some(follower) = FOLLOWERS.get_ptr_mut(slot) else {
         return;
     };
@@ -115,10 +138,7 @@ fn report(slot: u32, subject: &Subject, details: &Details, question: Option<&Que
         let bytes = (&raw mut (*record).question).cast::<u8>();
         // What is not asked for is left as it is: only `question_len` bytes
         // count, and clearing them all here costs old verifiers a million steps.
-        (*record).question_len = match question {
-            Some(question) => copy(question, bytes),
-            None => 0,
-        };
+        (*record).question_len = fill(bytes);
     }
     entry.submit(BPF_RB_NO_WAKEUP);
 }
@@ -139,5 +159,22 @@ fn copy(question: &Question, to: *mut u8) -> u32 {
     let n = ((n - 1) & (QUESTION_LEN as u32 - 1)) + 1;
     // SAFETY: `to` has room for QUESTION_LEN bytes.
     let read = unsafe { bpf_skb_load_bytes(question.skb.cast(), question.offset, to.cast(), n) };
+    if read == 0 { n } else { 0 }
+}
+
+/// Copies up to [`QUESTION_LEN`] bytes; returns how many.
+#[inline(always)]
+fn copy_address(peer: &UnixAddress, to: *mut u8) -> u32 {
+    if peer.at == 0 || peer.len == 0 {
+        return 0;
+    }
+    let mut n = peer.len;
+    if n > QUESTION_LEN as u32 {
+        n = QUESTION_LEN as u32;
+    }
+    // As in `copy`.
+    let n = ((n - 1) & (QUESTION_LEN as u32 - 1)) + 1;
+    // SAFETY: `to` has room for QUESTION_LEN bytes; any source address is taken.
+    let read = unsafe { bpf_probe_read_kernel(to.cast(), n, peer.at as *const core::ffi::c_void) };
     if read == 0 { n } else { 0 }
 }

@@ -25,6 +25,17 @@ offsets! {
     OFF_SOCK_SOCKET = "sock.sk_socket";
     OFF_SOCK_CGROUP = "sock.sk_cgrp_data";
     OFF_SOCK_FLAGS = "sock_common.skc_flags";
+    OFF_SOCK_FAMILY = "sock_common.skc_family";
+    OFF_SOCK_DADDR = "sock_common.skc_daddr";
+    OFF_SOCK_V6_DADDR = "sock_common.skc_v6_daddr";
+    OFF_SOCK_DPORT = "sock_common.skc_dport";
+    OFF_SOCKET_SK = "socket.sk";
+    OFF_FILE_INODE = "file.f_inode";
+    OFF_FILE_PRIVATE = "file.private_data";
+    OFF_INODE_MODE = "inode.i_mode";
+    OFF_UNIX_ADDR = "unix_sock.addr";
+    OFF_UNIX_NAME = "unix_address.name";
+    OFF_UNIX_LEN = "unix_address.len";
     OFF_SOCKET_FILE = "socket.file";
     OFF_INET_SADDR = "inet_sock.inet_saddr";
     OFF_SOCK_ADDR_SK = "bpf_sock_addr_kern.sk";

@@ -12,6 +12,7 @@ mod cgroup;
 mod denial;
 mod frame;
 mod kernel;
+mod lsm;
 mod maps;
 mod packet;
 mod skb;
@@ -21,8 +22,10 @@ mod subject;
 
 use airgap_common::{addr::Addr, denial::Hook};
 use aya_ebpf::{
-    macros::{btf_tracepoint, cgroup_skb, cgroup_sock, cgroup_sock_addr, classifier},
-    programs::{BtfTracePointContext, SkBuffContext, SockAddrContext, SockContext, TcContext},
+    macros::{btf_tracepoint, cgroup_skb, cgroup_sock, cgroup_sock_addr, classifier, lsm},
+    programs::{
+        BtfTracePointContext, LsmContext, SkBuffContext, SockAddrContext, SockContext, TcContext,
+    },
 };
 
 #[cgroup_sock_addr(connect4)]
@@ -84,6 +87,41 @@ pub fn airgap_frame_out(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn airgap_frame_in(ctx: TcContext) -> i32 {
     frame::inward(&ctx)
+}
+
+#[lsm(hook = "socket_create")]
+pub fn airgap_lsm_create(ctx: LsmContext) -> i32 {
+    lsm::create(&ctx)
+}
+
+#[lsm(hook = "socket_sendmsg")]
+pub fn airgap_lsm_sendmsg(ctx: LsmContext) -> i32 {
+    lsm::sendmsg(&ctx)
+}
+
+#[lsm(hook = "socket_connect")]
+pub fn airgap_lsm_connect(ctx: LsmContext) -> i32 {
+    lsm::connect(&ctx)
+}
+
+#[lsm(hook = "socket_setsockopt")]
+pub fn airgap_lsm_option(ctx: LsmContext) -> i32 {
+    lsm::option(&ctx)
+}
+
+#[lsm(hook = "unix_stream_connect")]
+pub fn airgap_lsm_unix_connect(ctx: LsmContext) -> i32 {
+    lsm::unix_connect(&ctx)
+}
+
+#[lsm(hook = "unix_may_send")]
+pub fn airgap_lsm_unix_send(ctx: LsmContext) -> i32 {
+    lsm::unix_send(&ctx)
+}
+
+#[lsm(hook = "file_receive")]
+pub fn airgap_lsm_receive(ctx: LsmContext) -> i32 {
+    lsm::receive(&ctx)
 }
 
 /// A panic that can be reached is a loop, and the verifier refuses it.

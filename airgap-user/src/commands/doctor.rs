@@ -9,7 +9,7 @@ use crate::{
     cli::Doctor,
     container::Engine,
     failure::exit,
-    gate::{Gate, btf::Btf, cgroup_mount},
+    gate::{btf::Btf, cgroup_mount, lsm_loads},
     output,
 };
 
@@ -60,6 +60,7 @@ pub(super) async fn run(host: Option<&str>, args: &Doctor) -> Result<u8> {
     let checks = vec![
         kernel(),
         tcx(),
+        lsm(),
         btf(),
         cgroup(),
         bpffs(),
@@ -107,6 +108,30 @@ fn tcx() -> Check {
                 release()
             ),
             "boot Linux 6.6 or newer, or run containers with --cap-drop NET_RAW",
+        ),
+    }
+}
+
+fn lsm() -> Check {
+    const NAME: &str = "security hooks (BPF LSM)";
+    const MEND: &str = "boot with bpf added to lsm= (the list is in /sys/kernel/security/lsm), on Linux 5.15 or newer";
+    if let Ok(Some(gate)) = super::standing() {
+        return if gate.lsm_refuses() {
+            Check::ok(NAME, "attached, and a refusal was seen now")
+        } else {
+            Check::limited(NAME, "the gate stands without them", MEND)
+        };
+    }
+    let list = std::fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
+    if !list.trim().split(',').any(|name| name == "bpf") {
+        return Check::limited(NAME, format!("bpf is not in lsm={}", list.trim()), MEND);
+    }
+    match lsm_loads() {
+        Ok(()) => Check::ok(NAME, "a program loads; attach asks for a refusal"),
+        Err(e) => Check::limited(
+            NAME,
+            format!("bpf is in lsm=, and yet the kernel loads no program: {e:#}"),
+            "raw frames are covered until a restart; host sockets and unix sockets of others are not",
         ),
     }
 }
@@ -210,10 +235,7 @@ fn gate() -> Check {
                 ),
                 "detach containers that are gone; the count ends with the last seal",
             ),
-            [] => Check::ok(
-                "gate",
-                format!("stands, {} links alive", Gate::link_count()),
-            ),
+            [] => Check::ok("gate", format!("stands, {} links alive", gate.link_count())),
             broken => Check::failed(
                 "gate",
                 broken.join("; "),

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Existing;
 use crate::{
+    clock,
     container::{Cgroup, Container, find_cgroups, interfaces},
     coverage::{Evidence, Vector, coverage},
     events::REASONS,
@@ -38,6 +39,8 @@ pub struct Report {
     pub accepted: Vec<&'static str>,
     /// Cgroups that are sealed now.
     pub cgroups: Vec<CgroupRef>,
+    /// Links of the gate that should be alive; those that are not are problems.
+    pub links: usize,
     /// Refused attempts.
     pub denials: Denials,
     /// By vector.
@@ -146,6 +149,11 @@ impl Report {
                 .and_then(|c| c.pid)
                 .and_then(|pid| interfaces(pid).ok())
                 .map(|found| gate.frame_guards(number, found)),
+            lsm: marked && gate.lsm_refuses(),
+            born_sealed: container
+                .and_then(|c| c.pid)
+                .is_some_and(|pid| is_born_sealed(seal, pid)),
+            shared: facts.as_ref().map(Facts::meeting_places),
         };
         let mut coverage = coverage(&evidence);
         coverage.push(configuration(facts.as_ref(), seal.accepted));
@@ -179,6 +187,7 @@ impl Report {
                 .collect(),
             accepted: Risk::names(seal.accepted),
             cgroups: cgroup_refs(&marked_ids, &live),
+            links: gate.link_count(),
             denials: counters
                 .as_ref()
                 .map_or_else(Denials::default, Denials::from),
@@ -196,6 +205,13 @@ impl Report {
             _ => exit::FAILED,
         }
     }
+}
+
+/// Whether the seal is older than the container's first process, by clocks
+/// that nobody sets.
+fn is_born_sealed(seal: &Seal, pid: u32) -> bool {
+    let started = clock::started(pid);
+    seal.boot != 0 && started.is_some_and(|seconds| seconds > u64::from(seal.boot))
 }
 
 /// What preflight finds now: a mount, a neighbour in the network namespace or

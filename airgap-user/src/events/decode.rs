@@ -6,7 +6,10 @@ use std::{
     time::SystemTime,
 };
 
-use airgap_common::{ABI_VERSION, denial::Denial as Record};
+use airgap_common::{
+    ABI_VERSION,
+    denial::{Denial as Record, Reason},
+};
 
 use super::{Denial, Process, question};
 
@@ -35,6 +38,8 @@ pub fn decode(bytes: &[u8], boot: SystemTime) -> Result<Denial, String> {
     let family = at(offset_of!(Record, family)).u16();
     let asked = (at(offset_of!(Record, question_len)).u32() as usize)
         .min(airgap_common::denial::QUESTION_LEN);
+    let text = &bytes[offset_of!(Record, question)..][..asked];
+    let is_unix = bytes[offset_of!(Record, reason)] == Reason::UnixPeer as u8;
     let attribution = bytes[offset_of!(Record, attribution)];
     let comm = &bytes[offset_of!(Record, comm)..][..16];
     let comm = &comm[..comm.iter().position(|b| *b == 0).unwrap_or(comm.len())];
@@ -55,8 +60,20 @@ pub fn decode(bytes: &[u8], boot: SystemTime) -> Result<Denial, String> {
         socket: (family != 0).then(|| (family, at(offset_of!(Record, socket_type)).u16())),
         source: source.map(|a| (a, at(offset_of!(Record, sport)).u16())),
         destination: destination.map(|a| (a, at(offset_of!(Record, dport)).u16())),
-        question: question(&bytes[offset_of!(Record, question)..][..asked]),
+        question: if is_unix { None } else { question(text) },
+        unix_peer: is_unix.then(|| unix_path(text)),
     })
+}
+
+/// `sun_path` as people write it (unix(7)); empty: the socket has no name.
+fn unix_path(bytes: &[u8]) -> String {
+    match bytes {
+        [0, name @ ..] => format!("@{}", String::from_utf8_lossy(name)),
+        path => {
+            let end = path.iter().position(|b| *b == 0).unwrap_or(path.len());
+            String::from_utf8_lossy(&path[..end]).into_owned()
+        }
+    }
 }
 
 struct Field<'a>(&'a [u8]);
@@ -104,7 +121,7 @@ fn hook(number: u8) -> &'static str {
 }
 
 /// Names of [`airgap_common::denial::Reason`], index = number.
-pub const REASONS: [&str; 16] = [
+pub const REASONS: [&str; 18] = [
     "unknown",
     "egress",
     "dns",
@@ -121,6 +138,8 @@ pub const REASONS: [&str; 16] = [
     "foreign-socket",
     "kernel-chatter",
     "frame",
+    "unix-peer",
+    "socket-option",
 ];
 
 fn reason(number: u8) -> &'static str {
@@ -133,7 +152,7 @@ fn reason(number: u8) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use airgap_common::denial::{Hook, Reason};
+    use airgap_common::denial::Hook;
     use std::time::UNIX_EPOCH;
 
     /// The bytes of one record, written by hand from the layout.
@@ -183,8 +202,27 @@ mod tests {
                 source: Some(("198.51.100.2".parse().unwrap(), 40000)),
                 destination: Some(("127.0.0.11".parse().unwrap(), 53)),
                 question: Some(("a.bc".into(), "AAAA".into())),
+                unix_peer: None,
             }
         );
+    }
+
+    #[test]
+    fn a_unix_socket_has_a_path_and_no_question() {
+        for (bytes, path) in [
+            (b"/run/a\0\0".as_slice(), "/run/a"),
+            (b"\0abstract", "@abstract"),
+            (b"", ""),
+        ] {
+            let mut record = golden();
+            record[5] = Reason::UnixPeer as u8;
+            record[108..112].copy_from_slice(&[0; 4]);
+            record[104..108].copy_from_slice(&(bytes.len() as u32).to_ne_bytes());
+            record[112..112 + bytes.len()].copy_from_slice(bytes);
+            let denial = decode(&record, UNIX_EPOCH).unwrap();
+            assert_eq!(denial.unix_peer.as_deref(), Some(path));
+            assert_eq!(denial.question, None);
+        }
     }
 
     #[test]
@@ -194,6 +232,8 @@ mod tests {
         assert_eq!(reason(Reason::Egress as u8), "egress");
         assert_eq!(reason(Reason::Frame as u8), "frame");
         assert_eq!(reason(Reason::ForeignSocket as u8), "foreign-socket");
+        assert_eq!(reason(Reason::UnixPeer as u8), "unix-peer");
+        assert_eq!(reason(Reason::SocketOption as u8), "socket-option");
     }
 
     #[test]

@@ -5,7 +5,10 @@ use std::time::{Duration, SystemTime};
 use anyhow::Result;
 
 use super::{Denial, decode};
-use crate::gate::{Gate, Lock, rings::Ring};
+use crate::{
+    clock,
+    gate::{Gate, Lock, rings::Ring},
+};
 
 /// How long a denial waits at most before it is shown.
 pub const POLL: Duration = Duration::from_millis(20);
@@ -34,7 +37,7 @@ impl Follower {
         let lock = Lock::take()?;
         Ok(Self {
             ring: gate.follow(&lock)?,
-            boot: boot_time(),
+            boot: SystemTime::now() - clock::since_boot(),
         })
     }
 
@@ -55,13 +58,4 @@ impl Follower {
         }
         events
     }
-}
-
-/// When `CLOCK_BOOTTIME` was zero, by today's wall clock.
-fn boot_time() -> SystemTime {
-    // SAFETY: plain data.
-    let mut since: libc::timespec = unsafe { std::mem::zeroed() };
-    // SAFETY: a whole timespec to write to.
-    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut since) };
-    SystemTime::now() - Duration::new(since.tv_sec as u64, since.tv_nsec as u32)
 }

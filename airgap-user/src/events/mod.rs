@@ -35,6 +35,9 @@ pub struct Denial {
     pub destination: Option<(IpAddr, u16)>,
     /// The name that was to be looked up, and the type of record.
     pub question: Option<(String, String)>,
+    /// Address of a unix socket outside; an abstract one starts with `@`. Its
+    /// owner chose it: not safe for terminals.
+    pub unix_peer: Option<String>,
 }
 
 /// Who made the attempt.

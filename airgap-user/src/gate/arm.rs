@@ -15,20 +15,20 @@ use anyhow::{Context as _, Result, anyhow};
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader,
     programs::{
-        BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSock, CgroupSockAddr, ProgramError,
+        BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSock, CgroupSockAddr, Lsm, ProgramError,
         links::FdLink,
     },
     util::KernelVersion,
 };
 
-use super::{Gate, HOOKS, Hook, Kind, Lock, Place, btf::Btf, frames, object, remove_dir};
+use super::{Gate, HOOKS, Hook, Kind, Lock, Place, btf::Btf, frames, lsm, object, remove_dir};
 use crate::failure::Failure;
 
 /// Oldest kernel with all that the gate uses: `bpf_skb_ancestor_cgroup_id` for
 /// cgroup_skb and ring buffers.
 const MINIMUM: (u8, u8) = (5, 8);
 
-const OFFSETS: [(&str, &str, &str); 15] = [
+const OFFSETS: [(&str, &str, &str); 26] = [
     ("OFF_CGROUP_KN", "cgroup", "kn"),
     ("OFF_CGROUP_ROOT", "cgroup", "root"),
     ("OFF_CGROUP_LEVEL", "cgroup", "level"),
@@ -41,7 +41,18 @@ const OFFSETS: [(&str, &str, &str); 15] = [
     ("OFF_SOCK_SOCKET", "sock", "sk_socket"),
     ("OFF_SOCK_CGROUP", "sock", "sk_cgrp_data"),
     ("OFF_SOCK_FLAGS", "sock_common", "skc_flags"),
+    ("OFF_SOCK_FAMILY", "sock_common", "skc_family"),
+    ("OFF_SOCK_DADDR", "sock_common", "skc_daddr"),
+    ("OFF_SOCK_V6_DADDR", "sock_common", "skc_v6_daddr"),
+    ("OFF_SOCK_DPORT", "sock_common", "skc_dport"),
+    ("OFF_SOCKET_SK", "socket", "sk"),
     ("OFF_SOCKET_FILE", "socket", "file"),
+    ("OFF_FILE_INODE", "file", "f_inode"),
+    ("OFF_FILE_PRIVATE", "file", "private_data"),
+    ("OFF_INODE_MODE", "inode", "i_mode"),
+    ("OFF_UNIX_ADDR", "unix_sock", "addr"),
+    ("OFF_UNIX_NAME", "unix_address", "name"),
+    ("OFF_UNIX_LEN", "unix_address", "len"),
     ("OFF_INET_SADDR", "inet_sock", "inet_saddr"),
     ("OFF_SOCK_ADDR_SK", "bpf_sock_addr_kern", "sk"),
 ];
@@ -140,12 +151,14 @@ fn load_and_attach(place: &Place) -> Result<()> {
         let link = attach(&mut programs, hook, &cgroup, &kernel)?;
         replace_pin(place, hook, link)?;
     }
+    let lsm = lsm::attach(&mut programs, place, &cgroup, &kernel)?;
     let mut gate = Gate::open(place)?.ok_or_else(|| anyhow!("the map GATE is not pinned"))?;
     gate.counters
         .insert(UNRECORDED, NO_DENIALS, 0)
         .context("cannot write the map COUNTERS")?;
     let info = GateInfo {
         abi: ABI_VERSION,
+        lsm: lsm.into(),
         object: object::digest(),
         ..gate.info()?
     };
@@ -165,7 +178,11 @@ fn load(place: &Place, kernel: &AyaBtf, version: KernelVersion) -> Result<Ebpf> 
     let btf = Btf::of_kernel()?;
     let mut offsets = [0u64; OFFSETS.len()];
     for (offset, (_, structure, member)) in offsets.iter_mut().zip(OFFSETS) {
-        *offset = btf.offset(structure, member)?;
+        *offset = match btf.offset(structure, member) {
+            // Where unix sockets are a module, only their names are not known.
+            Err(_) if structure.starts_with("unix_") => u64::MAX,
+            found => found?,
+        };
     }
     let has_set_retval = u32::from(version >= KernelVersion::new(5, 18, 0));
     let mut loader = EbpfLoader::new();
@@ -188,7 +205,12 @@ fn load(place: &Place, kernel: &AyaBtf, version: KernelVersion) -> Result<Ebpf> 
         .context("the kernel refused the gate's maps")
 }
 
-fn attach(programs: &mut Ebpf, hook: &Hook, cgroup: &File, kernel: &AyaBtf) -> Result<FdLink> {
+pub(super) fn attach(
+    programs: &mut Ebpf,
+    hook: &Hook,
+    cgroup: &File,
+    kernel: &AyaBtf,
+) -> Result<FdLink> {
     let program = programs
         .program_mut(hook.program)
         .ok_or_else(|| anyhow!("the BPF object has no program {}", hook.program))?;
@@ -229,12 +251,20 @@ fn attach(programs: &mut Ebpf, hook: &Hook, cgroup: &File, kernel: &AyaBtf) -> R
             let id = program.attach().with_context(attached)?;
             return Ok(program.take_link(id)?.into());
         }
+        Kind::Lsm(name) => {
+            let program: &mut Lsm = program.try_into()?;
+            program
+                .load(name, kernel)
+                .map_err(|e| refused(hook.program, e))?;
+            let id = program.attach().with_context(attached)?;
+            return Ok(program.take_link(id)?.into());
+        }
     };
     link.with_context(|| format!("{} was attached without a bpf_link", hook.program))
 }
 
 /// Puts a new link's pin in the place of the old one, which ends only then.
-fn replace_pin(place: &Place, hook: &Hook, link: FdLink) -> Result<()> {
+pub(super) fn replace_pin(place: &Place, hook: &Hook, link: FdLink) -> Result<()> {
     let (path, next) = (
         place.link(hook.link),
         place.link(&format!("{}_next", hook.link)),
@@ -282,9 +312,9 @@ pub(super) fn refused(program: &str, error: ProgramError) -> anyhow::Error {
 /// Removes all pins: links first, in reverse order, so that nothing is marked
 /// any more when the gate opens.
 fn disarm(place: &Place) -> Result<()> {
+    lsm::detach(place)?;
     for hook in HOOKS.iter().rev() {
-        unlink(&place.link(hook.link))?;
-        unlink(&place.link(&format!("{}_next", hook.link)))?;
+        unlink_hook(place, hook)?;
     }
     for name in name::ALL {
         unlink(&place.map(name))?;
@@ -303,6 +333,11 @@ fn disarm(place: &Place) -> Result<()> {
         Some(Err(e)) => Err(e).context("cannot remove the pin directory"),
         _ => Ok(()),
     }
+}
+
+pub(super) fn unlink_hook(place: &Place, hook: &Hook) -> Result<()> {
+    unlink(&place.link(hook.link))?;
+    unlink(&place.link(&format!("{}_next", hook.link)))
 }
 
 pub(super) fn unlink(path: &Path) -> Result<()> {

@@ -6,9 +6,9 @@ use airgap_common::map::{SealNumber, Stat};
 use anyhow::{Context as _, Result};
 
 use super::{
-    Gate, HOOKS, Kind, LinkState,
+    Gate, HOOKS, Hook, Kind, LinkState,
     hints::Hints,
-    map,
+    lsm, map,
     sys::{effective_programs, link_state, obj_get},
 };
 use airgap_common::map::name;
@@ -17,13 +17,12 @@ impl Gate {
     /// Links that are missing, dead, or hang on the wrong hook or cgroup: what
     /// a pin says is worth nothing, its link has to be alive.
     pub fn broken_links(&self) -> Vec<String> {
-        HOOKS
-            .iter()
+        self.hooks()
             .filter_map(|hook| {
                 let why = match self.link(hook.link) {
                     Err(_) => "its pin is gone",
                     Ok(state) => match hook.kind {
-                        Kind::Tracepoint(_) => return None,
+                        Kind::Tracepoint(_) | Kind::Lsm(_) => return None,
                         _ if state.cgroup == 0 => "its cgroup is gone",
                         _ if state.cgroup != self.root_id() => "it hangs on another cgroup",
                         _ if state.attach_type != hook.attach_type => "it hangs on another hook",
@@ -84,11 +83,19 @@ impl Gate {
     }
 
     /// How many links there should be.
-    pub const fn link_count() -> usize {
-        HOOKS.len()
+    pub fn link_count(&self) -> usize {
+        self.hooks().count()
     }
 
-    fn link(&self, name: &str) -> Result<LinkState> {
+    /// Those every gate has, and those this kernel was seen to heed.
+    fn hooks(&self) -> impl Iterator<Item = &'static Hook> {
+        let lsm = self.info().is_ok_and(|info| info.lsm == 1);
+        HOOKS
+            .iter()
+            .chain(lsm::HOOKS.iter().take(if lsm { usize::MAX } else { 0 }))
+    }
+
+    pub(super) fn link(&self, name: &str) -> Result<LinkState> {
         let path = self.place.link(name);
         let fd = obj_get(&path).with_context(|| format!("cannot open {}", path.display()))?;
         link_state(&fd).with_context(|| format!("cannot read the link {}", path.display()))

@@ -11,6 +11,7 @@ pub mod health;
 mod hints;
 mod host;
 mod lock;
+mod lsm;
 mod object;
 pub mod rings;
 mod seal;
@@ -29,6 +30,7 @@ pub use self::{
     frames::FrameGuard,
     host::{cgroup_mount, mount_bpffs},
     lock::Lock,
+    lsm::loads as lsm_loads,
     seal::{Sealed, Sealing, Standing, Unsealed},
     sys::LinkState,
 };
@@ -73,6 +75,7 @@ enum Kind {
     Sock,
     Skb,
     Tracepoint(&'static str),
+    Lsm(&'static str),
 }
 
 /// One program of the gate and the link that holds it.

@@ -13,7 +13,7 @@ use aya::maps::{Array, ArrayOfMaps, Map, MapData, RingBuf};
 use aya_obj::generated::bpf_map_type;
 
 use super::{Gate, Lock, array, map, sys};
-use crate::failure::Failure;
+use crate::{clock::start_ticks, failure::Failure};
 
 /// Room for about 4,000 denials between two polls.
 const RING_BYTES: u32 = 1 << 20;
@@ -61,7 +61,7 @@ impl Gate {
         let claimed = Follower {
             pid: std::process::id(),
             live: 0,
-            start: start_time("self"),
+            start: start_ticks("self"),
             lost: 0,
         };
         self.followers
@@ -94,7 +94,7 @@ impl Gate {
             let Ok(follower) = self.followers.get(&slot, 0) else {
                 continue;
             };
-            if follower.pid != 0 && start_time(&follower.pid.to_string()) != follower.start {
+            if follower.pid != 0 && start_ticks(&follower.pid.to_string()) != follower.start {
                 let _ = self.followers.set(slot, Follower::default(), 0);
                 if let Ok(rings) = map(&self.place, name::RINGS) {
                     let _ = sys::delete(rings.fd(), slot);
@@ -133,27 +133,5 @@ impl Drop for Ring {
             let _ = sys::delete(self.rings.fd(), self.slot);
             let _ = self.followers.set(self.slot, Follower::default(), 0);
         }
-    }
-}
-
-/// When a process started, clock ticks since boot (proc(5), stat field 22);
-/// 0 if there is none.
-fn start_time(pid: &str) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name in field 2 may hold anything, its last parenthesis ends it.
-    stat.rsplit_once(')')
-        .and_then(|(_, rest)| rest.split_ascii_whitespace().nth(19))
-        .and_then(|ticks| ticks.parse().ok())
-        .unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::start_time;
-
-    #[test]
-    fn knows_who_is_alive() {
-        assert_ne!(start_time("self"), 0);
-        assert_eq!(start_time("0"), 0);
     }
 }

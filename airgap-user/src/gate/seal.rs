@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use aya::maps::{Map, SkStorage};
 
 use super::{Gate, Lock, arm::NO_DENIALS, hints::Hints, map, seal_id, seal_name};
-use crate::{container::Cgroup, failure::Failure, policy::Cidr};
+use crate::{clock, container::Cgroup, failure::Failure, policy::Cidr};
 
 /// Seals above this share of the capacity are refused, so that the cgroups of
 /// restarting containers always find room.
@@ -149,7 +149,7 @@ impl Gate {
                 .map_or(0, |d| d.as_secs()),
             accepted: sealing.accepted,
             complete: 0,
-            _pad: 0,
+            boot: u32::try_from(clock::since_boot().as_secs()).unwrap_or(0),
         };
         let write = |gate: &mut Self| -> Result<()> {
             gate.counters

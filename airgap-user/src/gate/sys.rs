@@ -11,7 +11,9 @@ use std::{
     path::Path,
 };
 
-use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type};
+use aya_obj::generated::{
+    bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type, bpf_prog_type,
+};
 
 fn bpf(cmd: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i64> {
     // SAFETY: `attr` is a whole bpf_attr whose pointers the callers below keep
@@ -122,4 +124,26 @@ pub(super) fn delete(map: &impl AsFd, key: u32) -> io::Result<()> {
     attr.__bindgen_anon_2.map_fd = map.as_fd().as_raw_fd() as u32;
     attr.__bindgen_anon_2.key = &raw const key as u64;
     bpf(bpf_cmd::BPF_MAP_DELETE_ELEM, &mut attr).map(drop)
+}
+
+/// Loads, and lets go of, a program for a security hook that returns 0.
+///
+/// # Errors
+/// Whatever the system call says.
+pub(super) fn load_lsm(hook: u32) -> io::Result<()> {
+    /// `r0 = 0; exit` (Documentation/bpf/standardization/instruction-set.rst).
+    const RETURN_0: [u64; 2] = [0xb7, 0x95];
+    let mut attr = attr();
+    // SAFETY: this arm of the union is the one that BPF_PROG_LOAD reads.
+    let load = unsafe { &mut attr.__bindgen_anon_3 };
+    load.prog_type = bpf_prog_type::BPF_PROG_TYPE_LSM as u32;
+    load.expected_attach_type = bpf_attach_type::BPF_LSM_MAC as u32;
+    load.attach_btf_id = hook;
+    load.insns = RETURN_0.as_ptr() as u64;
+    load.insn_cnt = RETURN_0.len() as u32;
+    load.license = c"GPL".as_ptr() as u64;
+    let fd = bpf(bpf_cmd::BPF_PROG_LOAD, &mut attr)?;
+    // SAFETY: a new descriptor that nobody else owns.
+    drop(unsafe { OwnedFd::from_raw_fd(fd as i32) });
+    Ok(())
 }

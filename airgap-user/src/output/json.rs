@@ -40,6 +40,9 @@ pub(super) fn denial(denial: &Denial, (id, name): &(String, String)) -> Value {
         );
         out["destination"] = endpoint(ip, port);
     }
+    if let Some(peer) = &denial.unix_peer {
+        out["destination"] = json!({ "address": peer });
+    }
     if let Some((ip, port)) = denial.source {
         out["source"] = endpoint(ip, port);
     }
@@ -99,11 +102,32 @@ mod tests {
             source: Some(("198.51.100.2".parse().unwrap(), 1024)),
             destination: Some(("127.0.0.11".parse().unwrap(), 53)),
             question: Some(("evil.example".into(), "A".into())),
+            unix_peer: None,
         };
         let json = denial(&event, &("ab".into(), "web".into())).to_string();
         assert_eq!(
             json,
             "{\"@timestamp\":\"2026-11-22T16:00:00.500000Z\",\"airgap\":{\"attribution\":\"socket\",\"hook\":\"egress\",\"reason\":\"dns\",\"seal\":3},\"container\":{\"id\":\"ab\",\"name\":\"web\"},\"destination\":{\"ip\":\"127.0.0.11\",\"port\":53},\"dns\":{\"question\":{\"name\":\"evil.example\",\"type\":\"A\"}},\"event\":{\"action\":\"denied\",\"kind\":\"event\"},\"network\":{\"iana_number\":\"17\",\"transport\":\"udp\",\"type\":\"ipv4\"},\"process\":{\"name\":\"py\\u001b\",\"pid\":7,\"thread\":{\"id\":8},\"user\":{\"id\":\"0\"}},\"schema\":1,\"source\":{\"ip\":\"198.51.100.2\",\"port\":1024}}"
         );
+    }
+
+    #[test]
+    fn a_unix_socket_is_a_destination() {
+        let event = Denial {
+            time: UNIX_EPOCH,
+            seal: 3,
+            hook: "lsm",
+            reason: "unix-peer",
+            process: None,
+            protocol: None,
+            socket: Some((1, 0)),
+            source: None,
+            destination: None,
+            question: None,
+            unix_peer: Some("/run/\x1bx".into()),
+        };
+        let json = denial(&event, &(String::new(), "web".into()));
+        assert_eq!(json["destination"]["address"], "/run/\x1bx");
+        assert_eq!(json["airgap"]["socket"]["family"], "unix");
     }
 }

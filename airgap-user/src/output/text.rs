@@ -10,7 +10,7 @@ use super::escape;
 use crate::{
     commands::{Check, Existing, Report, Row},
     events::Denial,
-    gate::{Gate, Unsealed},
+    gate::Unsealed,
     policy::Rules,
 };
 
@@ -55,9 +55,13 @@ pub(super) fn transport(protocol: u8) -> Option<&'static str> {
 
 pub(super) fn family(family: u16) -> String {
     match family {
+        1 => "unix".into(),
         2 => "inet".into(),
         10 => "inet6".into(),
+        16 => "netlink".into(),
         17 => "packet".into(),
+        40 => "vsock".into(),
+        44 => "xdp".into(),
         other => format!("{other}"),
     }
 }
@@ -102,6 +106,9 @@ pub(super) fn denial(denial: &Denial, container: &str, colour: bool) -> String {
     }
     if let Some(destination) = denial.destination {
         let _ = write!(attempt, " → {}", endpoint(destination));
+    }
+    if let Some(peer) = &denial.unix_peer {
+        let _ = write!(attempt, " → {}", escape(peer));
     }
     if let Some((name, kind)) = &denial.question {
         let _ = write!(attempt, " \"{}\" {kind}", escape(name));
@@ -183,7 +190,7 @@ pub(super) fn report(report: &Report, fresh: bool, colour: bool) -> String {
     let _ = writeln!(
         out,
         "  gate      {} links, read back from the kernel",
-        Gate::link_count()
+        report.links
     );
     if !report.accepted.is_empty() {
         let _ = writeln!(
@@ -329,6 +336,7 @@ mod tests {
             source: None,
             destination: Some(("2001:db8::1".parse().unwrap(), 443)),
             question: None,
+            unix_peer: None,
         };
         let line = denial(&event, "w\x07b", false);
         assert_eq!(line.matches(char::is_control).collect::<String>(), "\n");
@@ -336,5 +344,24 @@ mod tests {
             line.contains("tcp → [2001:db8::1]:443") && line.contains("a\\nb\\x1b[0m[1]"),
             "{line}"
         );
+    }
+
+    #[test]
+    fn a_unix_socket_is_shown_by_its_escaped_path() {
+        let event = Denial {
+            time: UNIX_EPOCH,
+            seal: 1,
+            hook: "lsm",
+            reason: "unix-peer",
+            process: None,
+            protocol: None,
+            socket: Some((1, 0)),
+            source: None,
+            destination: None,
+            question: None,
+            unix_peer: Some("@a\x1b".into()),
+        };
+        let line = denial(&event, "web", false);
+        assert!(line.contains("→ @a\\x1b"), "{line}");
     }
 }

@@ -41,6 +41,20 @@ impl Facts {
         facts
     }
 
+    /// Where others could leave the container a unix socket to connect to, in
+    /// words: directories that are mounted, abstract names of a shared namespace.
+    pub fn meeting_places(&self) -> Vec<String> {
+        let mounted = self.mounts.iter().filter(|m| m.holds_sockets());
+        let mut places: Vec<_> = mounted
+            .map(|m| format!("{} of the host is mounted at {}", m.source, m.target))
+            .collect();
+        if self.host_network {
+            places.push("it uses the host's network namespace".into());
+        }
+        places.extend(self.network_sharers.iter().cloned());
+        places
+    }
+
     fn of_inspect(container: &Container) -> Self {
         let host = container.inspect.host_config.clone().unwrap_or_default();
         let network = host.network_mode.unwrap_or_default();

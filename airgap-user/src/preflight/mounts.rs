@@ -32,6 +32,13 @@ const ENGINE_PATHS: [&str; 9] = [
 ];
 
 impl Mount {
+    /// Whether a unix socket of the host or of another container could be in
+    /// it: all but a plain file.
+    pub(super) fn holds_sockets(&self) -> bool {
+        !self.source.is_empty()
+            && !std::fs::metadata(&self.source).is_ok_and(|found| found.is_file())
+    }
+
     /// The risk this mount opens, and what it is.
     pub(super) fn risk(&self, seccomp: bool) -> Option<(Risk, String)> {
         match self.fstype.as_str() {

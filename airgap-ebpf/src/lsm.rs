@@ -1,0 +1,227 @@
+//! Security hooks: sockets that no cgroup hook sees, unix sockets of others,
+//! and descriptors carried in. Minimum kernel: 5.15, booted with `bpf` in
+//! `lsm=`; the loader believes in them only after a refusal.
+//!
+//! All run in the task that asked, and judge by that task's cgroup.
+
+use airgap_common::{
+    addr::Addr,
+    denial::{Attribution, Hook, Reason},
+    verdict::socket::{
+        AF_INET, AF_INET6, AF_UNIX, SELF_TEST_ERRNO, SELF_TEST_PROTOCOL, family_errno,
+        is_membership, use_of,
+    },
+};
+use aya_ebpf::programs::LsmContext;
+
+use crate::{
+    denial::{Details, UnixAddress, deny_peer},
+    kernel::{
+        OFF_FILE_INODE, OFF_FILE_PRIVATE, OFF_INODE_MODE, OFF_SOCK_CGROUP, OFF_SOCK_DADDR,
+        OFF_SOCK_DPORT, OFF_SOCK_FAMILY, OFF_SOCK_V6_DADDR, OFF_SOCKET_SK, OFF_UNIX_ADDR,
+        OFF_UNIX_LEN, OFF_UNIX_NAME, read,
+    },
+    sock::current,
+    subject::Subject,
+};
+
+const ALLOW: i32 = 0;
+const EPERM: i32 = 1;
+
+/// `socket_create(int family, int type, int protocol, int kern)`.
+#[inline(always)]
+pub(crate) fn create(ctx: &LsmContext) -> i32 {
+    let (family, kind, protocol) = (
+        ctx.arg::<i32>(0) as u16,
+        ctx.arg::<i32>(1) as u16,
+        ctx.arg::<i32>(2),
+    );
+    if family == AF_UNIX && protocol == SELF_TEST_PROTOCOL {
+        return -SELF_TEST_ERRNO;
+    }
+    if ctx.arg::<i32>(3) != 0 {
+        // The kernel's own.
+        return ALLOW;
+    }
+    let Some(subject) = Subject::of_task() else {
+        return ALLOW;
+    };
+    match family_errno(family, protocol) {
+        None => ALLOW,
+        Some(errno) => {
+            refuse(&subject, Reason::SocketType, family, kind, &NO_ADDRESS);
+            // Constants: the verifier wants to see the range.
+            if errno == EPERM { -EPERM } else { -93 }
+        }
+    }
+}
+
+/// `socket_sendmsg(struct socket *sock, …)`: whatever it was sent by, and on
+/// sockets that have been connected elsewhere too.
+#[inline(always)]
+pub(crate) fn sendmsg(ctx: &LsmContext) -> i32 {
+    let Some(subject) = Subject::of_task() else {
+        return ALLOW;
+    };
+    let sk = socket_sk(ctx);
+    let Some(family) = read::<u16>(sk, &OFF_SOCK_FAMILY) else {
+        return refuse(&subject, Reason::SocketType, 0, 0, &NO_ADDRESS);
+    };
+    match use_of(family, is_inside(&subject, sk)) {
+        Ok(()) => ALLOW,
+        Err(reason) => refuse_peer(&subject, reason, family, sk),
+    }
+}
+
+/// `socket_connect(struct socket *sock, …)`; TCP and UDP are left to the cgroup
+/// hooks, which come next and know the address.
+#[inline(always)]
+pub(crate) fn connect(ctx: &LsmContext) -> i32 {
+    let Some(subject) = Subject::of_task() else {
+        return ALLOW;
+    };
+    let family = read::<u16>(socket_sk(ctx), &OFF_SOCK_FAMILY).unwrap_or(0);
+    match use_of(family, true) {
+        Ok(()) => ALLOW,
+        Err(reason) => refuse(&subject, reason, family, 0, &NO_ADDRESS),
+    }
+}
+
+/// `socket_setsockopt(struct socket *sock, int level, int optname)`; for 32-bit
+/// system calls too, unlike the cgroup hook.
+#[inline(always)]
+pub(crate) fn option(ctx: &LsmContext) -> i32 {
+    if !is_membership(ctx.arg::<i32>(1), ctx.arg::<i32>(2)) {
+        return ALLOW;
+    }
+    let Some(subject) = Subject::of_task() else {
+        return ALLOW;
+    };
+    let family = read::<u16>(socket_sk(ctx), &OFF_SOCK_FAMILY).unwrap_or(0);
+    refuse(&subject, Reason::SocketOption, family, 0, &NO_ADDRESS)
+}
+
+/// `unix_stream_connect(struct sock *sock, struct sock *other, …)`.
+#[inline(always)]
+pub(crate) fn unix_connect(ctx: &LsmContext) -> i32 {
+    unix_peer(ctx.arg::<u64>(1))
+}
+
+/// `unix_may_send(struct socket *sock, struct socket *other)`.
+#[inline(always)]
+pub(crate) fn unix_send(ctx: &LsmContext) -> i32 {
+    unix_peer(read::<u64>(ctx.arg::<u64>(1), &OFF_SOCKET_SK).unwrap_or(0))
+}
+
+#[inline(always)]
+fn unix_peer(other: u64) -> i32 {
+    let Some(subject) = Subject::of_task() else {
+        return ALLOW;
+    };
+    if is_inside(&subject, other) {
+        return ALLOW;
+    }
+    refuse(&subject, Reason::UnixPeer, AF_UNIX, 0, &address(other))
+}
+
+/// `file_receive(struct file *file)`: a descriptor that comes in over
+/// `SCM_RIGHTS` or `pidfd_getfd`.
+#[inline(always)]
+pub(crate) fn receive(ctx: &LsmContext) -> i32 {
+    const S_IFMT: u16 = 0o170_000;
+    const S_IFSOCK: u16 = 0o140_000;
+    let Some(subject) = Subject::of_task() else {
+        return ALLOW;
+    };
+    let file = ctx.arg::<u64>(0);
+    let mode = read::<u64>(file, &OFF_FILE_INODE).and_then(|i| read::<u16>(i, &OFF_INODE_MODE));
+    let Some(mode) = mode else {
+        return refuse(&subject, Reason::ForeignSocket, 0, 0, &NO_ADDRESS);
+    };
+    if mode & S_IFMT != S_IFSOCK {
+        return ALLOW;
+    }
+    // sock_alloc_file: the file of a socket has it as private data.
+    let socket = read::<u64>(file, &OFF_FILE_PRIVATE).unwrap_or(0);
+    let sk = read::<u64>(socket, &OFF_SOCKET_SK).unwrap_or(0);
+    if is_inside(&subject, sk) {
+        return ALLOW;
+    }
+    let family = read::<u16>(sk, &OFF_SOCK_FAMILY).unwrap_or(0);
+    refuse(&subject, Reason::ForeignSocket, family, 0, &NO_ADDRESS)
+}
+
+/// The `struct sock` behind a hook's `struct socket`.
+#[inline(always)]
+fn socket_sk(ctx: &LsmContext) -> u64 {
+    read::<u64>(ctx.arg::<u64>(0), &OFF_SOCKET_SK).unwrap_or(0)
+}
+
+/// Whether the socket was created in this container, by its own account.
+#[inline(always)]
+fn is_inside(subject: &Subject, sk: u64) -> bool {
+    read::<u64>(sk, &OFF_SOCK_CGROUP).is_some_and(|cgroup| subject.contains(cgroup))
+}
+
+const NO_ADDRESS: UnixAddress = UnixAddress { at: 0, len: 0 };
+
+/// Where a unix socket's `sun_path` lies, if it has a name.
+#[inline(always)]
+fn address(sk: u64) -> UnixAddress {
+    /// `sun_path` in `struct sockaddr_un`.
+    const PATH: u64 = 2;
+    if OFF_UNIX_ADDR.load() == u64::MAX {
+        return NO_ADDRESS;
+    }
+    let Some(addr) = read::<u64>(sk, &OFF_UNIX_ADDR) else {
+        return NO_ADDRESS;
+    };
+    match read::<u32>(addr, &OFF_UNIX_LEN) {
+        Some(len) if len > PATH as u32 => UnixAddress {
+            at: addr + OFF_UNIX_NAME.load() + PATH,
+            len: len - PATH as u32,
+        },
+        _ => NO_ADDRESS,
+    }
+}
+
+#[inline(always)]
+fn refuse(subject: &Subject, reason: Reason, family: u16, kind: u16, peer: &UnixAddress) -> i32 {
+    deny_peer(subject, &details(subject, reason, family, kind), peer);
+    -EPERM
+}
+
+/// As [`refuse`], with the address an IP socket is connected to.
+#[inline(always)]
+fn refuse_peer(subject: &Subject, reason: Reason, family: u16, sk: u64) -> i32 {
+    let mut details = details(subject, reason, family, 0);
+    let dst = match family {
+        AF_INET => read::<u32>(sk, &OFF_SOCK_DADDR).map(Addr::v4),
+        AF_INET6 => read::<[u32; 4]>(sk, &OFF_SOCK_V6_DADDR).map(Addr),
+        _ => None,
+    };
+    if let Some(dst) = dst {
+        details.dst = dst;
+        details.dport = u16::from_be(read::<u16>(sk, &OFF_SOCK_DPORT).unwrap_or(0));
+    }
+    deny_peer(subject, &details, &NO_ADDRESS);
+    -EPERM
+}
+
+#[inline(always)]
+fn details(subject: &Subject, reason: Reason, family: u16, kind: u16) -> Details {
+    Details {
+        hook: Hook::Lsm,
+        reason,
+        attribution: Attribution::Task,
+        mark: current(subject.seal),
+        protocol: 0,
+        src: Addr::default(),
+        dst: Addr::default(),
+        sport: 0,
+        dport: 0,
+        family,
+        kind,
+        ifindex: 0,
+    }
+}
