@@ -21,6 +21,7 @@ pub mod kernel;
 pub mod netns;
 pub mod outside;
 pub mod plan;
+pub mod scratch;
 pub mod services;
 pub mod sweep;
 pub mod tail;

@@ -1,128 +1,21 @@
 //! The gate without Docker: real BPF on scratch cgroups, with pins and limits of its own.
 
-use std::{
-    fs,
-    io::Write as _,
-    os::unix::{fs::MetadataExt as _, process::CommandExt as _},
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, process::Command};
 
 use airgap::{
     container::Cgroup,
-    gate::{Gate, Lock, Place, Sealing, cgroup_mount, mount_bpffs},
-    policy::Rules,
+    gate::{Gate, Lock},
 };
 use airgap_common::map::Stat;
+use airgap_tests::scratch::{Network, Scratch, id, try_in};
 
-const EPERM: i64 = 1;
-const ENETUNREACH: i64 = 101;
-
-/// A gate at the root of the cgroup tree whose pins are nobody else's.
-struct Scratch {
-    gate: Option<Gate>,
-    place: Place,
-    dirs: Vec<PathBuf>,
-    seals: Vec<u64>,
-}
-
-impl Scratch {
-    fn new(name: &str, max_cgroups: Option<u32>) -> Self {
-        mount_bpffs().expect("bpffs");
-        let place = Place {
-            pins: PathBuf::from(format!(
-                "/sys/fs/bpf/airgap-test-{name}-{}/v1",
-                std::process::id()
-            )),
-            cgroup: cgroup_mount().expect("cgroup v2"),
-            max_cgroups,
-        };
-        let gate = Gate::arm(&place, &Lock::take().expect("lock")).expect("arm the gate");
-        Self {
-            gate: Some(gate),
-            place,
-            dirs: Vec::new(),
-            seals: Vec::new(),
-        }
-    }
-
-    fn gate(&mut self) -> &mut Gate {
-        self.gate.as_mut().expect("the gate stands")
-    }
-
-    fn seal(&mut self, id: &str) -> u64 {
-        let sealing = Sealing {
-            id: id.as_bytes().try_into().expect("64 digits"),
-            name: "scratch",
-            policy: Rules::new(vec![], vec![]).expect("rules").compile(),
-            clients: &[],
-            accepted: 0,
-        };
-        let lock = Lock::take().expect("lock");
-        let number = self.gate().seal_id(&sealing, &lock).expect("seal").number;
-        self.seals.push(number);
-        number
-    }
-
-    /// Makes a cgroup below the root and remembers to remove it.
-    fn mkdir(&mut self, relative: &str) -> Cgroup {
-        let path = self.place.cgroup.join(relative);
-        fs::create_dir(&path).unwrap_or_else(|e| panic!("mkdir {}: {e}", path.display()));
-        self.dirs.push(path.clone());
-        Cgroup {
-            id: fs::metadata(&path).expect("stat").ino(),
-            level: Path::new(relative).components().count() as u32,
-            path,
-        }
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        for dir in self.dirs.iter().rev() {
-            let _ = fs::remove_dir(dir);
-        }
-        let (Some(mut gate), Ok(lock)) = (self.gate.take(), Lock::take()) else {
-            return;
-        };
-        for seal in self.seals.drain(..) {
-            let _ = gate.unseal(seal, &lock);
-        }
-        let _ = gate.disarm_if_idle(&lock);
-    }
-}
-
-/// A container id that no other test uses.
-fn id(n: u32) -> String {
-    format!(
-        "{:032x}{n:032x}",
-        u64::from(std::process::id()) << 32 | 0xa1e
-    )
-}
+const EPERM: i32 = libc::EPERM;
+const ENETUNREACH: i32 = libc::ENETUNREACH;
 
 /// Errno of a UDP send from inside `cgroup`, in a network namespace without routes: EPERM where
 /// it is sealed, ENETUNREACH where nothing stands in the way.
-fn udp_errno(cgroup: &Cgroup) -> i64 {
-    let procs = cgroup.path.join("cgroup.procs");
-    let mut command = Command::new(std::env::var("AIRGAP_PROBE").expect("AIRGAP_PROBE is not set"));
-    command.args(["try", "udp4", "--v4", "198.51.100.1", "--v6", "2001:db8::1"]);
-    // SAFETY: only system calls between fork and exec: open, write, unshare.
-    unsafe {
-        command.pre_exec(move || {
-            fs::OpenOptions::new()
-                .write(true)
-                .open(&procs)?
-                .write_all(b"0")?;
-            match libc::unshare(libc::CLONE_NEWNET) {
-                0 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
-            }
-        });
-    }
-    let output = command.output().expect("run the probe");
-    let line: serde_json::Value = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&output.stdout)));
-    line["errno"].as_i64().expect("errno")
+fn udp_errno(cgroup: &Cgroup) -> i32 {
+    try_in(cgroup, Network::Own, "udp4", "airgap").errno
 }
 
 #[test]
@@ -197,7 +90,7 @@ fn a_cgroup_too_deep_to_guard_gets_no_process() {
     }
     let dir = scratch.place.cgroup.join(&path).join(id(20));
     let status = Command::new("mkdir").arg(&dir).status().expect("run mkdir");
-    scratch.dirs.push(dir);
+    scratch.remember(dir);
     use std::os::unix::process::ExitStatusExt as _;
     assert_eq!(status.signal(), Some(libc::SIGKILL), "{status}");
 }

@@ -35,12 +35,17 @@ pub fn check(step: &'static str, value: impl Into<i64>) -> Step<i64> {
 pub struct Socket(pub OwnedFd);
 
 impl Socket {
-    pub fn new(family: i32, kind: i32, protocol: i32) -> Step<Self> {
+    /// A socket as it comes, without the time limit.
+    pub fn open(family: i32, kind: i32, protocol: i32) -> Step<Self> {
         // SAFETY: socket takes no pointers.
         let fd = unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC, protocol) };
         check("socket", fd)?;
         // SAFETY: `fd` was just opened and nobody else owns it.
-        let socket = Self(unsafe { OwnedFd::from_raw_fd(fd) });
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    pub fn new(family: i32, kind: i32, protocol: i32) -> Step<Self> {
+        let socket = Self::open(family, kind, protocol)?;
         let limit = libc::timeval {
             tv_sec: 0,
             tv_usec: CALL_TIMEOUT.subsec_micros().into(),

@@ -53,37 +53,53 @@ impl Archive {
     /// # Errors
     /// When it cannot be downloaded or has no image in it.
     pub(super) fn image(&self, kernel: &Kernel) -> Result<PathBuf> {
-        let name = format!("{}_{}.vmlinuz", kernel.package, kernel.version);
-        let image = self.cache.join(name.replace(':', "_"));
-        if image.exists() {
-            return Ok(image);
+        self.file(&kernel.package, &kernel.version, "vmlinuz*", "vmlinuz")
+    }
+
+    /// A kernel module, unpacked; downloaded once.
+    ///
+    /// # Errors
+    /// When it cannot be downloaded or is not in the package.
+    pub(super) fn module(&self, kernel: &Kernel, name: &str) -> Result<PathBuf> {
+        let pattern = format!("{name}.ko*");
+        self.file(
+            &kernel.modules(),
+            &kernel.version,
+            &pattern,
+            &format!("{name}.ko"),
+        )
+    }
+
+    /// The one file of a package that matches, kept in the cache.
+    fn file(&self, package: &str, version: &str, pattern: &str, kind: &str) -> Result<PathBuf> {
+        let name = format!("{package}_{version}.{kind}");
+        let file = self.cache.join(name.replace(':', "_"));
+        if file.exists() {
+            return Ok(file);
         }
         let dir = self.cache.join(format!("download.{}", std::process::id()));
         fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-        let done = self.download(kernel, &dir).and_then(|unpacked| {
-            fs::rename(&unpacked, &image)
-                .with_context(|| format!("cannot write {}", image.display()))
-        });
+        let done = self
+            .download(package, version, &dir)
+            .and_then(|deb| unpack(&deb, pattern, &dir.join("content")))
+            .and_then(|unpacked| {
+                fs::rename(&unpacked, &file)
+                    .with_context(|| format!("cannot write {}", file.display()))
+            });
         fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
-        done.map(|()| image)
+        done.map(|()| file)
     }
 
-    fn download(&self, kernel: &Kernel, dir: &Path) -> Result<PathBuf> {
-        let Kernel {
-            package, version, ..
-        } = kernel;
+    fn download(&self, package: &str, version: &str, dir: &Path) -> Result<PathBuf> {
         let mut apt = self.apt("apt-get");
         apt.current_dir(dir)
             .args(["--quiet", "download", &format!("{package}={version}")]);
         command::output(&mut apt)?;
-        let deb = fs::read_dir(dir)
+        fs::read_dir(dir)
             .with_context(|| format!("cannot read {}", dir.display()))?
             .filter_map(|entry| Some(entry.ok()?.path()))
             .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-            .with_context(|| format!("`{}` left no package", command::line(&apt)))?;
-        let image = dir.join("vmlinuz");
-        unpack(&deb, &image)?;
-        Ok(image)
+            .with_context(|| format!("`{}` left no package", command::line(&apt)))
     }
 
     /// An apt program that sees only the suites above.
@@ -110,11 +126,11 @@ impl Archive {
     }
 }
 
-/// Copies the kernel out of its package.
+/// Copies the file that matches out of a package; modules may be compressed in there.
 ///
 /// # Errors
-/// When the package cannot be read or has no kernel.
-fn unpack(deb: &Path, image: &Path) -> Result<()> {
+/// When the package cannot be read or has no such file.
+fn unpack(deb: &Path, pattern: &str, to: &Path) -> Result<PathBuf> {
     let mut reader = Command::new("dpkg-deb");
     reader.arg("--fsys-tarfile").arg(deb);
     let mut package = reader
@@ -123,11 +139,10 @@ fn unpack(deb: &Path, image: &Path) -> Result<()> {
         .spawn()
         .with_context(|| format!("cannot start `{}`", command::line(&reader)))?;
     let files = package.stdout.take().context("dpkg-deb has no output")?;
-    let content =
-        File::create(image).with_context(|| format!("cannot write {}", image.display()))?;
+    let content = File::create(to).with_context(|| format!("cannot write {}", to.display()))?;
     let mut tar = Command::new("tar");
     tar.args(["--extract", "--to-stdout", "--wildcards", "--no-anchored"])
-        .arg("vmlinuz*");
+        .arg(pattern);
     let extracted = tar
         .stdin(files)
         .stdout(content)
@@ -137,8 +152,16 @@ fn unpack(deb: &Path, image: &Path) -> Result<()> {
     let read = package
         .wait()
         .with_context(|| format!("cannot wait for `{}`", command::line(&reader)))?;
-    if !extracted.success() || !read.success() {
-        bail!("there is no kernel in {}", deb.display());
+    let bytes = fs::read(to).with_context(|| format!("cannot read {}", to.display()))?;
+    if !extracted.success() || !read.success() || bytes.is_empty() {
+        bail!("there is no {pattern} in {}", deb.display());
     }
-    Ok(())
+    const XZ: &[u8] = b"\xfd7zXZ\0";
+    if !bytes.starts_with(XZ) {
+        return Ok(to.to_path_buf());
+    }
+    let packed = to.with_extension("xz");
+    fs::rename(to, &packed).with_context(|| format!("cannot write {}", packed.display()))?;
+    command::run(Command::new("xz").arg("--decompress").arg(&packed))?;
+    Ok(to.to_path_buf())
 }

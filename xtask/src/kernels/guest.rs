@@ -1,4 +1,4 @@
-//! What runs inside: the gate's tests and their probe, both static, and busybox around them.
+//! What runs inside: tests that need no Docker and their probe, all static, and busybox around them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,9 +14,12 @@ use crate::workspace;
 
 const INIT: &[u8] = include_bytes!("../../assets/kernels/init.sh");
 
+/// In `tests/tests`, in the order in which they run.
+const TESTS: [&str; 2] = ["gate", "hooks"];
+
 /// Commands of the guest's `init`, and `mkdir`, which the tests run.
-const APPLETS: [&str; 8] = [
-    "sh", "mount", "stty", "ip", "ls", "uname", "poweroff", "mkdir",
+const APPLETS: [&str; 10] = [
+    "sh", "mount", "stty", "ip", "ls", "uname", "poweroff", "mkdir", "insmod", "cat",
 ];
 
 /// Builds the tests and writes the initial file system to `path`.
@@ -26,19 +29,23 @@ const APPLETS: [&str; 8] = [
 pub(super) fn write(root: &Path, host: &Host, path: &Path) -> Result<()> {
     build_ebpf::run()?;
     let probe = test::build_probe(root)?;
-    let gate = build_gate(root)?;
+    let tests = TESTS
+        .iter()
+        .map(|name| build_test(root, name))
+        .collect::<Result<Vec<_>>>()?;
 
     let mut archive = Initramfs::default();
-    for dir in ["bin", "proc", "sys", "dev", "tmp", "run"] {
+    for dir in ["bin", "tests", "proc", "sys", "dev", "tmp", "run"] {
         archive.directory(dir);
     }
     for (name, file) in [
         ("bin/busybox", host.busybox.as_path()),
         ("bin/airgap-probe", &probe),
-        ("bin/gate", &gate),
     ] {
-        let content = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-        archive.program(name, &content);
+        archive.program(name, &read(file)?);
+    }
+    for (name, file) in TESTS.iter().zip(&tests) {
+        archive.program(&format!("tests/{name}"), &read(file)?);
     }
     for applet in APPLETS {
         archive.link(&format!("bin/{applet}"), "busybox");
@@ -47,17 +54,37 @@ pub(super) fn write(root: &Path, host: &Host, path: &Path) -> Result<()> {
     fs::write(path, archive.finish()).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The test program of `tests/tests/gate.rs`, static.
-fn build_gate(root: &Path) -> Result<PathBuf> {
+/// Adds a kernel's modules to an initial file system: the kernel unpacks one archive after the
+/// other.
+///
+/// # Errors
+/// When a file cannot be read or written.
+pub(super) fn with_modules(base: &Path, modules: &[(&str, PathBuf)], path: &Path) -> Result<()> {
+    let mut archive = Initramfs::default();
+    archive.directory("modules");
+    for (name, module) in modules {
+        archive.program(&format!("modules/{name}.ko"), &read(module)?);
+    }
+    let mut bytes = read(base)?;
+    bytes.extend(archive.finish());
+    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn read(file: &Path) -> Result<Vec<u8>> {
+    fs::read(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// The test program of that name, static.
+fn build_test(root: &Path, name: &str) -> Result<PathBuf> {
     let mut cargo = workspace::cargo(root);
     cargo
-        .args(["test", "--package", "airgap-tests", "--test", "gate"])
+        .args(["test", "--package", "airgap-tests", "--test", name])
         .args(["--no-run", "--target", &workspace::musl_target()])
         // Debug information is ten times the rest, and unpacked by an emulated processor.
         .args(["--config", "profile.dev.strip=true"])
         .arg("--message-format=json-render-diagnostics");
     let messages = command::output(&mut cargo)?;
-    executable(&messages, "gate").with_context(|| {
+    executable(&messages, name).with_context(|| {
         format!(
             "`{}` named no test program of that name",
             command::line(&cargo)

@@ -38,6 +38,9 @@ pub(super) fn prepare() -> Result<Host> {
     if busybox().is_none() {
         missing.push("busybox-static");
     }
+    if apt::find("xz").is_none() {
+        missing.push("xz-utils");
+    }
     if !Path::new(KEYRING).exists() {
         missing.push("debian-archive-keyring");
     }

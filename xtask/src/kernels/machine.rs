@@ -23,6 +23,8 @@ pub(super) struct Machine<'a> {
     pub(super) host: &'a Host,
     pub(super) kernel: &'a Path,
     pub(super) initramfs: &'a Path,
+    /// Added to the kernel's command line.
+    pub(super) arguments: &'a str,
     /// Without an extension; `.console` and `.tests` are added.
     pub(super) log: PathBuf,
 }
@@ -97,10 +99,11 @@ impl Machine<'_> {
             .arg(self.kernel)
             .arg("-initrd")
             .arg(self.initramfs)
-            .args([
-                "-append",
-                "console=ttyS0 panic=-1 loglevel=4 edd=off mitigations=off nowatchdog",
-            ])
+            .arg("-append")
+            .arg(format!(
+                "console=ttyS0 panic=-1 loglevel=4 edd=off mitigations=off nowatchdog {}",
+                self.arguments
+            ))
             .stdin(Stdio::null())
             .stdout(Stdio::null());
         emulator

@@ -1,7 +1,7 @@
-//! `cargo xtask kernels`: the product's loader and the gate's tests on other kernels.
+//! `cargo xtask kernels`: the product's loader and the tests without Docker on other kernels.
 //!
-//! Each boots in an emulated machine without any network device, with the tests of
-//! `tests/tests/gate.rs` in its initial file system; the host's kernel is not involved.
+//! Each boots in an emulated machine without any network device, with those tests in its initial
+//! file system; the host's kernel is not involved.
 
 mod archive;
 mod guest;
@@ -23,11 +23,18 @@ use archive::Archive;
 use host::Host;
 use machine::Machine;
 use outcome::Outcome;
-use package::Kernel;
+use package::{Boot, Kernel};
 
-/// The oldest with BTF and cgroup links that Debian has, what its releases run, the first here
-/// whose verifier differs again, and the newest.
-const USUAL: [&str; 5] = ["5.10", "6.1", "6.12", "6.16", package::NEWEST];
+/// The oldest with BTF and cgroup links that Debian has, what its releases run, one of them
+/// without BPF LSM, the first here whose verifier differs again, and the newest.
+const USUAL: [&str; 6] = ["5.10", "6.1", "6.12", "6.12-nolsm", "6.16", package::NEWEST];
+
+/// What [`crate::test`] runs: the security hooks, which the host's own kernel may refuse, and a
+/// kernel that cannot have them.
+pub(crate) const QUICK: [&str; 2] = ["6.1", "6.12-nolsm"];
+
+/// What the tests need that the kernels have as modules.
+const MODULES: [&str; 1] = ["veth"];
 
 /// Tests the gate on the kernels of these names, or on the usual ones, and ends with a table and
 /// the line `N passed, N failed`. Returns whether none failed.
@@ -43,9 +50,10 @@ pub(crate) fn run(names: &[String]) -> Result<bool> {
         [] => USUAL.to_vec(),
         names => names.iter().map(String::as_str).collect(),
     };
-    for name in &names {
-        package::parse(name)?;
-    }
+    let boots = names
+        .iter()
+        .map(|name| Boot::new(name))
+        .collect::<Result<Vec<_>>>()?;
     let root = workspace::root()?;
     let cache = root.join("target/kernels");
     let logs = cache.join("log");
@@ -60,10 +68,11 @@ pub(crate) fn run(names: &[String]) -> Result<bool> {
 
     let mut table = vec![table::HEAD.line()];
     let mut failed = 0;
-    for name in &names {
+    for boot in boots {
+        let name = boot.name;
         println!("\n== kernel {name}");
-        let outcome = package::choose(&kernels, name)
-            .and_then(|kernel| test(&host, &archive, kernel, &initramfs, &logs.join(name)));
+        let outcome = package::choose(&kernels, boot.series)
+            .and_then(|kernel| test(&host, &archive, kernel, boot, &initramfs));
         failed += usize::from(!outcome.as_ref().is_ok_and(Outcome::is_good));
         let line = table::line(name, &outcome);
         if let Err(error) = &outcome {
@@ -91,16 +100,23 @@ fn test(
     host: &Host,
     archive: &Archive,
     kernel: &Kernel,
+    boot: Boot<'_>,
     initramfs: &Path,
-    log: &Path,
 ) -> Result<Outcome> {
-    println!("{} {}", kernel.package, kernel.version);
+    println!("{} {} {}", kernel.package, kernel.version, boot.arguments());
     let image = archive.image(kernel)?;
+    let modules = MODULES
+        .iter()
+        .map(|name| Ok((*name, archive.module(kernel, name)?)))
+        .collect::<Result<Vec<_>>>()?;
+    let complete = initramfs.with_extension(boot.series);
+    guest::with_modules(initramfs, &modules, &complete)?;
     let machine = Machine {
         host,
         kernel: &image,
-        initramfs,
-        log: log.to_path_buf(),
+        initramfs: &complete,
+        arguments: boot.arguments(),
+        log: initramfs.with_file_name("log").join(boot.name),
     };
     let mut outcome = machine.run()?;
     if outcome.is_no_boot() {

@@ -55,8 +55,10 @@ impl Outcome {
         total: Duration,
     ) -> Self {
         let release = value(output, BEGIN).map(str::to_owned);
-        let result = value(output, "test result: ");
-        let number = |word| result.map_or(0, |result| count(result, word));
+        let number = |word| {
+            let results = values(output, "test result: ");
+            results.map(|result| count(result, word)).sum()
+        };
         let (passed, failed) = (number("passed"), number("failed"));
         let complaint = match (ending, value(output, EXIT)) {
             (Ending::TimedOut(limit), _) if release.is_none() => {
@@ -86,12 +88,15 @@ impl Outcome {
 }
 
 /// The rest of the last complete line that starts with `key`.
-fn value<'a>(output: &'a str, key: &str) -> Option<&'a str> {
+fn value<'a>(output: &'a str, key: &'a str) -> Option<&'a str> {
+    values(output, key).last()
+}
+
+fn values<'a>(output: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
     output
         .split_inclusive('\n')
         .filter_map(|line| line.strip_suffix('\n'))
-        .filter_map(|line| line.trim_end().strip_prefix(key))
-        .next_back()
+        .filter_map(move |line| line.trim_end().strip_prefix(key))
 }
 
 #[cfg(test)]
@@ -110,6 +115,13 @@ mod tests {
         let good = outcome(GOOD, Ending::Off);
         assert_eq!((good.passed, good.failed, good.complaint), (6, 0, None));
         assert_eq!(good.release.as_deref(), Some("6.1.0"));
+    }
+
+    #[test]
+    fn the_programs_results_add_up() {
+        let second = "test result: ok. 8 passed; 0 failed;\nguest: exit 0\n";
+        let good = outcome(&GOOD.replace("guest: exit 0\n", second), Ending::Off);
+        assert_eq!((good.passed, good.failed, good.complaint), (14, 0, None));
     }
 
     #[test]

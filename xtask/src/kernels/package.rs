@@ -5,6 +5,45 @@ use anyhow::{Context, Result, bail};
 /// What `--kernel` may say besides a series.
 pub(super) const NEWEST: &str = "newest";
 
+/// Ends the name of a kernel that is booted without BPF LSM.
+const WITHOUT_LSM: &str = "-nolsm";
+
+/// A kernel, and how it is booted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Boot<'a> {
+    /// As it was asked for.
+    pub(super) name: &'a str,
+    /// A series, or [`NEWEST`].
+    pub(super) series: &'a str,
+    /// `bpf` is taken out of `lsm=`.
+    without_lsm: bool,
+}
+
+impl<'a> Boot<'a> {
+    /// # Errors
+    /// When the name means no kernel.
+    pub(super) fn new(name: &'a str) -> Result<Self> {
+        let series = name.strip_suffix(WITHOUT_LSM);
+        let boot = Self {
+            name,
+            series: series.unwrap_or(name),
+            without_lsm: series.is_some(),
+        };
+        parse(boot.series)?;
+        Ok(boot)
+    }
+
+    /// What is added to the kernel's command line. `airgap.lsm` tells the tests what must be
+    /// there; Debian has `bpf` in `lsm=` since 6.1.
+    pub(super) fn arguments(&self) -> &'static str {
+        match (self.without_lsm, parse(self.series)) {
+            (true, _) => "airgap.lsm=absent lsm=lockdown,capability,landlock,yama,apparmor",
+            (false, Ok(Some(series))) if series < (6, 1) => "airgap.lsm=absent",
+            _ => "airgap.lsm=required",
+        }
+    }
+}
+
 /// A package with a bootable kernel in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Kernel {
@@ -17,6 +56,11 @@ pub(super) struct Kernel {
 }
 
 impl Kernel {
+    /// The package with its modules: the same, until they were split.
+    pub(super) fn modules(&self) -> String {
+        self.package.replacen("linux-binary-", "linux-modules-", 1)
+    }
+
     /// `6.12` of `6.12.117+deb12`.
     fn series(&self) -> Option<(u32, u32)> {
         let mut numbers = self.release.split('.');
@@ -91,7 +135,9 @@ pub(super) fn parse(name: &str) -> Result<Option<(u32, u32)>> {
         .split_once('.')
         .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
     if series.is_none() {
-        bail!("{name:?} is no kernel series\nhint: say 6.12, for example, or {NEWEST}");
+        bail!(
+            "{name:?} is no kernel series\nhint: say 6.12, for example, 6.12{WITHOUT_LSM}, or {NEWEST}"
+        );
     }
     Ok(series)
 }
@@ -122,6 +168,29 @@ Package: linux-binary-7.3.4+deb13-cloud-amd64\nVersion: 7.3.4-1~bpo13+1\n";
         assert_eq!(release("6.1"), "linux-image-6.1.0-56-cloud-amd64");
         assert_eq!(release("6.12"), "linux-image-6.12.117+deb12-cloud-amd64");
         assert_eq!(release("newest"), "linux-binary-7.3.4+deb13-cloud-amd64");
+    }
+
+    #[test]
+    fn a_name_says_how_to_boot() {
+        let arguments = |name| Boot::new(name).expect(name).arguments();
+        assert_eq!(arguments("5.10"), "airgap.lsm=absent");
+        assert_eq!(arguments("6.1"), "airgap.lsm=required");
+        assert_eq!(arguments("newest"), "airgap.lsm=required");
+        let boot = Boot::new("6.12-nolsm").expect("a name");
+        assert_eq!((boot.series, boot.name), ("6.12", "6.12-nolsm"));
+        assert!(
+            boot.arguments()
+                .starts_with("airgap.lsm=absent lsm=lockdown,")
+        );
+        assert!(Boot::new("-nolsm").is_err());
+    }
+
+    #[test]
+    fn modules_may_be_in_a_package_of_their_own() {
+        let kernels = kernels(INDEX);
+        let modules = |name| choose(&kernels, name).expect(name).modules();
+        assert_eq!(modules("6.1"), "linux-image-6.1.0-56-cloud-amd64");
+        assert_eq!(modules("newest"), "linux-modules-7.3.4+deb13-cloud-amd64");
     }
 
     #[test]

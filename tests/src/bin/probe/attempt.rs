@@ -1,6 +1,6 @@
 //! Attempts, one JSON line each.
 
-use airgap::technique::{self, Technique, target::Target};
+use airgap::technique::{self, Technique, sys::Step, target::Target};
 use std::time::Duration;
 
 /// Tries one technique.
@@ -20,6 +20,11 @@ pub(crate) fn knock(name: &str, target: &Target) -> Result<(), String> {
 
 /// An [`airgap::technique::Report`] on stdout.
 pub(crate) fn report(name: &str, target: &Target, technique: Technique) {
-    let report = technique::attempt(name, technique, target);
+    print(name, target, technique);
+}
+
+/// As [`report`], for whatever can be tried.
+pub(crate) fn print(name: &str, target: &Target, work: impl FnOnce(&Target) -> Step<()>) {
+    let report = technique::attempt(name, work, target);
     println!("{}", serde_json::json!(report));
 }

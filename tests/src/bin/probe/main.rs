@@ -7,14 +7,18 @@
 //! - `hold KIND,KIND…`: opens sockets, then sends on them for ever
 //! - `knock …`: repeats a UDP and a TCP attempt until killed, one JSON line each
 //! - `get ADDRESS:PORT PATH`, `tell ADDRESS:PORT WORDS…`: one request each
+//! - `inherit FD`, `receive NAME`: sends on a socket that somebody outside opened
+//! - `legit`: what a sealed container must still be able to do, one JSON line each
 //! - `again`: repeated connections over loopback from one port
 //! - `list`: the techniques
 
 mod again;
 mod attempt;
 mod beacon;
+mod carried;
 mod get;
 mod hold;
+mod legit;
 mod serve;
 mod turncoat;
 
@@ -32,6 +36,12 @@ fn main() {
         ["try", name, rest @ ..] => attempt::run(name, &Target::parse(rest)),
         ["get", address, path] => get::run(address, path),
         ["tell", address, words @ ..] => get::tell(address, words),
+        ["inherit", fd] => carried::inherit(fd),
+        ["receive", name] => carried::receive(name),
+        ["legit"] => {
+            legit::run();
+            Ok(())
+        }
         ["again"] => again::run(),
         ["list"] => {
             for (name, _) in technique::TABLE {

@@ -1,0 +1,42 @@
+//! Sockets that somebody outside opened: inherited, or received over a unix socket.
+
+use crate::attempt;
+use airgap::technique::pass;
+use airgap::technique::sys::{Fail, Socket, Step};
+use airgap::technique::target::Target;
+use std::io::Write as _;
+use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
+
+/// Sends on an inherited, connected socket.
+pub(crate) fn inherit(fd: &str) -> Result<(), String> {
+    let fd: i32 = fd.parse().map_err(|e| format!("{fd}: {e}"))?;
+    // SAFETY: the harness left this descriptor open for this process alone.
+    let socket = Socket(unsafe { OwnedFd::from_raw_fd(fd) });
+    let target = Target::parse(&[]);
+    attempt::print("inherited", &target, |t| socket.send(t.payload(), 0));
+    Ok(())
+}
+
+/// Waits at an abstract name for one descriptor, and sends on it.
+pub(crate) fn receive(name: &str) -> Result<(), String> {
+    let address = SocketAddr::from_abstract_name(name).map_err(|e| e.to_string())?;
+    let listener = UnixListener::bind_addr(&address).map_err(|e| e.to_string())?;
+    println!("ready");
+    std::io::stdout().flush().map_err(|e| e.to_string())?;
+    let (stream, _) = listener.accept().map_err(|e| e.to_string())?;
+    let target = Target::parse(&[]);
+    attempt::print("received", &target, |t| use_received(&stream, t));
+    Ok(())
+}
+
+fn use_received(stream: &std::os::unix::net::UnixStream, t: &Target) -> Step<()> {
+    match pass::receive(stream.as_fd())? {
+        Some(fd) => Socket(fd).send(t.payload(), 0),
+        None => Err(Fail::Os {
+            step: "recvmsg",
+            errno: libc::EPERM,
+        }),
+    }
+}

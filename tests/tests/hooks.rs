@@ -1,0 +1,299 @@
+//! The security hooks: what no packet shows is refused, by name, and what a container does with
+//! itself is not. Each refusal has its control in a cgroup that is not sealed.
+//!
+//! `AIRGAP_LSM` says what the kernel must do: `required` where BPF LSM runs, `absent` where it
+//! cannot; unset, the tests say why they are skipped.
+
+use airgap::{
+    container::Cgroup,
+    events::{Denial, Event, Follower},
+    technique::{HOST_TABLE, Outcome, Report, pass},
+};
+use airgap_tests::scratch::{Network, Scratch, id, probe_in, reports, try_in};
+use airgap_tests::wait;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+/// A sealed cgroup beside one that is not.
+struct Pair {
+    scratch: Scratch,
+    sealed: Cgroup,
+    open: Cgroup,
+}
+
+/// `None`, said aloud, where this kernel runs no BPF LSM and need not.
+fn pair(name: &str, n: u32) -> Option<Pair> {
+    let mut scratch = Scratch::new(name, None);
+    let expected = std::env::var("AIRGAP_LSM").unwrap_or_default();
+    match (scratch.gate().lsm_refuses(), expected.as_str()) {
+        (true, "absent") => panic!("security hooks where there can be none"),
+        (false, "required") => panic!("no security hooks, and this kernel must have them"),
+        (false, _) => {
+            eprintln!("SKIPPED {name}: this kernel does not run BPF LSM programs");
+            return None;
+        }
+        (true, _) => {}
+    }
+    scratch.seal(&id(n));
+    let sealed = scratch.mkdir(&id(n));
+    let open = scratch.mkdir(&format!("airgap-test-{name}"));
+    Some(Pair {
+        scratch,
+        sealed,
+        open,
+    })
+}
+
+fn is_refused(report: &Report) -> bool {
+    report.outcome == Outcome::Refused && report.errno == libc::EPERM
+}
+
+#[test]
+fn a_gate_has_all_hooks_or_none() {
+    let mut scratch = Scratch::new("whole", None);
+    let dir = scratch.place.pins.join("links");
+    let pinned = fs::read_dir(dir).expect("links").flatten();
+    let hooks = pinned
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("lsm_"))
+        .count();
+    let expected = if scratch.gate().lsm_refuses() { 7 } else { 0 };
+    assert_eq!(hooks, expected);
+    if expected == 7 {
+        fs::remove_file(scratch.place.pins.join("links/lsm_receive")).expect("remove the pin");
+        assert!(!scratch.gate().lsm_refuses(), "one hook is gone");
+        assert_eq!(
+            scratch.gate().broken_links(),
+            ["lsm_receive: its pin is gone"]
+        );
+    }
+}
+
+#[test]
+fn sockets_around_the_network_are_refused() {
+    let Some(mut pair) = pair("families", 50) else {
+        return;
+    };
+    for technique in [
+        "vsock-stream",
+        "vsock-dgram",
+        "netlink-audit",
+        "netlink-usersock",
+        "packet-socket",
+        "xdp-socket",
+    ] {
+        let control = try_in(&pair.open, Network::Own, technique, "m");
+        // Some kernels have no such family; none of them says EPERM.
+        assert!(!is_refused(&control), "{control:?}");
+        let errno = if technique.starts_with("netlink") {
+            assert_eq!(control.outcome, Outcome::Sent, "{control:?}");
+            libc::EPROTONOSUPPORT
+        } else {
+            libc::EPERM
+        };
+        let report = try_in(&pair.sealed, Network::Own, technique, "m");
+        assert_eq!(
+            (report.outcome, report.errno),
+            (Outcome::Refused, errno),
+            "{report:?}"
+        );
+    }
+    let packet = try_in(&pair.open, Network::Own, "packet-socket", "m");
+    assert_eq!(packet.outcome, Outcome::Sent, "{packet:?}");
+    assert!(pair.scratch.gate().broken_links().is_empty());
+}
+
+#[test]
+fn joins_are_refused_for_32_bit_calls_too() {
+    let Some(pair) = pair("joins", 51) else {
+        return;
+    };
+    for technique in ["igmp-join", "igmp-join-int80"] {
+        let control = try_in(&pair.open, Network::Own, technique, "m");
+        assert!(!is_refused(&control), "{control:?}");
+        let report = try_in(&pair.sealed, Network::Own, technique, "m");
+        assert!(is_refused(&report), "{report:?}");
+    }
+}
+
+/// Somebody outside, at one abstract name for each kind of unix socket.
+struct Outsider {
+    _stream: UnixListener,
+    _seqpacket: OwnedFd,
+    dgram: UnixDatagram,
+}
+
+fn abstract_address(name: &str) -> SocketAddr {
+    SocketAddr::from_abstract_name(name).expect("name")
+}
+
+/// Names of each kind; one name belongs to one socket.
+fn name_of(technique: &str) -> String {
+    let kind = technique.split('-').nth(1).expect("kind");
+    format!("agt{}-{kind}", std::process::id())
+}
+
+fn outsider() -> Outsider {
+    use airgap::technique::{sys::Socket, unix::abstract_name};
+    let seqpacket =
+        Socket::open(libc::AF_UNIX, libc::SOCK_SEQPACKET, 0).unwrap_or_else(|_| panic!("socket"));
+    let (address, len) = abstract_name(&name_of("unix-seqpacket"));
+    // SAFETY: the pointer and length describe `address`.
+    let bound = unsafe { libc::bind(seqpacket.fd(), (&raw const address).cast(), len) };
+    assert_eq!(bound, 0, "bind");
+    assert!(seqpacket.listen().is_ok(), "listen");
+    let stream = UnixListener::bind_addr(&abstract_address(&name_of("unix-stream")));
+    let dgram = UnixDatagram::bind_addr(&abstract_address(&name_of("unix-dgram")));
+    let dgram = dgram.expect("bind");
+    dgram.set_nonblocking(true).expect("nonblocking");
+    Outsider {
+        _stream: stream.expect("bind"),
+        _seqpacket: seqpacket.0,
+        dgram,
+    }
+}
+
+#[test]
+fn unix_sockets_of_others_are_refused_by_name() {
+    let Some(mut pair) = pair("unix", 52) else {
+        return;
+    };
+    let outsider = outsider();
+    let mut follower = Follower::start(pair.scratch.gate()).expect("follow");
+    for (technique, _) in HOST_TABLE.iter().filter(|(n, _)| n.starts_with("unix-")) {
+        let name = name_of(technique);
+        let control = try_in(&pair.open, Network::Shared, technique, &name);
+        assert_eq!(control.outcome, Outcome::Sent, "{control:?}");
+        while outsider.dgram.recv(&mut [0; 64]).is_ok() {}
+        let report = try_in(&pair.sealed, Network::Shared, technique, &name);
+        assert!(is_refused(&report), "{report:?}");
+        assert!(outsider.dgram.recv(&mut [0; 64]).is_err(), "{technique}");
+        let denial = next(&mut follower);
+        assert_eq!(
+            (denial.hook, denial.reason, denial.unix_peer.as_deref()),
+            ("lsm", "unix-peer", Some(format!("@{name}").as_str()))
+        );
+        assert_eq!(
+            denial.process.map(|p| p.name).as_deref(),
+            Some("airgap-probe")
+        );
+    }
+}
+
+fn next(follower: &mut Follower) -> Denial {
+    let found = wait::within(Duration::from_secs(5), || {
+        follower.poll().into_iter().find_map(|event| match event {
+            Event::Denial(denial) => Some(*denial),
+            Event::Lost(_) => None,
+        })
+    });
+    found.expect("a record of the refusal")
+}
+
+/// Sockets of this test, connected to this test: two ways out for whoever gets them.
+fn connected() -> (UdpSocket, TcpStream, UdpSocket, TcpStream) {
+    let receiver = UdpSocket::bind("127.0.0.1:0").expect("bind");
+    let udp = UdpSocket::bind("127.0.0.1:0").expect("bind");
+    udp.connect(receiver.local_addr().expect("address"))
+        .expect("connect");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let tcp = TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
+    let (server, _) = listener.accept().expect("accept");
+    receiver.set_nonblocking(true).expect("nonblocking");
+    server.set_nonblocking(true).expect("nonblocking");
+    (udp, tcp, receiver, server)
+}
+
+fn got_any(receiver: &UdpSocket, server: &mut TcpStream) -> bool {
+    let mut buffer = [0; 64];
+    receiver.recv(&mut buffer).is_ok() || server.read(&mut buffer).is_ok()
+}
+
+#[test]
+fn inherited_sockets_cannot_be_sent_on() {
+    let Some(pair) = pair("inherited", 53) else {
+        return;
+    };
+    let (udp, tcp, receiver, mut server) = connected();
+    for fd in [udp.as_fd(), tcp.as_fd()] {
+        let number = fd.as_raw_fd();
+        // SAFETY: clears close-on-exec of a descriptor this test owns.
+        assert_eq!(unsafe { libc::fcntl(number, libc::F_SETFD, 0) }, 0);
+        let args = ["inherit", &number.to_string()];
+        let try_it = |cgroup: &Cgroup| reports(&mut probe_in(cgroup, Network::Shared, &args)).pop();
+        let control = try_it(&pair.open).expect("report");
+        assert_eq!(control.outcome, Outcome::Sent, "{control:?}");
+        assert!(got_any(&receiver, &mut server));
+        let report = try_it(&pair.sealed).expect("report");
+        assert!(is_refused(&report), "{report:?}");
+        assert!(!got_any(&receiver, &mut server));
+    }
+}
+
+/// A probe that waits for a descriptor; killed on drop.
+struct Receiver(Child, BufReader<std::process::ChildStdout>, String);
+
+impl Receiver {
+    fn start(cgroup: &Cgroup, n: u32) -> Self {
+        let name = format!("agtr{}-{n}", std::process::id());
+        let mut command = probe_in(cgroup, Network::Shared, &["receive", &name]);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("start");
+        let mut lines = BufReader::new(child.stdout.take().expect("stdout"));
+        let mut line = String::new();
+        lines.read_line(&mut line).expect("read");
+        assert_eq!(line, "ready\n");
+        Self(child, lines, name)
+    }
+
+    fn give(mut self, fd: &impl AsFd) -> Report {
+        let stream = UnixStream::connect_addr(&abstract_address(&self.2)).expect("connect");
+        assert!(pass::send(stream.as_fd(), fd.as_fd()).is_ok(), "send");
+        let mut line = String::new();
+        self.1.read_line(&mut line).expect("read");
+        serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"))
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn sockets_of_others_cannot_be_received() {
+    let Some(pair) = pair("scm", 54) else {
+        return;
+    };
+    let (udp, tcp, receiver, mut server) = connected();
+    let fds: [&dyn Fn(Receiver) -> Report; 2] = [&|r| r.give(&udp), &|r| r.give(&tcp)];
+    for (n, give) in (0..).zip(fds) {
+        let control = give(Receiver::start(&pair.open, 2 * n));
+        assert_eq!(control.outcome, Outcome::Sent, "{control:?}");
+        assert!(got_any(&receiver, &mut server));
+        let report = give(Receiver::start(&pair.sealed, 2 * n + 1));
+        assert!(is_refused(&report), "{report:?}");
+        assert!(!got_any(&receiver, &mut server));
+    }
+}
+
+/// Everything a container does with itself, sealed or not, with the hooks or without.
+#[test]
+fn what_a_container_does_with_itself_is_untouched() {
+    let mut scratch = Scratch::new("legit", None);
+    scratch.seal(&id(55));
+    let sealed = scratch.mkdir(&id(55));
+    let open = scratch.mkdir("airgap-test-legit");
+    for cgroup in [&open, &sealed] {
+        let done = reports(&mut probe_in(cgroup, Network::Own, &["legit"]));
+        assert_eq!(done.len(), 12, "{done:?}");
+        let failed: Vec<_> = done.iter().filter(|r| r.outcome != Outcome::Sent).collect();
+        assert!(failed.is_empty(), "{}: {failed:?}", cgroup.path.display());
+    }
+}
