@@ -244,6 +244,13 @@ async fn finish(
     if let Some(pid) = container.pid {
         report.existing =
             existing::settle(gate, sealed.number, pid, &found, keeps(args), &rules.ports)?;
+        // A renewal judges no socket again: clients may have come since.
+        if !sealed.renewed
+            && let Ok(cgroup) = locate(&gate.place().cgroup, &container.id, pid)
+        {
+            let carried = existing::carried_in(pid, &cgroup, gate.lsm_refuses(), true);
+            report.existing.extend(carried);
+        }
     }
     Ok(report)
 }
@@ -302,6 +309,8 @@ fn dry_run(place: &Place, container: &Container, rules: &Rules, args: &Attach) -
             let action = existing::action(&socket, keeps(args), &rules.ports);
             found.push(existing::describe(&socket, holder.as_ref(), action));
         }
+        let lsm = standing()?.is_some_and(|gate| gate.lsm_refuses());
+        found.extend(existing::carried_in(pid, &cgroup, lsm, false));
     }
     output::dry_run(&container.name, rules, &found, args.json)
 }

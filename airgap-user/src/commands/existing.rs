@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::{
     container::{
-        Cgroup, Holder, OpenSocket, SocketKind, borrow, destroy, holders, is_held, open_sockets,
+        Cgroup, Holder, Leads, OpenSocket, SocketKind, borrow, carried, destroy, disconnect,
+        holders, is_held, open_sockets,
     },
     gate::Gate,
     policy::Port,
@@ -17,7 +18,8 @@ use crate::{
 /// A socket older than the seal, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Existing {
-    /// `tcp`, `udp`, `raw` or `packet`.
+    /// `tcp`, `udp`, `raw` or `packet`; `unix`, `ip`, `netlink`, `vsock`, `xdp`
+    /// for one that leads elsewhere than to the container's own network.
     pub kind: &'static str,
     /// Own address and port.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,7 +33,7 @@ pub struct Existing {
     /// Its `comm`, chosen by the container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// `cut`, `kept` or `blocked`.
+    /// `cut`, `kept`, `blocked`, or `open`: nothing stands in its way.
     pub action: &'static str,
 }
 
@@ -62,6 +64,47 @@ pub(super) fn action(socket: &OpenSocket, keep: bool, ports: &[Port]) -> &'stati
         SocketKind::Tcp => "cut",
         // These cannot send any more; they can be ended by their owner only.
         SocketKind::Udp | SocketKind::Raw | SocketKind::Packet => "blocked",
+    }
+}
+
+/// Sockets that lead elsewhere than to the network, and what becomes of them.
+/// `lsm`: the security hooks are in force; without them nothing else sees these.
+pub(super) fn carried_in(pid: u32, cgroup: &Cgroup, lsm: bool, cut: bool) -> Vec<Existing> {
+    let found = carried(pid, &holders(cgroup)).unwrap_or_else(|error| {
+        log::warn!("sockets carried in are not known: {error:#}");
+        Vec::new()
+    });
+    found
+        .iter()
+        .map(|socket| {
+            let mut action = carried_action(socket.leads, socket.is_stdio(), lsm);
+            if cut
+                && action == "cut"
+                && let Err(error) = disconnect(socket)
+            {
+                log::warn!("a unix connection is not cut: {error}");
+                action = "open";
+            }
+            Existing {
+                kind: socket.family,
+                local: None,
+                peer: None,
+                pid: Some(socket.holder.pid),
+                name: Some(socket.holder.name.clone()),
+                action,
+            }
+        })
+        .collect()
+}
+
+/// What is to become of a socket that leads elsewhere. Pure.
+fn carried_action(leads: Leads, stdio: bool, lsm: bool) -> &'static str {
+    match leads {
+        Leads::Outside if stdio => "kept",
+        // Without the hooks it would be back at once.
+        Leads::Outside if lsm => "cut",
+        Leads::Elsewhere | Leads::Around if lsm => "blocked",
+        _ => "open",
     }
 }
 
@@ -127,6 +170,17 @@ pub(super) fn settle(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_leads_elsewhere_is_open_without_the_hooks() {
+        for leads in [Leads::Elsewhere, Leads::Outside, Leads::Around] {
+            assert_eq!(carried_action(leads, false, false), "open");
+        }
+        assert_eq!(carried_action(Leads::Outside, false, true), "cut");
+        assert_eq!(carried_action(Leads::Outside, true, true), "kept");
+        assert_eq!(carried_action(Leads::Around, true, true), "blocked");
+        assert_eq!(carried_action(Leads::Elsewhere, false, true), "blocked");
+    }
 
     #[test]
     fn only_service_connections_can_be_kept() {

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::Cgroup;
+use super::{Cgroup, diag};
 
 /// Kind of a socket in `/proc/PID/net`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,13 +235,8 @@ pub fn destroy(pid: u32, connections: &[OpenSocket]) -> Result<usize> {
 fn destroy_request(socket: &OpenSocket) -> Option<Vec<u8>> {
     const SOCK_DESTROY: u16 = 21;
     const NLM_F_REQUEST_ACK: u16 = 1 | 4;
-    const LEN: u32 = 16 + 56;
     let ((src, sport), (dst, dport)) = (socket.local?, socket.peer?);
-    let mut out = Vec::with_capacity(LEN as usize);
-    out.extend(LEN.to_ne_bytes());
-    out.extend(SOCK_DESTROY.to_ne_bytes());
-    out.extend(NLM_F_REQUEST_ACK.to_ne_bytes());
-    out.extend([0; 8]);
+    let mut out = Vec::with_capacity(56);
     out.extend([
         if src.is_ipv4() {
             libc::AF_INET as u8
@@ -266,38 +261,21 @@ fn destroy_request(socket: &OpenSocket) -> Option<Vec<u8>> {
     }
     out.extend([0; 4]); // any interface
     out.extend([0xff; 8]); // any cookie
-    Some(out)
+    Some(diag::message(SOCK_DESTROY, NLM_F_REQUEST_ACK, &out))
 }
 
 fn destroy_in(netns: &File, requests: &[Vec<u8>]) -> io::Result<usize> {
-    // SAFETY: moves this thread only, and makes a descriptor that is owned.
-    let socket = unsafe {
-        if libc::setns(netns.as_raw_fd(), libc::CLONE_NEWNET) != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        const NETLINK_SOCK_DIAG: i32 = 4;
-        descriptor(
-            libc::socket(
-                libc::AF_NETLINK,
-                libc::SOCK_RAW | libc::SOCK_CLOEXEC,
-                NETLINK_SOCK_DIAG,
-            )
-            .into(),
-        )?
-    };
+    // SAFETY: moves this thread only.
+    if unsafe { libc::setns(netns.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let socket = diag::open()?;
     let mut gone = 0;
     for request in requests {
         let mut answer = [0u8; 256];
-        // SAFETY: both buffers are as long as said.
-        let len = unsafe {
-            let (fd, flags) = (socket.as_raw_fd(), 0);
-            if libc::send(fd, request.as_ptr().cast(), request.len(), flags) < 0 {
-                return Err(io::Error::last_os_error());
-            }
-            libc::recv(fd, answer.as_mut_ptr().cast(), answer.len(), flags)
-        };
-        if len < 20 {
-            return Err(io::Error::last_os_error());
+        diag::send(&socket, request)?;
+        if diag::receive(&socket, &mut answer)? < 20 {
+            return Err(io::ErrorKind::InvalidData.into());
         }
         // nlmsgerr: the error follows the header; ENOENT: it ended by itself.
         let mut error = [0; 4];

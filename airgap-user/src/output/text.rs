@@ -225,6 +225,9 @@ fn existing(e: &Existing) -> String {
         (Some(name), Some(pid)) => format!("{}[{pid}]", escape(name)),
         _ => "nobody yet".into(),
     };
+    if e.local.is_none() && e.peer.is_none() && e.kind != "packet" {
+        return format!("{} socket that leads out of the container, {who}", e.kind);
+    }
     format!("{} {} → {}, {who}", e.kind, end(&e.local), end(&e.peer))
 }
 

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use super::mounts::{Mount, parse_mounts};
-use crate::container::{Cgroup, Container};
+use crate::container::{Cgroup, Container, Leads, carried, holders};
 
 /// What matters of a container's configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct Facts {
     pub devices: Vec<String>,
     /// `HostConfig.Runtime`.
     pub runtime: Option<String>,
+    /// Sockets of other network namespaces that its processes hold, in words.
+    pub foreign_sockets: Vec<String>,
 }
 
 impl Facts {
@@ -97,6 +99,7 @@ impl Facts {
                 )
                 .collect(),
             runtime: host.runtime,
+            foreign_sockets: Vec::new(),
         }
     }
 
@@ -122,7 +125,25 @@ impl Facts {
         if !self.host_network {
             self.network_sharers.extend(sharers(pid, cgroup));
         }
+        self.foreign_sockets = foreign_sockets(pid, cgroup);
     }
+}
+
+fn foreign_sockets(pid: u32, cgroup: &Cgroup) -> Vec<String> {
+    let found = carried(pid, &holders(cgroup)).unwrap_or_else(|error| {
+        log::warn!("sockets carried in are not known: {error:#}");
+        Vec::new()
+    });
+    found
+        .iter()
+        .filter(|socket| socket.leads == Leads::Elsewhere)
+        .map(|socket| {
+            format!(
+                "its process '{}' ({}) holds a socket of another network namespace ({})",
+                socket.holder.name, socket.holder.pid, socket.family
+            )
+        })
+        .collect()
 }
 
 fn own_part(cgroup: &Cgroup) -> String {

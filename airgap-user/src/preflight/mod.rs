@@ -59,6 +59,8 @@ risks! {
     Device = "device", "remove the --device";
     /// Connections older than the seal stay; nothing tells who opened them.
     ExistingConnections = "existing-connections", "attach without it: they are cut";
+    /// A socket of another network namespace, which no hook of the container's sees.
+    ForeignSocket = "foreign-socket", "start the container without passing sockets to it (socket activation)";
     /// A runtime whose traffic may come from another cgroup.
     Runtime = "runtime", "run the container with runc or crun";
 }
@@ -169,6 +171,9 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
         )
     {
         find(Risk::LogDriver, format!("its log driver is {driver}"));
+    }
+    for socket in &facts.foreign_sockets {
+        find(Risk::ForeignSocket, socket.clone());
     }
     for device in &facts.devices {
         find(Risk::Device, format!("it has the device {device}"));

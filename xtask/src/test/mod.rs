@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::command;
 use crate::workspace;
-use crate::{build, setup};
+use crate::{build, kernels, setup};
 use tally::{Suites, Tally};
 
 /// Runs set-up, build, checks and all tests, and ends with the line `N passed, N failed`.
@@ -59,6 +59,13 @@ pub(crate) fn run(filter: Option<&str>) -> Result<bool> {
             suites("kernel and end-to-end tests", &mut kernel, &mut tally);
         }
         _ => eprintln!("kernel and end-to-end tests did not run: their binaries are missing"),
+    }
+
+    if filter.is_none() {
+        step("other kernels");
+        if let Some((passed, failed)) = tally.step("other kernels", kernels::quick()) {
+            tally.add("other kernels", passed, failed);
+        }
     }
 
     println!();

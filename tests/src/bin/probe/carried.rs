@@ -7,7 +7,7 @@ use airgap::technique::target::Target;
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd};
 use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::{SocketAddr, UnixListener};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
 /// Sends on an inherited, connected socket.
 pub(crate) fn inherit(fd: &str) -> Result<(), String> {
@@ -19,21 +19,38 @@ pub(crate) fn inherit(fd: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Waits at an abstract name for one descriptor, and sends on it.
+/// Waits at a path, or else an abstract name, for one descriptor, sends on it and keeps it.
 pub(crate) fn receive(name: &str) -> Result<(), String> {
-    let address = SocketAddr::from_abstract_name(name).map_err(|e| e.to_string())?;
-    let listener = UnixListener::bind_addr(&address).map_err(|e| e.to_string())?;
+    let address = if name.starts_with('/') {
+        SocketAddr::from_pathname(name)
+    } else {
+        SocketAddr::from_abstract_name(name)
+    };
+    let listener = UnixListener::bind_addr(&address.map_err(|e| e.to_string())?);
+    let listener = listener.map_err(|e| e.to_string())?;
     println!("ready");
     std::io::stdout().flush().map_err(|e| e.to_string())?;
     let (stream, _) = listener.accept().map_err(|e| e.to_string())?;
     let target = Target::parse(&[]);
-    attempt::print("received", &target, |t| use_received(&stream, t));
-    Ok(())
+    let mut kept = None;
+    attempt::print("received", &target, |t| use_received(&stream, t, &mut kept));
+    std::io::stdout().flush().map_err(|e| e.to_string())?;
+    loop {
+        std::thread::park();
+    }
 }
 
-fn use_received(stream: &std::os::unix::net::UnixStream, t: &Target) -> Step<()> {
+/// Connects to a unix socket at a path, and stays so.
+pub(crate) fn stay(path: &str) -> Result<(), String> {
+    let _stream = UnixStream::connect(path).map_err(|e| e.to_string())?;
+    loop {
+        std::thread::park();
+    }
+}
+
+fn use_received(stream: &UnixStream, t: &Target, kept: &mut Option<Socket>) -> Step<()> {
     match pass::receive(stream.as_fd())? {
-        Some(fd) => Socket(fd).send(t.payload(), 0),
+        Some(fd) => kept.insert(Socket(fd)).send(t.payload(), 0),
         None => Err(Fail::Os {
             step: "recvmsg",
             errno: libc::EPERM,

@@ -8,6 +8,7 @@
 //! - `knock …`: repeats a UDP and a TCP attempt until killed, one JSON line each
 //! - `get ADDRESS:PORT PATH`, `tell ADDRESS:PORT WORDS…`: one request each
 //! - `inherit FD`, `receive NAME`: sends on a socket that somebody outside opened
+//! - `stay PATH`: a unix connection that is kept
 //! - `legit`: what a sealed container must still be able to do, one JSON line each
 //! - `again`: repeated connections over loopback from one port
 //! - `list`: the techniques
@@ -38,6 +39,7 @@ fn main() {
         ["tell", address, words @ ..] => get::tell(address, words),
         ["inherit", fd] => carried::inherit(fd),
         ["receive", name] => carried::receive(name),
+        ["stay", path] => carried::stay(path),
         ["legit"] => {
             legit::run();
             Ok(())

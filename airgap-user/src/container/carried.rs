@@ -1,0 +1,248 @@
+//! Sockets that a container's processes hold and that lead elsewhere: to other
+//! network namespaces, to processes outside, around the network.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::File,
+    io,
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::unix::fs::MetadataExt as _,
+    thread,
+};
+
+use anyhow::{Context as _, Result, anyhow};
+
+use super::{Holder, borrow};
+
+/// Where a carried socket leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leads {
+    /// Into another network namespace: no hook of this container's sees it.
+    Elsewhere,
+    /// To a unix socket that no process of the container holds.
+    Outside,
+    /// Around the network: AF_VSOCK, AF_XDP, netlink other than routes.
+    Around,
+}
+
+/// A socket that leads elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// Who holds it.
+    pub holder: Holder,
+    /// Name of its family.
+    pub family: &'static str,
+    /// Where it leads.
+    pub leads: Leads,
+}
+
+impl Carried {
+    /// Whether it is one of the first three descriptors, which connect a
+    /// process to its runtime.
+    pub const fn is_stdio(&self) -> bool {
+        self.holder.fd <= 2
+    }
+}
+
+/// Finds them among what `holders` have; `pid` tells the network namespace.
+///
+/// # Errors
+/// If the process is gone, or the kernel does not list its unix sockets.
+pub fn carried(pid: u32, holders: &HashMap<u64, Holder>) -> Result<Vec<Carried>> {
+    let path = format!("/proc/{pid}/ns/net");
+    let netns = File::open(&path).with_context(|| format!("cannot open {path}"))?;
+    let own = netns.metadata().with_context(|| path.clone())?.ino();
+    let peers = thread::spawn(move || unix_peers(&netns))
+        .join()
+        .map_err(|_panic| anyhow!("listing the unix sockets in {path} failed"))?
+        .context("cannot list unix sockets (sock_diag)")?;
+    let inside: HashSet<u64> = holders.keys().copied().collect();
+    let mut found = Vec::new();
+    for (inode, holder) in holders {
+        // Closed since it was listed, or held by a process that is gone.
+        let Ok(socket) = borrow(holder) else { continue };
+        let Ok(domain) = option(&socket, libc::SO_DOMAIN) else {
+            continue;
+        };
+        let peer = peers.get(inode).map(|peer| inside.contains(peer));
+        let protocol = option(&socket, libc::SO_PROTOCOL).unwrap_or(0);
+        let elsewhere = namespace(&socket).is_ok_and(|ns| ns != own);
+        if let Some(leads) = judge(domain, protocol, elsewhere, peer) {
+            found.push(Carried {
+                holder: holder.clone(),
+                family: family(domain),
+                leads,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// `peer_inside`: who a connected unix socket is connected to, if it is. Pure.
+fn judge(domain: i32, protocol: i32, elsewhere: bool, peer_inside: Option<bool>) -> Option<Leads> {
+    match domain {
+        libc::AF_UNIX if peer_inside == Some(false) => Some(Leads::Outside),
+        libc::AF_INET | libc::AF_INET6 | libc::AF_PACKET if elsewhere => Some(Leads::Elsewhere),
+        libc::AF_UNIX | libc::AF_INET | libc::AF_INET6 | libc::AF_PACKET | libc::AF_ALG => None,
+        libc::AF_NETLINK
+            if matches!(
+                protocol,
+                libc::NETLINK_ROUTE | libc::NETLINK_SOCK_DIAG | libc::NETLINK_KOBJECT_UEVENT
+            ) =>
+        {
+            None
+        }
+        _ => Some(Leads::Around),
+    }
+}
+
+fn family(domain: i32) -> &'static str {
+    const AF_XDP: i32 = 44;
+    match domain {
+        libc::AF_UNIX => "unix",
+        libc::AF_INET | libc::AF_INET6 => "ip",
+        libc::AF_PACKET => "packet",
+        libc::AF_NETLINK => "netlink",
+        libc::AF_VSOCK => "vsock",
+        AF_XDP => "xdp",
+        _ => "other",
+    }
+}
+
+/// Ends a unix connection for both sides.
+///
+/// # Errors
+/// If its holder is gone, or the kernel refuses.
+pub fn disconnect(socket: &Carried) -> io::Result<()> {
+    let fd = borrow(&socket.holder)?;
+    // SAFETY: integers only.
+    if unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_RDWR) } == 0 {
+        return Ok(());
+    }
+    Err(io::Error::last_os_error())
+}
+
+fn option(socket: &OwnedFd, name: i32) -> io::Result<i32> {
+    let mut value = 0i32;
+    let mut len = 4;
+    // SAFETY: pointer and length describe `value`.
+    let rc = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            name,
+            (&raw mut value).cast(),
+            &raw mut len,
+        )
+    };
+    if rc == 0 {
+        Ok(value)
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Inode of the socket's network namespace (`SIOCGSKNS`, Linux 4.9).
+fn namespace(socket: &OwnedFd) -> io::Result<u64> {
+    const SIOCGSKNS: libc::c_ulong = 0x894c;
+    // SAFETY: takes no argument; the new descriptor is owned at once.
+    let fd = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSKNS as _) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a new descriptor that nobody else owns.
+    let file = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
+    file.metadata().map(|m| m.ino())
+}
+
+/// Inode → peer's inode of the connected unix sockets of a network namespace.
+fn unix_peers(netns: &File) -> io::Result<HashMap<u64, u64>> {
+    // SAFETY: moves this thread only.
+    if unsafe { libc::setns(netns.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mut peers = HashMap::new();
+    super::diag::dump(&unix_request(), |message| {
+        if let Some((inode, peer)) = unix_peer(message) {
+            peers.insert(inode, peer);
+        }
+    })?;
+    Ok(peers)
+}
+
+/// `struct unix_diag_req` for all states, with peers (linux/unix_diag.h).
+fn unix_request() -> Vec<u8> {
+    const UDIAG_SHOW_PEER: u32 = 4;
+    let mut out = vec![libc::AF_UNIX as u8, 0, 0, 0];
+    out.extend(u32::MAX.to_ne_bytes()); // states
+    out.extend([0; 4]); // inode: any
+    out.extend(UDIAG_SHOW_PEER.to_ne_bytes());
+    out.extend([0xff; 8]); // cookie: any
+    out
+}
+
+/// `struct unix_diag_msg` and its attributes: inode and peer's inode.
+fn unix_peer(message: &[u8]) -> Option<(u64, u64)> {
+    const UNIX_DIAG_PEER: u16 = 2;
+    let u16_at = |at: usize| {
+        Some(u16::from_ne_bytes(
+            message.get(at..at + 2)?.try_into().ok()?,
+        ))
+    };
+    let u32_at = |at: usize| {
+        Some(u32::from_ne_bytes(
+            message.get(at..at + 4)?.try_into().ok()?,
+        ))
+    };
+    let inode = u32_at(4)?;
+    let mut at = 16;
+    loop {
+        let (len, kind) = (usize::from(u16_at(at)?), u16_at(at + 2)?);
+        if kind == UNIX_DIAG_PEER {
+            return Some((inode.into(), u32_at(at + 4)?.into()));
+        }
+        at += len.max(4).next_multiple_of(4);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_leads_elsewhere_is_named() {
+        use libc::{AF_INET, AF_NETLINK, AF_PACKET, AF_UNIX, AF_VSOCK, NETLINK_AUDIT};
+        assert_eq!(judge(AF_INET, 6, false, None), None);
+        assert_eq!(judge(AF_INET, 6, true, None), Some(Leads::Elsewhere));
+        assert_eq!(judge(AF_PACKET, 0, true, None), Some(Leads::Elsewhere));
+        // Found by what /proc/net lists.
+        assert_eq!(judge(AF_PACKET, 0, false, None), None);
+        assert_eq!(judge(AF_UNIX, 0, false, None), None);
+        assert_eq!(judge(AF_UNIX, 0, true, Some(true)), None);
+        assert_eq!(judge(AF_UNIX, 0, true, Some(false)), Some(Leads::Outside));
+        assert_eq!(judge(AF_VSOCK, 0, false, None), Some(Leads::Around));
+        assert_eq!(judge(AF_NETLINK, 0, false, None), None);
+        assert_eq!(
+            judge(AF_NETLINK, NETLINK_AUDIT, false, None),
+            Some(Leads::Around)
+        );
+    }
+
+    #[test]
+    fn reads_peers_and_survives_any_bytes() {
+        let mut message = vec![1, 1, 1, 0];
+        message.extend(77u32.to_ne_bytes());
+        message.extend([0; 8]);
+        for (kind, value) in [(0u16, 5u32), (2, 78)] {
+            message.extend(8u16.to_ne_bytes());
+            message.extend(kind.to_ne_bytes());
+            message.extend(value.to_ne_bytes());
+        }
+        assert_eq!(unix_peer(&message), Some((77, 78)));
+        for len in 0..message.len() {
+            assert_eq!(unix_peer(&message[..len]), None, "{len}");
+        }
+        // A length of 0 must not loop for ever.
+        assert_eq!(unix_peer(&[0; 64]), None);
+    }
+}

@@ -1,0 +1,116 @@
+//! Promise: no pretend. Sockets that lead out of the container without a packet of its own are
+//! found at attach: refused, cut, or named as open.
+
+use ::airgap::technique::pass;
+use airgap_tests::{Outside, airgap, kernel_state, wait};
+use std::net::UdpSocket;
+use std::os::fd::AsFd as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A folder of the host that a container sees at `/shared`; removed on drop.
+struct Shared(PathBuf);
+
+impl Shared {
+    fn new(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("airgap-test-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("create a folder");
+        Self(dir)
+    }
+
+    fn option(&self) -> String {
+        format!("{}:/shared", self.0.display())
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The report of an attach, in full or degraded.
+fn sealed(args: &[&str]) -> serde_json::Value {
+    let out = airgap(args);
+    assert!(matches!(out.code, 0 | 4), "{}", out.describe());
+    serde_json::from_str(&out.stdout).unwrap_or_else(|e| panic!("{e}: {}", out.describe()))
+}
+
+#[test]
+fn a_socket_of_another_namespace_is_refused_or_accepted_by_name() {
+    let shared = Shared::new("foreign");
+    let outside = Outside::new();
+    let container = outside
+        .container("foreign")
+        .options(&["-v", &shared.option()])
+        .command(&["airgap-probe", "receive", "/shared/s"])
+        .run();
+    let receiver = UdpSocket::bind("127.0.0.1:0").expect("bind");
+    let carried = UdpSocket::bind("127.0.0.1:0").expect("bind");
+    let address = receiver.local_addr().expect("address");
+    carried.connect(address).expect("connect");
+    let path = shared.0.join("s");
+    let stream = wait::within(wait::SOON, || UnixStream::connect(&path).ok());
+    let stream = stream.expect("the container listens");
+    assert!(pass::send(stream.as_fd(), carried.as_fd()).is_ok());
+    // The control: it is a way out.
+    receiver
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .expect("timeout");
+    assert!(
+        receiver.recv(&mut [0; 64]).is_ok(),
+        "the control is not heard"
+    );
+
+    let before = kernel_state();
+    let refused = airgap(&["attach", "--detach", &container.name]);
+    assert_eq!(refused.code, 1, "{}", refused.describe());
+    assert!(
+        refused
+            .stderr
+            .contains("holds a socket of another network namespace (ip)")
+            && refused.stderr.contains("--accept foreign-socket"),
+        "{}",
+        refused.describe()
+    );
+    assert_eq!(kernel_state(), before);
+    let accepted = ["attach", "-d", "--json", "--accept", "foreign-socket"];
+    let report = sealed(&[&accepted[..], &[&container.name]].concat());
+    assert_eq!(report["accepted"][0], "foreign-socket");
+    let named = report["existing"].as_array().expect("existing");
+    assert!(named.iter().any(|e| e["kind"] == "ip"), "{report}");
+}
+
+#[test]
+fn a_unix_connection_to_the_host_is_named() {
+    let shared = Shared::new("unix");
+    let outside = Outside::new();
+    let listener = UnixListener::bind(shared.0.join("s")).expect("bind");
+    let container = outside
+        .container("unixpeer")
+        .options(&["-v", &shared.option()])
+        .command(&["airgap-probe", "stay", "/shared/s"])
+        .run();
+    let _accepted = listener.accept().expect("the container connects");
+    let dry = airgap(&["attach", "--dry-run", &container.name]);
+    assert!(
+        dry.stdout
+            .contains("unix socket that leads out of the container, airgap-probe["),
+        "{}",
+        dry.describe()
+    );
+    let report = sealed(&["attach", "-d", "--json", &container.name]);
+    let found = report["existing"].as_array().expect("existing");
+    let unix = found.iter().find(|e| e["kind"] == "unix");
+    let lsm = report["coverage"].as_array().is_some_and(|all| {
+        all.iter().any(|v| {
+            v["vector"] == "unix sockets of others, descriptors from them" && v["covered"] == true
+        })
+    });
+    // Where the security hooks run it is cut; elsewhere it would be back at once, and status says so.
+    assert_eq!(
+        unix.map(|e| &e["action"]),
+        Some(&(if lsm { "cut" } else { "open" }).into())
+    );
+}
