@@ -92,6 +92,13 @@ impl Frame {
         Some((self.u16(ip.transport)?, self.u16(ip.transport + 2)?))
     }
 
+    /// Flags of a TCP segment (RFC 9293 §3.1).
+    #[must_use]
+    pub fn tcp_flags(&self) -> Option<u8> {
+        let ip = self.ip().filter(|ip| ip.protocol == 6)?;
+        self.bytes.get(ip.transport + 13).copied()
+    }
+
     /// Holds `marker` anywhere in the captured part.
     #[must_use]
     pub fn contains(&self, marker: &str) -> bool {

@@ -11,6 +11,7 @@
 pub mod airgap;
 pub mod attempt;
 pub mod bench;
+pub mod client;
 pub mod cmd;
 pub mod container;
 pub mod firewall;

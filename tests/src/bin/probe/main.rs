@@ -7,6 +7,7 @@
 //! - `hold KIND,KIND…`: opens sockets, then sends on them for ever
 //! - `knock …`: repeats a UDP and a TCP attempt until killed, one JSON line each
 //! - `get ADDRESS:PORT PATH`, `tell ADDRESS:PORT WORDS…`: one request each
+//! - `churn --v4 A --v6 A --port SEED`: random lives of TCP sockets
 //! - `inherit FD`, `receive NAME`: sends on a socket that somebody outside opened
 //! - `stay PATH`: a unix connection that is kept
 //! - `legit`: what a sealed container must still be able to do, one JSON line each
@@ -17,6 +18,7 @@ mod again;
 mod attempt;
 mod beacon;
 mod carried;
+mod churn;
 mod get;
 mod hold;
 mod legit;
@@ -37,6 +39,7 @@ fn main() {
         ["try", name, rest @ ..] => attempt::run(name, &Target::parse(rest)),
         ["get", address, path] => get::run(address, path),
         ["tell", address, words @ ..] => get::tell(address, words),
+        ["churn", rest @ ..] => churn::run(&Target::parse(rest)),
         ["inherit", fd] => carried::inherit(fd),
         ["receive", name] => carried::receive(name),
         ["stay", path] => carried::stay(path),

@@ -1,0 +1,141 @@
+//! Promise: nothing leaves, whatever a container does with its sockets and in whatever order. No
+//! SYN of its own leaves, and every packet belongs to a flow that a client opened.
+
+use airgap_tests::airgap::seal;
+use airgap_tests::{Container, Frame, Outside, SERVICE_PORT, Tap, airgap_ok, client, wait};
+use std::collections::HashSet;
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+/// How long each container churns under a seal.
+const CHURN: Duration = Duration::from_secs(6);
+
+fn churning(outside: &Outside, seed: u16) -> Container {
+    let (v4, v6) = (
+        outside.plan.outside4.to_string(),
+        outside.plan.outside6.to_string(),
+    );
+    let seed = seed.to_string();
+    let line = [
+        "airgap-probe",
+        "churn",
+        "--v4",
+        &v4,
+        "--v6",
+        &v6,
+        "--port",
+        &seed,
+    ];
+    outside.container("churn").command(&line).run()
+}
+
+/// One client's life; its address is remembered before its first packet.
+fn visit(outside: &Outside, to: SocketAddr, flows: &mut HashSet<SocketAddr>, turn: u32) {
+    let limit = Duration::from_millis(60);
+    outside.netns.run(|| {
+        // Nobody may listen just now, and no answer is an answer.
+        let Ok((socket, own)) = client::bound(to) else {
+            return;
+        };
+        flows.insert(own);
+        let Ok(mut stream) = client::connect(socket, to, limit) else {
+            return;
+        };
+        let _ = stream.set_read_timeout(Some(limit));
+        let _ = stream.write_all(b"a client's words");
+        if !turn.is_multiple_of(3) {
+            let _ = stream.read(&mut [0; 64]);
+        }
+    });
+}
+
+/// What is wrong with a packet of the container, if anything is.
+fn wrong(frame: &Frame, own: &[IpAddr], flows: &HashSet<SocketAddr>) -> Option<String> {
+    let ip = frame.ip().filter(|ip| own.contains(&ip.source));
+    let Some(ip) = ip else {
+        return (!frame.outgoing).then(|| format!("from another address: {frame:?}"));
+    };
+    if ip.protocol != 6 {
+        return Some(format!("not TCP: {frame:?}"));
+    }
+    let (from, to) = frame.ports()?;
+    let flags = frame.tcp_flags()?;
+    if flags & 0x12 == 0x02 {
+        return Some(format!("a SYN: {frame:?}"));
+    }
+    if from != SERVICE_PORT || !flows.contains(&SocketAddr::new(ip.destination, to)) {
+        return Some(format!("no client's flow: {frame:?}"));
+    }
+    None
+}
+
+/// `flows`: of this container's clients so far; their last segments may still be answered.
+fn watch(
+    outside: &Outside,
+    container: &Container,
+    flows: &mut HashSet<SocketAddr>,
+) -> (usize, Vec<String>) {
+    let own: [IpAddr; 2] = [container.ip4().into(), container.ip6().into()];
+    let tap = Tap::host(&container.veth());
+    outside.clear();
+    tap.clear();
+    let mut turn = 0;
+    let start = Instant::now();
+    while start.elapsed() < CHURN {
+        let to = SocketAddr::new(own[turn as usize % 2], SERVICE_PORT);
+        visit(outside, to, flows, turn);
+        turn += 1;
+    }
+    tap.barrier();
+    let frames = tap.suspicious();
+    let ours = |frame: &&Frame| !frame.outgoing;
+    let answers = frames.iter().filter(ours).count();
+    let problems = frames.iter().filter(ours);
+    let mut problems: Vec<_> = problems.filter_map(|f| wrong(f, &own, flows)).collect();
+    problems.extend(
+        outside
+            .seen()
+            .iter()
+            .map(|seen| format!("reached outside: {seen:?}")),
+    );
+    (answers, problems)
+}
+
+/// Both families, so that no packet from before the seal waits for its neighbour to answer.
+fn gets_out(outside: &Outside) {
+    outside.clear();
+    let both = || {
+        let seen = outside.tap.incoming();
+        let v6 = |wanted: bool| {
+            let ips = seen.iter().filter_map(Frame::ip);
+            ips.into_iter()
+                .any(|ip| ip.protocol == 6 && ip.source.is_ipv6() == wanted)
+        };
+        (v6(true) && v6(false)).then_some(())
+    };
+    wait::within(wait::SOON, both).expect("the control: unsealed, it reaches the outside");
+}
+
+#[test]
+fn random_lives_of_sockets_never_leave() {
+    let outside = Outside::new();
+    for seed in [1, 2] {
+        let container = churning(&outside, seed);
+        let mut flows = HashSet::new();
+        gets_out(&outside);
+        seal(&container.name, &[]);
+        let (answers, problems) = watch(&outside, &container, &mut flows);
+        assert!(problems.is_empty(), "seed {seed}: {problems:#?}");
+        assert!(answers > 0, "seed {seed}: no client was ever answered");
+        // What it does in between must give it nothing afterwards.
+        airgap_ok(&["detach", &container.name]);
+        gets_out(&outside);
+        seal(&container.name, &[]);
+        let (_, problems) = watch(&outside, &container, &mut flows);
+        assert!(
+            problems.is_empty(),
+            "seed {seed}, sealed again: {problems:#?}"
+        );
+    }
+}
