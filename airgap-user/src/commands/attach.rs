@@ -3,7 +3,7 @@
 use airgap_common::map::MAX_LEVEL;
 use anyhow::{Context as _, Result};
 
-use super::{Report, existing, standing, tail};
+use super::{Existing, Report, existing, standing, tail};
 use crate::{
     cli::Attach,
     container::{Cgroup, Container, Engine, Holder, OpenSocket, interfaces, locate},
@@ -61,7 +61,7 @@ pub(super) async fn run(host: Option<&str>, args: Attach) -> Result<u8> {
         return Ok(code);
     }
     let seals: Vec<_> = reports.iter().map(|r| r.seal).collect();
-    if tail::follow(&seals, args.json).await? == tail::End::Unsealed {
+    if tail::follow(&seals, args.json, true).await? == tail::End::Unsealed {
         return Ok(exit::NOT_SEALED);
     }
     let names: Vec<_> = reports.iter().map(|r| r.container.name.as_str()).collect();
@@ -147,6 +147,9 @@ async fn seal(
         accepted: args.accept.iter().fold(0, |set, risk| set | risk.bit())
             | before.as_ref().map_or(0, |b| b.accepted),
     };
+    if before.is_none() {
+        announce(place, container, rules, args);
+    }
     let sealed = match gate.seal_id(&sealing, &lock) {
         Ok(sealed) => sealed,
         Err(error) => {
@@ -301,7 +304,26 @@ fn shares(args: &Attach) -> bool {
     args.accept.contains(&Risk::SharedNetwork) || args.accept.contains(&Risk::HostNetwork)
 }
 
+/// Says which peers are about to be lost, while they still are there.
+fn announce(place: &Place, container: &Container, rules: &Rules, args: &Attach) {
+    // What cannot be listed now is judged, with errors, once the seal is in force.
+    for existing in peers(place, container, rules, args).unwrap_or_default() {
+        output::peer(&container.name, &existing);
+    }
+}
+
 fn dry_run(place: &Place, container: &Container, rules: &Rules, args: &Attach) -> Result<()> {
+    let found = peers(place, container, rules, args)?;
+    output::dry_run(&container.name, rules, &found, args.json)
+}
+
+/// What reaches out of the container now, and what a seal does with it.
+fn peers(
+    place: &Place,
+    container: &Container,
+    rules: &Rules,
+    args: &Attach,
+) -> Result<Vec<Existing>> {
     let mut found = Vec::new();
     if let Some(pid) = container.pid {
         let cgroup = locate(&place.cgroup, &container.id, pid)?;
@@ -309,8 +331,8 @@ fn dry_run(place: &Place, container: &Container, rules: &Rules, args: &Attach) -
             let action = existing::action(&socket, keeps(args), &rules.ports);
             found.push(existing::describe(&socket, holder.as_ref(), action));
         }
-        let lsm = standing()?.is_some_and(|gate| gate.lsm_refuses());
+        let lsm = Gate::open(place)?.is_some_and(|gate| gate.lsm_refuses());
         found.extend(existing::carried_in(pid, &cgroup, lsm, false));
     }
-    output::dry_run(&container.name, rules, &found, args.json)
+    Ok(found)
 }

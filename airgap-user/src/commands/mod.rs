@@ -4,6 +4,7 @@ mod attach;
 mod detach;
 mod doctor;
 mod existing;
+mod keep;
 mod list;
 mod report;
 mod status;

@@ -9,7 +9,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{find_seal, standing};
+use super::{find_seal, keep::Keeper, standing};
 use crate::{
     cli::Tail,
     events::{Event, Follower, POLL},
@@ -25,7 +25,7 @@ pub(super) async fn run(args: &Tail) -> Result<u8> {
         .iter()
         .map(|r| find_seal(&seals, r).map(|(number, _)| number))
         .collect();
-    Ok(match follow(&chosen?, args.json).await? {
+    Ok(match follow(&chosen?, args.json, false).await? {
         End::Asked => exit::OK,
         End::Unsealed => exit::NOT_SEALED,
     })
@@ -44,8 +44,8 @@ pub(super) enum End {
 const SEAL_CHECK: u32 = 50;
 
 /// Prints denials until asked to end or nothing is sealed any more; `seals`
-/// empty: all of them.
-pub(super) async fn follow(seals: &[SealNumber], json: bool) -> Result<End> {
+/// empty: all of them. `keep`: guards the veths they get meanwhile.
+pub(super) async fn follow(seals: &[SealNumber], json: bool, keep: bool) -> Result<End> {
     let mut gate = standing()?.ok_or_else(|| {
         Failure::new(
             "no container is sealed on this host",
@@ -65,6 +65,7 @@ pub(super) async fn follow(seals: &[SealNumber], json: bool) -> Result<End> {
     let mut timer = interval(POLL);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut polls = 0;
+    let mut keeper = keep.then(|| Keeper::new(&gate, seals)).transpose()?;
     loop {
         tokio::select! {
             _ = timer.tick() => polls += 1,
@@ -77,6 +78,9 @@ pub(super) async fn follow(seals: &[SealNumber], json: bool) -> Result<End> {
                 .seals()?
                 .iter()
                 .any(|(n, _)| seals.is_empty() || seals.contains(n));
+        if let Some(keeper) = &mut keeper {
+            keeper.look(&mut gate, polls % SEAL_CHECK == 0);
+        }
         if let Some(log) = &mut debug_log {
             log.flush();
         }

@@ -75,6 +75,11 @@ pub fn dry_run(name: &str, rules: &Rules, existing: &[Existing], json: bool) -> 
     }
 }
 
+/// What becomes of one socket of a container that is about to be sealed, on stderr.
+pub fn peer(container: &str, existing: &Existing) {
+    log::warn!("{}", text::peer(container, existing));
+}
+
 /// What this host can do.
 ///
 /// # Errors

@@ -231,6 +231,16 @@ fn existing(e: &Existing) -> String {
     format!("{} {} → {}, {who}", e.kind, end(&e.local), end(&e.peer))
 }
 
+pub(super) fn peer(container: &str, e: &Existing) -> String {
+    let what = match e.action {
+        "open" => "stays open",
+        "kept" => "is kept",
+        "cut" => "is cut",
+        _ => "can send no more",
+    };
+    format!("{}: {what}: {}", escape(container), existing(e))
+}
+
 pub(super) fn dry_run(name: &str, rules: &Rules, found: &[Existing]) -> String {
     let ports: Vec<_> = rules.ports.iter().map(ToString::to_string).collect();
     let mut out = format!(
