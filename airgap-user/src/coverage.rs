@@ -2,7 +2,11 @@
 
 use serde::Serialize;
 
-use crate::{gate::FrameGuard, preflight::NET_RAW};
+use crate::{
+    gate::FrameGuard,
+    preflight::NET_RAW,
+    technique::vector::{self, LINK_SIGNALS, RAW_FRAMES},
+};
 
 /// What the kernel said when it was asked.
 #[derive(Clone, Debug, Default)]
@@ -58,18 +62,18 @@ pub fn coverage(evidence: &Evidence) -> Vec<Vector> {
         }
     };
     let mut vectors = vec![
-        hooks("TCP connections", &["connect4", "connect6", "egress"]),
+        hooks(vector::TCP, &["connect4", "connect6", "egress"]),
         hooks(
-            "UDP datagrams",
+            vector::UDP,
             &["sendmsg4", "sendmsg6", "connect4", "connect6", "egress"],
         ),
         hooks(
-            "DNS, embedded resolver included",
+            vector::DNS,
             &["connect4", "connect6", "sendmsg4", "sendmsg6", "egress"],
         ),
-        hooks("raw, ping and other IP sockets", &["sock_create", "egress"]),
+        hooks(vector::IP_SOCKETS, &["sock_create", "egress"]),
         hooks("replies that no client asked for", &["ingress", "egress"]),
-        hooks("reflection over loopback", &["ingress", "egress"]),
+        hooks(vector::REFLECTION, &["ingress", "egress"]),
         hooks(
             "restart of the container",
             &["cgroup_mkdir", "cgroup_release", "egress", "ingress"],
@@ -145,13 +149,10 @@ fn frames(evidence: &Evidence) -> [Vector; 5] {
     ]
 }
 
-const RAW_FRAMES: &str = "raw frames (AF_PACKET, AF_XDP)";
 const RAW_FRAMES_LATER: &str = "raw frames after a restart";
 const LINK_SIGNALS_LATER: &str = "link signals after a restart";
 /// No network, but ways to the host's hypervisor and to its audit log.
 const HOST_SOCKETS: &str = "host sockets (AF_VSOCK, netlink audit)";
-/// Kernel-made, on the link: IGMP and MLD joins, echo replies, RSTs.
-const LINK_SIGNALS: &str = "link signals (multicast joins, echo replies)";
 
 #[cfg(test)]
 mod tests {

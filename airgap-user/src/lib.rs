@@ -12,6 +12,7 @@ pub mod coverage;
 pub mod events;
 pub mod failure;
 pub mod gate;
+pub mod netns;
 pub mod output;
 pub mod policy;
 pub mod preflight;
@@ -20,3 +21,4 @@ pub mod preflight;
     reason = "system calls and packets, named after what they are"
 )]
 pub mod technique;
+pub mod verify;

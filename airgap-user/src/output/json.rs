@@ -98,6 +98,7 @@ mod tests {
             socket: None,
             source: Some(("198.51.100.2".parse().unwrap(), 1024)),
             destination: Some(("127.0.0.11".parse().unwrap(), 53)),
+            interface: 0,
             question: Some(("evil.example".into(), "A".into())),
         };
         let json = denial(&event, &("ab".into(), "web".into())).to_string();

@@ -328,6 +328,7 @@ mod tests {
             socket: None,
             source: None,
             destination: Some(("2001:db8::1".parse().unwrap(), 443)),
+            interface: 0,
             question: None,
         };
         let line = denial(&event, "w\x07b", false);

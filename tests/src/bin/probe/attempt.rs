@@ -1,12 +1,13 @@
 //! Attempts, one JSON line each.
 
-use airgap::technique::{self, Technique, target::Target};
+use airgap::technique::{self, target::Target};
 use std::time::Duration;
 
-/// Tries one technique.
+/// Tries one technique; an [`airgap::technique::Report`] on stdout.
 pub(crate) fn run(name: &str, target: &Target) -> Result<(), String> {
-    let technique = technique::find(name).ok_or_else(|| format!("no technique {name}"))?;
-    report(name, target, technique);
+    let way = technique::find(name).ok_or_else(|| format!("no technique {name}"))?;
+    let report = technique::attempt(way, target);
+    println!("{}", serde_json::json!(report));
     Ok(())
 }
 
@@ -16,10 +17,4 @@ pub(crate) fn knock(name: &str, target: &Target) -> Result<(), String> {
         run(name, target)?;
         std::thread::sleep(Duration::from_millis(20));
     }
-}
-
-/// An [`airgap::technique::Report`] on stdout.
-pub(crate) fn report(name: &str, target: &Target, technique: Technique) {
-    let report = technique::attempt(name, technique, target);
-    println!("{}", serde_json::json!(report));
 }

@@ -34,8 +34,8 @@ fn main() {
         ["tell", address, words @ ..] => get::tell(address, words),
         ["again"] => again::run(),
         ["list"] => {
-            for (name, _) in technique::TABLE {
-                println!("{name}");
+            for way in technique::TABLE {
+                println!("{}", way.name);
             }
             Ok(())
         }

@@ -1,0 +1,391 @@
+//! One run: controls first, then the same from inside the seal.
+
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use airgap_common::map::{Seal, SealNumber};
+use anyhow::{Context as _, Result, bail};
+
+use super::{
+    NotTried, Proof, Tried,
+    attempt::{CONTROLS, Numbers, line},
+    attribution::{Mine, silent},
+    judge::{Evidence, Seen, ended, impossible, judge},
+    observe::is_chatter,
+    probe::Probe,
+    target::Target,
+};
+use crate::{
+    container::interfaces,
+    events::{Event, Follower},
+    failure::Failure,
+    gate::{Gate, Lock, seal_id, seal_name},
+    netns::Netns,
+    preflight::NET_RAW,
+    technique::{Outcome, Reach, Report, TABLE, Way, find},
+};
+
+const STEP: Duration = Duration::from_millis(2);
+/// For what a control sent to be seen, or a refusal to be told.
+const SOON: Duration = Duration::from_millis(300);
+/// Longer than the first repetition of a TCP SYN or of a multicast report.
+const SETTLE: Duration = Duration::from_millis(1200);
+
+const SECCOMP: &str = "the container's seccomp filter and AppArmor profile are not carried: \
+    the probe may try more than the container can";
+const RESOLVER: &str = "unsealed, Docker's resolver would ask a real server; \
+    the stranger-* ways take the same path to a listener of airgap's own";
+
+/// Set by SIGINT, SIGTERM and SIGHUP: a run cleans up before it ends.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn interrupt(_signal: i32) {
+    INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
+fn heed_signals() {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        let handler: extern "C" fn(i32) = interrupt;
+        // SAFETY: the handler only stores into an atomic.
+        unsafe { libc::signal(signal, handler as libc::sighandler_t) };
+    }
+}
+
+/// Tries every way out of a running container, whose init process is `pid`.
+/// Takes about ten seconds, during which the container has an interface more.
+///
+/// # Errors
+/// If the container has the host's network, is being verified already, or
+/// ends; or if the target cannot be set up.
+pub fn run(gate: &mut Gate, number: SealNumber, seal: &Seal, pid: u32) -> Result<Proof> {
+    heed_signals();
+    let id = seal_id(seal);
+    let facts = Facts::gather(gate, number, pid)?;
+    let container = Netns::of(pid)?;
+    let target = Target::open(&container, facts.index, CONTROLS)?;
+    let run = Run {
+        number,
+        follower: Follower::start(gate)?,
+        target,
+        numbers: Numbers::draw(),
+        outside: Probe::start(pid, &id, false)?,
+        inside: Probe::start(pid, &id, true)?,
+        facts,
+        lost: 0,
+    };
+    run.all(gate, seal_name(seal), id)
+}
+
+/// What is known before anything is tried.
+struct Facts {
+    net_raw: bool,
+    /// Why some interface of the container is not guarded.
+    unguarded: Option<String>,
+    /// lo has an IPv6 address.
+    loopback6: bool,
+    /// What comes in on lo may be forwarded.
+    forwards: bool,
+    /// For the target's port: in use by no interface of the host.
+    index: u32,
+    /// A service port of the seal.
+    service: u16,
+}
+
+impl Facts {
+    fn gather(gate: &Gate, number: SealNumber, pid: u32) -> Result<Self> {
+        let theirs = fs::read_link(format!("/proc/{pid}/ns/net")).context("the container ended")?;
+        if fs::read_link("/proc/self/ns/net").ok() == Some(theirs) {
+            let hint = "give the container a network of its own";
+            return Err(Failure::new("the container has the host's network", hint).into());
+        }
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let bounding = status.lines().find_map(|l| l.strip_prefix("CapBnd:"));
+        let bounding = bounding.and_then(|b| u64::from_str_radix(b.trim(), 16).ok());
+        let guards = gate.frame_guards(number, interfaces(pid)?);
+        let (loopback6, forwards) = Netns::of(pid)?.run(|| {
+            let read = |path| fs::read_to_string(path).unwrap_or_default();
+            let addresses = read("/proc/thread-self/net/if_inet6");
+            let forwarding = read("/proc/sys/net/ipv4/conf/lo/forwarding");
+            let loopback6 = addresses.lines().any(|line| line.ends_with(" lo"));
+            Ok((loopback6, forwarding.trim() == "1"))
+        })?;
+        let (policy, _) = gate.state(number).context("the seal has no policy")?;
+        Ok(Self {
+            // Unknown: as if it could.
+            net_raw: bounding.is_none_or(|b| b & (1 << NET_RAW) != 0),
+            unguarded: guards.into_iter().find_map(|guard| guard.missing),
+            loopback6,
+            forwards,
+            index: free_index(),
+            service: policy.tcp[0],
+        })
+    }
+
+    /// Why a way must not or cannot be tried here, by what is known of it.
+    fn rules_out(&self, way: &Way) -> Option<&'static str> {
+        if way.reach == Reach::Resolver {
+            return Some(RESOLVER);
+        }
+        if way.is_over_loopback6() && !self.loopback6 {
+            return Some("the container's lo has no IPv6");
+        }
+        (way.name == "packet-lo-forward" && !self.forwards)
+            .then_some("the container's kernel forwards nothing from lo")
+    }
+}
+
+/// High above what a host ever counts to, and not there.
+fn free_index() -> u32 {
+    let base = 0x7000_0000 + (std::process::id() << 4) % 0x0fff_0000;
+    let used = |index: &u32| {
+        let mut name = [0; libc::IF_NAMESIZE];
+        // SAFETY: the buffer is as long as the call wants.
+        !unsafe { libc::if_indextoname(*index, name.as_mut_ptr()) }.is_null()
+    };
+    (base..).find(|index| !used(index)).unwrap_or(base)
+}
+
+struct Run {
+    number: SealNumber,
+    facts: Facts,
+    target: Target,
+    follower: Follower,
+    numbers: Numbers,
+    /// In an unsealed cgroup.
+    outside: Probe,
+    /// In the container's.
+    inside: Probe,
+    /// Records that did not fit into the ring.
+    lost: u64,
+}
+
+/// Whether it got out without the seal; if not, why.
+type Control = Result<(), String>;
+
+/// A sealed attempt.
+struct Sealed {
+    at: usize,
+    control: Control,
+    report: Report,
+    refused: Option<String>,
+    /// Known once all are made.
+    seen: Seen,
+}
+
+impl Run {
+    fn all(mut self, gate: &mut Gate, name: String, id: String) -> Result<Proof> {
+        let (mut controls, mut not_tried) = (Vec::new(), Vec::new());
+        for (at, way) in TABLE.iter().enumerate() {
+            let outcome = match self.facts.rules_out(way) {
+                Some(why) => Err(why.to_owned()),
+                None => self.control(at, way)?,
+            };
+            match outcome {
+                Ok(control) => controls.push((at, control)),
+                Err(reason) => not_tried.push(NotTried {
+                    technique: way.name,
+                    vector: way.vector,
+                    reason,
+                }),
+            }
+        }
+        self.target.drain();
+        let before = self.target.link.frames().len();
+        let sealed = self.sealed(gate, controls)?;
+        let blind = self.blind(before)?;
+        let tried = sealed.iter().map(|s| self.judge(s, blind.as_deref()));
+        let tried = tried.collect();
+        let mut notes = vec![SECCOMP.to_owned()];
+        if let Some(why) = &self.target.no_ipv6 {
+            notes.push(format!("no IPv6 on the link: {why}"));
+        }
+        if self.lost > 0 {
+            notes.push(format!("{} records of refusals were lost", self.lost));
+        }
+        Ok(Proof::new(name, id, tried, not_tried, notes))
+    }
+
+    /// One control: whether it got out, and if not, why. `Err`: the way does
+    /// not exist here.
+    fn control(&mut self, at: usize, way: &Way) -> Result<Result<Control, String>> {
+        let trace = self.numbers.control(at);
+        let line = line(way, &trace, &self.target, self.facts.service);
+        let report = self.outside.attempt(&line)?;
+        if let Some(why) = impossible(&report) {
+            return Ok(Err(why));
+        }
+        let seen = self.wait_for(|run| {
+            let Target { guest, passed, .. } = &run.target;
+            let seen = match way.reach {
+                Reach::Guest => guest.heard(&trace),
+                Reach::Outside | Reach::Link | Reach::Resolver => passed.saw(&trace),
+            };
+            seen.then_some(())
+        })?;
+        Ok(Ok(seen.ok_or_else(|| {
+            format!(
+                "it was not seen without the seal either ({})",
+                ended(&report)
+            )
+        })))
+    }
+
+    /// What cgroup hooks stop, then what the frame programs stop.
+    fn sealed(&mut self, gate: &mut Gate, controls: Vec<(usize, Control)>) -> Result<Vec<Sealed>> {
+        let is_frame_level = |(at, _): &(usize, Control)| TABLE[*at].is_frame_level();
+        let (frames, rest): (Vec<_>, Vec<_>) = controls.into_iter().partition(is_frame_level);
+        let mut sealed = Vec::new();
+        for (at, control) in rest {
+            sealed.push(self.attempt(gate, at, control)?);
+        }
+        let (netns, end) = self.target.frame_end();
+        let _trial = gate.try_frames(self.number, netns, &end, Lock::take()?)?;
+        for (at, control) in frames {
+            sealed.push(self.attempt(gate, at, control)?);
+        }
+        // With the frame programs: what joins announce is repeated, too.
+        let end = Instant::now() + SETTLE;
+        while Instant::now() < end {
+            self.pause()?;
+        }
+        for Sealed { at, seen, .. } in &mut sealed {
+            let trace = self.numbers.sealed(*at);
+            *seen = Seen {
+                left: self.target.link.saw(&trace),
+                passed: self.target.passed.saw(&trace),
+                heard: self.target.guest.heard(&trace),
+            };
+        }
+        Ok(sealed)
+    }
+
+    /// One attempt from inside the seal.
+    fn attempt(&mut self, gate: &Gate, at: usize, control: Control) -> Result<Sealed> {
+        let counters = || {
+            gate.state(self.number)
+                .map(|(_, counters)| counters.by_reason)
+        };
+        let before = counters().context("the seal is gone")?;
+        let trace = self.numbers.sealed(at);
+        let line = line(&TABLE[at], &trace, &self.target, self.facts.service);
+        self.records();
+        let report = self.inside.attempt(&line)?;
+        let mut refused = None;
+        if report.outcome != Outcome::Skipped {
+            let (seal, pid) = (self.number, self.inside.pid());
+            refused = self.wait_for(|run| {
+                let mine = Mine {
+                    seal,
+                    pid,
+                    trace: &trace,
+                    interface: run.facts.index,
+                };
+                let after = gate.state(seal)?.1.by_reason;
+                mine.find(&run.records())
+                    .or_else(|| silent(&before, &after))
+            })?;
+        }
+        Ok(Sealed {
+            at,
+            control,
+            report,
+            refused,
+            seen: Seen::default(),
+        })
+    }
+
+    fn judge(&self, sealed: &Sealed, blind: Option<&str>) -> Tried {
+        let way = &TABLE[sealed.at];
+        let judgement = judge(&Evidence {
+            way,
+            control: sealed.control.clone(),
+            report: &sealed.report,
+            seen: sealed.seen,
+            refused: sealed.refused.clone(),
+            net_raw: self.facts.net_raw,
+            unguarded: self.facts.unguarded.as_deref(),
+            blind,
+        });
+        Tried {
+            technique: way.name,
+            vector: way.vector,
+            verdict: judgement.verdict,
+            control: sealed.control.is_ok(),
+            by: judgement.by,
+            detail: judgement.detail,
+        }
+    }
+
+    /// Why the witnesses may have missed something since there were `before`
+    /// frames. Ends with a control: they must still see one.
+    fn blind(&mut self, before: usize) -> Result<Option<String>> {
+        let strays = &self.target.link.frames()[before..];
+        let strays = strays.iter().filter(|frame| !self.is_known(frame)).count();
+        let way = find("udp4").context("no technique to close with")?;
+        let trace = self.numbers.closing();
+        let line = line(way, &trace, &self.target, self.facts.service);
+        self.outside.attempt(&line)?;
+        let seen = self.wait_for(|run| {
+            let Target { link, passed, .. } = &run.target;
+            (link.saw(&trace) && passed.saw(&trace)).then_some(())
+        })?;
+        let lost = self.target.link.lost()? + self.target.passed.lost()?;
+        Ok(if seen.is_none() {
+            Some("at the end the recorders saw nothing any more".into())
+        } else if lost > 0 {
+            Some(format!("the recorders lost {lost} frames"))
+        } else if strays > 0 {
+            Some(format!("{strays} frames on the link belong to no attempt"))
+        } else {
+            None
+        })
+    }
+
+    fn is_known(&self, frame: &[u8]) -> bool {
+        let mut all = (0..TABLE.len()).flat_map(|at| {
+            let numbers = &self.numbers;
+            [numbers.control(at), numbers.sealed(at)]
+        });
+        is_chatter(frame) || all.any(|trace| trace.is_in(frame))
+    }
+
+    /// What the gate has refused since the last call.
+    fn records(&mut self) -> Vec<Event> {
+        let events = self.follower.poll();
+        for event in &events {
+            if let Event::Lost(count) = event {
+                self.lost += count;
+            }
+        }
+        events
+    }
+
+    /// Polls until there is a value, for [`SOON`].
+    fn wait_for<T>(&mut self, mut look: impl FnMut(&mut Self) -> Option<T>) -> Result<Option<T>> {
+        let end = Instant::now() + SOON;
+        loop {
+            self.target.drain();
+            if let Some(found) = look(self) {
+                return Ok(Some(found));
+            }
+            if Instant::now() >= end {
+                return Ok(None);
+            }
+            self.pause()?;
+        }
+    }
+
+    fn pause(&mut self) -> Result<()> {
+        if INTERRUPTED.load(Ordering::Relaxed) {
+            let hint = "nothing is left behind; run it again for a verdict";
+            bail!(Failure::new("interrupted before the end", hint));
+        }
+        sleep(STEP);
+        self.target.drain();
+        Ok(())
+    }
+}
