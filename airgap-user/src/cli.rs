@@ -1,5 +1,7 @@
 //! The command line. Doc comments here are the help text.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
@@ -138,6 +140,9 @@ pub struct Probe {
     /// In the container's cgroup, with its capabilities
     #[arg(long)]
     pub sealed: bool,
+    /// Another network namespace than the container's
+    #[arg(long)]
+    pub netns: Option<PathBuf>,
 }
 
 /// Arguments of `doctor`.

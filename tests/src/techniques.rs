@@ -6,6 +6,11 @@ fn ways(wanted: impl Fn(&Way) -> bool) -> impl Iterator<Item = &'static Way> {
     TABLE.iter().filter(move |way| wanted(way))
 }
 
+/// All.
+pub fn all() -> impl Iterator<Item = &'static Way> {
+    ways(|_| true)
+}
+
 /// What the cgroup hooks refuse; loopback listeners have tests of their own (`scope`).
 pub fn cgroup_level() -> impl Iterator<Item = &'static Way> {
     ways(|way| !way.is_frame_level() && way.reach != Reach::Guest)

@@ -46,7 +46,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Verify(args) => verify::run(host, &args).await?,
         Command::Doctor(args) => doctor::run(host, &args).await?,
         Command::Probe(args) => {
-            crate::verify::probe(args.pid, &args.id, args.sealed)?;
+            crate::verify::probe(&args)?;
             exit::OK
         }
     };

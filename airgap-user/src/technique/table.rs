@@ -27,6 +27,12 @@ impl Way {
         self.vector == RAW_FRAMES || self.vector == LINK_SIGNALS
     }
 
+    /// Whether the kernel announces it from a socket that it made for the
+    /// network namespace, and so in the container's cgroup: sealed with it.
+    pub fn is_announced_inside(&self) -> bool {
+        self.name == "mld-join"
+    }
+
     /// Whether it takes IPv6 packets over lo.
     pub fn is_over_loopback6(&self) -> bool {
         let sixth = self.name.ends_with('6') || self.name.starts_with("raw6-lo");

@@ -50,7 +50,8 @@ impl Mine<'_> {
 }
 
 /// Denials that are counted and make no record, as they come without anybody's
-/// asking: what a kernel says on the link.
+/// asking: what a kernel says on the link. The container's own add to them, so
+/// they tell only of an attempt whose traces the witnesses know.
 pub(super) fn silent(before: &[u64], after: &[u64]) -> Option<String> {
     let at = Reason::KernelChatter as usize;
     (after.get(at)? > before.get(at)?).then(|| "kernel-chatter, counted".to_owned())

@@ -17,6 +17,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    cli::Probe,
     container::locate,
     gate::cgroup_mount,
     preflight::NET_RAW,
@@ -34,15 +35,14 @@ pub(super) enum Said {
     Tried(Report),
 }
 
-/// Becomes the probe for the container `id` with the init process `pid`, and
-/// serves until stdin ends. `sealed`: in the container's cgroup, with its
-/// capabilities; else in airgap's own cgroup, with CAP_NET_RAW in any case.
+/// Becomes the probe for a container, and serves until stdin ends. Unless
+/// sealed it stays in airgap's own cgroup, and has CAP_NET_RAW in any case.
 /// The process has to be single-threaded.
 ///
 /// # Errors
 /// If stdout cannot be written; what else fails is said there.
-pub fn run(pid: u32, id: &str, sealed: bool) -> Result<()> {
-    match become_inside(pid, id, sealed) {
+pub fn run(args: &Probe) -> Result<()> {
+    match become_inside(args) {
         Ok(()) => say(&Said::Ready)?,
         Err(error) => return say(&Said::Failed(format!("{error:#}"))),
     }
@@ -68,14 +68,15 @@ fn say(what: &Said) -> Result<()> {
         .context("cannot write to stdout")
 }
 
-fn become_inside(pid: u32, id: &str, sealed: bool) -> Result<()> {
+fn become_inside(args: &Probe) -> Result<()> {
+    let &Probe { pid, sealed, .. } = args;
     die_with_parent()?;
-    let namespaces = namespaces(pid)?;
+    let namespaces = namespaces(pid, args.netns.as_deref())?;
     let path = format!("/proc/{pid}/status");
     let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     let root = cgroup_mount()?;
     // Read after the rest: the number has not been given to another process.
-    locate(&root, id, pid)?;
+    locate(&root, &args.id, pid)?;
     if sealed {
         join(&root, pid)?;
     }
@@ -98,7 +99,7 @@ fn become_inside(pid: u32, id: &str, sealed: bool) -> Result<()> {
 
 /// In the order of joining; the user namespace last, as the others belong to
 /// it or to the host's.
-fn namespaces(pid: u32) -> Result<Vec<(File, i32)>> {
+fn namespaces(pid: u32, netns: Option<&Path>) -> Result<Vec<(File, i32)>> {
     let kinds = [
         ("net", libc::CLONE_NEWNET),
         ("ipc", libc::CLONE_NEWIPC),
@@ -107,10 +108,14 @@ fn namespaces(pid: u32) -> Result<Vec<(File, i32)>> {
     ];
     let mut open = Vec::new();
     for (name, kind) in kinds {
-        let path = format!("/proc/{pid}/ns/{name}");
-        let theirs = fs::read_link(&path).with_context(|| format!("cannot read {path}"))?;
+        let path = match netns {
+            Some(other) if name == "net" => other.to_owned(),
+            _ => format!("/proc/{pid}/ns/{name}").into(),
+        };
+        let shown = path.display();
+        let theirs = fs::read_link(&path).with_context(|| format!("cannot read {shown}"))?;
         if fs::read_link(format!("/proc/self/ns/{name}")).ok() != Some(theirs) {
-            let file = File::open(&path).with_context(|| format!("cannot open {path}"))?;
+            let file = File::open(&path).with_context(|| format!("cannot open {shown}"))?;
             open.push((file, kind));
         }
     }

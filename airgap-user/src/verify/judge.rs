@@ -130,10 +130,8 @@ fn leak(e: &Evidence<'_>) -> Option<String> {
 /// A refusal that came before the gate's turn.
 fn by_capability(e: &Evidence<'_>) -> Option<String> {
     let Report { errno, detail, .. } = e.report;
-    let step = matches!(
-        detail.as_str(),
-        "socket" | "IP_TRANSPARENT" | "int80 setsockopt"
-    );
+    let steps = ["socket", "IP_TRANSPARENT", "IP_OPTIONS", "int80 setsockopt"];
+    let step = steps.contains(&detail.as_str());
     (step && *errno == libc::EPERM && !e.net_raw && !e.seen.left).then(|| NO_NET_RAW.to_owned())
 }
 

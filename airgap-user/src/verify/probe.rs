@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    os::fd::AsRawFd as _,
+    os::{fd::AsRawFd as _, unix::process::CommandExt as _},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -10,10 +10,23 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use super::inside::Said;
-use crate::technique::Report;
+use crate::{
+    netns::Netns,
+    technique::{Outcome, Report, Way},
+};
 
-/// Longer than any attempt; a container that is paused does not answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Longer than any attempt that can give up by itself; io_uring cannot.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What a probe has of the container.
+pub(super) enum Place<'a> {
+    /// All: its cgroup too.
+    Inside,
+    /// All but the cgroup.
+    Unsealed,
+    /// The same in another network namespace.
+    Aside(&'a Netns),
+}
 
 /// A running probe; killed when dropped.
 pub(super) struct Probe {
@@ -21,19 +34,33 @@ pub(super) struct Probe {
     to: ChildStdin,
     from: ChildStdout,
     unread: Vec<u8>,
+    args: Vec<String>,
 }
 
 impl Probe {
     /// Starts one and waits until it is in place. From the main thread: it
     /// dies with the thread that started it.
-    pub(super) fn start(pid: u32, id: &str, sealed: bool) -> Result<Self> {
-        let mut command = Command::new("/proc/self/exe");
-        command.args(["probe", "--pid", &pid.to_string(), "--id", id]);
-        if sealed {
-            command.arg("--sealed");
+    pub(super) fn start(pid: u32, id: &str, place: &Place<'_>) -> Result<Self> {
+        let mut args = ["probe", "--pid", &pid.to_string(), "--id", id]
+            .map(str::to_owned)
+            .to_vec();
+        match place {
+            Place::Inside => args.push("--sealed".to_owned()),
+            Place::Unsealed => {}
+            Place::Aside(netns) => {
+                let path = format!("/proc/{}/fd/{}", std::process::id(), netns.fd());
+                args.extend(["--netns".to_owned(), path]);
+            }
         }
-        let mut child = command
+        Self::launch(args)
+    }
+
+    fn launch(args: Vec<String>) -> Result<Self> {
+        let mut child = Command::new("/proc/self/exe")
+            .args(&args)
             .env_clear()
+            // Ctrl-C on a terminal is for airgap, which then tidies up.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -47,11 +74,13 @@ impl Probe {
             to,
             from,
             unread: Vec::new(),
+            args,
         };
         match probe.hear()? {
-            Said::Ready => Ok(probe),
-            Said::Failed(why) => bail!("the probe cannot go into the container: {why}"),
-            Said::Tried(_) => bail!("the probe answers what was not asked"),
+            Some(Said::Ready) => Ok(probe),
+            Some(Said::Failed(why)) => bail!("the probe cannot go into the container: {why}"),
+            Some(Said::Tried(_)) => bail!("the probe answers what was not asked"),
+            None => bail!("the probe does not answer: is the container paused?"),
         }
     }
 
@@ -60,22 +89,35 @@ impl Probe {
         self.child.id()
     }
 
-    /// Has it try one way out.
-    pub(super) fn attempt(&mut self, line: &str) -> Result<Report> {
+    /// Has it try one way out. An attempt that hangs ends with its process, and
+    /// another takes over.
+    pub(super) fn attempt(&mut self, way: &Way, line: &str) -> Result<Report> {
         writeln!(self.to, "{line}").context("the probe has ended")?;
         match self.hear()? {
-            Said::Tried(report) => Ok(report),
-            Said::Failed(why) => bail!("the probe failed: {why}"),
-            Said::Ready => bail!("the probe answers what was not asked"),
+            Some(Said::Tried(report)) => Ok(report),
+            Some(Said::Failed(why)) => bail!("the probe failed: {why}"),
+            Some(Said::Ready) => bail!("the probe answers what was not asked"),
+            None => {
+                *self = Self::launch(self.args.clone())?;
+                Ok(Report {
+                    technique: way.name.to_owned(),
+                    outcome: Outcome::NoAnswer,
+                    errno: 0,
+                    micros: PATIENCE.as_micros() as u64,
+                    detail: "it hung".to_owned(),
+                })
+            }
         }
     }
 
-    fn hear(&mut self) -> Result<Said> {
+    /// What it says next; `None` if nothing in time.
+    fn hear(&mut self) -> Result<Option<Said>> {
         let end = Instant::now() + PATIENCE;
         loop {
             if let Some(at) = self.unread.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.unread.drain(..=at).collect();
-                return serde_json::from_slice(&line).context("the probe speaks another language");
+                let said = serde_json::from_slice(&line);
+                return said.map(Some).context("the probe speaks another language");
             }
             let left = end.saturating_duration_since(Instant::now());
             let mut wait = libc::pollfd {
@@ -85,8 +127,12 @@ impl Probe {
             };
             // SAFETY: one pollfd, which outlives the call.
             let ready = unsafe { libc::poll(&raw mut wait, 1, left.as_millis() as i32) };
+            if ready < 0 {
+                // A signal; whether it ends the run is not for here to say.
+                continue;
+            }
             if ready == 0 {
-                bail!("the probe does not answer: is the container paused?");
+                return Ok(None);
             }
             let mut bytes = [0; 4096];
             match self.from.read(&mut bytes) {

@@ -16,7 +16,7 @@ use super::{
     attribution::{Mine, silent},
     judge::{Evidence, Seen, ended, impossible, judge},
     observe::is_chatter,
-    probe::Probe,
+    probe::{Place, Probe},
     target::Target,
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
     gate::{Gate, Lock, seal_id, seal_name},
     netns::Netns,
     preflight::NET_RAW,
-    technique::{Outcome, Reach, Report, TABLE, Way, find},
+    technique::{Outcome, Reach, Report, TABLE, Way, find, vector::LINK_SIGNALS},
 };
 
 const STEP: Duration = Duration::from_millis(2);
@@ -37,6 +37,8 @@ const SETTLE: Duration = Duration::from_millis(1200);
 
 const SECCOMP: &str = "the container's seccomp filter and AppArmor profile are not carried: \
     the probe may try more than the container can";
+const ASIDE: &str = "the control of mld-join is made in another network namespace: the \
+    container's kernel announces groups from a socket that is itself under the seal";
 const RESOLVER: &str = "unsealed, Docker's resolver would ask a real server; \
     the stranger-* ways take the same path to a listener of airgap's own";
 
@@ -70,10 +72,11 @@ pub fn run(gate: &mut Gate, number: SealNumber, seal: &Seal, pid: u32) -> Result
     let run = Run {
         number,
         follower: Follower::start(gate)?,
-        target,
         numbers: Numbers::draw(),
-        outside: Probe::start(pid, &id, false)?,
-        inside: Probe::start(pid, &id, true)?,
+        outside: Probe::start(pid, &id, &Place::Unsealed)?,
+        aside: Probe::start(pid, &id, &Place::Aside(&target.aside))?,
+        inside: Probe::start(pid, &id, &Place::Inside)?,
+        target,
         facts,
         lost: 0,
     };
@@ -157,6 +160,8 @@ struct Run {
     numbers: Numbers,
     /// In an unsealed cgroup.
     outside: Probe,
+    /// There too, and in a network namespace without a container.
+    aside: Probe,
     /// In the container's.
     inside: Probe,
     /// Records that did not fit into the ring.
@@ -199,7 +204,7 @@ impl Run {
         let blind = self.blind(before)?;
         let tried = sealed.iter().map(|s| self.judge(s, blind.as_deref()));
         let tried = tried.collect();
-        let mut notes = vec![SECCOMP.to_owned()];
+        let mut notes = vec![SECCOMP.to_owned(), ASIDE.to_owned()];
         if let Some(why) = &self.target.no_ipv6 {
             notes.push(format!("no IPv6 on the link: {why}"));
         }
@@ -214,13 +219,18 @@ impl Run {
     fn control(&mut self, at: usize, way: &Way) -> Result<Result<Control, String>> {
         let trace = self.numbers.control(at);
         let line = line(way, &trace, &self.target, self.facts.service);
-        let report = self.outside.attempt(&line)?;
+        let report = if way.is_announced_inside() {
+            self.aside.attempt(way, &line)?
+        } else {
+            self.outside.attempt(way, &line)?
+        };
         if let Some(why) = impossible(&report) {
             return Ok(Err(why));
         }
         let seen = self.wait_for(|run| {
             let Target { guest, passed, .. } = &run.target;
             let seen = match way.reach {
+                _ if way.is_announced_inside() => run.target.announced.saw(&trace),
                 Reach::Guest => guest.heard(&trace),
                 Reach::Outside | Reach::Link | Reach::Resolver => passed.saw(&trace),
             };
@@ -271,12 +281,13 @@ impl Run {
         };
         let before = counters().context("the seal is gone")?;
         let trace = self.numbers.sealed(at);
-        let line = line(&TABLE[at], &trace, &self.target, self.facts.service);
+        let way = &TABLE[at];
+        let line = line(way, &trace, &self.target, self.facts.service);
+        let (seal, pid) = (self.number, self.inside.pid());
         self.records();
-        let report = self.inside.attempt(&line)?;
+        let report = self.inside.attempt(way, &line)?;
         let mut refused = None;
         if report.outcome != Outcome::Skipped {
-            let (seal, pid) = (self.number, self.inside.pid());
             refused = self.wait_for(|run| {
                 let mine = Mine {
                     seal,
@@ -285,8 +296,10 @@ impl Run {
                     interface: run.facts.index,
                 };
                 let after = gate.state(seal)?.1.by_reason;
-                mine.find(&run.records())
-                    .or_else(|| silent(&before, &after))
+                mine.find(&run.records()).or_else(|| {
+                    let silent = silent(&before, &after);
+                    silent.filter(|_| way.vector == LINK_SIGNALS)
+                })
             })?;
         }
         Ok(Sealed {
@@ -328,7 +341,7 @@ impl Run {
         let way = find("udp4").context("no technique to close with")?;
         let trace = self.numbers.closing();
         let line = line(way, &trace, &self.target, self.facts.service);
-        self.outside.attempt(&line)?;
+        self.outside.attempt(way, &line)?;
         let seen = self.wait_for(|run| {
             let Target { link, passed, .. } = &run.target;
             (link.saw(&trace) && passed.saw(&trace)).then_some(())

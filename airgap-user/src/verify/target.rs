@@ -3,6 +3,7 @@
 //! dies in any way, namespace and link go.
 
 use std::{
+    ffi::CStr,
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket},
     ops::Range,
@@ -43,6 +44,11 @@ pub(super) struct Target {
     /// Of that, all that passed the port's frame programs.
     pub(super) passed: Tap,
     pub(super) guest: Guest,
+    /// A link to nowhere, from a namespace without a container, for what the
+    /// container's kernel announces from a socket that is under the seal.
+    pub(super) aside: Netns,
+    /// All that came over that link.
+    pub(super) announced: Tap,
     /// Why there is no IPv6 on the link, if there is none.
     pub(super) no_ipv6: Option<String>,
     _listeners: Vec<(TcpListener, UdpSocket)>,
@@ -68,13 +74,18 @@ impl Target {
         let net4 = container.run(subnet::free)?;
         let (own4, v4) = (subnet::host(net4, 2), subnet::host(net4, 6));
         let netns = Netns::fresh()?;
-        netns.run(|| add_link(index, container))?;
+        netns.run(|| add_link(c"link0", index, container))?;
         let undo = Undo(&netns, index);
+        let (aside, aside_index) = (Netns::fresh()?, index + 2);
+        netns.run(|| add_link(c"link1", aside_index, &aside))?;
         let (bridge, target6) = netns.run(|| far_side(index, v4, own4))?;
         let own6 = container.run(|| near_side(own4, v4))?;
-        let (link, passed, listeners) = netns.run(|| {
+        let _ = aside.run(near_end)?;
+        let (link, passed, announced, listeners) = netns.run(|| {
             let recorder = |index| Tap::open(index).context("cannot record frames");
-            Ok((recorder(index)?, recorder(bridge)?, listen(ports)?))
+            Netlink::open()?.up(aside_index, None)?;
+            let (link, passed) = (recorder(index)?, recorder(bridge)?);
+            Ok((link, passed, recorder(aside_index)?, listen(ports)?))
         })?;
         let addresses = [
             Ipv4Addr::LOCALHOST.into(),
@@ -91,6 +102,8 @@ impl Target {
             link,
             passed,
             guest,
+            aside,
+            announced,
             no_ipv6: own6.or(target6),
             _listeners: listeners,
         })
@@ -109,6 +122,7 @@ impl Target {
     pub(super) fn drain(&mut self) {
         self.link.drain();
         self.passed.drain();
+        self.announced.drain();
         self.guest.drain();
     }
 }
@@ -119,9 +133,9 @@ impl Drop for Target {
     }
 }
 
-fn add_link(index: u32, container: &Netns) -> Result<()> {
+fn add_link(name: &CStr, index: u32, container: &Netns) -> Result<()> {
     let near = End {
-        name: c"link0",
+        name,
         index,
         mac: PORT_MAC,
     };
@@ -184,13 +198,7 @@ fn far_side(index: u32, v4: Ipv4Addr, peer4: Ipv4Addr) -> Result<(u32, Option<St
 
 /// Inside the container's namespace: only the new link is touched.
 fn near_side(own4: Ipv4Addr, peer4: Ipv4Addr) -> Result<Option<String>> {
-    let no_ipv6 = quiet_ipv6(DEVICE).err();
-    // SAFETY: a NUL-terminated literal.
-    let index = unsafe { libc::if_nametoindex(c"airgap0".as_ptr()) };
-    let netlink = Netlink::open()?;
-    netlink
-        .up(index, None)
-        .with_context(|| format!("cannot use {DEVICE}"))?;
+    let (netlink, index, no_ipv6) = near_end()?;
     configure(
         &netlink,
         index,
@@ -210,6 +218,18 @@ fn near_side(own4: Ipv4Addr, peer4: Ipv4Addr) -> Result<Option<String>> {
         )?;
     }
     Ok(no_ipv6)
+}
+
+/// Brings the near end up.
+fn near_end() -> Result<(Netlink, u32, Option<String>)> {
+    let no_ipv6 = quiet_ipv6(DEVICE).err();
+    // SAFETY: a NUL-terminated literal.
+    let index = unsafe { libc::if_nametoindex(c"airgap0".as_ptr()) };
+    let netlink = Netlink::open()?;
+    netlink
+        .up(index, None)
+        .with_context(|| format!("cannot use {DEVICE}"))?;
+    Ok((netlink, index, no_ipv6))
 }
 
 /// An address and the peer's: nobody has to ask for it, so nobody does.
