@@ -24,5 +24,5 @@ pub fn frame_level() -> impl Iterator<Item = &'static Way> {
 
 /// Of [`frame_level`], those from packet sockets.
 pub fn packet_sockets() -> impl Iterator<Item = &'static Way> {
-    ways(|way| way.vector == vector::RAW_FRAMES)
+    ways(|way| way.vector == vector::PACKET_SOCKETS)
 }

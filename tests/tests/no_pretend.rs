@@ -1,7 +1,7 @@
 //! Promise: no pretend. What the seal cannot hold, `attach` and `status` say: a leak is allowed
 //! only where the coverage names its way as open, and "sealed" with exit 0 only where none is.
 
-use ::airgap::technique::vector::RAW_FRAMES;
+use ::airgap::technique::vector::PACKET_SOCKETS;
 use airgap_tests::bench::Bench;
 use airgap_tests::techniques::frame_level;
 use airgap_tests::{Container, Outside, SERVICE_PORT, airgap, cmd};
@@ -55,7 +55,7 @@ fn frames_are_admitted(options: &[&str]) {
     let mut leaks: Vec<(&str, &[&str])> = Vec::new();
     for way in frame_level() {
         if bench.leaks(way) {
-            let raw = way.vector == RAW_FRAMES;
+            let raw = way.vector == PACKET_SOCKETS;
             let words: &[&str] = if raw {
                 &["af_packet", "frames"]
             } else {

@@ -241,6 +241,31 @@ fn leaves_nothing_when_killed() {
     body.expect("the service answers");
 }
 
+/// While the far end of its link is guarded, a run has an entry in the gate's map.
+#[test]
+fn a_guard_of_a_killed_run_is_forgotten() {
+    let outside = Outside::new();
+    let container = outside.container("guarded").run();
+    seal(&container.name, &[]);
+    let before = traces(&container);
+    let guards = |traces: &BTreeSet<String>| {
+        let guards = traces.iter().filter(|trace| trace.starts_with("guarded"));
+        guards.count()
+    };
+    let mut run = Tail::start(&["verify", "--json", &container.name]);
+    wait::until("the guard", Duration::from_secs(30), || {
+        (guards(&traces(&container)) > guards(&before)).then_some(())
+    });
+    run.kill();
+    let left = |trace: &&String| !trace.starts_with("guarded");
+    let rest = || -> BTreeSet<String> { traces(&container).iter().filter(left).cloned().collect() };
+    let expected: BTreeSet<String> = before.iter().filter(left).cloned().collect();
+    wait::within(wait::SOON, || (rest() == expected).then_some(()));
+    assert_same(&expected, &rest(), "after SIGKILL");
+    assert_eq!(verify(&container, 0)["verdict"], "PROVEN");
+    assert_same(&before, &traces(&container), "after the next run");
+}
+
 #[test]
 fn a_container_that_stops_takes_the_run_along() {
     let outside = Outside::new();

@@ -54,6 +54,6 @@ pub fn tcp_own4(t: &Target) -> Step<()> {
 /// From a port that tells attempts apart, as a bare connection carries no marker.
 fn tcp(at: SocketAddr, t: &Target) -> Step<()> {
     let socket = Socket::tcp(at)?;
-    socket.bind(SocketAddr::new(super::tcp::unspecified(at, 0).ip(), t.port))?;
+    socket.bind_own_port(t, at)?;
     talk(&socket, at, t)
 }

@@ -3,7 +3,8 @@
 use super::{
     Technique, dns, icmp, join, options, packet, raw, reflect, stranger, tcp, udp, uring,
     vector::{
-        DNS, IP_SOCKETS, LINK_SIGNALS, RAW_FRAMES, REFLECTION, SOURCE_ROUTES, STRANGERS, TCP, UDP,
+        DNS, DNS_SERVERS, IP_SOCKETS, JOINS, PACKET_SOCKETS, REFLECTION, SOURCE_ROUTES, STRANGERS,
+        TCP, UDP,
     },
 };
 
@@ -24,7 +25,7 @@ pub struct Way {
 impl Way {
     /// Whether only the frame layer can stop it, on the far side of the container's veth.
     pub fn is_frame_level(&self) -> bool {
-        self.vector == RAW_FRAMES || self.vector == LINK_SIGNALS
+        self.vector == PACKET_SOCKETS || self.vector == JOINS
     }
 
     /// Whether the kernel announces it from a socket that it made for the
@@ -149,19 +150,19 @@ pub const TABLE: &[Way] = &[
     way("dns-embedded-mapped", DNS, Resolver, EPERM, dns::embedded_mapped),
     way("dns-embedded-tcp", DNS, Resolver, EPERM, dns::embedded_tcp),
     way("dns-embedded-port", DNS, Resolver, EPERM, dns::embedded_port),
-    way("dns-direct", DNS, Outside, EPERM, dns::direct),
-    way("dns-direct-tcp", DNS, Outside, EPERM, dns::direct_tcp),
+    way("dns-direct", DNS_SERVERS, Outside, EPERM, dns::direct),
+    way("dns-direct-tcp", DNS_SERVERS, Outside, EPERM, dns::direct_tcp),
     way("uring-tcp4", TCP, Outside, EPERM, uring::tcp4),
     way("uring-udp4", UDP, Outside, EPERM, uring::udp4),
-    way("igmp-join", LINK_SIGNALS, Link, Dropped, join::igmp),
-    way("igmp-join-int80", LINK_SIGNALS, Link, Dropped, join::igmp_int80),
-    way("mld-join", LINK_SIGNALS, Link, Dropped, join::mld),
-    way("packet-raw", RAW_FRAMES, Outside, EPERM, packet::raw),
-    way("packet-raw-sport5060", RAW_FRAMES, Outside, EPERM, packet::raw_service_port),
-    way("packet-dgram", RAW_FRAMES, Outside, EPERM, packet::dgram),
-    way("packet-qdisc-bypass", RAW_FRAMES, Outside, EPERM, packet::qdisc_bypass),
-    way("packet-lo-forward", RAW_FRAMES, Outside, EPERM, packet::lo_forward),
-    way("packet-arp-trailer", RAW_FRAMES, Link, EPERM, packet::arp_trailer),
+    way("igmp-join", JOINS, Link, Dropped, join::igmp),
+    way("igmp-join-int80", JOINS, Link, Dropped, join::igmp_int80),
+    way("mld-join", JOINS, Link, Dropped, join::mld),
+    way("packet-raw", PACKET_SOCKETS, Outside, EPERM, packet::raw),
+    way("packet-raw-sport5060", PACKET_SOCKETS, Outside, EPERM, packet::raw_service_port),
+    way("packet-dgram", PACKET_SOCKETS, Outside, EPERM, packet::dgram),
+    way("packet-qdisc-bypass", PACKET_SOCKETS, Outside, EPERM, packet::qdisc_bypass),
+    way("packet-lo-forward", PACKET_SOCKETS, Outside, EPERM, packet::lo_forward),
+    way("packet-arp-trailer", PACKET_SOCKETS, Link, EPERM, packet::arp_trailer),
     way("stranger-udp4", STRANGERS, Guest, EPERM, stranger::udp4),
     way("stranger-udp4-connected", STRANGERS, Guest, EPERM, stranger::udp4_connected),
     way("stranger-udp6", STRANGERS, Guest, EPERM, stranger::udp6),

@@ -120,7 +120,7 @@ fn leak(e: &Evidence<'_>) -> Option<String> {
     }
     // A join needs no capability.
     if let Some(why) = e.unguarded
-        && (e.net_raw || e.way.vector != vector::RAW_FRAMES)
+        && (e.net_raw || e.way.vector != vector::PACKET_SOCKETS)
     {
         return Some(why.to_owned());
     }
@@ -161,9 +161,9 @@ pub(super) fn impossible(control: &Report) -> Option<String> {
         (Outcome::Refused, "socket") if control.errno == libc::EACCES => {
             Some("net.ipv4.ping_group_range forbids it in this container".into())
         }
-        (Outcome::Refused, "bind") if control.errno == libc::EADDRINUSE => {
-            Some("the container's own server has the service port".into())
-        }
+        (Outcome::Refused, "bind") if control.errno == libc::EADDRINUSE => Some(
+            "a port it needs is in use in the container, the service port by its own server".into(),
+        ),
         _ => None,
     }
 }

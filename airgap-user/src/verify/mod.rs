@@ -7,6 +7,7 @@
 
 mod attempt;
 mod attribution;
+mod facts;
 mod inside;
 mod judge;
 mod link;

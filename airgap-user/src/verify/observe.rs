@@ -50,6 +50,23 @@ fn ports(frame: &[u8]) -> Option<(u16, u16)> {
     matches!(protocol, 6 | 17 | 136).then(|| Some((u16_at(at)?, u16_at(at + 2)?)))?
 }
 
+/// A frame in a few words.
+pub(super) fn describe(frame: &[u8]) -> String {
+    let kind = frame
+        .get(12..14)
+        .map_or(0, |b| u16::from_be_bytes([b[0], b[1]]));
+    let protocol = match kind {
+        0x0800 => frame.get(23),
+        0x86dd => frame.get(20),
+        _ => None,
+    };
+    match (protocol, ports(frame)) {
+        (Some(protocol), Some((from, to))) => format!("protocol {protocol}, port {from} to {to}"),
+        (Some(protocol), None) => format!("protocol {protocol}"),
+        _ => format!("EtherType {kind:#06x}"),
+    }
+}
+
 /// Whether a kernel sends this on its own when an interface comes up or a
 /// neighbour asks: ARP without a trailer, IGMP, and ICMPv6 for groups and
 /// neighbours. None of it can be told from an attempt that failed to mark it.
@@ -275,6 +292,13 @@ mod tests {
         assert!(trace().is_in(b"anything ag20001xbeef"));
         assert!(trace().is_in(&[9, 239, 50, 0x4e, 0x21]));
         assert!(!trace().is_in(&[]));
+    }
+
+    #[test]
+    fn describes_frames() {
+        assert_eq!(describe(&udp4(0, 9)), "protocol 17, port 5060 to 9");
+        assert_eq!(describe(&[0; 14]), "EtherType 0x0000");
+        assert_eq!(describe(&[]), "EtherType 0x0000");
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! One run: controls first, then the same from inside the seal.
 
 use std::{
-    fs,
     sync::atomic::{AtomicBool, Ordering},
     thread::sleep,
     time::{Duration, Instant},
@@ -14,19 +13,18 @@ use super::{
     NotTried, Proof, Tried,
     attempt::{CONTROLS, Numbers, line},
     attribution::{Mine, silent},
+    facts::Facts,
     judge::{Evidence, Seen, ended, impossible, judge},
-    observe::is_chatter,
+    observe::{describe, is_chatter},
     probe::{Place, Probe},
     target::Target,
 };
 use crate::{
-    container::interfaces,
     events::{Event, Follower},
     failure::Failure,
     gate::{Gate, Lock, seal_id, seal_name},
     netns::Netns,
-    preflight::NET_RAW,
-    technique::{Outcome, Reach, Report, TABLE, Way, find, vector::LINK_SIGNALS},
+    technique::{Outcome, Reach, Report, TABLE, Way, find, vector::JOINS},
 };
 
 const STEP: Duration = Duration::from_millis(2);
@@ -39,8 +37,6 @@ const SECCOMP: &str = "the container's seccomp filter and AppArmor profile are n
     the probe may try more than the container can";
 const ASIDE: &str = "the control of mld-join is made in another network namespace: the \
     container's kernel announces groups from a socket that is itself under the seal";
-const RESOLVER: &str = "unsealed, Docker's resolver would ask a real server; \
-    the stranger-* ways take the same path to a listener of airgap's own";
 
 /// Set by SIGINT, SIGTERM and SIGHUP: a run cleans up before it ends.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -81,75 +77,6 @@ pub fn run(gate: &mut Gate, number: SealNumber, seal: &Seal, pid: u32) -> Result
         lost: 0,
     };
     run.all(gate, seal_name(seal), id)
-}
-
-/// What is known before anything is tried.
-struct Facts {
-    net_raw: bool,
-    /// Why some interface of the container is not guarded.
-    unguarded: Option<String>,
-    /// lo has an IPv6 address.
-    loopback6: bool,
-    /// What comes in on lo may be forwarded.
-    forwards: bool,
-    /// For the target's port: in use by no interface of the host.
-    index: u32,
-    /// A service port of the seal.
-    service: u16,
-}
-
-impl Facts {
-    fn gather(gate: &Gate, number: SealNumber, pid: u32) -> Result<Self> {
-        let theirs = fs::read_link(format!("/proc/{pid}/ns/net")).context("the container ended")?;
-        if fs::read_link("/proc/self/ns/net").ok() == Some(theirs) {
-            let hint = "give the container a network of its own";
-            return Err(Failure::new("the container has the host's network", hint).into());
-        }
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let bounding = status.lines().find_map(|l| l.strip_prefix("CapBnd:"));
-        let bounding = bounding.and_then(|b| u64::from_str_radix(b.trim(), 16).ok());
-        let guards = gate.frame_guards(number, interfaces(pid)?);
-        let (loopback6, forwards) = Netns::of(pid)?.run(|| {
-            let read = |path| fs::read_to_string(path).unwrap_or_default();
-            let addresses = read("/proc/thread-self/net/if_inet6");
-            let forwarding = read("/proc/sys/net/ipv4/conf/lo/forwarding");
-            let loopback6 = addresses.lines().any(|line| line.ends_with(" lo"));
-            Ok((loopback6, forwarding.trim() == "1"))
-        })?;
-        let (policy, _) = gate.state(number).context("the seal has no policy")?;
-        Ok(Self {
-            // Unknown: as if it could.
-            net_raw: bounding.is_none_or(|b| b & (1 << NET_RAW) != 0),
-            unguarded: guards.into_iter().find_map(|guard| guard.missing),
-            loopback6,
-            forwards,
-            index: free_index(),
-            service: policy.tcp[0],
-        })
-    }
-
-    /// Why a way must not or cannot be tried here, by what is known of it.
-    fn rules_out(&self, way: &Way) -> Option<&'static str> {
-        if way.reach == Reach::Resolver {
-            return Some(RESOLVER);
-        }
-        if way.is_over_loopback6() && !self.loopback6 {
-            return Some("the container's lo has no IPv6");
-        }
-        (way.name == "packet-lo-forward" && !self.forwards)
-            .then_some("the container's kernel forwards nothing from lo")
-    }
-}
-
-/// High above what a host ever counts to, and not there.
-fn free_index() -> u32 {
-    let base = 0x7000_0000 + (std::process::id() << 4) % 0x0fff_0000;
-    let used = |index: &u32| {
-        let mut name = [0; libc::IF_NAMESIZE];
-        // SAFETY: the buffer is as long as the call wants.
-        !unsafe { libc::if_indextoname(*index, name.as_mut_ptr()) }.is_null()
-    };
-    (base..).find(|index| !used(index)).unwrap_or(base)
 }
 
 struct Run {
@@ -298,7 +225,7 @@ impl Run {
                 let after = gate.state(seal)?.1.by_reason;
                 mine.find(&run.records()).or_else(|| {
                     let silent = silent(&before, &after);
-                    silent.filter(|_| way.vector == LINK_SIGNALS)
+                    silent.filter(|_| way.vector == JOINS)
                 })
             })?;
         }
@@ -337,7 +264,8 @@ impl Run {
     /// frames. Ends with a control: they must still see one.
     fn blind(&mut self, before: usize) -> Result<Option<String>> {
         let strays = &self.target.link.frames()[before..];
-        let strays = strays.iter().filter(|frame| !self.is_known(frame)).count();
+        let strays = strays.iter().filter(|frame| !self.is_known(frame));
+        let strays: Vec<_> = strays.map(|frame| describe(frame)).collect();
         let way = find("udp4").context("no technique to close with")?;
         let trace = self.numbers.closing();
         let line = line(way, &trace, &self.target, self.facts.service);
@@ -351,8 +279,11 @@ impl Run {
             Some("at the end the recorders saw nothing any more".into())
         } else if lost > 0 {
             Some(format!("the recorders lost {lost} frames"))
-        } else if strays > 0 {
-            Some(format!("{strays} frames on the link belong to no attempt"))
+        } else if let Some(first) = strays.first() {
+            let count = strays.len();
+            Some(format!(
+                "{count} frames on the link belong to no attempt, the first: {first}"
+            ))
         } else {
             None
         })
