@@ -276,6 +276,7 @@ fn a_container_that_stops_takes_the_run_along() {
     wait::until("it ends", Duration::from_secs(30), || {
         (!run.is_running()).then_some(())
     });
+    assert_eq!(run.lines(), [""; 0], "no verdict on what stopped");
     container.start();
     assert!(!has_device(&container));
     outside

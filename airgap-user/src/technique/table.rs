@@ -183,4 +183,20 @@ mod tests {
         let names: BTreeSet<_> = TABLE.iter().map(|way| way.name).collect();
         assert_eq!(names.len(), TABLE.len());
     }
+
+    #[test]
+    fn tells_what_takes_ipv6_over_lo() {
+        let over: Vec<_> = TABLE.iter().filter(|way| way.is_over_loopback6()).collect();
+        let names: Vec<_> = over.iter().map(|way| way.name).collect();
+        let expected = [
+            "raw6-lo-echo",
+            "lo-srh-udp6",
+            "lo-srh-tcp6",
+            "freebind-synack6",
+            "freebind-unreach6",
+            "stranger-udp6",
+            "stranger-tcp6",
+        ];
+        assert_eq!(names, expected);
+    }
 }

@@ -20,6 +20,7 @@ use super::{
     target::Target,
 };
 use crate::{
+    container::locate,
     events::{Event, Follower},
     failure::Failure,
     gate::{Gate, Lock, seal_id, seal_name},
@@ -67,6 +68,7 @@ pub fn run(gate: &mut Gate, number: SealNumber, seal: &Seal, pid: u32) -> Result
     let target = Target::open(&container, facts.index, CONTROLS)?;
     let run = Run {
         number,
+        pid,
         follower: Follower::start(gate)?,
         numbers: Numbers::draw(),
         outside: Probe::start(pid, &id, &Place::Unsealed)?,
@@ -75,22 +77,27 @@ pub fn run(gate: &mut Gate, number: SealNumber, seal: &Seal, pid: u32) -> Result
         target,
         facts,
         lost: 0,
+        id,
     };
-    run.all(gate, seal_name(seal), id)
+    run.all(gate, seal_name(seal))
 }
 
 struct Run {
-    number: SealNumber,
-    facts: Facts,
-    target: Target,
-    follower: Follower,
-    numbers: Numbers,
+    // Before the target: what they send must not look for another route.
     /// In an unsealed cgroup.
     outside: Probe,
     /// There too, and in a network namespace without a container.
     aside: Probe,
     /// In the container's.
     inside: Probe,
+    number: SealNumber,
+    /// The container's id and init process.
+    id: String,
+    pid: u32,
+    facts: Facts,
+    target: Target,
+    follower: Follower,
+    numbers: Numbers,
     /// Records that did not fit into the ring.
     lost: u64,
 }
@@ -109,7 +116,7 @@ struct Sealed {
 }
 
 impl Run {
-    fn all(mut self, gate: &mut Gate, name: String, id: String) -> Result<Proof> {
+    fn all(mut self, gate: &mut Gate, name: String) -> Result<Proof> {
         let (mut controls, mut not_tried) = (Vec::new(), Vec::new());
         for (at, way) in TABLE.iter().enumerate() {
             let outcome = match self.facts.rules_out(way) {
@@ -138,7 +145,8 @@ impl Run {
         if self.lost > 0 {
             notes.push(format!("{} records of refusals were lost", self.lost));
         }
-        Ok(Proof::new(name, id, tried, not_tried, notes))
+        self.still_runs(gate)?;
+        Ok(Proof::new(name, self.id, tried, not_tried, notes))
     }
 
     /// One control: whether it got out, and if not, why. `Err`: the way does
@@ -208,6 +216,7 @@ impl Run {
         };
         let before = counters().context("the seal is gone")?;
         let trace = self.numbers.sealed(at);
+        self.still_runs(gate)?;
         let way = &TABLE[at];
         let line = line(way, &trace, &self.target, self.facts.service);
         let (seal, pid) = (self.number, self.inside.pid());
@@ -236,6 +245,15 @@ impl Run {
             refused,
             seen: Seen::default(),
         })
+    }
+
+    /// A cgroup with the probe in it would outlive the container.
+    fn still_runs(&self, gate: &Gate) -> Result<()> {
+        locate(&gate.place().cgroup, &self.id, self.pid).context(Failure::new(
+            "the container stopped while it was verified",
+            "start it and run verify again",
+        ))?;
+        Ok(())
     }
 
     fn judge(&self, sealed: &Sealed, blind: Option<&str>) -> Tried {
