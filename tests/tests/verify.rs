@@ -10,9 +10,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
-const LINKS: &str = "/sys/fs/bpf/airgap/v1/links";
 /// Its far end in the container.
 const DEVICE: &str = "airgap0";
+
+/// Where the gate is pinned.
+fn pins(kind: &str) -> String {
+    format!("/sys/fs/bpf/airgap/v{}/{kind}", airgap_common::ABI_VERSION)
+}
 
 /// The JSON on stdout, with this exit status.
 #[track_caller]
@@ -49,7 +53,10 @@ fn traces(container: &Container) -> BTreeSet<String> {
             .lines()
             .map(|pid| format!("process {pid}")),
     );
-    let veths = cmd::ok("bpftool -j map dump pinned /sys/fs/bpf/airgap/v1/maps/VETHS");
+    let veths = cmd::ok(&format!(
+        "bpftool -j map dump pinned {}/VETHS",
+        pins("maps")
+    ));
     let veths: Value = serde_json::from_str(&veths).expect("bpftool's JSON");
     let keys = veths.as_array().into_iter().flatten();
     traces.extend(keys.map(|entry| format!("guarded {}", entry["key"])));
@@ -118,7 +125,8 @@ fn finds_a_seal_that_is_broken() {
     seal(&container.name, &[]);
     // The last reference to a link is its pin: without it the program hangs there no more.
     for link in ["connect4", "egress"] {
-        fs::remove_file(format!("{LINKS}/{link}")).unwrap_or_else(|e| panic!("{link}: {e}"));
+        fs::remove_file(format!("{}/{link}", pins("links")))
+            .unwrap_or_else(|e| panic!("{link}: {e}"));
     }
     outside.clear();
     let proof = verify(&container, 3);
@@ -151,7 +159,10 @@ fn an_unguarded_interface_leaks_frames() {
     let outside = Outside::new();
     let container = outside.container("bare").run();
     seal(&container.name, &[]);
-    for entry in fs::read_dir(LINKS).expect("the links' pins").flatten() {
+    for entry in fs::read_dir(pins("links"))
+        .expect("the links' pins")
+        .flatten()
+    {
         if entry.file_name().to_string_lossy().ends_with("_out") {
             fs::remove_file(entry.path()).expect("a pin can be removed");
         }
