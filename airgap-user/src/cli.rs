@@ -1,5 +1,7 @@
 //! The command line. Doc comments here are the help text.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
@@ -38,8 +40,18 @@ pub enum Command {
     Status(Status),
     /// Show refused attempts as they happen.
     Tail(Tail),
+    /// Prove a seal: try every known way out from inside the container.
+    ///
+    /// The target is airgap's own, in a network namespace of its own; nothing
+    /// is sent to a real address. For about ten seconds the container has one
+    /// interface more, airgap0. Each way is also tried without the seal, as a
+    /// control, and counts as closed only if the gate says that it refused it.
+    Verify(Verify),
     /// Say what this host can and cannot do, and how to mend it.
     Doctor(Doctor),
+    /// The process that verify starts inside a container.
+    #[command(hide = true)]
+    Probe(Probe),
 }
 
 /// Arguments of `attach`.
@@ -105,6 +117,34 @@ pub struct Status {
     pub container: String,
 }
 
+/// Arguments of `verify`.
+#[derive(Args, Debug)]
+pub struct Verify {
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Name, id or unique prefix of an id
+    #[arg(value_name = "CONTAINER")]
+    pub container: String,
+}
+
+/// Arguments of the process inside.
+#[derive(Args, Debug)]
+pub struct Probe {
+    /// The container's init process
+    #[arg(long)]
+    pub pid: u32,
+    /// The container's whole id
+    #[arg(long)]
+    pub id: String,
+    /// In the container's cgroup, with its capabilities
+    #[arg(long)]
+    pub sealed: bool,
+    /// Another network namespace than the container's
+    #[arg(long)]
+    pub netns: Option<PathBuf>,
+}
+
 /// Arguments of `doctor`.
 #[derive(Args, Debug)]
 pub struct Doctor {
@@ -146,6 +186,8 @@ mod tests {
             "detach",
             "detach --all web",
             "status",
+            "verify",
+            "verify web db",
             "frobnicate",
         ] {
             let args = std::iter::once("airgap").chain(bad.split(' '));

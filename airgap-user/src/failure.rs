@@ -10,7 +10,7 @@ pub mod exit {
     pub const FAILED: u8 = 1;
     /// Wrong usage; clap uses the same.
     pub const USAGE: u8 = 2;
-    /// Not sealed.
+    /// Not sealed, or something gets out.
     pub const NOT_SEALED: u8 = 3;
     /// Sealed, but not in every respect.
     pub const DEGRADED: u8 = 4;

@@ -13,6 +13,7 @@ pub mod coverage;
 pub mod events;
 pub mod failure;
 pub mod gate;
+pub mod netns;
 pub mod output;
 pub mod policy;
 pub mod preflight;
@@ -21,3 +22,4 @@ pub mod preflight;
     reason = "system calls and packets, named after what they are"
 )]
 pub mod technique;
+pub mod verify;

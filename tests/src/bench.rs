@@ -5,12 +5,12 @@ use crate::frame::Frame;
 use crate::outside::Outside;
 use crate::services::PORTS;
 use crate::tap::Tap;
-use crate::techniques::{
-    Reach,
-    Sealed::{self, Dropped, Errno},
-};
 use crate::wait;
-use ::airgap::technique::{Outcome, Report};
+use ::airgap::technique::{
+    Outcome, Reach, Report,
+    Sealed::{self, Dropped, Errno},
+    Way,
+};
 use std::time::Duration;
 
 /// One container's taps and the bookkeeping of attempts.
@@ -64,13 +64,14 @@ impl<'a> Bench<'a> {
     }
 
     /// Unsealed: the attempt must be recorded where the table says.
-    pub fn control(&mut self, technique: &str, reach: Reach) {
+    pub fn control(&mut self, way: &Way) {
+        let technique = way.name;
         self.clear();
         let (port, marker) = self.fresh();
         let attempt = self.container.attempt(technique, port, &marker);
-        let tap = match reach {
-            Reach::Outside => &self.outside.tap,
-            Reach::Link => &self.bridge,
+        let tap = match way.reach {
+            Reach::Outside | Reach::Resolver => &self.outside.tap,
+            Reach::Link | Reach::Guest => &self.bridge,
         };
         let found = tap.watch(Duration::from_secs(2), |frame| {
             belongs(frame, port, &marker)
@@ -87,10 +88,10 @@ impl<'a> Bench<'a> {
     /// container's veth. A tap on the veth itself stands in front of that layer.
     #[must_use]
     #[track_caller]
-    pub fn leaks(&mut self, technique: &str) -> bool {
+    pub fn leaks(&mut self, way: &Way) -> bool {
         self.clear();
         let (port, marker) = self.fresh();
-        self.container.attempt(technique, port, &marker);
+        self.container.attempt(way.name, port, &marker);
         let ours = |frame: &Frame| belongs(frame, port, &marker);
         let passed = wait::within(Duration::from_millis(300), || {
             let taps = [&self.bridge, &self.outside.tap];
@@ -102,14 +103,15 @@ impl<'a> Bench<'a> {
     }
 
     /// Sealed: no frame on any tap, no service reached, the errno of the table.
-    pub fn sealed(&mut self, technique: &str, expected: Sealed) {
+    pub fn sealed(&mut self, way: &Way) {
+        let technique = way.name;
         let (port, marker) = self.fresh();
         let attempt = self.container.attempt(technique, port, &marker);
         self.veth.watch(Duration::from_millis(100), |frame| {
             !frame.is_neighbour_discovery()
         });
         self.no_frames(&format!("{technique} ({attempt:?})"));
-        if !as_expected(&attempt, expected) {
+        if !as_expected(&attempt, way.sealed) {
             self.problems
                 .push(format!("sealed {technique}: {attempt:?}"));
         }

@@ -1,8 +1,9 @@
 //! Promise: no pretend. What the seal cannot hold, `attach` and `status` say: a leak is allowed
 //! only where the coverage names its way as open, and "sealed" with exit 0 only where none is.
 
+use ::airgap::technique::vector::PACKET_SOCKETS;
 use airgap_tests::bench::Bench;
-use airgap_tests::techniques::{JOINS, PACKET_SOCKETS};
+use airgap_tests::techniques::frame_level;
 use airgap_tests::{Container, Outside, SERVICE_PORT, airgap, cmd};
 use serde_json::Value;
 use std::net::{IpAddr, TcpStream, UdpSocket};
@@ -52,14 +53,15 @@ fn frames_are_admitted(options: &[&str]) {
     let attach = airgap(&["attach", "-d", &container.name]);
     let mut bench = Bench::new(&outside, &container);
     let mut leaks: Vec<(&str, &[&str])> = Vec::new();
-    for &(technique, _) in PACKET_SOCKETS {
-        if bench.leaks(technique) {
-            leaks.push((technique, &["af_packet", "frames"]));
-        }
-    }
-    for &(technique, _) in JOINS {
-        if bench.leaks(technique) {
-            leaks.push((technique, &["multicast", "igmp", "joins"]));
+    for way in frame_level() {
+        if bench.leaks(way) {
+            let raw = way.vector == PACKET_SOCKETS;
+            let words: &[&str] = if raw {
+                &["af_packet", "frames"]
+            } else {
+                &["multicast", "igmp", "joins"]
+            };
+            leaks.push((way.name, words));
         }
     }
     eprintln!("leaks with {options:?}: {leaks:?}");

@@ -3,7 +3,7 @@
 
 use airgap_tests::airgap::seal;
 use airgap_tests::bench::Bench;
-use airgap_tests::techniques::{EPERM, JOINS, PACKET_SOCKETS, TABLE};
+use airgap_tests::techniques::{cgroup_level, frame_level, packet_sockets};
 use airgap_tests::{Outside, SERVICE_PORT};
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ fn every_technique_works_unsealed_and_none_sealed() {
     let outside = Outside::new();
     let container = outside.container("leaky").run();
     let mut bench = Bench::new(&outside, &container);
-    for &(technique, reach, _) in TABLE {
-        bench.control(technique, reach);
+    for way in cgroup_level() {
+        bench.control(way);
     }
     assert!(
         bench.problems.is_empty(),
@@ -22,8 +22,8 @@ fn every_technique_works_unsealed_and_none_sealed() {
     );
     seal(&container.name, &[]);
     bench.clear();
-    for &(technique, _, expected) in TABLE {
-        bench.sealed(technique, expected);
+    for way in cgroup_level() {
+        bench.sealed(way);
     }
     // Longer than a SYN's first repetition.
     bench.veth.watch(Duration::from_millis(2500), |frame| {
@@ -38,8 +38,8 @@ fn packet_sockets_and_joins_work_unsealed() {
     let outside = Outside::new();
     let container = outside.container("framer").run();
     let mut bench = Bench::new(&outside, &container);
-    for &(technique, reach) in PACKET_SOCKETS.iter().chain(JOINS) {
-        bench.control(technique, reach);
+    for way in frame_level() {
+        bench.control(way);
     }
     bench.judge();
 }
@@ -51,8 +51,8 @@ fn frames_and_joins_do_not_pass_the_veth() {
     let container = outside.container("framer").run();
     seal(&container.name, &[]);
     let mut bench = Bench::new(&outside, &container);
-    let frames = PACKET_SOCKETS.iter().chain(JOINS).map(|&(name, _)| name);
-    let leaks: Vec<_> = frames.filter(|name| bench.leaks(name)).collect();
+    let leaks: Vec<_> = frame_level().filter(|way| bench.leaks(way)).collect();
+    let leaks: Vec<_> = leaks.iter().map(|way| way.name).collect();
     assert_eq!(leaks, Vec::<&str>::new());
     let body = outside.get(container.ip4(), SERVICE_PORT, "/alive");
     body.expect("the service answers with the frame layer in place");
@@ -68,24 +68,8 @@ fn without_net_raw_packet_sockets_are_refused() {
     let mut bench = Bench::new(&outside, &container);
     seal(&container.name, &[]);
     bench.clear();
-    for &(technique, _) in PACKET_SOCKETS {
-        bench.sealed(technique, EPERM);
+    for way in packet_sockets() {
+        bench.sealed(way);
     }
     bench.judge();
-}
-
-#[test]
-fn the_tables_name_every_technique() {
-    let outside = Outside::new();
-    let container = outside.container("list").run();
-    let listed = container
-        .exec(&["airgap-probe", "list"])
-        .expect_code(0)
-        .stdout;
-    let mut listed: Vec<_> = listed.lines().collect();
-    let extra = PACKET_SOCKETS.iter().chain(JOINS).map(|&(name, _)| name);
-    let mut known: Vec<_> = TABLE.iter().map(|&(name, ..)| name).chain(extra).collect();
-    listed.sort_unstable();
-    known.sort_unstable();
-    assert_eq!(listed, known);
 }

@@ -9,6 +9,7 @@ mod list;
 mod report;
 mod status;
 mod tail;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -16,7 +17,7 @@ use anyhow::Result;
 
 use crate::{
     cli::{Cli, Command},
-    failure::Failure,
+    failure::{Failure, exit},
     gate::{Gate, Lock, Place, seal_id, seal_name},
 };
 use airgap_common::map::{Seal, SealNumber};
@@ -43,7 +44,12 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::List(args) => list::run(host, &args).await?,
         Command::Status(args) => status::run(host, &args).await?,
         Command::Tail(args) => tail::run(&args).await?,
+        Command::Verify(args) => verify::run(host, &args).await?,
         Command::Doctor(args) => doctor::run(host, &args).await?,
+        Command::Probe(args) => {
+            crate::verify::probe(&args)?;
+            exit::OK
+        }
     };
     Ok(ExitCode::from(code))
 }
@@ -80,7 +86,7 @@ fn find_seal(seals: &[(SealNumber, Seal)], reference: &str) -> Result<(SealNumbe
             };
             Err(
                 Failure::new(format!("the container '{reference}' is not sealed"), hint)
-                    .with_code(crate::failure::exit::NOT_SEALED)
+                    .with_code(exit::NOT_SEALED)
                     .into(),
             )
         }

@@ -2,7 +2,11 @@
 
 use serde::Serialize;
 
-use crate::{gate::FrameGuard, preflight::NET_RAW};
+use crate::{
+    gate::FrameGuard,
+    preflight::NET_RAW,
+    technique::vector::{self, JOINS, RAW_FRAMES},
+};
 
 /// What the kernel said when it was asked.
 #[derive(Clone, Debug, Default)]
@@ -64,18 +68,18 @@ pub fn coverage(evidence: &Evidence) -> Vec<Vector> {
         }
     };
     let mut vectors = vec![
-        hooks("TCP connections", &["connect4", "connect6", "egress"]),
+        hooks(vector::TCP, &["connect4", "connect6", "egress"]),
         hooks(
-            "UDP datagrams",
+            vector::UDP,
             &["sendmsg4", "sendmsg6", "connect4", "connect6", "egress"],
         ),
         hooks(
-            "DNS, embedded resolver included",
+            vector::DNS,
             &["connect4", "connect6", "sendmsg4", "sendmsg6", "egress"],
         ),
-        hooks("raw, ping and other IP sockets", &["sock_create", "egress"]),
+        hooks(vector::IP_SOCKETS, &["sock_create", "egress"]),
         hooks("replies that no client asked for", &["ingress", "egress"]),
-        hooks("reflection over loopback", &["ingress", "egress"]),
+        hooks(vector::REFLECTION, &["ingress", "egress"]),
         hooks(
             "restart of the container",
             &["cgroup_mkdir", "cgroup_release", "egress", "ingress"],
@@ -208,9 +212,7 @@ const fn open_to(vector: &'static str, by: String) -> Vector {
 const NO_LSM: &str =
     "only BPF LSM refuses them, and this kernel does not run it (see airgap doctor)";
 const ENDS: &str = "the frame programs end with the veth; attach again after each restart";
-const RAW_FRAMES: &str = "raw frames (AF_PACKET, AF_XDP)";
 const RAW_FRAMES_LATER: &str = "raw frames after a restart";
-const JOINS: &str = "multicast joins (IGMP, MLD)";
 const JOINS_LATER: &str = "multicast joins after a restart";
 /// Kernel-made: echo replies, and the RST of a closed port.
 const PROBES: &str = "answers to probes (echo replies, RSTs)";

@@ -60,6 +60,7 @@ pub fn decode(bytes: &[u8], boot: SystemTime) -> Result<Denial, String> {
         socket: (family != 0).then(|| (family, at(offset_of!(Record, socket_type)).u16())),
         source: source.map(|a| (a, at(offset_of!(Record, sport)).u16())),
         destination: destination.map(|a| (a, at(offset_of!(Record, dport)).u16())),
+        interface: at(offset_of!(Record, ifindex)).u32(),
         question: if is_unix { None } else { question(text) },
         unix_peer: is_unix.then(|| unix_path(text)),
     })
@@ -176,6 +177,7 @@ mod tests {
         b[96..98].copy_from_slice(&40000u16.to_ne_bytes());
         b[98..100].copy_from_slice(&53u16.to_ne_bytes());
         b[104..108].copy_from_slice(&10u32.to_ne_bytes());
+        b[108..112].copy_from_slice(&3u32.to_ne_bytes());
         b[112..122].copy_from_slice(b"\x01a\x02bc\x00\x00\x1c\x00\x01");
         b
     }
@@ -201,6 +203,7 @@ mod tests {
                 socket: None,
                 source: Some(("198.51.100.2".parse().unwrap(), 40000)),
                 destination: Some(("127.0.0.11".parse().unwrap(), 53)),
+                interface: 3,
                 question: Some(("a.bc".into(), "AAAA".into())),
                 unix_peer: None,
             }

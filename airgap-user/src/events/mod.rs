@@ -33,6 +33,9 @@ pub struct Denial {
     pub source: Option<(IpAddr, u16)>,
     /// Destination address and port; port 0: the protocol has none.
     pub destination: Option<(IpAddr, u16)>,
+    /// Index of the interface: in the container's network namespace, for
+    /// frames in the one of their far side; 0: not known.
+    pub interface: u32,
     /// The name that was to be looked up, and the type of record.
     pub question: Option<(String, String)>,
     /// Address of a unix socket outside; an abstract one starts with `@`. Its

@@ -3,19 +3,28 @@
 //! These links end with their veth, so a restart of the container ends them;
 //! what is in force is always asked of the kernel.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use airgap_common::map::SealNumber;
+use airgap_common::map::{SealNumber, name};
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
+    maps::{HashMap, MapData},
     programs::{
         LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, links::FdLink, tc::TcAttachOptions,
     },
 };
 
 use super::{Gate, Lock, Place, sys};
-use crate::container::{HostEnd, Interface};
+use crate::{
+    container::{HostEnd, Interface},
+    netns::Netns,
+};
+
+const BPF_NOEXIST: u64 = 1;
 
 /// Program, suffix of the links' pins, and where it hangs. tcx ingress of the
 /// host's end is what the container sends.
@@ -31,6 +40,33 @@ pub struct FrameGuard {
     pub interface: Interface,
     /// Why nothing does, if nothing does.
     pub missing: Option<String>,
+}
+
+/// Guards an interface until dropped. Holds the gate's lock: an attach that
+/// tidies up would take the entry for one of a veth that is gone.
+pub struct Trial {
+    veths: HashMap<MapData, u32, SealNumber>,
+    index: u32,
+    links: Vec<FdLink>,
+    _lock: Lock,
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        // First the links: without its entry a frame would pass.
+        self.links.clear();
+        if let Err(error) = self.veths.remove(&self.index) {
+            log::warn!("cannot remove interface {} from VETHS: {error}", self.index);
+        }
+    }
+}
+
+/// Attaches a pinned program to an interface of this thread's namespace.
+fn attach(pin: &Path, interface: &str, attach_type: TcAttachType) -> Result<FdLink> {
+    let mut program = SchedClassifier::from_pin(pin)?;
+    let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+    let id = program.attach_with_options(interface, attach_type, options)?;
+    Ok(program.take_link(id)?.try_into()?)
 }
 
 fn program_pin(place: &Place, program: &str) -> PathBuf {
@@ -104,10 +140,7 @@ impl Gate {
         suffix: &str,
         attach_type: TcAttachType,
     ) -> Result<()> {
-        let mut program = SchedClassifier::from_pin(program_pin(&self.place, name))?;
-        let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-        let id = program.attach_with_options(&end.name, attach_type, options)?;
-        let link: FdLink = program.take_link(id)?.try_into()?;
+        let link = attach(&program_pin(&self.place, name), &end.name, attach_type)?;
         // Beside the old one, if there is one, which ends only then.
         let pin = link_pin(&self.place, end.index, suffix);
         let next = link_pin(&self.place, end.index, &format!("{suffix}_next"));
@@ -117,6 +150,47 @@ impl Gate {
         fs::rename(&next, &pin)
             .with_context(|| format!("cannot rename the pin to {}", pin.display()))?;
         Ok(())
+    }
+
+    /// Guards one more interface for a seal, in another network namespace, for
+    /// as long as the result lives. `end.index` must be in use nowhere on the
+    /// host: the map knows no namespaces. `None` without tcx (Linux 6.6).
+    ///
+    /// # Errors
+    /// If the map cannot be written or the kernel refuses an attachment.
+    pub fn try_frames(
+        &mut self,
+        seal: SealNumber,
+        netns: &Netns,
+        end: &HostEnd,
+        _lock: Lock,
+    ) -> Result<Option<Trial>> {
+        self.forget_dead_veths()?;
+        if !self.has_tcx() {
+            return Ok(None);
+        }
+        let pins = PROGRAMS.map(|(name, _, attach_type)| {
+            let pin = program_pin(&self.place, name);
+            (name, pin, attach_type)
+        });
+        let mut trial = Trial {
+            veths: super::hash(&self.place, name::VETHS)?,
+            index: end.index,
+            links: Vec::new(),
+            _lock,
+        };
+        trial
+            .veths
+            .insert(end.index, seal, BPF_NOEXIST)
+            .context("cannot write the map VETHS")?;
+        trial.links = netns.run(|| {
+            let attach = |(name, pin, attach_type): &(&str, PathBuf, TcAttachType)| {
+                attach(pin, &end.name, *attach_type)
+                    .with_context(|| format!("cannot attach {name} to {}", end.name))
+            };
+            pins.iter().map(attach).collect()
+        })?;
+        Ok(Some(trial))
     }
 
     /// What guards each interface now.

@@ -101,6 +101,7 @@ mod tests {
             socket: None,
             source: Some(("198.51.100.2".parse().unwrap(), 1024)),
             destination: Some(("127.0.0.11".parse().unwrap(), 53)),
+            interface: 0,
             question: Some(("evil.example".into(), "A".into())),
             unix_peer: None,
         };
@@ -124,6 +125,7 @@ mod tests {
             source: None,
             destination: None,
             question: None,
+            interface: 0,
             unix_peer: Some("/run/\x1bx".into()),
         };
         let json = denial(&event, &(String::new(), "web".into()));

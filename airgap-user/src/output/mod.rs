@@ -2,6 +2,7 @@
 
 mod escape;
 mod json;
+mod proof;
 mod text;
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -15,6 +16,7 @@ use crate::{
     events::Denial,
     gate::Unsealed,
     policy::Rules,
+    verify::Proof,
 };
 
 /// Writes to stdout at once; a closed pipe is the end, not an error.
@@ -89,6 +91,18 @@ pub fn doctor(checks: &[Check], json: bool) -> Result<()> {
         print_json(&serde_json::json!({ "schema": 1, "checks": checks }))
     } else {
         print(&text::doctor(checks))
+    }
+}
+
+/// What was shown of a seal.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn proof(proof: &Proof, json: bool) -> Result<()> {
+    if json {
+        print_json(proof)
+    } else {
+        print(&proof::text(proof, colour()))
     }
 }
 

@@ -348,6 +348,7 @@ mod tests {
             socket: None,
             source: None,
             destination: Some(("2001:db8::1".parse().unwrap(), 443)),
+            interface: 0,
             question: None,
             unix_peer: None,
         };
@@ -372,6 +373,7 @@ mod tests {
             source: None,
             destination: None,
             question: None,
+            interface: 0,
             unix_peer: Some("@a\x1b".into()),
         };
         let line = denial(&event, "web", false);

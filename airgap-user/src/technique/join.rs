@@ -1,7 +1,7 @@
 //! Multicast joins: the kernel itself announces a freely chosen group on the link.
 
 use super::int80;
-use super::sys::{Socket, Step, check};
+use super::sys::{Socket, Step};
 use super::target::Target;
 use std::net::Ipv4Addr;
 
@@ -11,10 +11,12 @@ pub fn group(t: &Target) -> Ipv4Addr {
     Ipv4Addr::new(239, 50, high, low)
 }
 
-fn request(t: &Target) -> [u8; 8] {
+/// `struct ip_mreq`: the group, and the address of the interface.
+fn request(t: &Target) -> Step<[u8; 8]> {
     let mut request = [0; 8];
     request[..4].copy_from_slice(&group(t).octets());
-    request
+    request[4..].copy_from_slice(&t.own4()?.octets());
+    Ok(request)
 }
 
 pub fn igmp(t: &Target) -> Step<()> {
@@ -23,7 +25,7 @@ pub fn igmp(t: &Target) -> Step<()> {
         "IP_ADD_MEMBERSHIP",
         libc::IPPROTO_IP,
         libc::IP_ADD_MEMBERSHIP,
-        &request(t),
+        &request(t)?,
     )
 }
 
@@ -33,21 +35,18 @@ pub fn igmp_int80(t: &Target) -> Step<()> {
         &socket,
         libc::IPPROTO_IP,
         libc::IP_ADD_MEMBERSHIP,
-        &request(t),
+        &request(t)?,
     )
 }
 
 /// The group's last twelve bytes are free: here, the marker.
 pub fn mld(t: &Target) -> Step<()> {
     let socket = Socket::udp(t.at6())?;
-    // SAFETY: the name is a NUL-terminated literal.
-    let index = unsafe { libc::if_nametoindex(c"eth0".as_ptr()) };
-    check("if_nametoindex", i64::from(index) - 1)?;
     let mut request = vec![0xff, 0x05, 0, 0];
     let len = t.payload().len().min(12);
     request.extend(&t.payload()[..len]);
     request.resize(16, b'-');
-    request.extend(index.to_ne_bytes());
+    request.extend(t.index()?.to_ne_bytes());
     socket.set_bytes(
         "IPV6_ADD_MEMBERSHIP",
         libc::IPPROTO_IPV6,

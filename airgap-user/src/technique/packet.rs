@@ -1,27 +1,15 @@
 //! AF_PACKET: frames that no cgroup hook ever sees.
 
-use super::raw::{self, own4};
-use super::sys::{Socket, Step, check, os};
+use super::raw;
+use super::sys::{Socket, Step, check};
 use super::target::Target;
-use super::tcp::SERVICE_PORT;
 use std::ffi::CStr;
-use std::{fs, mem};
+use std::mem;
 
 const IPV4: u16 = 0x0800;
 const ARP: u16 = 0x0806;
 const PACKET_QDISC_BYPASS: i32 = 20;
-const ETH0: &CStr = c"eth0";
 const LO: &CStr = c"lo";
-
-fn own_mac() -> Step<[u8; 6]> {
-    let text = fs::read_to_string("/sys/class/net/eth0/address").map_err(|_e| os("own address"))?;
-    let bytes: Vec<u8> = text
-        .trim()
-        .split(':')
-        .filter_map(|b| u8::from_str_radix(b, 16).ok())
-        .collect();
-    bytes.try_into().map_err(|_short| os("own address"))
-}
 
 fn frame(to: [u8; 6], from: [u8; 6], ethertype: u16, body: &[u8]) -> Vec<u8> {
     let mut frame = to.to_vec();
@@ -32,8 +20,8 @@ fn frame(to: [u8; 6], from: [u8; 6], ethertype: u16, body: &[u8]) -> Vec<u8> {
 }
 
 fn marked_udp(t: &Target) -> Step<Vec<u8>> {
-    let datagram = raw::udp(SERVICE_PORT, t.port, t.payload());
-    Ok(raw::ipv4(own4()?, t.v4, libc::IPPROTO_UDP, &datagram))
+    let datagram = raw::udp(t.service, t.port, t.payload());
+    Ok(raw::ipv4(t.own4()?, t.v4, libc::IPPROTO_UDP, &datagram))
 }
 
 /// The device address for `sendto`; the hardware address only matters to SOCK_DGRAM.
@@ -63,27 +51,27 @@ fn send(socket: &Socket, device: &CStr, mac: [u8; 6], bytes: &[u8]) -> Step<()> 
 
 pub fn raw(t: &Target) -> Step<()> {
     let socket = Socket::new(libc::AF_PACKET, libc::SOCK_RAW, 0)?;
-    let bytes = frame(t.gateway_mac, own_mac()?, IPV4, &marked_udp(t)?);
-    send(&socket, ETH0, t.gateway_mac, &bytes)
+    let bytes = frame(t.gateway_mac, t.own_mac()?, IPV4, &marked_udp(t)?);
+    send(&socket, &t.device, t.gateway_mac, &bytes)
 }
 
 /// Looks like data on a connection of the service.
 pub fn raw_service_port(t: &Target) -> Step<()> {
     let socket = Socket::new(libc::AF_PACKET, libc::SOCK_RAW, 0)?;
-    let own = own4()?;
-    let segment = raw::tcp((own.into(), SERVICE_PORT), t.at4(), 0x18, t.payload());
+    let own = t.own4()?;
+    let segment = raw::tcp((own.into(), t.service), t.at4(), 0x18, t.payload());
     let packet = raw::ipv4(own, t.v4, libc::IPPROTO_TCP, &segment);
     send(
         &socket,
-        ETH0,
+        &t.device,
         t.gateway_mac,
-        &frame(t.gateway_mac, own_mac()?, IPV4, &packet),
+        &frame(t.gateway_mac, t.own_mac()?, IPV4, &packet),
     )
 }
 
 pub fn dgram(t: &Target) -> Step<()> {
     let socket = Socket::new(libc::AF_PACKET, libc::SOCK_DGRAM, 0)?;
-    send(&socket, ETH0, t.gateway_mac, &marked_udp(t)?)
+    send(&socket, &t.device, t.gateway_mac, &marked_udp(t)?)
 }
 
 pub fn qdisc_bypass(t: &Target) -> Step<()> {
@@ -94,28 +82,33 @@ pub fn qdisc_bypass(t: &Target) -> Step<()> {
         PACKET_QDISC_BYPASS,
         &1_i32,
     )?;
-    let bytes = frame(t.gateway_mac, own_mac()?, IPV4, &marked_udp(t)?);
-    send(&socket, ETH0, t.gateway_mac, &bytes)
+    let bytes = frame(t.gateway_mac, t.own_mac()?, IPV4, &marked_udp(t)?);
+    send(&socket, &t.device, t.gateway_mac, &bytes)
 }
 
 /// Injected on lo, forwarded by the container's own kernel.
 pub fn lo_forward(t: &Target) -> Step<()> {
     let socket = Socket::new(libc::AF_PACKET, libc::SOCK_RAW, 0)?;
-    let datagram = raw::udp(SERVICE_PORT, t.port, t.payload());
+    let datagram = raw::udp(t.service, t.port, t.payload());
     // A neighbour's source address: the own one would be a martian on lo.
-    let [a, b, c, d] = own4()?.octets();
+    let [a, b, c, d] = t.own4()?.octets();
     let packet = raw::ipv4([a, b, c, d ^ 1].into(), t.v4, libc::IPPROTO_UDP, &datagram);
     send(&socket, LO, [0; 6], &frame([0; 6], [0; 6], IPV4, &packet))
 }
 
 pub fn arp_trailer(t: &Target) -> Step<()> {
     let socket = Socket::new(libc::AF_PACKET, libc::SOCK_RAW, 0)?;
-    let mac = own_mac()?;
+    let mac = t.own_mac()?;
     let mut body = vec![0, 1, 8, 0, 6, 4, 0, 1];
     body.extend(mac);
-    body.extend(own4()?.octets());
+    body.extend(t.own4()?.octets());
     body.extend([0; 6]);
     body.extend(t.gateway.octets());
     body.extend(t.payload());
-    send(&socket, ETH0, [0xff; 6], &frame([0xff; 6], mac, ARP, &body))
+    send(
+        &socket,
+        &t.device,
+        [0xff; 6],
+        &frame([0xff; 6], mac, ARP, &body),
+    )
 }

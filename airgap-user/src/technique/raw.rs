@@ -1,9 +1,8 @@
 //! Hand-made packets from raw sockets.
 
 use super::icmp::{checksum, echo};
-use super::sys::{Fail, Socket, Step};
-use super::target::{Target, own};
-use super::tcp::SERVICE_PORT;
+use super::sys::{Socket, Step};
+use super::target::Target;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 const SYN: u8 = 0x02;
@@ -13,58 +12,54 @@ const PSH_ACK: u8 = 0x18;
 const EXPERIMENT: u8 = 253;
 
 pub fn udp4(t: &Target) -> Step<()> {
-    send4(
-        t,
-        libc::IPPROTO_UDP,
-        &udp(SERVICE_PORT, t.port, t.payload()),
-    )
+    send4(t, libc::IPPROTO_UDP, &udp(t.service, t.port, t.payload()))
 }
 
 pub fn syn4(t: &Target) -> Step<()> {
-    let own = own4()?;
+    let own = t.own4()?;
     send4(
         t,
         libc::IPPROTO_TCP,
-        &tcp((own.into(), SERVICE_PORT), t.at4(), SYN, b""),
+        &tcp((own.into(), t.service), t.at4(), SYN, b""),
     )
 }
 
 pub fn data4(t: &Target) -> Step<()> {
-    let own = own4()?;
+    let own = t.own4()?;
     send4(
         t,
         libc::IPPROTO_TCP,
-        &tcp((own.into(), SERVICE_PORT), t.at4(), PSH_ACK, t.payload()),
+        &tcp((own.into(), t.service), t.at4(), PSH_ACK, t.payload()),
     )
 }
 
 pub fn rst4(t: &Target) -> Step<()> {
-    let own = own4()?;
+    let own = t.own4()?;
     send4(
         t,
         libc::IPPROTO_TCP,
-        &tcp((own.into(), SERVICE_PORT), t.at4(), RST, t.payload()),
+        &tcp((own.into(), t.service), t.at4(), RST, t.payload()),
     )
 }
 
 pub fn ipip(t: &Target) -> Step<()> {
     let inner = ipv4(
-        own4()?,
+        t.own4()?,
         t.v4,
         libc::IPPROTO_UDP,
-        &udp(SERVICE_PORT, t.port, t.payload()),
+        &udp(t.service, t.port, t.payload()),
     );
     send4(t, libc::IPPROTO_IPIP, &inner)
 }
 
 fn send4(t: &Target, protocol: i32, body: &[u8]) -> Step<()> {
-    let packet = ipv4(own4()?, t.v4, protocol, body);
+    let packet = ipv4(t.own4()?, t.v4, protocol, body);
     header_included(&packet, t.v4.into())
 }
 
 /// A forged echo request on lo, so that the kernel answers outward.
 pub fn lo_echo4(t: &Target) -> Step<()> {
-    let own = own4()?;
+    let own = t.own4()?;
     header_included(
         &ipv4(t.v4, own, libc::IPPROTO_ICMP, &echo(8, t.payload())),
         own.into(),
@@ -77,25 +72,15 @@ fn header_included(packet: &[u8], at: IpAddr) -> Step<()> {
 }
 
 pub fn tcp6(t: &Target) -> Step<()> {
-    let segment = tcp(
-        (own6()?.into(), SERVICE_PORT),
-        t.at6(),
-        PSH_ACK,
-        t.payload(),
-    );
+    let segment = tcp((t.own6()?.into(), t.service), t.at6(), PSH_ACK, t.payload());
     let socket = Socket::new(libc::AF_INET6, libc::SOCK_RAW, libc::IPPROTO_TCP)?;
     socket.send_to(&segment, 0, SocketAddr::new(t.v6.into(), 0))
 }
 
 pub fn hdrincl6(t: &Target) -> Step<()> {
-    let segment = tcp(
-        (own6()?.into(), SERVICE_PORT),
-        t.at6(),
-        PSH_ACK,
-        t.payload(),
-    );
+    let segment = tcp((t.own6()?.into(), t.service), t.at6(), PSH_ACK, t.payload());
     send6(
-        &ipv6(own6()?, t.v6, libc::IPPROTO_TCP as u8, &segment),
+        &ipv6(t.own6()?, t.v6, libc::IPPROTO_TCP as u8, &segment),
         t.v6,
     )
 }
@@ -107,7 +92,7 @@ pub fn proto253(t: &Target) -> Step<()> {
 
 /// The IPv6 sister of [`lo_echo4`].
 pub fn lo_echo6(t: &Target) -> Step<()> {
-    let own = own6()?;
+    let own = t.own6()?;
     let mut request = echo(128, t.payload());
     let sum = pseudo_sum(
         t.v6.into(),
@@ -122,18 +107,6 @@ pub fn lo_echo6(t: &Target) -> Step<()> {
 fn send6(packet: &[u8], at: Ipv6Addr) -> Step<()> {
     let socket = Socket::new(libc::AF_INET6, libc::SOCK_RAW, libc::IPPROTO_RAW)?;
     socket.send_to(packet, 0, SocketAddr::new(at.into(), 0))
-}
-
-pub fn own4() -> Step<Ipv4Addr> {
-    own()
-        .0
-        .ok_or_else(|| Fail::Skip("no own IPv4 address".to_owned()))
-}
-
-pub fn own6() -> Step<Ipv6Addr> {
-    own()
-        .1
-        .ok_or_else(|| Fail::Skip("no own IPv6 address".to_owned()))
 }
 
 /// A UDP datagram without a checksum (legal over IPv4).

@@ -1,10 +1,8 @@
 //! Reflection: forge an outside source over loopback and let the own kernel answer outward.
 
 use super::int80;
-use super::raw::{own4, own6};
 use super::sys::{Socket, Step};
 use super::target::Target;
-use super::tcp::SERVICE_PORT;
 use std::net::SocketAddr;
 
 const IPV6_FREEBIND: i32 = 78;
@@ -24,7 +22,7 @@ fn freebind(socket: &Socket) -> Step<()> {
     socket.set("IPV6_FREEBIND", libc::IPPROTO_IPV6, IPV6_FREEBIND, &1_i32)
 }
 
-/// The own service answers a SYN that seems to come from the outside.
+/// A listener answers a SYN that seems to come from the outside.
 pub fn transparent_synack(t: &Target) -> Step<()> {
     let socket = Socket::tcp(t.at4())?;
     transparent(&socket)?;
@@ -45,14 +43,14 @@ pub fn transparent_synack_int80(t: &Target) -> Step<()> {
 
 fn knock_own4(socket: &Socket, t: &Target) -> Step<()> {
     socket.bind(t.at4())?;
-    socket.connect(SocketAddr::new(own4()?.into(), SERVICE_PORT))
+    socket.connect(SocketAddr::new(t.own4()?.into(), t.listener))
 }
 
 pub fn transparent_unreach(t: &Target) -> Step<()> {
     let socket = Socket::udp(t.at4())?;
     transparent(&socket)?;
     socket.bind(t.at4())?;
-    socket.send_to(t.payload(), 0, SocketAddr::new(own4()?.into(), CLOSED))
+    socket.send_to(t.payload(), 0, SocketAddr::new(t.own4()?.into(), CLOSED))
 }
 
 /// Needs no capability at all.
@@ -60,7 +58,7 @@ pub fn freebind_synack(t: &Target) -> Step<()> {
     let socket = Socket::tcp(t.at6())?;
     freebind(&socket)?;
     socket.bind(t.at6())?;
-    socket.connect(SocketAddr::new(own6()?.into(), SERVICE_PORT))
+    socket.connect(SocketAddr::new(t.own6()?.into(), t.listener))
 }
 
 /// Needs no capability at all; the ICMPv6 error carries the payload.
@@ -68,5 +66,5 @@ pub fn freebind_unreach(t: &Target) -> Step<()> {
     let socket = Socket::udp(t.at6())?;
     freebind(&socket)?;
     socket.bind(t.at6())?;
-    socket.send_to(t.payload(), 0, SocketAddr::new(own6()?.into(), CLOSED))
+    socket.send_to(t.payload(), 0, SocketAddr::new(t.own6()?.into(), CLOSED))
 }

@@ -1,5 +1,6 @@
 //! Thin, safe wrappers over the socket calls whose errno the proofs look at.
 
+use super::target::Target;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
@@ -101,6 +102,18 @@ impl Socket {
     pub fn share_port(&self) -> Step<()> {
         self.set("SO_REUSEADDR", libc::SOL_SOCKET, libc::SO_REUSEADDR, &1_i32)?;
         self.set("SO_REUSEPORT", libc::SOL_SOCKET, libc::SO_REUSEPORT, &1_i32)
+    }
+
+    /// Binds to the attempt's own port, for what carries no marker. It is free again at once,
+    /// as closing a connection resets it.
+    pub fn bind_own_port(&self, t: &Target, to: SocketAddr) -> Step<()> {
+        let at_once = libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        };
+        self.set("SO_LINGER", libc::SOL_SOCKET, libc::SO_LINGER, &at_once)?;
+        self.share_port()?;
+        self.bind(super::tcp::unspecified(to, t.port))
     }
 
     pub fn listen(&self) -> Step<()> {

@@ -1,13 +1,11 @@
 //! TCP and MPTCP.
 
-use super::raw::own4;
 use super::sys::{Socket, Step};
 use super::target::Target;
 use std::net::SocketAddr;
 
 const IPPROTO_MPTCP: i32 = 262;
 const TCP_FASTOPEN_CONNECT: i32 = 30;
-pub const SERVICE_PORT: u16 = 5060;
 
 pub fn v4(t: &Target) -> Step<()> {
     talk(&Socket::tcp(t.at4())?, t.at4(), t)
@@ -86,7 +84,7 @@ pub fn sport6(t: &Target) -> Step<()> {
 fn from_service_port(at: SocketAddr, t: &Target) -> Step<()> {
     let socket = Socket::tcp(at)?;
     socket.share_port()?;
-    socket.bind(unspecified(at, SERVICE_PORT))?;
+    socket.bind(unspecified(at, t.service))?;
     talk(&socket, at, t)
 }
 
@@ -102,7 +100,7 @@ pub fn bind_to_device(t: &Target) -> Step<()> {
         "SO_BINDTODEVICE",
         libc::SOL_SOCKET,
         libc::SO_BINDTODEVICE,
-        b"eth0\0",
+        t.device.as_bytes_with_nul(),
     )?;
     talk(&socket, t.at4(), t)
 }
@@ -111,7 +109,8 @@ pub fn bind_to_device(t: &Target) -> Step<()> {
 pub fn listener_connect(t: &Target) -> Step<()> {
     let socket = Socket::tcp(t.at4())?;
     socket.share_port()?;
-    socket.bind(unspecified(t.at4(), SERVICE_PORT))?;
+    // Not on every address: clients of a service that shares its port stay with it.
+    socket.bind(SocketAddr::new(t.own4()?.into(), t.service))?;
     socket.listen()?;
     socket.disconnect()?;
     talk(&socket, t.at4(), t)
@@ -124,7 +123,7 @@ pub fn accepted_connect(t: &Target) -> Step<()> {
     listener.bind(unspecified(t.at4(), 0))?;
     listener.listen()?;
     let client = Socket::tcp(t.at4())?;
-    client.connect(SocketAddr::new(own4()?.into(), listener.local()?.port()))?;
+    client.connect(SocketAddr::new(t.own4()?.into(), listener.local()?.port()))?;
     let accepted = listener.accept()?;
     accepted.disconnect()?;
     // Not set by accept: without it the sealed half could hang.

@@ -2,8 +2,8 @@
 
 use super::sys::{Raw, Socket, Step, check};
 use super::target::Target;
-use super::tcp::{SERVICE_PORT, unspecified};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use super::tcp::unspecified;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 pub fn v4(t: &Target) -> Step<()> {
     send(t.at4(), t)
@@ -75,13 +75,19 @@ pub fn sendmmsg(t: &Target) -> Step<()> {
 pub fn sport4(t: &Target) -> Step<()> {
     let socket = Socket::udp(t.at4())?;
     socket.share_port()?;
-    socket.bind(unspecified(t.at4(), SERVICE_PORT))?;
+    socket.bind(unspecified(t.at4(), t.service))?;
     socket.send_to(t.payload(), 0, t.at4())
 }
 
 pub fn broadcast(t: &Target) -> Step<()> {
     let socket = Socket::udp(t.at4())?;
     socket.set("SO_BROADCAST", libc::SOL_SOCKET, libc::SO_BROADCAST, &1_i32)?;
+    socket.set_bytes(
+        "SO_BINDTODEVICE",
+        libc::SOL_SOCKET,
+        libc::SO_BINDTODEVICE,
+        t.device.as_bytes_with_nul(),
+    )?;
     socket.send_to(
         t.payload(),
         0,
@@ -90,16 +96,27 @@ pub fn broadcast(t: &Target) -> Step<()> {
 }
 
 pub fn multicast4(t: &Target) -> Step<()> {
-    send(
-        SocketAddr::new(Ipv4Addr::new(239, 1, 2, 3).into(), t.port),
-        t,
-    )
+    let socket = Socket::udp(t.at4())?;
+    socket.set_bytes(
+        "IP_MULTICAST_IF",
+        libc::IPPROTO_IP,
+        libc::IP_MULTICAST_IF,
+        &t.own4()?.octets(),
+    )?;
+    let group = Ipv4Addr::new(239, 1, 2, 3);
+    socket.send_to(t.payload(), 0, SocketAddr::new(group.into(), t.port))
 }
 
 pub fn multicast6(t: &Target) -> Step<()> {
+    let socket = Socket::udp(t.at6())?;
+    socket.set(
+        "IPV6_MULTICAST_IF",
+        libc::IPPROTO_IPV6,
+        libc::IPV6_MULTICAST_IF,
+        &t.index()?,
+    )?;
     let group = Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 0, 0x5060);
-    let at = SocketAddr::V6(SocketAddrV6::new(group, t.port, 0, 0));
-    send(at, t)
+    socket.send_to(t.payload(), 0, SocketAddr::new(group.into(), t.port))
 }
 
 pub fn lite4(t: &Target) -> Step<()> {

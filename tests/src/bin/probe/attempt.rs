@@ -1,12 +1,16 @@
 //! Attempts, one JSON line each.
 
-use airgap::technique::{self, Technique, sys::Step, target::Target};
+use airgap::technique::{self, sys::Step, target::Target};
 use std::time::Duration;
 
-/// Tries one technique.
+/// Tries one technique; an [`airgap::technique::Report`] on stdout.
 pub(crate) fn run(name: &str, target: &Target) -> Result<(), String> {
-    let technique = technique::find(name).ok_or_else(|| format!("no technique {name}"))?;
-    report(name, target, technique);
+    if let Some(way) = technique::find(name) {
+        println!("{}", serde_json::json!(technique::attempt(way, target)));
+        return Ok(());
+    }
+    let work = technique::find_host(name).ok_or_else(|| format!("no technique {name}"))?;
+    print(name, target, work);
     Ok(())
 }
 
@@ -18,13 +22,8 @@ pub(crate) fn knock(name: &str, target: &Target) -> Result<(), String> {
     }
 }
 
-/// An [`airgap::technique::Report`] on stdout.
-pub(crate) fn report(name: &str, target: &Target, technique: Technique) {
-    print(name, target, technique);
-}
-
-/// As [`report`], for whatever can be tried.
+/// As [`run`], for whatever can be tried.
 pub(crate) fn print(name: &str, target: &Target, work: impl FnOnce(&Target) -> Step<()>) {
-    let report = technique::attempt(name, work, target);
+    let report = technique::attempt_with(name, work, target);
     println!("{}", serde_json::json!(report));
 }

@@ -49,8 +49,8 @@ fn main() {
         }
         ["again"] => again::run(),
         ["list"] => {
-            for (name, _) in technique::TABLE {
-                println!("{name}");
+            for way in technique::TABLE {
+                println!("{}", way.name);
             }
             Ok(())
         }

@@ -1,0 +1,136 @@
+//! Which of the gate's records belong to an attempt.
+
+use airgap_common::denial::Reason;
+
+use super::observe::Trace;
+use crate::events::{Denial, Event};
+
+/// What tells an attempt's denials from the rest.
+#[derive(Clone, Debug)]
+pub(super) struct Mine<'a> {
+    pub(super) seal: u64,
+    /// The probe, on the host.
+    pub(super) pid: u32,
+    pub(super) trace: &'a Trace,
+    /// The target's port, whose index nothing else has.
+    pub(super) interface: u32,
+}
+
+impl Mine<'_> {
+    /// `hook: reason` of a denial of this attempt.
+    pub(super) fn find(&self, events: &[Event]) -> Option<String> {
+        events.iter().find_map(|event| match event {
+            Event::Denial(denial) if self.is(denial) => {
+                Some(format!("{}: {}", denial.hook, denial.reason))
+            }
+            _ => None,
+        })
+    }
+
+    /// By the port if the denial knows any; else by who did it, or where.
+    fn is(&self, denial: &Denial) -> bool {
+        if denial.seal != self.seal {
+            return false;
+        }
+        let port = |end: Option<(_, u16)>| end.map_or(0, |(_, port)| port);
+        let (from, to) = (port(denial.source), port(denial.destination));
+        if from == self.trace.port || to == self.trace.port {
+            return true;
+        }
+        let asked = denial.question.as_ref().map(|(name, _)| name.as_str());
+        if let Some(name) = asked {
+            return name.contains(&self.trace.marker);
+        }
+        // A packet of an earlier attempt that is sent again has that one's port.
+        let other = (20_000..30_000).contains(&from) || (20_000..30_000).contains(&to);
+        let by_probe = denial.process.as_ref().is_some_and(|p| p.pid == self.pid);
+        let on_port = denial.hook == "frame" && denial.interface == self.interface;
+        !other && (by_probe || on_port)
+    }
+}
+
+/// Denials that are counted and make no record, as they come without anybody's
+/// asking: what a kernel says on the link. The container's own add to them, so
+/// they tell only of an attempt whose traces the witnesses know.
+pub(super) fn silent(before: &[u64], after: &[u64]) -> Option<String> {
+    let at = Reason::KernelChatter as usize;
+    (after.get(at)? > before.get(at)?).then(|| "kernel-chatter, counted".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::Process;
+    use std::time::UNIX_EPOCH;
+
+    fn denial(pid: u32, dport: u16) -> Denial {
+        Denial {
+            time: UNIX_EPOCH,
+            seal: 3,
+            hook: "connect4",
+            reason: "egress",
+            process: Some(Process {
+                pid,
+                tid: pid,
+                uid: 0,
+                name: "x".into(),
+                by_socket: false,
+            }),
+            protocol: None,
+            socket: None,
+            source: None,
+            destination: Some(([198, 51, 100, 254].into(), dport)),
+            interface: 0,
+            question: None,
+            unix_peer: None,
+        }
+    }
+
+    #[test]
+    fn takes_only_its_own() {
+        let trace = Trace {
+            port: 21_000,
+            marker: "ag21000xbeef".into(),
+        };
+        let mine = Mine {
+            seal: 3,
+            pid: 7,
+            trace: &trace,
+            interface: 99,
+        };
+        assert!(mine.is(&denial(8, 21_000)), "by the port");
+        assert!(mine.is(&denial(7, 0)), "by the process");
+        assert!(mine.is(&denial(7, 53)), "by the process");
+        assert!(!mine.is(&denial(7, 20_999)), "sent again by an earlier one");
+        assert!(!mine.is(&denial(8, 53)), "the container's own");
+        let other_seal = Denial {
+            seal: 4,
+            ..denial(7, 21_000)
+        };
+        assert!(!mine.is(&other_seal));
+        let frame = Denial {
+            hook: "frame",
+            interface: 99,
+            process: None,
+            destination: None,
+            ..denial(7, 0)
+        };
+        assert!(mine.is(&frame), "by the port of the link");
+        let question = |name: &str| Denial {
+            question: Some((name.into(), "A".into())),
+            ..denial(7, 53)
+        };
+        assert!(mine.is(&question("ag21000xbeef.leak.example")));
+        assert!(!mine.is(&question("ag20999xbeef.leak.example")));
+        let events = [Event::Lost(1), Event::Denial(Box::new(denial(7, 53)))];
+        assert_eq!(mine.find(&events).as_deref(), Some("connect4: egress"));
+    }
+
+    #[test]
+    fn silent_denials_are_counted() {
+        let (mut before, after) = ([0; 24], [1; 24]);
+        assert!(silent(&before, &after).is_some());
+        before[Reason::KernelChatter as usize] = 1;
+        assert_eq!(silent(&before, &after), None);
+    }
+}

@@ -1,0 +1,87 @@
+//! What is known of a container before anything is tried.
+
+use std::fs;
+
+use airgap_common::map::SealNumber;
+use anyhow::{Context as _, Result};
+
+use crate::{
+    container::interfaces,
+    failure::Failure,
+    gate::Gate,
+    netns::Netns,
+    preflight::NET_RAW,
+    technique::{Reach, Way},
+};
+
+const RESOLVER: &str = "unsealed, Docker's resolver would ask a real server; \
+    the stranger-* ways take the same path to a listener of airgap's own";
+
+/// What is known before anything is tried.
+pub(super) struct Facts {
+    pub(super) net_raw: bool,
+    /// Why some interface of the container is not guarded.
+    pub(super) unguarded: Option<String>,
+    /// lo has an IPv6 address.
+    loopback6: bool,
+    /// What comes in on lo may be forwarded.
+    forwards: bool,
+    /// For the target's port: in use by no interface of the host.
+    pub(super) index: u32,
+    /// A service port of the seal.
+    pub(super) service: u16,
+}
+
+impl Facts {
+    pub(super) fn gather(gate: &Gate, number: SealNumber, pid: u32) -> Result<Self> {
+        let theirs = fs::read_link(format!("/proc/{pid}/ns/net")).context("the container ended")?;
+        if fs::read_link("/proc/self/ns/net").ok() == Some(theirs) {
+            let hint = "give the container a network of its own";
+            return Err(Failure::new("the container has the host's network", hint).into());
+        }
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let bounding = status.lines().find_map(|l| l.strip_prefix("CapBnd:"));
+        let bounding = bounding.and_then(|b| u64::from_str_radix(b.trim(), 16).ok());
+        let guards = gate.frame_guards(number, interfaces(pid)?);
+        let (loopback6, forwards) = Netns::of(pid)?.run(|| {
+            let read = |path| fs::read_to_string(path).unwrap_or_default();
+            let addresses = read("/proc/thread-self/net/if_inet6");
+            let forwarding = read("/proc/sys/net/ipv4/conf/lo/forwarding");
+            let loopback6 = addresses.lines().any(|line| line.ends_with(" lo"));
+            Ok((loopback6, forwarding.trim() == "1"))
+        })?;
+        let (policy, _) = gate.state(number).context("the seal has no policy")?;
+        Ok(Self {
+            // Unknown: as if it could.
+            net_raw: bounding.is_none_or(|b| b & (1 << NET_RAW) != 0),
+            unguarded: guards.into_iter().find_map(|guard| guard.missing),
+            loopback6,
+            forwards,
+            index: free_index(),
+            service: policy.tcp[0],
+        })
+    }
+
+    /// Why a way must not or cannot be tried here, by what is known of it.
+    pub(super) fn rules_out(&self, way: &Way) -> Option<&'static str> {
+        if way.reach == Reach::Resolver {
+            return Some(RESOLVER);
+        }
+        if way.is_over_loopback6() && !self.loopback6 {
+            return Some("the container's lo has no IPv6");
+        }
+        (way.name == "packet-lo-forward" && !self.forwards)
+            .then_some("the container's kernel forwards nothing from lo")
+    }
+}
+
+/// High above what a host ever counts to, and not there.
+fn free_index() -> u32 {
+    let base = 0x7000_0000 + (std::process::id() << 4) % 0x0fff_0000;
+    let used = |index: &u32| {
+        let mut name = [0; libc::IF_NAMESIZE];
+        // SAFETY: the buffer is as long as the call wants.
+        !unsafe { libc::if_indextoname(*index, name.as_mut_ptr()) }.is_null()
+    };
+    (base..).find(|index| !used(index)).unwrap_or(base)
+}

@@ -1,0 +1,202 @@
+//! The probe's own side: a process that takes on what a container's process
+//! has, then tries ways out as it is told.
+//!
+//! It stays in the host's pid and mount namespaces: no way out of the corpus
+//! needs the container's, and so the container can neither see, trace nor end
+//! it, nor give it files to load. The container's seccomp filter and AppArmor
+//! profile are not carried, so the probe may try more than the container can.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufRead as _, Write as _},
+    os::fd::AsRawFd as _,
+    path::Path,
+};
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    cli::Probe,
+    container::locate,
+    gate::cgroup_mount,
+    preflight::NET_RAW,
+    technique::{self, Report, target::Target},
+};
+
+/// What the probe says, one JSON line each.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Said {
+    /// It is what it was asked to be.
+    Ready,
+    /// It could not become that.
+    Failed(String),
+    /// How an attempt ended.
+    Tried(Report),
+}
+
+/// Becomes the probe for a container, and serves until stdin ends. Unless
+/// sealed it stays in airgap's own cgroup, and has CAP_NET_RAW in any case.
+/// The process has to be single-threaded.
+///
+/// # Errors
+/// If stdout cannot be written; what else fails is said there.
+pub fn run(args: &Probe) -> Result<()> {
+    match become_inside(args) {
+        Ok(()) => say(&Said::Ready)?,
+        Err(error) => return say(&Said::Failed(format!("{error:#}"))),
+    }
+    for line in io::stdin().lock().lines() {
+        let line = line.context("cannot read what to try")?;
+        let words: Vec<&str> = line.split(' ').collect();
+        let Some(way) = words.first().and_then(|name| technique::find(name)) else {
+            say(&Said::Failed(format!("no technique in '{line}'")))?;
+            continue;
+        };
+        let report = technique::attempt(way, &Target::parse(&words));
+        say(&Said::Tried(report))?;
+    }
+    Ok(())
+}
+
+fn say(what: &Said) -> Result<()> {
+    let mut line = serde_json::to_string(what).context("cannot write JSON")?;
+    line.push('\n');
+    let mut out = io::stdout().lock();
+    out.write_all(line.as_bytes())
+        .and_then(|()| out.flush())
+        .context("cannot write to stdout")
+}
+
+fn become_inside(args: &Probe) -> Result<()> {
+    let &Probe { pid, sealed, .. } = args;
+    die_with_parent()?;
+    let namespaces = namespaces(pid, args.netns.as_deref())?;
+    let path = format!("/proc/{pid}/status");
+    let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let root = cgroup_mount()?;
+    // Read after the rest: the number has not been given to another process.
+    locate(&root, &args.id, pid)?;
+    if sealed {
+        join(&root, pid)?;
+    }
+    for (file, kind) in &namespaces {
+        // SAFETY: takes an open descriptor and no pointers.
+        check(unsafe { libc::setns(file.as_raw_fd(), *kind) })
+            .context("cannot enter a namespace of the container")?;
+    }
+    let mut capabilities = hex(&status, "CapBnd:").context("no capabilities in the status")?;
+    if !sealed {
+        capabilities |= 1 << NET_RAW;
+    }
+    limit(capabilities).context("cannot take on the container's capabilities")?;
+    if field(&status, "NoNewPrivs:") == Some("1") {
+        control(libc::PR_SET_NO_NEW_PRIVS, 1)?;
+    }
+    // A change of credentials undoes it.
+    die_with_parent()
+}
+
+/// In the order of joining; the user namespace last, as the others belong to
+/// it or to the host's.
+fn namespaces(pid: u32, netns: Option<&Path>) -> Result<Vec<(File, i32)>> {
+    let kinds = [
+        ("net", libc::CLONE_NEWNET),
+        ("ipc", libc::CLONE_NEWIPC),
+        ("uts", libc::CLONE_NEWUTS),
+        ("user", libc::CLONE_NEWUSER),
+    ];
+    let mut open = Vec::new();
+    for (name, kind) in kinds {
+        let path = match netns {
+            Some(other) if name == "net" => other.to_owned(),
+            _ => format!("/proc/{pid}/ns/{name}").into(),
+        };
+        let shown = path.display();
+        let theirs = fs::read_link(&path).with_context(|| format!("cannot read {shown}"))?;
+        if fs::read_link(format!("/proc/self/ns/{name}")).ok() != Some(theirs) {
+            let file = File::open(&path).with_context(|| format!("cannot open {shown}"))?;
+            open.push((file, kind));
+        }
+    }
+    Ok(open)
+}
+
+/// The very cgroup of the container's init process, nested or not.
+fn join(root: &Path, pid: u32) -> Result<()> {
+    let path = format!("/proc/{pid}/cgroup");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let inner = text.lines().find_map(|line| line.strip_prefix("0::/"));
+    let inner = inner.with_context(|| format!("no cgroup v2 in {path}"))?;
+    let procs = root.join(inner).join("cgroup.procs");
+    fs::write(&procs, std::process::id().to_string())
+        .with_context(|| format!("cannot join {}", procs.display()))
+}
+
+/// Root of the container's user namespace with these capabilities and no way
+/// to others.
+fn limit(capabilities: u64) -> Result<()> {
+    for capability in 0..64 {
+        if capabilities & (1 << capability) == 0 {
+            // SAFETY: takes no pointers. Fails for numbers that the kernel does not know.
+            unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability as libc::c_ulong) };
+        }
+    }
+    // SAFETY: takes no pointers.
+    unsafe {
+        check(libc::setresgid(0, 0, 0))?;
+        check(libc::setresuid(0, 0, 0))?;
+    }
+    control(
+        libc::PR_CAP_AMBIENT,
+        libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong,
+    )?;
+    // struct __user_cap_header_struct: version 3, this process.
+    let header = [0x2008_0522_u32, 0];
+    let (low, high) = (capabilities as u32, (capabilities >> 32) as u32);
+    // Twice effective, permitted, inheritable.
+    let data = [low, low, 0, high, high, 0];
+    // SAFETY: both arrays have the layout and length of version 3.
+    let rc = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) };
+    check(rc as i32)?;
+    Ok(())
+}
+
+fn die_with_parent() -> Result<()> {
+    control(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)
+}
+
+fn control(option: i32, value: libc::c_ulong) -> Result<()> {
+    // SAFETY: these options take numbers.
+    check(unsafe { libc::prctl(option, value, 0, 0, 0) }).context("prctl failed")
+}
+
+fn check(rc: i32) -> io::Result<()> {
+    if rc == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    let value = status.lines().find_map(|line| line.strip_prefix(name));
+    value.map(str::trim)
+}
+
+fn hex(status: &str, name: &str) -> Option<u64> {
+    u64::from_str_radix(field(status, name)?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{field, hex};
+
+    #[test]
+    fn reads_the_status_file() {
+        let status = "Name:\tx\nCapBnd:\t00000000a80425fb\nNoNewPrivs:\t1\n";
+        assert_eq!(hex(status, "CapBnd:"), Some(0xa804_25fb));
+        assert_eq!(field(status, "NoNewPrivs:"), Some("1"));
+        assert_eq!(hex(status, "CapEff:"), None);
+    }
+}

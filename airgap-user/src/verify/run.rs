@@ -1,0 +1,353 @@
+//! One run: controls first, then the same from inside the seal.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use airgap_common::map::{Seal, SealNumber};
+use anyhow::{Context as _, Result, bail};
+
+use super::{
+    NotTried, Proof, Tried,
+    attempt::{CONTROLS, Numbers, line},
+    attribution::{Mine, silent},
+    facts::Facts,
+    judge::{Evidence, Seen, ended, impossible, judge},
+    observe::{describe, is_chatter},
+    probe::{Place, Probe},
+    target::Target,
+};
+use crate::{
+    container::locate,
+    events::{Event, Follower},
+    failure::Failure,
+    gate::{Gate, Lock, seal_id, seal_name},
+    netns::Netns,
+    technique::{Outcome, Reach, Report, TABLE, Way, find, vector::JOINS},
+};
+
+const STEP: Duration = Duration::from_millis(2);
+/// For what a control sent to be seen, or a refusal to be told.
+const SOON: Duration = Duration::from_millis(300);
+/// Longer than the first repetition of a TCP SYN or of a multicast report.
+const SETTLE: Duration = Duration::from_millis(1200);
+
+const SECCOMP: &str = "the container's seccomp filter and AppArmor profile are not carried: \
+    the probe may try more than the container can";
+const ASIDE: &str = "the control of mld-join is made in another network namespace: the \
+    container's kernel announces groups from a socket that is itself under the seal";
+
+/// Set by SIGINT, SIGTERM and SIGHUP: a run cleans up before it ends.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn interrupt(_signal: i32) {
+    INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
+fn heed_signals() {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        let handler: extern "C" fn(i32) = interrupt;
+        // SAFETY: the handler only stores into an atomic.
+        unsafe { libc::signal(signal, handler as libc::sighandler_t) };
+    }
+}
+
+/// Tries every way out of a running container, whose init process is `pid`.
+/// Takes about ten seconds, during which the container has an interface more.
+///
+/// # Errors
+/// If the container has the host's network, is being verified already, or
+/// ends; or if the target cannot be set up.
+pub fn run(gate: &mut Gate, number: SealNumber, seal: &Seal, pid: u32) -> Result<Proof> {
+    heed_signals();
+    let id = seal_id(seal);
+    let facts = Facts::gather(gate, number, pid)?;
+    let container = Netns::of(pid)?;
+    let target = Target::open(&container, facts.index, CONTROLS)?;
+    let run = Run {
+        number,
+        pid,
+        follower: Follower::start(gate)?,
+        numbers: Numbers::draw(),
+        outside: Probe::start(pid, &id, &Place::Unsealed)?,
+        aside: Probe::start(pid, &id, &Place::Aside(&target.aside))?,
+        inside: Probe::start(pid, &id, &Place::Inside)?,
+        target,
+        facts,
+        lost: 0,
+        id,
+    };
+    run.all(gate, seal_name(seal))
+}
+
+struct Run {
+    // Before the target: what they send must not look for another route.
+    /// In an unsealed cgroup.
+    outside: Probe,
+    /// There too, and in a network namespace without a container.
+    aside: Probe,
+    /// In the container's.
+    inside: Probe,
+    number: SealNumber,
+    /// The container's id and init process.
+    id: String,
+    pid: u32,
+    facts: Facts,
+    target: Target,
+    follower: Follower,
+    numbers: Numbers,
+    /// Records that did not fit into the ring.
+    lost: u64,
+}
+
+/// Whether it got out without the seal; if not, why.
+type Control = Result<(), String>;
+
+/// A sealed attempt.
+struct Sealed {
+    at: usize,
+    control: Control,
+    report: Report,
+    refused: Option<String>,
+    /// Known once all are made.
+    seen: Seen,
+}
+
+impl Run {
+    fn all(mut self, gate: &mut Gate, name: String) -> Result<Proof> {
+        let (mut controls, mut not_tried) = (Vec::new(), Vec::new());
+        for (at, way) in TABLE.iter().enumerate() {
+            let outcome = match self.facts.rules_out(way) {
+                Some(why) => Err(why.to_owned()),
+                None => self.control(at, way)?,
+            };
+            match outcome {
+                Ok(control) => controls.push((at, control)),
+                Err(reason) => not_tried.push(NotTried {
+                    technique: way.name,
+                    vector: way.vector,
+                    reason,
+                }),
+            }
+        }
+        self.target.drain();
+        let before = self.target.link.frames().len();
+        let sealed = self.sealed(gate, controls)?;
+        let blind = self.blind(before)?;
+        let tried = sealed.iter().map(|s| self.judge(s, blind.as_deref()));
+        let tried = tried.collect();
+        let mut notes = vec![SECCOMP.to_owned(), ASIDE.to_owned()];
+        if let Some(why) = &self.target.no_ipv6 {
+            notes.push(format!("no IPv6 on the link: {why}"));
+        }
+        if self.lost > 0 {
+            notes.push(format!("{} records of refusals were lost", self.lost));
+        }
+        self.still_runs(gate)?;
+        Ok(Proof::new(name, self.id, tried, not_tried, notes))
+    }
+
+    /// One control: whether it got out, and if not, why. `Err`: the way does
+    /// not exist here.
+    fn control(&mut self, at: usize, way: &Way) -> Result<Result<Control, String>> {
+        let trace = self.numbers.control(at);
+        let line = line(way, &trace, &self.target, self.facts.service);
+        let report = if way.is_announced_inside() {
+            self.aside.attempt(way, &line)?
+        } else {
+            self.outside.attempt(way, &line)?
+        };
+        if let Some(why) = impossible(&report) {
+            return Ok(Err(why));
+        }
+        let seen = self.wait_for(|run| {
+            let Target { guest, passed, .. } = &run.target;
+            let seen = match way.reach {
+                _ if way.is_announced_inside() => run.target.announced.saw(&trace),
+                Reach::Guest => guest.heard(&trace),
+                Reach::Outside | Reach::Link | Reach::Resolver => passed.saw(&trace),
+            };
+            seen.then_some(())
+        })?;
+        Ok(Ok(seen.ok_or_else(|| {
+            format!(
+                "it was not seen without the seal either ({})",
+                ended(&report)
+            )
+        })))
+    }
+
+    /// What cgroup hooks stop, then what the frame programs stop.
+    fn sealed(&mut self, gate: &mut Gate, controls: Vec<(usize, Control)>) -> Result<Vec<Sealed>> {
+        let is_frame_level = |(at, _): &(usize, Control)| TABLE[*at].is_frame_level();
+        let (frames, rest): (Vec<_>, Vec<_>) = controls.into_iter().partition(is_frame_level);
+        let mut sealed = Vec::new();
+        for (at, control) in rest {
+            sealed.push(self.attempt(gate, at, control)?);
+        }
+        let (netns, end) = self.target.frame_end();
+        let _trial = gate.try_frames(self.number, netns, &end, Lock::take()?)?;
+        for (at, control) in frames {
+            sealed.push(self.attempt(gate, at, control)?);
+        }
+        // With the frame programs: what joins announce is repeated, too.
+        let end = Instant::now() + SETTLE;
+        while Instant::now() < end {
+            self.pause()?;
+        }
+        for Sealed { at, seen, .. } in &mut sealed {
+            let trace = self.numbers.sealed(*at);
+            *seen = Seen {
+                left: self.target.link.saw(&trace),
+                passed: self.target.passed.saw(&trace),
+                heard: self.target.guest.heard(&trace),
+            };
+        }
+        Ok(sealed)
+    }
+
+    /// One attempt from inside the seal.
+    fn attempt(&mut self, gate: &Gate, at: usize, control: Control) -> Result<Sealed> {
+        let counters = || {
+            gate.state(self.number)
+                .map(|(_, counters)| counters.by_reason)
+        };
+        let before = counters().context("the seal is gone")?;
+        let trace = self.numbers.sealed(at);
+        self.still_runs(gate)?;
+        let way = &TABLE[at];
+        let line = line(way, &trace, &self.target, self.facts.service);
+        let (seal, pid) = (self.number, self.inside.pid());
+        self.records();
+        let report = self.inside.attempt(way, &line)?;
+        let mut refused = None;
+        if report.outcome != Outcome::Skipped {
+            refused = self.wait_for(|run| {
+                let mine = Mine {
+                    seal,
+                    pid,
+                    trace: &trace,
+                    interface: run.facts.index,
+                };
+                let after = gate.state(seal)?.1.by_reason;
+                mine.find(&run.records()).or_else(|| {
+                    let silent = silent(&before, &after);
+                    silent.filter(|_| way.vector == JOINS)
+                })
+            })?;
+        }
+        Ok(Sealed {
+            at,
+            control,
+            report,
+            refused,
+            seen: Seen::default(),
+        })
+    }
+
+    /// A cgroup with the probe in it would outlive the container.
+    fn still_runs(&self, gate: &Gate) -> Result<()> {
+        locate(&gate.place().cgroup, &self.id, self.pid).context(Failure::new(
+            "the container stopped while it was verified",
+            "start it and run verify again",
+        ))?;
+        Ok(())
+    }
+
+    fn judge(&self, sealed: &Sealed, blind: Option<&str>) -> Tried {
+        let way = &TABLE[sealed.at];
+        let judgement = judge(&Evidence {
+            way,
+            control: sealed.control.clone(),
+            report: &sealed.report,
+            seen: sealed.seen,
+            refused: sealed.refused.clone(),
+            net_raw: self.facts.net_raw,
+            unguarded: self.facts.unguarded.as_deref(),
+            blind,
+        });
+        Tried {
+            technique: way.name,
+            vector: way.vector,
+            verdict: judgement.verdict,
+            control: sealed.control.is_ok(),
+            by: judgement.by,
+            detail: judgement.detail,
+        }
+    }
+
+    /// Why the witnesses may have missed something since there were `before`
+    /// frames. Ends with a control: they must still see one.
+    fn blind(&mut self, before: usize) -> Result<Option<String>> {
+        let strays = &self.target.link.frames()[before..];
+        let strays = strays.iter().filter(|frame| !self.is_known(frame));
+        let strays: Vec<_> = strays.map(|frame| describe(frame)).collect();
+        let way = find("udp4").context("no technique to close with")?;
+        let trace = self.numbers.closing();
+        let line = line(way, &trace, &self.target, self.facts.service);
+        self.outside.attempt(way, &line)?;
+        let seen = self.wait_for(|run| {
+            let Target { link, passed, .. } = &run.target;
+            (link.saw(&trace) && passed.saw(&trace)).then_some(())
+        })?;
+        let lost = self.target.link.lost()? + self.target.passed.lost()?;
+        Ok(if seen.is_none() {
+            Some("at the end the recorders saw nothing any more".into())
+        } else if lost > 0 {
+            Some(format!("the recorders lost {lost} frames"))
+        } else if let Some(first) = strays.first() {
+            let count = strays.len();
+            Some(format!(
+                "{count} frames on the link belong to no attempt, the first: {first}"
+            ))
+        } else {
+            None
+        })
+    }
+
+    fn is_known(&self, frame: &[u8]) -> bool {
+        let mut all = (0..TABLE.len()).flat_map(|at| {
+            let numbers = &self.numbers;
+            [numbers.control(at), numbers.sealed(at)]
+        });
+        is_chatter(frame) || all.any(|trace| trace.is_in(frame))
+    }
+
+    /// What the gate has refused since the last call.
+    fn records(&mut self) -> Vec<Event> {
+        let events = self.follower.poll();
+        for event in &events {
+            if let Event::Lost(count) = event {
+                self.lost += count;
+            }
+        }
+        events
+    }
+
+    /// Polls until there is a value, for [`SOON`].
+    fn wait_for<T>(&mut self, mut look: impl FnMut(&mut Self) -> Option<T>) -> Result<Option<T>> {
+        let end = Instant::now() + SOON;
+        loop {
+            self.target.drain();
+            if let Some(found) = look(self) {
+                return Ok(Some(found));
+            }
+            if Instant::now() >= end {
+                return Ok(None);
+            }
+            self.pause()?;
+        }
+    }
+
+    fn pause(&mut self) -> Result<()> {
+        if INTERRUPTED.load(Ordering::Relaxed) {
+            let hint = "nothing is left behind; run it again for a verdict";
+            bail!(Failure::new("interrupted before the end", hint));
+        }
+        sleep(STEP);
+        self.target.drain();
+        Ok(())
+    }
+}

@@ -1,0 +1,296 @@
+//! Promise: no pretend. `airgap verify` proves a seal that holds, finds one that does not, and
+//! leaves nothing behind, however it ends.
+
+use airgap_tests::airgap::seal;
+use airgap_tests::bench::Bench;
+use airgap_tests::kernel::assert_same;
+use airgap_tests::{Container, Outside, SERVICE_PORT, Tail, airgap, cmd, kernel_state, wait};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::Duration;
+
+/// Its far end in the container.
+const DEVICE: &str = "airgap0";
+
+/// Where the gate is pinned.
+fn pins(kind: &str) -> String {
+    format!("/sys/fs/bpf/airgap/v{}/{kind}", airgap_common::ABI_VERSION)
+}
+
+/// The JSON on stdout, with this exit status.
+#[track_caller]
+fn verify(container: &Container, code: i32) -> Value {
+    let out = airgap(&["verify", "--json", &container.name]);
+    let proof = serde_json::from_str(&out.stdout);
+    let proof = proof.unwrap_or_else(|e| panic!("{e}: {}", out.describe()));
+    assert_eq!(out.code, code, "{}", out.describe());
+    proof
+}
+
+fn list<'a>(proof: &'a Value, name: &str) -> &'a [Value] {
+    proof[name].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn technique<'a>(proof: &'a Value, name: &str) -> &'a Value {
+    let found = list(proof, "techniques")
+        .iter()
+        .find(|t| t["technique"] == name);
+    found.unwrap_or_else(|| panic!("{name} was not tried: {proof:#}"))
+}
+
+/// What a run could leave: links in the container, processes in its cgroup, BPF objects, entries.
+fn traces(container: &Container) -> BTreeSet<String> {
+    let mut traces = kernel_state();
+    let links = format!("nsenter -t {} -n ip -o link show", container.pid());
+    let names = cmd::ok(&links);
+    let names = names.lines().filter_map(|line| line.split(": ").nth(1));
+    traces.extend(names.map(|name| format!("link in the container {name}")));
+    let procs = fs::read_to_string(container.cgroup().join("cgroup.procs"));
+    traces.extend(
+        procs
+            .expect("cgroup.procs")
+            .lines()
+            .map(|pid| format!("process {pid}")),
+    );
+    let veths = cmd::ok(&format!(
+        "bpftool -j map dump pinned {}/VETHS",
+        pins("maps")
+    ));
+    let veths: Value = serde_json::from_str(&veths).expect("bpftool's JSON");
+    let keys = veths.as_array().into_iter().flatten();
+    traces.extend(keys.map(|entry| format!("guarded {}", entry["key"])));
+    traces
+}
+
+fn has_device(container: &Container) -> bool {
+    let line = format!("nsenter -t {} -n ip link show {DEVICE}", container.pid());
+    cmd::attempt(&line).code == 0
+}
+
+fn processes(container: &Container) -> usize {
+    let procs = container.cgroup().join("cgroup.procs");
+    fs::read_to_string(procs).map_or(0, |text| text.lines().count())
+}
+
+/// Starts a run and waits until it is in the middle: link, probe and all.
+fn start(container: &Container) -> Tail {
+    let own = processes(container);
+    let run = Tail::start(&["verify", "--json", &container.name]);
+    wait::until("the probe is in the container", wait::SOON, || {
+        (has_device(container) && processes(container) > own).then_some(())
+    });
+    run
+}
+
+#[test]
+fn proves_a_seal_that_holds() {
+    let outside = Outside::new();
+    let container = outside.container("proven").run();
+    seal(&container.name, &[]);
+    let before = traces(&container);
+    let mut bench = Bench::new(&outside, &container);
+    bench.clear();
+    let proof = verify(&container, 0);
+    bench.no_frames("during verify");
+    bench.judge();
+    assert_same(&before, &traces(&container), "after verify");
+    let body = outside.get(container.ip4(), SERVICE_PORT, "/");
+    body.expect("the service answers after verify");
+
+    assert_eq!(proof["schema"], 1);
+    assert_eq!(proof["verdict"], "PROVEN");
+    assert_eq!(proof["id"], container.id);
+    for tried in list(&proof, "techniques") {
+        assert_eq!(tried["verdict"], "PROVEN", "{tried}");
+        assert_eq!(tried["control"], true, "{tried}");
+        assert!(tried["by"].is_string(), "{tried}");
+    }
+    // Only what asks Docker's resolver, whose answer would come from a real server.
+    for not in list(&proof, "not_tried") {
+        let name = not["technique"].as_str().unwrap_or("?");
+        assert!(name.starts_with("dns-embedded"), "{not}");
+    }
+    let known = airgap_tests::techniques::all().count();
+    let named = list(&proof, "techniques").len() + list(&proof, "not_tried").len();
+    assert_eq!(named, known, "every technique is named");
+    assert_eq!(technique(&proof, "tcp4")["by"], "connect4: egress");
+    assert_eq!(technique(&proof, "packet-raw")["by"], "frame: egress");
+}
+
+#[test]
+fn finds_a_seal_that_is_broken() {
+    let outside = Outside::new();
+    let container = outside.container("broken").run();
+    seal(&container.name, &[]);
+    // The last reference to a link is its pin: without it the program hangs there no more.
+    for link in ["connect4", "egress"] {
+        fs::remove_file(format!("{}/{link}", pins("links")))
+            .unwrap_or_else(|e| panic!("{link}: {e}"));
+    }
+    outside.clear();
+    let proof = verify(&container, 3);
+    assert_eq!(outside.seen(), [], "verify sends to its own target only");
+    assert_eq!(proof["verdict"], "LEAK");
+    for leak in [
+        "tcp4",
+        "tcp4-nonblocking",
+        "udp4-connected",
+        "lo-lsrr-udp4",
+        "stranger-tcp4",
+    ] {
+        assert_eq!(technique(&proof, leak)["verdict"], "LEAK", "{leak}");
+    }
+    for held in ["raw4-icmp", "mptcp4", "packet-raw"] {
+        assert_eq!(technique(&proof, held)["verdict"], "PROVEN", "{held}");
+    }
+    let vector = |name: &str| {
+        let found = list(&proof, "vectors").iter().find(|v| v["vector"] == name);
+        found.map(|v| v["verdict"].clone())
+    };
+    assert_eq!(vector("TCP connections"), Some("LEAK".into()));
+    seal(&container.name, &[]);
+    assert_eq!(verify(&container, 0)["verdict"], "PROVEN", "mended");
+}
+
+/// The link to the target is guarded for the test, the container's own may not be.
+#[test]
+fn an_unguarded_interface_leaks_frames() {
+    let outside = Outside::new();
+    let container = outside.container("bare").run();
+    seal(&container.name, &[]);
+    for entry in fs::read_dir(pins("links"))
+        .expect("the links' pins")
+        .flatten()
+    {
+        if entry.file_name().to_string_lossy().ends_with("_out") {
+            fs::remove_file(entry.path()).expect("a pin can be removed");
+        }
+    }
+    let proof = verify(&container, 3);
+    for leak in ["packet-raw", "packet-lo-forward", "igmp-join"] {
+        let detail = technique(&proof, leak)["detail"].as_str().unwrap_or("");
+        assert_eq!(technique(&proof, leak)["verdict"], "LEAK", "{leak}");
+        assert!(detail.contains("nothing guards eth0"), "{leak}: {detail}");
+    }
+    assert_eq!(technique(&proof, "tcp4")["verdict"], "PROVEN");
+}
+
+#[test]
+fn without_net_raw_the_kernel_refuses() {
+    let outside = Outside::new();
+    let spec = outside
+        .container("capless")
+        .options(&["--cap-drop", "NET_RAW"]);
+    let container = spec.run();
+    seal(&container.name, &[]);
+    let proof = verify(&container, 0);
+    assert_eq!(
+        technique(&proof, "packet-raw")["by"],
+        "the kernel: no CAP_NET_RAW"
+    );
+    assert_eq!(
+        technique(&proof, "raw4-icmp")["by"],
+        "the kernel: no CAP_NET_RAW"
+    );
+    assert_eq!(technique(&proof, "freebind-synack6")["verdict"], "PROVEN");
+}
+
+#[test]
+fn a_container_without_a_network_is_proven_too() {
+    let outside = Outside::new();
+    let container = outside.container("alone").network("none").create();
+    assert!(container.try_start());
+    seal(&container.name, &[]);
+    let before = traces(&container);
+    let proof = verify(&container, 0);
+    assert_eq!(technique(&proof, "tcp4")["verdict"], "PROVEN");
+    assert_same(&before, &traces(&container), "after verify");
+}
+
+#[test]
+fn refuses_what_it_cannot_verify() {
+    let outside = Outside::new();
+    let container = outside.container("refused").run();
+    let out = airgap(&["verify", &container.name]).expect_code(3);
+    assert!(out.stderr.contains("is not sealed"), "{}", out.describe());
+    seal(&container.name, &[]);
+    let mut first = start(&container);
+    let out = airgap(&["verify", &container.name]).expect_code(1);
+    assert!(out.stderr.contains(DEVICE), "{}", out.describe());
+    wait::until("the first ends", Duration::from_secs(30), || {
+        (!first.is_running()).then_some(())
+    });
+    let proven = |line: &str| line.contains("\"PROVEN\"");
+    first.await_line("the first is not disturbed", wait::SOON, proven);
+    cmd::ok(&format!("docker stop -t 0 {}", container.id));
+    let out = airgap(&["verify", &container.name]).expect_code(3);
+    assert!(out.stderr.contains("does not run"), "{}", out.describe());
+}
+
+#[test]
+fn leaves_nothing_when_killed() {
+    let outside = Outside::new();
+    let container = outside.container("killed").run();
+    seal(&container.name, &[]);
+    let before = traces(&container);
+    for signal in [libc::SIGKILL, libc::SIGINT, libc::SIGTERM] {
+        let mut run = start(&container);
+        let pid = i32::try_from(run.pid()).expect("a process id");
+        // SAFETY: takes no pointers; the child is ours and not yet reaped.
+        unsafe { libc::kill(pid, signal) };
+        wait::until("it ends", wait::SOON, || (!run.is_running()).then_some(()));
+        // After SIGKILL the kernel takes the namespace down in its own time.
+        wait::within(wait::SOON, || (traces(&container) == before).then_some(()));
+        assert_same(
+            &before,
+            &traces(&container),
+            &format!("after signal {signal}"),
+        );
+    }
+    let body = outside.get(container.ip4(), SERVICE_PORT, "/");
+    body.expect("the service answers");
+}
+
+/// While the far end of its link is guarded, a run has an entry in the gate's map.
+#[test]
+fn a_guard_of_a_killed_run_is_forgotten() {
+    let outside = Outside::new();
+    let container = outside.container("guarded").run();
+    seal(&container.name, &[]);
+    let before = traces(&container);
+    let guards = |traces: &BTreeSet<String>| {
+        let guards = traces.iter().filter(|trace| trace.starts_with("guarded"));
+        guards.count()
+    };
+    let mut run = Tail::start(&["verify", "--json", &container.name]);
+    wait::until("the guard", Duration::from_secs(30), || {
+        (guards(&traces(&container)) > guards(&before)).then_some(())
+    });
+    run.kill();
+    let left = |trace: &&String| !trace.starts_with("guarded");
+    let rest = || -> BTreeSet<String> { traces(&container).iter().filter(left).cloned().collect() };
+    let expected: BTreeSet<String> = before.iter().filter(left).cloned().collect();
+    wait::within(wait::SOON, || (rest() == expected).then_some(()));
+    assert_same(&expected, &rest(), "after SIGKILL");
+    assert_eq!(verify(&container, 0)["verdict"], "PROVEN");
+    assert_same(&before, &traces(&container), "after the next run");
+}
+
+#[test]
+fn a_container_that_stops_takes_the_run_along() {
+    let outside = Outside::new();
+    let container = outside.container("stopped").run();
+    seal(&container.name, &[]);
+    let mut run = start(&container);
+    cmd::ok(&format!("docker stop -t 0 {}", container.id));
+    wait::until("it ends", Duration::from_secs(30), || {
+        (!run.is_running()).then_some(())
+    });
+    assert_eq!(run.lines(), [""; 0], "no verdict on what stopped");
+    container.start();
+    assert!(!has_device(&container));
+    outside
+        .get(container.ip4(), SERVICE_PORT, "/")
+        .expect("the container can start again");
+}
