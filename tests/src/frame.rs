@@ -99,6 +99,17 @@ impl Frame {
         self.bytes.get(ip.transport + 13).copied()
     }
 
+    /// Is a TCP reset without a word: what a kernel answers to a segment of no connection.
+    #[must_use]
+    pub fn is_bare_reset(&self) -> bool {
+        let bare = || {
+            let ip = self.ip()?;
+            let header = usize::from(self.bytes.get(ip.transport + 12)? >> 4) * 4;
+            Some(self.tcp_flags()? & 4 != 0 && self.wire_len == ip.transport + header)
+        };
+        bare() == Some(true)
+    }
+
     /// Holds `marker` anywhere in the captured part.
     #[must_use]
     pub fn contains(&self, marker: &str) -> bool {

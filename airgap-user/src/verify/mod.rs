@@ -10,7 +10,6 @@ mod attribution;
 mod facts;
 mod inside;
 mod judge;
-mod link;
 mod observe;
 mod probe;
 mod run;

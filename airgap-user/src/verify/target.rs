@@ -12,11 +12,15 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{
-    link::{End, Mac, Netlink},
     observe::{Guest, Tap},
     subnet,
 };
-use crate::{container::HostEnd, failure::Failure, netns::Netns};
+use crate::{
+    container::HostEnd,
+    failure::Failure,
+    netns::Netns,
+    rtnetlink::{End, Mac, Netlink},
+};
 
 /// The link's name in the container.
 pub(super) const DEVICE: &str = "airgap0";

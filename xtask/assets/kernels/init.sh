@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # Process 1 of a test kernel. The first serial port has the kernel's words, the
 # second the tests' alone: nothing can be printed into the middle of a result.
-export PATH=/bin AIRGAP_PROBE=/bin/airgap-probe
+export PATH=/bin AIRGAP_PROBE=/bin/airgap-probe AIRGAP_BIN=/bin/airgap
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
@@ -16,8 +16,13 @@ stty -F /dev/ttyS1 raw
 exec >/dev/ttyS1 2>&1
 ip link set lo up
 for word in $(cat /proc/cmdline); do
-	case $word in airgap.lsm=*) export AIRGAP_LSM="${word#airgap.lsm=}" ;; esac
+	case $word in
+	airgap.lsm=*) export AIRGAP_LSM="${word#airgap.lsm=}" ;;
+	airgap.tcx=*) export AIRGAP_TCX="${word#airgap.tcx=}" ;;
+	esac
 done
+# As on every host of containers; new network namespaces take it over.
+echo 1 >/proc/sys/net/ipv4/ip_forward
 for module in /modules/*.ko; do
 	insmod "$module" || echo "guest: cannot load $module"
 done

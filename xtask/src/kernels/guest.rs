@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use super::host::Host;
 use super::initramfs::Initramfs;
-use crate::build_ebpf;
+use crate::build;
 use crate::command;
 use crate::test;
 use crate::workspace;
@@ -15,7 +15,7 @@ use crate::workspace;
 const INIT: &[u8] = include_bytes!("../../assets/kernels/init.sh");
 
 /// In `tests/tests`, in the order in which they run.
-const TESTS: [&str; 2] = ["gate", "hooks"];
+const TESTS: [&str; 3] = ["gate", "hooks", "product"];
 
 /// Commands of the guest's `init`, and `mkdir`, which the tests run.
 const APPLETS: [&str; 10] = [
@@ -27,7 +27,7 @@ const APPLETS: [&str; 10] = [
 /// # Errors
 /// When a build fails or a file cannot be read or written.
 pub(super) fn write(root: &Path, host: &Host, path: &Path) -> Result<()> {
-    build_ebpf::run()?;
+    let airgap = build::run(true)?;
     let probe = test::build_probe(root)?;
     let tests = TESTS
         .iter()
@@ -40,6 +40,7 @@ pub(super) fn write(root: &Path, host: &Host, path: &Path) -> Result<()> {
     }
     for (name, file) in [
         ("bin/busybox", host.busybox.as_path()),
+        ("bin/airgap", &airgap),
         ("bin/airgap-probe", &probe),
     ] {
         archive.program(name, &read(file)?);
@@ -62,8 +63,9 @@ pub(super) fn write(root: &Path, host: &Host, path: &Path) -> Result<()> {
 pub(super) fn with_modules(base: &Path, modules: &[(&str, PathBuf)], path: &Path) -> Result<()> {
     let mut archive = Initramfs::default();
     archive.directory("modules");
-    for (name, module) in modules {
-        archive.program(&format!("modules/{name}.ko"), &read(module)?);
+    // Numbered: one may need those before it.
+    for (number, (name, module)) in modules.iter().enumerate() {
+        archive.program(&format!("modules/{number}-{name}.ko"), &read(module)?);
     }
     let mut bytes = read(base)?;
     bytes.extend(archive.finish());

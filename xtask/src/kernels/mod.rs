@@ -33,8 +33,8 @@ const USUAL: [&str; 6] = ["5.10", "6.1", "6.12", "6.12-nolsm", "6.16", package::
 /// kernel that cannot have them.
 pub(crate) const QUICK: [&str; 2] = ["6.1", "6.12-nolsm"];
 
-/// What the tests need that the kernels have as modules.
-const MODULES: [&str; 1] = ["veth"];
+/// What the tests and verify need that the kernels have as modules, in the order of loading.
+const MODULES: [&str; 4] = ["llc", "stp", "bridge", "veth"];
 
 /// Tests the kernels of these names, or the usual ones, and ends with a table and the line
 /// `N passed, N failed`. Returns whether none failed.
@@ -140,7 +140,7 @@ fn test(
         host,
         kernel: &image,
         initramfs: &complete,
-        arguments: boot.arguments(),
+        arguments: &boot.arguments(),
         log: initramfs.with_file_name("log").join(boot.name),
     };
     let mut outcome = machine.run()?;

@@ -33,14 +33,23 @@ impl<'a> Boot<'a> {
         Ok(boot)
     }
 
-    /// What is added to the kernel's command line. `airgap.lsm` tells the tests what must be
-    /// there; Debian has `bpf` in `lsm=` since 6.1.
-    pub(super) fn arguments(&self) -> &'static str {
-        match (self.without_lsm, parse(self.series)) {
-            (true, _) => "airgap.lsm=absent lsm=lockdown,capability,landlock,yama,apparmor",
-            (false, Ok(Some(series))) if series < (6, 1) => "airgap.lsm=absent",
-            _ => "airgap.lsm=required",
-        }
+    /// What is added to the kernel's command line. `airgap.lsm` and `airgap.tcx` tell the tests
+    /// what must be there: Debian has `bpf` in `lsm=` since 6.1, Linux has tcx since 6.6.
+    pub(super) fn arguments(&self) -> String {
+        let series = parse(self.series).ok().flatten();
+        let since = |first| series.is_none_or(|series| series >= first);
+        let word = |is: bool| if is { "required" } else { "absent" };
+        let lsm = since((6, 1)) && !self.without_lsm;
+        let list = if self.without_lsm {
+            " lsm=lockdown,capability,landlock,yama,apparmor"
+        } else {
+            ""
+        };
+        format!(
+            "airgap.lsm={} airgap.tcx={}{list}",
+            word(lsm),
+            word(since((6, 6)))
+        )
     }
 }
 
@@ -173,14 +182,17 @@ Package: linux-binary-7.3.4+deb13-cloud-amd64\nVersion: 7.3.4-1~bpo13+1\n";
     #[test]
     fn a_name_says_how_to_boot() {
         let arguments = |name| Boot::new(name).expect(name).arguments();
-        assert_eq!(arguments("5.10"), "airgap.lsm=absent");
-        assert_eq!(arguments("6.1"), "airgap.lsm=required");
-        assert_eq!(arguments("newest"), "airgap.lsm=required");
+        assert_eq!(arguments("5.10"), "airgap.lsm=absent airgap.tcx=absent");
+        assert_eq!(arguments("6.1"), "airgap.lsm=required airgap.tcx=absent");
+        assert_eq!(
+            arguments("newest"),
+            "airgap.lsm=required airgap.tcx=required"
+        );
         let boot = Boot::new("6.12-nolsm").expect("a name");
         assert_eq!((boot.series, boot.name), ("6.12", "6.12-nolsm"));
         assert!(
             boot.arguments()
-                .starts_with("airgap.lsm=absent lsm=lockdown,")
+                .starts_with("airgap.lsm=absent airgap.tcx=required lsm=lockdown,")
         );
         assert!(Boot::new("-nolsm").is_err());
     }

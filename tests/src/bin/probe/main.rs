@@ -7,6 +7,7 @@
 //! - `hold KIND,KIND…`: opens sockets, then sends on them for ever
 //! - `knock …`: repeats a UDP and a TCP attempt until killed, one JSON line each
 //! - `get ADDRESS:PORT PATH`, `tell ADDRESS:PORT WORDS…`: one request each
+//! - `contained CGROUP`: a container-like process that serves; prints its pid
 //! - `churn --v4 A --v6 A --port SEED`: random lives of TCP sockets
 //! - `inherit FD`, `receive NAME`: sends on a socket that somebody outside opened
 //! - `stay PATH`: a unix connection that is kept
@@ -19,6 +20,7 @@ mod attempt;
 mod beacon;
 mod carried;
 mod churn;
+mod contained;
 mod get;
 mod hold;
 mod legit;
@@ -39,6 +41,7 @@ fn main() {
         ["try", name, rest @ ..] => attempt::run(name, &Target::parse(rest)),
         ["get", address, path] => get::run(address, path),
         ["tell", address, words @ ..] => get::tell(address, words),
+        ["contained", cgroup] => contained::run(cgroup),
         ["churn", rest @ ..] => churn::run(&Target::parse(rest)),
         ["inherit", fd] => carried::inherit(fd),
         ["receive", name] => carried::receive(name),

@@ -1,4 +1,6 @@
-//! The few rtnetlink requests that verify needs, written by hand: no `ip` command.
+//! The few rtnetlink requests that airgap needs (rtnetlink(7)): no `ip` command.
+//!
+//! Each waits for the kernel's acknowledgement; its errors are the kernel's.
 
 use std::{
     ffi::CStr,
@@ -33,7 +35,7 @@ const NUD_PERMANENT: u16 = 0x80;
 const IFF_UP: u32 = 1;
 
 /// An Ethernet address.
-pub(super) type Mac = [u8; 6];
+pub type Mac = [u8; 6];
 
 /// One request: `struct nlmsghdr`, a header of its family, attributes.
 struct Message(Vec<u8>);
@@ -82,11 +84,13 @@ fn interface(index: u32, flags: u32) -> [u8; 16] {
 }
 
 /// One end of a veth pair.
-pub(super) struct End<'a> {
-    pub(super) name: &'a CStr,
+pub struct End<'a> {
+    /// Interface name, at most 15 bytes.
+    pub name: &'a CStr,
     /// 0: the kernel chooses.
-    pub(super) index: u32,
-    pub(super) mac: Mac,
+    pub index: u32,
+    /// Its address.
+    pub mac: Mac,
 }
 
 fn name_and_mac(message: &mut Message, end: &End<'_>) {
@@ -174,10 +178,12 @@ fn acknowledged(reply: &[u8]) -> Option<io::Result<()>> {
 }
 
 /// A netlink socket, in the namespace of the thread that opened it.
-pub(super) struct Netlink(OwnedFd);
+pub struct Netlink(OwnedFd);
 
 impl Netlink {
-    pub(super) fn open() -> io::Result<Self> {
+    /// # Errors
+    /// Whatever `socket` says.
+    pub fn open() -> io::Result<Self> {
         let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
         // SAFETY: socket takes no pointers.
         let fd = unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_ROUTE) };
@@ -203,34 +209,50 @@ impl Netlink {
     }
 
     /// A veth pair; `far` goes to another namespace.
-    pub(super) fn add_veth(
-        &self,
-        near: &End<'_>,
-        far: &End<'_>,
-        far_netns: RawFd,
-    ) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// `EEXIST` for a name or an index that is taken.
+    pub fn add_veth(&self, near: &End<'_>, far: &End<'_>, far_netns: RawFd) -> io::Result<()> {
         self.ask(&veth(near, far, far_netns))
     }
 
-    pub(super) fn add_bridge(&self, end: &End<'_>) -> io::Result<()> {
+    /// A bridge without ports.
+    ///
+    /// # Errors
+    /// As [`Self::add_veth`].
+    pub fn add_bridge(&self, end: &End<'_>) -> io::Result<()> {
         self.ask(&bridge(end))
     }
 
     /// Brings an interface up, as a port of `master` if there is one.
-    pub(super) fn up(&self, index: u32, master: Option<u32>) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// `ENODEV` if there is no such interface.
+    pub fn up(&self, index: u32, master: Option<u32>) -> io::Result<()> {
         self.ask(&up(index, master))
     }
 
-    pub(super) fn add_address(&self, index: u32, ip: IpAddr, prefix: u8) -> io::Result<()> {
+    /// An own address, at once usable.
+    ///
+    /// # Errors
+    /// `EEXIST` if it is there already, `EACCES` without IPv6.
+    pub fn add_address(&self, index: u32, ip: IpAddr, prefix: u8) -> io::Result<()> {
         self.ask(&address(index, ip, prefix))
     }
 
-    /// A permanent entry: nobody has to ask for it.
-    pub(super) fn add_neighbour(&self, index: u32, ip: IpAddr, mac: Mac) -> io::Result<()> {
+    /// A permanent neighbour: nobody has to ask for it.
+    ///
+    /// # Errors
+    /// Whatever the kernel says.
+    pub fn add_neighbour(&self, index: u32, ip: IpAddr, mac: Mac) -> io::Result<()> {
         self.ask(&neighbour(index, ip, mac))
     }
 
-    pub(super) fn delete(&self, index: u32) -> io::Result<()> {
+    /// Removes an interface, and with it its veth peer.
+    ///
+    /// # Errors
+    /// `ENODEV` if there is none.
+    pub fn delete(&self, index: u32) -> io::Result<()> {
         let message = Message::new(RTM_DELLINK, 0, &interface(index, 0));
         self.ask(&message.finish())
     }

@@ -1,0 +1,180 @@
+//! The whole product on other kernels: attach, verify, serve, detach, on a container-like process
+//! and a stand-in engine. Needs a machine of its own (`cargo xtask kernels`), which has
+//! `AIRGAP_LSM`; elsewhere the other tests do this with a real engine.
+
+use airgap::netns::Netns;
+use airgap::rtnetlink::{End, Netlink};
+use airgap_tests::engine::{Described, Engine};
+use airgap_tests::{SERVICE_PORT, http, wait};
+use serde_json::Value;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::{IpAddr, SocketAddr};
+use std::process::{Child, Command, Stdio};
+
+const HOST4: &str = "198.51.100.1";
+const OWN4: &str = "198.51.100.2";
+const HOST6: &str = "2001:db8:1::1";
+const OWN6: &str = "2001:db8:1::2";
+
+/// A container-like process, its cgroup and its veth; all goes with it.
+struct Container {
+    parent: Child,
+    described: Described,
+    cgroup: String,
+}
+
+impl Container {
+    fn start(id: &str) -> Self {
+        let cgroup = format!("/sys/fs/cgroup/docker/{id}");
+        fs::create_dir_all(&cgroup).expect("make the cgroup");
+        let probe = std::env::var("AIRGAP_PROBE").expect("AIRGAP_PROBE is not set");
+        let mut parent = Command::new(probe)
+            .args(["contained", &cgroup])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("start the container");
+        let mut line = String::new();
+        BufReader::new(parent.stdout.take().expect("stdout"))
+            .read_line(&mut line)
+            .expect("read its pid");
+        let pid = line.trim().parse().expect("a pid");
+        let described = Described {
+            id: id.to_owned(),
+            name: "web".to_owned(),
+            pid,
+        };
+        let container = Self {
+            parent,
+            described,
+            cgroup,
+        };
+        container.connect();
+        container
+    }
+
+    /// eth0 with both families, its other end on this machine.
+    fn connect(&self) {
+        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let netns = Netns::of(self.described.pid).expect("its network namespace");
+        let end = |name, index| End {
+            name,
+            index,
+            mac: [2, 0, 0, 0, 0, index as u8],
+        };
+        let link = Netlink::open().expect("netlink");
+        link.add_veth(&end(c"vethweb", 11), &end(c"eth0", 12), netns.fd())
+            .expect("veth");
+        link.up(11, None).expect("up");
+        link.add_address(11, ip(HOST4), 24).expect("address");
+        link.add_address(11, ip(HOST6), 64).expect("address");
+        let inside = netns.run(|| {
+            let link = Netlink::open()?;
+            link.up(1, None)?;
+            link.up(12, None)?;
+            link.add_address(12, ip(OWN4), 24)?;
+            link.add_address(12, ip(OWN6), 64)?;
+            Ok(())
+        });
+        inside.expect("set up eth0");
+    }
+
+    fn serves(&self, times: usize) {
+        for turn in 0..times {
+            let own: IpAddr = [OWN4, OWN6][turn % 2].parse().expect("an address");
+            let body = http::get(SocketAddr::new(own, SERVICE_PORT), "/alive");
+            body.unwrap_or_else(|e| panic!("request {turn} of {times} to {own}: {e:#}"));
+        }
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        let _ = self.parent.kill();
+        let _ = self.parent.wait();
+        let gone = wait::within(wait::SOON, || fs::remove_dir(&self.cgroup).ok());
+        if gone.is_none() {
+            eprintln!("{} stays", self.cgroup);
+        }
+    }
+}
+
+fn airgap(engine: &Engine, args: &[&str]) -> (i32, String, Value) {
+    let binary = std::env::var("AIRGAP_BIN").expect("AIRGAP_BIN is not set");
+    let out = Command::new(binary)
+        .args(["--host", &engine.host()])
+        .args(args)
+        .output()
+        .expect("run airgap");
+    let text = String::from_utf8_lossy(&out.stdout);
+    let line = text.lines().last().unwrap_or_default();
+    (
+        out.status.code().unwrap_or(-1),
+        String::from_utf8_lossy(&out.stderr).into_owned(),
+        serde_json::from_str(line).unwrap_or_default(),
+    )
+}
+
+fn names(list: &Value, keep: impl Fn(&Value) -> bool) -> Vec<&str> {
+    let list = list.as_array().into_iter().flatten();
+    list.filter(|entry| keep(entry))
+        .filter_map(|entry| entry["vector"].as_str())
+        .collect()
+}
+
+#[test]
+fn the_whole_product_on_this_kernel() {
+    let Ok(lsm) = std::env::var("AIRGAP_LSM") else {
+        eprintln!("SKIPPED: this needs a machine of its own, see cargo xtask kernels");
+        return;
+    };
+    let lsm = lsm == "required";
+    let tcx = std::env::var("AIRGAP_TCX").as_deref() == Ok("required");
+    let container = Container::start(&"5ea1".repeat(16));
+    let engine = Engine::start(container.described.clone());
+    container.serves(2);
+
+    let (code, stderr, report) = airgap(&engine, &["attach", "-d", "--json", "web"]);
+    assert_eq!(code, 4, "{stderr}");
+    let open = names(&report["coverage"], |v| v["covered"] == false);
+    let mut expected = Vec::new();
+    // A running container may have an AF_XDP socket that is older than the seal.
+    expected.extend((!tcx).then_some("raw frames (AF_PACKET, AF_XDP)"));
+    expected.extend((!lsm).then_some("raw frames after a restart"));
+    expected.extend((!lsm && !tcx).then_some("multicast joins (IGMP, MLD)"));
+    expected.extend((!lsm).then_some("multicast joins after a restart"));
+    expected.extend((!tcx).then_some("answers to probes (echo replies, RSTs)"));
+    expected.push("answers to probes after a restart");
+    expected.extend((!lsm).then_some("host sockets (AF_VSOCK, netlink audit)"));
+    assert_eq!(open, expected, "{stderr}");
+
+    container.serves(1000);
+    let (code, stderr, proof) = airgap(&engine, &["verify", "--json", "web"]);
+    let bad = proof["techniques"].as_array().into_iter().flatten();
+    let bad: Vec<_> = bad.filter(|t| t["verdict"] != "proven").collect();
+    println!("verify: exit {code}, not proven: {bad:#?}");
+    let leaks = names(&proof["vectors"], |v| v["verdict"] == "leak");
+    let unknown = names(&proof["vectors"], |v| v["verdict"] == "unknown");
+    if lsm || tcx {
+        assert_eq!((leaks, unknown), (vec![], vec![]), "{stderr}");
+        assert_eq!(code, 0, "{stderr}");
+    } else {
+        // What status names as open is shown to be open, and nothing else.
+        assert_eq!(
+            leaks,
+            ["raw frames (AF_PACKET)", "multicast joins (IGMP, MLD)"],
+            "{stderr}"
+        );
+        assert_eq!(code, 3, "{stderr}");
+    }
+    assert!(
+        proof["techniques"].as_array().is_some_and(|t| t.len() > 60),
+        "{stderr}"
+    );
+    container.serves(10);
+
+    let (code, stderr, _) = airgap(&engine, &["detach", "web"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(!fs::exists("/sys/fs/bpf/airgap").expect("bpffs"));
+    container.serves(2);
+}
