@@ -1,5 +1,6 @@
 //! The security hooks: what no packet shows is refused, by name, and what a container does with
-//! itself is not. Each refusal has its control in a cgroup that is not sealed.
+//! itself is not. (Multicast joins are proven by `product.rs`, which has an interface to join on.)
+//! Each refusal has its control in a cgroup that is not sealed.
 //!
 //! `AIRGAP_LSM` says what the kernel must do: `required` where BPF LSM runs, `absent` where it
 //! cannot; unset, the tests say why they are skipped.
@@ -62,9 +63,8 @@ fn the_security_hooks_refuse_what_no_packet_shows() {
     let Some(mut pair) = pair() else {
         return;
     };
-    let steps: [Step; 7] = [
+    let steps: [Step; 6] = [
         ("sockets around the network", sockets_around_the_network),
-        ("joins", joins_are_refused_for_32_bit_calls_too),
         ("unix sockets", unix_sockets_of_others_are_refused_by_name),
         ("inherited sockets", inherited_sockets_cannot_be_sent_on),
         ("received sockets", sockets_of_others_cannot_be_received),
@@ -101,7 +101,7 @@ fn a_missing_hook_is_noticed(pair: &mut Pair) {
 /// No frame layer, and nobody to put it back: what a restart is on a host without airgap running.
 fn what_is_born_again_is_refused_raw_sockets(pair: &mut Pair) {
     let again = pair.scratch.mkdir(&format!("docker-{}.scope", id(50)));
-    for technique in ["packet-socket", "xdp-socket", "igmp-join"] {
+    for technique in ["packet-socket", "xdp-socket"] {
         let report = try_in(&again, Network::Own, technique, "m");
         assert!(is_refused(&report), "{report:?}");
     }
@@ -135,15 +135,6 @@ fn sockets_around_the_network(pair: &mut Pair) {
     let packet = try_in(&pair.open, Network::Own, "packet-socket", "m");
     assert_eq!(packet.outcome, Outcome::Sent, "{packet:?}");
     assert!(pair.scratch.gate().broken_links().is_empty());
-}
-
-fn joins_are_refused_for_32_bit_calls_too(pair: &mut Pair) {
-    for technique in ["igmp-join", "igmp-join-int80"] {
-        let control = try_in(&pair.open, Network::Own, technique, "m");
-        assert!(!is_refused(&control), "{control:?}");
-        let report = try_in(&pair.sealed, Network::Own, technique, "m");
-        assert!(is_refused(&report), "{report:?}");
-    }
 }
 
 /// Somebody outside, at one abstract name for each kind of unix socket.
