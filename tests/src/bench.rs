@@ -4,6 +4,7 @@ use crate::container::Container;
 use crate::frame::Frame;
 use crate::outside::Outside;
 use crate::services::PORTS;
+use crate::session::Session;
 use crate::tap::Tap;
 use crate::techniques::{
     Reach,
@@ -13,11 +14,20 @@ use crate::wait;
 use ::airgap::technique::{Outcome, Report};
 use std::time::Duration;
 
+/// One attempt's outcome, inside and outside.
+#[derive(Debug)]
+pub struct Attempt {
+    pub report: Report,
+    /// `None` when nothing was seen.
+    pub reach: Option<Reach>,
+}
+
 /// One container's taps and the bookkeeping of attempts.
 #[derive(Debug)]
 pub struct Bench<'a> {
     outside: &'a Outside,
     container: &'a Container,
+    session: Session,
     pub veth: Tap,
     pub bridge: Tap,
     next: u16,
@@ -28,13 +38,11 @@ impl<'a> Bench<'a> {
     #[must_use]
     #[track_caller]
     pub fn new(outside: &'a Outside, container: &'a Container) -> Self {
-        let (veth, bridge) = (
-            Tap::host(&container.veth()),
-            Tap::host(&outside.plan.bridge),
-        );
+        let (veth, bridge) = (Tap::host(&container.veth()), Tap::host(container.bridge()));
         Self {
             outside,
             container,
+            session: Session::new(container),
             veth,
             bridge,
             next: PORTS.start,
@@ -54,6 +62,11 @@ impl<'a> Bench<'a> {
         (port, format!("agx{port}{}", &self.outside.plan.suffix[..3]))
     }
 
+    fn attempt(&mut self, technique: &str, port: u16, marker: &str) -> Report {
+        let order = self.container.order(technique, port, marker);
+        self.session.attempt(&order)
+    }
+
     /// Forgets what the taps and the services have recorded.
     pub fn clear(&self) {
         self.outside.clear();
@@ -63,11 +76,35 @@ impl<'a> Bench<'a> {
         }
     }
 
+    /// How far an attempt gets past the container's veth. Waits for `window`, and no longer than
+    /// it takes to see `expected`.
+    pub fn reach(&mut self, technique: &str, expected: Reach, window: Duration) -> Attempt {
+        self.clear();
+        let (port, marker) = self.fresh();
+        let report = self.attempt(technique, port, &marker);
+        let on = |tap: &Tap| tap.incoming().iter().any(|f| belongs(f, port, &marker));
+        let far = || {
+            if on(&self.outside.tap) {
+                Some(Reach::Outside)
+            } else {
+                on(&self.bridge).then_some(Reach::Link)
+            }
+        };
+        wait::within(window, || far().filter(|&far| far == expected));
+        for tap in [&self.outside.tap, &self.bridge] {
+            tap.barrier();
+        }
+        Attempt {
+            report,
+            reach: far(),
+        }
+    }
+
     /// Unsealed: the attempt must be recorded where the table says.
     pub fn control(&mut self, technique: &str, reach: Reach) {
         self.clear();
         let (port, marker) = self.fresh();
-        let attempt = self.container.attempt(technique, port, &marker);
+        let attempt = self.attempt(technique, port, &marker);
         let tap = match reach {
             Reach::Outside => &self.outside.tap,
             Reach::Link => &self.bridge,
@@ -90,7 +127,7 @@ impl<'a> Bench<'a> {
     pub fn leaks(&mut self, technique: &str) -> bool {
         self.clear();
         let (port, marker) = self.fresh();
-        self.container.attempt(technique, port, &marker);
+        self.attempt(technique, port, &marker);
         let ours = |frame: &Frame| belongs(frame, port, &marker);
         let passed = wait::within(Duration::from_millis(300), || {
             let taps = [&self.bridge, &self.outside.tap];
@@ -103,15 +140,24 @@ impl<'a> Bench<'a> {
 
     /// Sealed: no frame on any tap, no service reached, the errno of the table.
     pub fn sealed(&mut self, technique: &str, expected: Sealed) {
-        let (port, marker) = self.fresh();
-        let attempt = self.container.attempt(technique, port, &marker);
+        let attempt = self.attempt_only(technique);
         self.veth.watch(Duration::from_millis(100), |frame| {
             !frame.is_neighbour_discovery()
         });
         self.no_frames(&format!("{technique} ({attempt:?})"));
-        if !as_expected(&attempt, expected) {
-            self.problems
-                .push(format!("sealed {technique}: {attempt:?}"));
+        self.ended_as(&attempt, expected);
+    }
+
+    /// An attempt under a port and a marker of its own; nobody looks where it gets.
+    pub fn attempt_only(&mut self, technique: &str) -> Report {
+        let (port, marker) = self.fresh();
+        self.attempt(technique, port, &marker)
+    }
+
+    /// Notes a call that ended otherwise than the table says.
+    pub fn ended_as(&mut self, attempt: &Report, expected: Sealed) {
+        if !as_expected(attempt, expected) {
+            self.problems.push(format!("sealed: {attempt:?}"));
         }
     }
 

@@ -1,19 +1,19 @@
 //! AF_PACKET: frames that no cgroup hook ever sees.
 
 use super::raw::{self, own4};
-use super::sys::{Socket, Step, check, os};
+use super::sys::{Socket, Step, check, interface, os};
 use super::target::Target;
 use super::tcp::SERVICE_PORT;
 use std::ffi::CStr;
 use std::{fs, mem};
 
-const IPV4: u16 = 0x0800;
-const ARP: u16 = 0x0806;
+pub const IPV4: u16 = 0x0800;
+pub const ARP: u16 = 0x0806;
 const PACKET_QDISC_BYPASS: i32 = 20;
-const ETH0: &CStr = c"eth0";
-const LO: &CStr = c"lo";
+pub const ETH0: &CStr = c"eth0";
+pub const LO: &CStr = c"lo";
 
-fn own_mac() -> Step<[u8; 6]> {
+pub fn own_mac() -> Step<[u8; 6]> {
     let text = fs::read_to_string("/sys/class/net/eth0/address").map_err(|_e| os("own address"))?;
     let bytes: Vec<u8> = text
         .trim()
@@ -23,7 +23,7 @@ fn own_mac() -> Step<[u8; 6]> {
     bytes.try_into().map_err(|_short| os("own address"))
 }
 
-fn frame(to: [u8; 6], from: [u8; 6], ethertype: u16, body: &[u8]) -> Vec<u8> {
+pub fn frame(to: [u8; 6], from: [u8; 6], ethertype: u16, body: &[u8]) -> Vec<u8> {
     let mut frame = to.to_vec();
     frame.extend(from);
     frame.extend(ethertype.to_be_bytes());
@@ -31,19 +31,18 @@ fn frame(to: [u8; 6], from: [u8; 6], ethertype: u16, body: &[u8]) -> Vec<u8> {
     frame
 }
 
-fn marked_udp(t: &Target) -> Step<Vec<u8>> {
+pub fn marked_udp(t: &Target) -> Step<Vec<u8>> {
     let datagram = raw::udp(SERVICE_PORT, t.port, t.payload());
     Ok(raw::ipv4(own4()?, t.v4, libc::IPPROTO_UDP, &datagram))
 }
 
 /// The device address for `sendto`; the hardware address only matters to SOCK_DGRAM.
-fn send(socket: &Socket, device: &CStr, mac: [u8; 6], bytes: &[u8]) -> Step<()> {
+pub fn send(socket: &Socket, device: &CStr, mac: [u8; 6], bytes: &[u8]) -> Step<()> {
     // SAFETY: all-zero is a valid sockaddr_ll.
     let mut at: libc::sockaddr_ll = unsafe { mem::zeroed() };
     at.sll_family = libc::AF_PACKET as u16;
     at.sll_protocol = IPV4.to_be();
-    // SAFETY: `device` is NUL-terminated.
-    at.sll_ifindex = unsafe { libc::if_nametoindex(device.as_ptr()) } as i32;
+    at.sll_ifindex = interface(device)? as i32;
     at.sll_halen = 6;
     at.sll_addr[..6].copy_from_slice(&mac);
     // SAFETY: the pointers and lengths describe `bytes` and `at`.

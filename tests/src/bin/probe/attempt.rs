@@ -1,12 +1,27 @@
 //! Attempts, one JSON line each.
 
 use airgap::technique::{self, Technique, target::Target};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Tries one technique.
 pub(crate) fn run(name: &str, target: &Target) -> Result<(), String> {
     let technique = technique::find(name).ok_or_else(|| format!("no technique {name}"))?;
     report(name, target, technique);
+    Ok(())
+}
+
+/// One attempt for each line on stdin, in a process of its own: what it leaves open goes with it.
+pub(crate) fn session() -> Result<(), String> {
+    for line in std::io::stdin().lines() {
+        let line = line.map_err(|e| format!("stdin: {e}"))?;
+        Command::new("/proc/self/exe")
+            .arg("try")
+            .args(line.split_whitespace())
+            .stdin(Stdio::null())
+            .status()
+            .map_err(|e| format!("cannot start an attempt: {e}"))?;
+    }
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 //! - `turncoat`: a server whose listener can be told to connect out
 //! - `beacon --v4 A --v6 A --port N`: sends before anything else, then serves
 //! - `try TECHNIQUE --v4 A --v6 A --port N --marker M …`: one way out, one JSON line
+//! - `session`: tries what each line on stdin says: the arguments of `try`
 //! - `hold KIND,KIND…`: opens sockets, then sends on them for ever
 //! - `knock …`: repeats a UDP and a TCP attempt until killed, one JSON line each
 //! - `get ADDRESS:PORT PATH`, `tell ADDRESS:PORT WORDS…`: one request each
@@ -30,6 +31,7 @@ fn main() {
         ["hold", kinds, rest @ ..] => hold::run(kinds, &Target::parse(rest)),
         ["knock", name, rest @ ..] => attempt::knock(name, &Target::parse(rest)),
         ["try", name, rest @ ..] => attempt::run(name, &Target::parse(rest)),
+        ["session"] => attempt::session(),
         ["get", address, path] => get::run(address, path),
         ["tell", address, words @ ..] => get::tell(address, words),
         ["again"] => again::run(),

@@ -1,0 +1,171 @@
+//! Promise: nothing leaves. Every way out that we know, tried from a container without a seal,
+//! from a sealed one, and from behind what people use instead: a firewall rule on the host, and a
+//! Docker network without a way out. `cargo xtask escape` prints the table.
+
+use airgap_tests::airgap::seal;
+use airgap_tests::bench::{Attempt, Bench};
+use airgap_tests::firewall::Firewall;
+use airgap_tests::internal::Internal;
+use airgap_tests::table::Table;
+use airgap_tests::techniques::{self, JOINS, PACKET_SOCKETS, Reach, Sealed, TABLE};
+use airgap_tests::{Container, Outcome, Outside, SERVICE_PORT};
+use std::time::{Duration, Instant};
+
+/// For the control, which ends as soon as it is seen.
+const LONG: Duration = Duration::from_secs(2);
+/// For what is expected to be stopped; a blocked call has taken its own time already.
+const SHORT: Duration = Duration::from_millis(100);
+/// The kernel delays reports of joins at random.
+const JOIN: Duration = Duration::from_millis(1200);
+
+/// A technique and what must become of it.
+struct Row {
+    technique: &'static str,
+    control: Reach,
+    /// The errno that only the cgroup layer gives; frames are stopped behind the veth.
+    sealed: Option<Sealed>,
+    join: bool,
+}
+
+fn rows() -> Vec<Row> {
+    let row = |technique, control, sealed, join| Row {
+        technique,
+        control,
+        sealed,
+        join,
+    };
+    let sockets = TABLE
+        .iter()
+        .map(|&(t, reach, s)| row(t, reach, Some(s), false));
+    let frames = PACKET_SOCKETS.iter().map(|&(t, r)| row(t, r, None, false));
+    let joins = JOINS.iter().map(|&(t, reach)| row(t, reach, None, true));
+    sockets.chain(frames).chain(joins).collect()
+}
+
+/// One column: how far each technique got.
+fn column(bench: &mut Bench<'_>, rows: &[Row], window: Duration) -> Vec<Attempt> {
+    let start = Instant::now();
+    let column = rows
+        .iter()
+        .map(|row| {
+            let window = if row.join { window.max(JOIN) } else { window };
+            bench.reach(row.technique, row.control, window)
+        })
+        .collect();
+    eprintln!("{} attempts in {:?}", rows.len(), start.elapsed());
+    column
+}
+
+#[test]
+fn no_way_out_of_a_sealed_container() {
+    let outside = Outside::new();
+    let rows = rows();
+    let mut problems = Vec::new();
+
+    let unsealed = {
+        let container = outside.container("unsealed").run();
+        let mut bench = Bench::new(&outside, &container);
+        column(&mut bench, &rows, LONG)
+    };
+    for (row, attempt) in rows.iter().zip(&unsealed) {
+        if attempt.reach != Some(row.control) {
+            problems.push(format!("control {}: {attempt:?}", row.technique));
+        }
+    }
+    let (sealed, leaks) = sealed_column(&outside, &rows);
+    problems.extend(leaks);
+    let iptables = {
+        let container = outside.container("filtered").run();
+        let _rule = Firewall::replies_only(&outside.plan, container.ip4());
+        served(&outside, &container);
+        let mut bench = Bench::new(&outside, &container);
+        column(&mut bench, &rows, SHORT)
+    };
+    let internal = {
+        let network = Internal::new(&outside);
+        let container = network.container("internal").run();
+        let mut bench = Bench::new(&outside, &container);
+        column(&mut bench, &rows, SHORT)
+    };
+    let columns = [unsealed, sealed, iptables, internal];
+    let found = |i: usize| columns.iter().map(|column| column[i].reach).collect();
+    let names = rows.iter().map(|row| row.technique.to_owned());
+    Table {
+        rows: names
+            .enumerate()
+            .map(|(i, name)| (name, found(i)))
+            .collect(),
+        errnos: columns[1]
+            .iter()
+            .map(|attempt| attempt.report.errno)
+            .collect(),
+    }
+    .publish();
+    assert!(
+        problems.is_empty(),
+        "{} problems:\n{}",
+        problems.len(),
+        problems.join("\n")
+    );
+}
+
+/// The service answers: what stops a way out has not stopped everything.
+#[track_caller]
+fn served(outside: &Outside, container: &Container) {
+    let body = outside.get(container.ip4(), SERVICE_PORT, "/alive");
+    body.unwrap_or_else(|e| panic!("{} does not serve: {e:#}", container.name));
+}
+
+/// The sealed column, and whatever is wrong with it: a socket's packet must not even get to the
+/// veth, and the call must have failed as the table says.
+fn sealed_column(outside: &Outside, rows: &[Row]) -> (Vec<Attempt>, Vec<String>) {
+    let container = outside.container("sealed").run();
+    seal(&container.name, &[]);
+    served(outside, &container);
+    let mut bench = Bench::new(outside, &container);
+    let mut column = Vec::new();
+    for row in rows {
+        let name = row.technique;
+        let window = if row.join { JOIN } else { SHORT };
+        let attempt = bench.reach(name, row.control, window);
+        if let Some(expected) = row.sealed {
+            bench.no_frames(&format!("{name} ({:?})", attempt.report));
+            bench.ended_as(&attempt.report, expected);
+        } else if let Some(reach) = attempt.reach {
+            let leak = format!("LEAK {name}: {reach:?} ({:?})", attempt.report);
+            bench.problems.push(leak);
+        }
+        column.push(attempt);
+    }
+    bench.clear();
+    // Longer than a SYN's first repetition.
+    bench.veth.watch(Duration::from_millis(2500), |frame| {
+        !frame.is_neighbour_discovery()
+    });
+    bench.no_frames("later");
+    served(outside, &container);
+    (column, bench.problems)
+}
+
+/// What Docker refuses has no positive control. It is refused with and without a seal, and this
+/// test fails on the day one of these begins to work.
+#[test]
+fn what_docker_refuses_stays_refused() {
+    let outside = Outside::new();
+    let container = outside.container("refused").run();
+    let mut allowed = Vec::new();
+    for when in ["unsealed", "sealed"] {
+        if when == "sealed" {
+            seal(&container.name, &[]);
+        }
+        let mut bench = Bench::new(&outside, &container);
+        for technique in techniques::refused() {
+            let attempt = bench.attempt_only(technique);
+            println!("{when} {technique}: {attempt:?}");
+            if matches!(attempt.outcome, Outcome::Sent | Outcome::NoAnswer) {
+                allowed.push(format!("{when} {technique}: {attempt:?}"));
+            }
+        }
+    }
+    assert_eq!(allowed, Vec::<String>::new());
+}
