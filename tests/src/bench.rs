@@ -76,10 +76,20 @@ impl<'a> Bench<'a> {
         }
     }
 
+    /// The same with other ports than a bench at work beside it has, half of them each.
+    #[must_use]
+    #[track_caller]
+    pub fn beside(outside: &'a Outside, container: &'a Container) -> Self {
+        let half = PORTS.start + (PORTS.end - PORTS.start) / 2;
+        Self {
+            next: half,
+            ..Self::new(outside, container)
+        }
+    }
+
     /// How far an attempt gets past the container's veth. Waits for `window`, and no longer than
-    /// it takes to see `expected`.
+    /// it takes to see `expected`. Nothing is forgotten before: another bench may be at work.
     pub fn reach(&mut self, technique: &str, expected: Reach, window: Duration) -> Attempt {
-        self.clear();
         let (port, marker) = self.fresh();
         let report = self.attempt(technique, port, &marker);
         let on = |tap: &Tap| tap.incoming().iter().any(|f| belongs(f, port, &marker));

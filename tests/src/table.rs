@@ -2,8 +2,10 @@
 
 use crate::techniques::Reach;
 use serde_json::json;
+use std::env;
 use std::fmt::Write as _;
-use std::{env, fs};
+use std::fs::OpenOptions;
+use std::io::Write as _;
 
 /// The columns, in order.
 pub const SETUPS: [&str; 4] = ["unsealed", "sealed", "iptables", "internal"];
@@ -26,11 +28,7 @@ impl Table {
     /// When the file cannot be written.
     pub fn publish(&self) {
         println!("{}", self.text());
-        if let Some(path) = env::var_os("AIRGAP_ESCAPE_OUT") {
-            let json = env::var_os("AIRGAP_ESCAPE_JSON").is_some();
-            let text = if json { self.json() } else { self.text() };
-            fs::write(&path, text).unwrap_or_else(|e| panic!("{}: {e}", path.to_string_lossy()));
-        }
+        write(&if as_json() { self.json() } else { self.text() });
     }
 
     fn count(&self, setup: usize, reach: Reach) -> usize {
@@ -89,6 +87,32 @@ impl Table {
         }
         text
     }
+}
+
+/// Prints a finding that is no row, and adds it to the file that the table is in.
+///
+/// # Panics
+/// When the file cannot be written.
+pub fn append(title: &str, lines: &[String]) {
+    println!("{}", lines.join("\n"));
+    write(&if as_json() {
+        format!("{}\n", json!({ "finding": title, "lines": lines }))
+    } else {
+        format!("{title}:\n  {}\n", lines.join("\n  "))
+    });
+}
+
+fn as_json() -> bool {
+    env::var_os("AIRGAP_ESCAPE_JSON").is_some()
+}
+
+fn write(text: &str) {
+    let Some(path) = env::var_os("AIRGAP_ESCAPE_OUT") else {
+        return;
+    };
+    let file = OpenOptions::new().create(true).append(true).open(&path);
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .unwrap_or_else(|e| panic!("{}: {e}", path.to_string_lossy()));
 }
 
 fn word(reach: Option<Reach>) -> &'static str {

@@ -6,9 +6,10 @@ use airgap_tests::airgap::seal;
 use airgap_tests::bench::{Attempt, Bench};
 use airgap_tests::firewall::Firewall;
 use airgap_tests::internal::Internal;
-use airgap_tests::table::Table;
+use airgap_tests::table::{self, Table};
 use airgap_tests::techniques::{self, JOINS, PACKET_SOCKETS, Reach, Sealed, TABLE};
 use airgap_tests::{Container, Outcome, Outside, SERVICE_PORT};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// For the control, which ends as soon as it is seen.
@@ -74,19 +75,7 @@ fn no_way_out_of_a_sealed_container() {
     }
     let (sealed, leaks) = sealed_column(&outside, &rows);
     problems.extend(leaks);
-    let iptables = {
-        let container = outside.container("filtered").run();
-        let _rule = Firewall::replies_only(&outside.plan, container.ip4());
-        served(&outside, &container);
-        let mut bench = Bench::new(&outside, &container);
-        column(&mut bench, &rows, SHORT)
-    };
-    let internal = {
-        let network = Internal::new(&outside);
-        let container = network.container("internal").run();
-        let mut bench = Bench::new(&outside, &container);
-        column(&mut bench, &rows, SHORT)
-    };
+    let (iptables, internal) = others(&outside, &rows);
     let columns = [unsealed, sealed, iptables, internal];
     let found = |i: usize| columns.iter().map(|column| column[i].reach).collect();
     let names = rows.iter().map(|row| row.technique.to_owned());
@@ -109,6 +98,25 @@ fn no_way_out_of_a_sealed_container() {
     );
 }
 
+/// The two columns without a promise, side by side.
+fn others(outside: &Outside, rows: &[Row]) -> (Vec<Attempt>, Vec<Attempt>) {
+    let filtered = outside.container("filtered").run();
+    let _rule = Firewall::replies_only(&outside.plan, filtered.ip4());
+    served(outside, &filtered);
+    let network = Internal::new(outside);
+    let isolated = network.container("internal").run();
+    outside.clear();
+    let mut iptables = Bench::new(outside, &filtered);
+    let mut internal = Bench::beside(outside, &isolated);
+    thread::scope(|scope| {
+        let iptables = scope.spawn(|| column(&mut iptables, rows, SHORT));
+        let internal = column(&mut internal, rows, SHORT);
+        let iptables = iptables.join();
+        let iptables = iptables.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (iptables, internal)
+    })
+}
+
 /// The service answers: what stops a way out has not stopped everything.
 #[track_caller]
 fn served(outside: &Outside, container: &Container) {
@@ -123,6 +131,7 @@ fn sealed_column(outside: &Outside, rows: &[Row]) -> (Vec<Attempt>, Vec<String>)
     seal(&container.name, &[]);
     served(outside, &container);
     let mut bench = Bench::new(outside, &container);
+    bench.clear();
     let mut column = Vec::new();
     for row in rows {
         let name = row.technique;
@@ -145,6 +154,60 @@ fn sealed_column(outside: &Outside, rows: &[Row]) -> (Vec<Attempt>, Vec<String>)
     bench.no_frames("later");
     served(outside, &container);
     (column, bench.problems)
+}
+
+/// Bits of a host's number that a question can choose in the networks of these proofs: ARP in a
+/// /27, solicitations in a /64.
+const CHOICE: [(&str, u32); 2] = [("4", 5), ("6", 64)];
+/// `Policy::nd_per_second` of every seal.
+const BUDGET: usize = 64;
+const SECONDS: usize = 3;
+
+/// What is left: neighbour discovery, which the kernel needs. A container that forges frames on
+/// lo can have it ask for addresses of its choice, and everybody on the link can hear. The budget
+/// bounds it; this measures it.
+#[test]
+fn what_the_kernel_asks_the_link_is_bounded() {
+    let outside = Outside::new();
+    let container = outside.container("whisperer").run();
+    let mut lines = Vec::new();
+    for when in ["unsealed", "sealed"] {
+        if when == "sealed" {
+            seal(&container.name, &[]);
+        }
+        for (version, bits) in CHOICE {
+            let bench = Bench::new(&outside, &container);
+            bench.clear();
+            let whisper = ["airgap-probe", "whisper", version, &SECONDS.to_string()];
+            container.exec(&whisper).expect_code(0);
+            bench.bridge.barrier();
+            let mac = container.mac();
+            let asked = bench.bridge.incoming();
+            let asked = asked.iter().filter(|f| f.source_mac() == mac).count();
+            assert!(
+                asked > 0,
+                "{when}, IPv{version}: the whisperer is not heard at all"
+            );
+            // A second of the budget may have begun before and another end after.
+            let most = BUDGET * (SECONDS + 2);
+            if when == "sealed" {
+                assert!(
+                    asked <= most,
+                    "IPv{version}: {asked} questions in {SECONDS} s"
+                );
+            }
+            let rate = asked * bits as usize / SECONDS;
+            lines.push(format!(
+                "{when}, IPv{version}: {asked} questions in {SECONDS} s, {bits} bits each: at \
+                 most {rate} bit/s to the local link"
+            ));
+        }
+    }
+    lines.push(format!(
+        "bound of a seal: {BUDGET} questions/s, {} bit/s by IPv6",
+        BUDGET * 64
+    ));
+    table::append("residual channel", &lines);
 }
 
 /// What Docker refuses has no positive control. It is refused with and without a seal, and this

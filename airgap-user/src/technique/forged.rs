@@ -7,7 +7,7 @@ use super::raw::{ipv4, ipv6, own4, own6, pseudo_sum, tcp, udp};
 use super::sys::{Socket, Step};
 use super::target::Target;
 use super::tcp::SERVICE_PORT;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 const IPV6: u16 = 0x86dd;
 const ICMP: i32 = libc::IPPROTO_ICMP;
@@ -116,7 +116,29 @@ pub fn forward_data(t: &Target) -> Step<()> {
 fn forward_tcp(t: &Target, flags: u8, payload: &[u8]) -> Step<()> {
     let [a, b, c, d] = own4()?.octets();
     // A neighbour's source address: the own one would be a martian on lo.
-    let from: std::net::Ipv4Addr = [a, b, c, d ^ 1].into();
+    let from: Ipv4Addr = [a, b, c, d ^ 1].into();
     let segment = tcp((from.into(), SERVICE_PORT), t.at4(), flags, payload);
     inject(IPV4, &ipv4(from, t.v4, libc::IPPROTO_TCP, &segment))
+}
+
+/// Has the kernel forward a datagram to a neighbour, and so ask the link for it.
+pub fn ask4(neighbour: Ipv4Addr) -> Step<()> {
+    let [a, b, c, d] = neighbour.octets();
+    let datagram = udp(CLOSED, CLOSED, b"");
+    let packet = ipv4(
+        [a, b, c, d ^ 1].into(),
+        neighbour,
+        libc::IPPROTO_UDP,
+        &datagram,
+    );
+    inject(IPV4, &packet)
+}
+
+/// Has the kernel answer a neighbour, and so ask the link for it.
+pub fn ask6(neighbour: Ipv6Addr) -> Step<()> {
+    let own = own6()?;
+    let mut request = echo(128, b"");
+    let sum = pseudo_sum(neighbour.into(), own.into(), ICMPV6, &request);
+    request[2..4].copy_from_slice(&sum.to_be_bytes());
+    inject(IPV6, &ipv6(neighbour, own, ICMPV6, &request))
 }

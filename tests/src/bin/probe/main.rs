@@ -1,6 +1,10 @@
 //! `airgap-probe`: runs inside the containers under test.
 //!
-//! - `serve [--port N]`: a dual-stack HTTP/1.0 server; `/bytes/N` answers N bytes
+//! - `serve [--port N]`: a dual-stack HTTP/1.0 server; `/bytes/N` answers N bytes,
+//!   `/pid` the process id
+//! - `serve mptcp`, `serve forked N`: the same on an MPTCP listener, in N processes
+//! - `hear PORT`, `say ADDRESS:PORT DEVICE TEXT`: datagrams from and to all around
+//! - `whisper 4|6 SECONDS`: has its kernel ask the link for addresses of its choice
 //! - `turncoat`: a server whose listener can be told to connect out
 //! - `beacon --v4 A --v6 A --port N`: sends before anything else, then serves
 //! - `try TECHNIQUE --v4 A --v6 A --port N --marker M …`: one way out, one JSON line
@@ -15,9 +19,11 @@ mod again;
 mod attempt;
 mod beacon;
 mod get;
+mod hear;
 mod hold;
 mod serve;
 mod turncoat;
+mod whisper;
 
 use airgap::technique::{self, target::Target};
 
@@ -25,6 +31,8 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
+        ["serve", "mptcp"] => serve::run_mptcp(5060),
+        ["serve", "forked", count] => serve::run_forked(count),
         ["serve", rest @ ..] => serve::run(Target::parse(rest).port),
         ["turncoat", ..] => turncoat::run(),
         ["beacon", rest @ ..] => beacon::run(&Target::parse(rest)),
@@ -34,6 +42,9 @@ fn main() {
         ["session"] => attempt::session(),
         ["get", address, path] => get::run(address, path),
         ["tell", address, words @ ..] => get::tell(address, words),
+        ["hear", port] => hear::run(port.parse().unwrap_or(0)),
+        ["say", address, device, text] => hear::say(address, device, text),
+        ["whisper", version, seconds] => whisper::run(version, seconds),
         ["again"] => again::run(),
         ["list"] => {
             for (name, _) in technique::TABLE {
