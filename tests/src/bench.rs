@@ -91,13 +91,17 @@ impl<'a> Bench<'a> {
     /// it takes to see `expected`. Nothing is forgotten before: another bench may be at work.
     pub fn reach(&mut self, technique: &str, expected: Reach, window: Duration) -> Attempt {
         let (port, marker) = self.fresh();
+        let marks = (self.outside.tap.mark(), self.bridge.mark());
         let report = self.attempt(technique, port, &marker);
-        let on = |tap: &Tap| tap.incoming().iter().any(|f| belongs(f, port, &marker));
+        let on = |tap: &Tap, mark| {
+            let frames = tap.incoming_since(mark);
+            frames.iter().any(|frame| belongs(frame, port, &marker))
+        };
         let far = || {
-            if on(&self.outside.tap) {
+            if on(&self.outside.tap, marks.0) {
                 Some(Reach::Outside)
             } else {
-                on(&self.bridge).then_some(Reach::Link)
+                on(&self.bridge, marks.1).then_some(Reach::Link)
             }
         };
         wait::within(window, || far().filter(|&far| far == expected));

@@ -100,7 +100,7 @@ fn an_mptcp_connection_opens_no_subflow() {
     ));
     let subflow = |when: &str| {
         outside.clear();
-        let (answer, _) = by_mptcp_slowly(&outside, &web);
+        let (answer, _) = by_mptcp(&outside, web.ip4());
         assert!(answer.ends_with("/mptcp"), "{when}: {answer:?}");
         outside.tap.watch(Duration::from_millis(500), |f| {
             f.ip()
@@ -117,11 +117,6 @@ fn an_mptcp_connection_opens_no_subflow() {
         opened.is_none(),
         "the container opened a subflow: {opened:?}"
     );
-}
-
-/// A connection that stays open for a moment before it asks.
-fn by_mptcp_slowly(outside: &Outside, web: &Container) -> (String, bool) {
-    by_mptcp(outside, web.ip4())
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! AF_XDP: frames straight from memory to the device, in copy mode.
 
 use super::packet::{ETH0, IPV4, frame, marked_udp, own_mac};
-use super::sys::{Fail, Socket, Step, check, interface, os};
+use super::sys::{CALL_TIMEOUT, Fail, Socket, Step, check, interface, os};
 use super::target::Target;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 use std::{mem, ptr};
 
 const SOL_XDP: i32 = 283;
@@ -119,12 +120,21 @@ fn bind(socket: &Socket) -> Step<()> {
         queue: 0,
         shared_umem: 0,
     };
-    // SAFETY: the pointer and length describe `at`.
-    check("bind", unsafe {
-        let len = size_of::<Address>() as u32;
-        libc::bind(socket.fd(), (&raw const at).cast(), len)
-    })
-    .map(drop)
+    let end = Instant::now() + CALL_TIMEOUT;
+    loop {
+        // SAFETY: the pointer and length describe `at`.
+        let rc = unsafe {
+            let len = size_of::<Address>() as u32;
+            libc::bind(socket.fd(), (&raw const at).cast(), len)
+        };
+        match check("bind", rc) {
+            // The queue is given back some time after its last owner has closed.
+            Err(Fail::Os { errno, .. }) if errno == libc::EBUSY && Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            bound => return bound.map(drop),
+        }
+    }
 }
 
 pub fn sent(t: &Target) -> Step<()> {
