@@ -15,8 +15,13 @@ fn both(container: &Container) -> [IpAddr; 2] {
     [container.ip4().into(), container.ip6().into()]
 }
 
-/// A connection by MPTCP, and whether it still is one when its answer has come.
-fn by_mptcp(outside: &Outside, address: Ipv4Addr) -> (String, bool) {
+/// A request by MPTCP, and whether the connection still is one when its answer has come.
+/// `meanwhile` runs when half of the request is sent, so that the connection is in use and open.
+fn by_mptcp(
+    outside: &Outside,
+    address: Ipv4Addr,
+    meanwhile: impl FnOnce() + Send,
+) -> (String, bool) {
     const IPPROTO_MPTCP: i32 = 262;
     const TCP_IS_MPTCP: i32 = 43;
     let at = SocketAddr::new(address.into(), SERVICE_PORT);
@@ -46,7 +51,9 @@ fn by_mptcp(outside: &Outside, address: Ipv4Addr) -> (String, bool) {
         let mut stream = TcpStream::from(socket);
         let limit = Some(Duration::from_secs(5));
         stream.set_read_timeout(limit).expect("a timeout");
-        write!(stream, "GET /mptcp HTTP/1.0\r\n\r\n").expect("send");
+        write!(stream, "GET /mptcp HTTP/1.0\r\n").expect("send");
+        meanwhile();
+        write!(stream, "\r\n").expect("send");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
         // SAFETY: the pointers describe `is_mptcp` and `len`.
@@ -65,7 +72,7 @@ fn a_listener_that_was_mptcp_keeps_answering() {
         .container("mptcp")
         .command(&["airgap-probe", "serve", "mptcp"])
         .run();
-    let (answer, mptcp) = by_mptcp(&outside, web.ip4());
+    let (answer, mptcp) = by_mptcp(&outside, web.ip4(), || ());
     assert!(mptcp, "the control: unsealed, the listener speaks MPTCP");
     assert!(answer.ends_with("/mptcp"), "{answer:?}");
     seal(&web.name, &[]);
@@ -74,7 +81,7 @@ fn a_listener_that_was_mptcp_keeps_answering() {
         let body = outside.get(address, SERVICE_PORT, "/tcp");
         body.unwrap_or_else(|e| panic!("a TCP client on {address}: {e:#}"));
     }
-    let (answer, mptcp) = by_mptcp(&outside, web.ip4());
+    let (answer, mptcp) = by_mptcp(&outside, web.ip4(), || ());
     assert!(answer.ends_with("/mptcp"), "an MPTCP client: {answer:?}");
     println!("sealed, an MPTCP client speaks MPTCP: {mptcp}");
 }
@@ -100,12 +107,15 @@ fn an_mptcp_connection_opens_no_subflow() {
     ));
     let subflow = |when: &str| {
         outside.clear();
-        let (answer, _) = by_mptcp(&outside, web.ip4());
+        let mut opened = None;
+        let (answer, _) = by_mptcp(&outside, web.ip4(), || {
+            opened = outside.tap.watch(Duration::from_secs(1), |f| {
+                f.ip()
+                    .is_some_and(|ip| ip.destination == IpAddr::from(other))
+            });
+        });
         assert!(answer.ends_with("/mptcp"), "{when}: {answer:?}");
-        outside.tap.watch(Duration::from_millis(500), |f| {
-            f.ip()
-                .is_some_and(|ip| ip.destination == IpAddr::from(other))
-        })
+        opened
     };
     assert!(
         subflow("unsealed").is_some(),
