@@ -4,6 +4,7 @@ use crate::container::Container;
 use crate::frame::Frame;
 use crate::outside::Outside;
 use crate::services::PORTS;
+use crate::session::Session;
 use crate::tap::Tap;
 use crate::wait;
 use ::airgap::technique::{
@@ -13,11 +14,20 @@ use ::airgap::technique::{
 };
 use std::time::Duration;
 
+/// One attempt's outcome, inside and outside.
+#[derive(Debug)]
+pub struct Attempt {
+    pub report: Report,
+    /// `None` when nothing was seen.
+    pub reach: Option<Reach>,
+}
+
 /// One container's taps and the bookkeeping of attempts.
 #[derive(Debug)]
 pub struct Bench<'a> {
     outside: &'a Outside,
     container: &'a Container,
+    session: Session,
     pub veth: Tap,
     pub bridge: Tap,
     next: u16,
@@ -28,13 +38,11 @@ impl<'a> Bench<'a> {
     #[must_use]
     #[track_caller]
     pub fn new(outside: &'a Outside, container: &'a Container) -> Self {
-        let (veth, bridge) = (
-            Tap::host(&container.veth()),
-            Tap::host(&outside.plan.bridge),
-        );
+        let (veth, bridge) = (Tap::host(&container.veth()), Tap::host(container.bridge()));
         Self {
             outside,
             container,
+            session: Session::new(container),
             veth,
             bridge,
             next: PORTS.start,
@@ -54,6 +62,11 @@ impl<'a> Bench<'a> {
         (port, format!("agx{port}{}", &self.outside.plan.suffix[..3]))
     }
 
+    fn attempt(&mut self, technique: &str, port: u16, marker: &str) -> Report {
+        let order = self.container.order(technique, port, marker);
+        self.session.attempt(&order)
+    }
+
     /// Forgets what the taps and the services have recorded.
     pub fn clear(&self) {
         self.outside.clear();
@@ -63,12 +76,50 @@ impl<'a> Bench<'a> {
         }
     }
 
+    /// The same with other ports than a bench at work beside it has, half of them each.
+    #[must_use]
+    #[track_caller]
+    pub fn beside(outside: &'a Outside, container: &'a Container) -> Self {
+        let half = PORTS.start + (PORTS.end - PORTS.start) / 2;
+        Self {
+            next: half,
+            ..Self::new(outside, container)
+        }
+    }
+
+    /// How far an attempt gets past the container's veth. Waits for `window`, and no longer than
+    /// it takes to see `expected`. Nothing is forgotten before: another bench may be at work.
+    pub fn reach(&mut self, technique: &str, expected: Reach, window: Duration) -> Attempt {
+        let (port, marker) = self.fresh();
+        let marks = (self.outside.tap.mark(), self.bridge.mark());
+        let report = self.attempt(technique, port, &marker);
+        let on = |tap: &Tap, mark| {
+            let frames = tap.incoming_since(mark);
+            frames.iter().any(|frame| belongs(frame, port, &marker))
+        };
+        let far = || {
+            if on(&self.outside.tap, marks.0) {
+                Some(Reach::Outside)
+            } else {
+                on(&self.bridge, marks.1).then_some(Reach::Link)
+            }
+        };
+        wait::within(window, || far().filter(|&far| far == expected));
+        for tap in [&self.outside.tap, &self.bridge] {
+            tap.barrier();
+        }
+        Attempt {
+            report,
+            reach: far(),
+        }
+    }
+
     /// Unsealed: the attempt must be recorded where the table says.
     pub fn control(&mut self, way: &Way) {
         let technique = way.name;
         self.clear();
         let (port, marker) = self.fresh();
-        let attempt = self.container.attempt(technique, port, &marker);
+        let attempt = self.attempt(technique, port, &marker);
         let tap = match way.reach {
             Reach::Outside | Reach::Resolver => &self.outside.tap,
             Reach::Link | Reach::Guest => &self.bridge,
@@ -91,7 +142,7 @@ impl<'a> Bench<'a> {
     pub fn leaks(&mut self, way: &Way) -> bool {
         self.clear();
         let (port, marker) = self.fresh();
-        self.container.attempt(way.name, port, &marker);
+        self.attempt(way.name, port, &marker);
         let ours = |frame: &Frame| belongs(frame, port, &marker);
         let passed = wait::within(Duration::from_millis(300), || {
             let taps = [&self.bridge, &self.outside.tap];
@@ -105,15 +156,24 @@ impl<'a> Bench<'a> {
     /// Sealed: no frame on any tap, no service reached, the errno of the table.
     pub fn sealed(&mut self, way: &Way) {
         let technique = way.name;
-        let (port, marker) = self.fresh();
-        let attempt = self.container.attempt(technique, port, &marker);
+        let attempt = self.attempt_only(technique);
         self.veth.watch(Duration::from_millis(100), |frame| {
             !frame.is_neighbour_discovery()
         });
         self.no_frames(&format!("{technique} ({attempt:?})"));
-        if !as_expected(&attempt, way.sealed) {
-            self.problems
-                .push(format!("sealed {technique}: {attempt:?}"));
+        self.ended_as(&attempt, way.sealed);
+    }
+
+    /// An attempt under a port and a marker of its own; nobody looks where it gets.
+    pub fn attempt_only(&mut self, technique: &str) -> Report {
+        let (port, marker) = self.fresh();
+        self.attempt(technique, port, &marker)
+    }
+
+    /// Notes a call that ended otherwise than the table says.
+    pub fn ended_as(&mut self, attempt: &Report, expected: Sealed) {
+        if !as_expected(attempt, expected) {
+            self.problems.push(format!("sealed: {attempt:?}"));
         }
     }
 

@@ -295,12 +295,19 @@ impl Container {
             .join(inner)
     }
 
-    /// Has the probe try one technique towards the outside.
+    /// The host's bridge it is plugged into.
+    #[must_use]
+    pub fn bridge(&self) -> &str {
+        &self.plan.bridge
+    }
+
+    /// What the probe is told to try one technique towards the outside.
     ///
     /// # Panics
-    /// When the probe does not report.
+    /// When the bridge has no hardware address.
+    #[must_use]
     #[track_caller]
-    pub fn attempt(&self, technique: &str, port: u16, marker: &str) -> Report {
+    pub fn order(&self, technique: &str, port: u16, marker: &str) -> String {
         let bridge_mac = format!("/sys/class/net/{}/address", self.plan.bridge);
         let mac =
             std::fs::read_to_string(&bridge_mac).unwrap_or_else(|e| panic!("{bridge_mac}: {e}"));
@@ -310,11 +317,22 @@ impl Container {
             gateway4,
             ..
         } = &self.plan;
-        let line = format!(
-            "airgap-probe try {technique} --v4 {outside4} --v6 {outside6} --port {port} \
-             --marker {marker} --gateway {gateway4} --gateway-mac {mac}"
-        );
-        let words: Vec<&str> = line.split_whitespace().collect();
+        format!(
+            "{technique} --v4 {outside4} --v6 {outside6} --port {port} --marker {marker} \
+             --gateway {gateway4} --gateway-mac {}",
+            mac.trim()
+        )
+    }
+
+    /// Has the probe try one technique towards the outside.
+    ///
+    /// # Panics
+    /// When the probe does not report.
+    #[track_caller]
+    pub fn attempt(&self, technique: &str, port: u16, marker: &str) -> Report {
+        let order = self.order(technique, port, marker);
+        let mut words = vec!["airgap-probe", "try"];
+        words.extend(order.split_whitespace());
         attempt::parse(&self.exec(&words))
     }
 }

@@ -3,6 +3,7 @@
 use crate::cmd;
 use crate::plan::Plan;
 use std::fs;
+use std::net::Ipv4Addr;
 
 const V4_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 const V6_FORWARD: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
@@ -58,6 +59,51 @@ impl Firewall {
                 fs::write(path, "1").unwrap_or_else(|e| panic!("{path}: {e}"));
                 wall.sysctls.push((path, before));
             }
+        }
+        wall
+    }
+}
+
+impl Firewall {
+    /// Pens a second network in, as [`Firewall::open`] does the first, without opening over IPv4
+    /// what Docker closes.
+    ///
+    /// # Panics
+    /// When a rule cannot be installed.
+    #[must_use]
+    pub fn open_internal(plan: &Plan) -> Self {
+        let Plan { bridge, uplink, .. } = plan;
+        Self::with_rules([
+            format!("iptables -w -I DOCKER-USER -i {bridge} ! -o {uplink} -j DROP"),
+            format!("ip6tables -w -I FORWARD -i {bridge} -j DROP"),
+            format!("ip6tables -w -I FORWARD -i {bridge} -o {uplink} -j ACCEPT"),
+            format!("ip6tables -w -I FORWARD -i {uplink} -o {bridge} -j ACCEPT"),
+        ])
+    }
+
+    /// What operators write to stop a container: only replies pass.
+    ///
+    /// # Panics
+    /// When a rule cannot be installed.
+    #[must_use]
+    pub fn replies_only(plan: &Plan, container: Ipv4Addr) -> Self {
+        // The comment lets a sweep find the rule.
+        let bridge = &plan.bridge;
+        Self::with_rules([format!(
+            "iptables -w -I DOCKER-USER -s {container} -m conntrack ! --ctstate ESTABLISHED \
+             -m comment --comment {bridge} -j DROP"
+        )])
+    }
+
+    fn with_rules<const N: usize>(rules: [String; N]) -> Self {
+        let mut wall = Self {
+            rules: Vec::new(),
+            routes: Vec::new(),
+            sysctls: Vec::new(),
+        };
+        for rule in rules {
+            cmd::ok(&rule);
+            wall.rules.push(rule.replace(" -I ", " -D "));
         }
         wall
     }

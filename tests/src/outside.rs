@@ -64,9 +64,9 @@ impl Outside {
             format!("{inside} link set lo up"),
             format!("{inside} link set out0 up"),
             format!("ip link set {uplink} up"),
-            format!("ip -4 addr add {host4}/27 dev {uplink}"),
+            format!("ip -4 addr add {host4}/28 dev {uplink}"),
             format!("ip -6 addr add {host6}/64 dev {uplink} nodad"),
-            format!("{inside} -4 addr add {outside4}/27 dev out0"),
+            format!("{inside} -4 addr add {outside4}/28 dev out0"),
             format!("{inside} -6 addr add {outside6}/64 dev out0 nodad"),
             format!("{inside} -4 route add {net4} via {host4}"),
             format!("{inside} -6 route add {net6} via {host6}"),
@@ -140,7 +140,7 @@ impl Outside {
 }
 
 /// No seconds of duplicate address detection, during which IPv6 hardly works.
-fn skip_dad(device: &str) {
+pub(crate) fn skip_dad(device: &str) {
     let path = format!("/proc/sys/net/ipv6/conf/{device}/accept_dad");
     std::fs::write(&path, "0").unwrap_or_else(|e| panic!("{path}: {e}"));
 }

@@ -6,7 +6,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, SystemTime};
 
 /// One run's names and addresses. The containers get one half of a /26 of 198.51.100.0/24, the
-/// link to the outside namespace the other half; IPv6 comes from 2001:db8::/32 alike.
+/// link to the outside namespace and a second container network share the other half; IPv6 comes
+/// from 2001:db8::/32 alike.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Random, six hex digits.
@@ -19,6 +20,9 @@ pub struct Plan {
     pub uplink: String,
     pub net4: String,
     pub net6: String,
+    /// For a second network, see [`Plan::internal`].
+    pub internal4: String,
+    pub internal6: String,
     pub gateway4: Ipv4Addr,
     pub gateway6: Ipv6Addr,
     pub host4: Ipv4Addr,
@@ -53,11 +57,32 @@ impl Plan {
             net6: format!("{}/64", v6(0xa, 0)),
             gateway4: v4(1),
             gateway6: v6(0xa, 1),
+            internal4: format!("{}/28", v4(48)),
+            internal6: format!("{}/64", v6(0xc, 0)),
             host4: v4(33),
             host6: v6(0xb, 1),
             outside4: v4(34),
             outside6: v6(0xb, 2),
             suffix,
+        }
+    }
+}
+
+impl Plan {
+    /// The same run's second container network: other names and addresses, the same outside.
+    #[must_use]
+    pub fn internal(&self) -> Self {
+        let [a, b, c, d] = self.host4.octets();
+        let mut gateway6 = self.host6.segments();
+        gateway6[3] += 1;
+        Self {
+            name: format!("{}-internal", self.name),
+            bridge: format!("agtb-{}i", self.suffix),
+            net4: self.internal4.clone(),
+            net6: self.internal6.clone(),
+            gateway4: Ipv4Addr::new(a, b, c, d + 16),
+            gateway6: gateway6.into(),
+            ..self.clone()
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 /// Ports with a recording TCP listener and UDP socket, one for each technique under test.
-pub const PORTS: std::ops::Range<u16> = 20_000..20_160;
+pub const PORTS: std::ops::Range<u16> = 20_000..20_350;
 const DNS: u16 = 53;
 
 /// What reached an application outside.

@@ -111,6 +111,23 @@ impl Tap {
             .clone()
     }
 
+    /// How many frames are recorded: a mark for [`Tap::incoming_since`], until a `clear`.
+    #[must_use]
+    pub fn mark(&self) -> usize {
+        self.frames
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
+    }
+
+    /// What came in on the device after `mark`.
+    #[must_use]
+    pub fn incoming_since(&self, mark: usize) -> Vec<Frame> {
+        let frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
+        let later = frames.iter().skip(mark);
+        later.filter(|frame| !frame.outgoing).cloned().collect()
+    }
+
     /// What came in on the device: on a container's veth, what the container sent.
     #[must_use]
     pub fn incoming(&self) -> Vec<Frame> {

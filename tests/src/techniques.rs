@@ -26,3 +26,8 @@ pub fn frame_level() -> impl Iterator<Item = &'static Way> {
 pub fn packet_sockets() -> impl Iterator<Item = &'static Way> {
     ways(|way| way.vector == vector::PACKET_SOCKETS)
 }
+
+/// What Docker refuses with or without a seal, by name.
+pub fn refused() -> impl Iterator<Item = &'static str> {
+    ::airgap::technique::REFUSED.iter().map(|&(name, _)| name)
+}

@@ -4,6 +4,7 @@ mod build;
 mod build_ebpf;
 mod command;
 mod demo;
+mod escape;
 mod kernels;
 mod setup;
 mod test;
@@ -39,6 +40,13 @@ enum Task {
         /// Only tests whose name contains this; skips the format and lint checks
         filter: Option<String>,
     },
+    /// Try every known way out of a container that is unsealed, sealed, behind iptables rules, on an
+    /// internal network, and print who held what (root)
+    Escape {
+        /// One JSON object a technique instead of the table
+        #[arg(long)]
+        json: bool,
+    },
     /// Load and test the gate on other Linux kernels, in QEMU: `N passed, N failed` kernels
     Kernels {
         /// Only this kernel: a series such as 6.12, or `newest`; may be repeated
@@ -64,6 +72,7 @@ fn main() -> ExitCode {
         Task::Test { filter } => {
             test::run(filter.as_deref()).map(|good| ExitCode::from(u8::from(!good)))
         }
+        Task::Escape { json } => escape::run(json).map(|good| ExitCode::from(u8::from(!good))),
         Task::Kernels { names } => kernels::run(&names).map(|good| ExitCode::from(u8::from(!good))),
         Task::Demo { airgap } => demo::run(airgap).map(done),
     };

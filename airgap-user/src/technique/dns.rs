@@ -66,6 +66,10 @@ pub fn direct(t: &Target) -> Step<()> {
     ask_udp(t, SocketAddr::new(t.v4.into(), 53))
 }
 
+pub fn direct6(t: &Target) -> Step<()> {
+    ask_udp(t, SocketAddr::new(t.v6.into(), 53))
+}
+
 pub fn direct_tcp(t: &Target) -> Step<()> {
     ask_tcp(t, SocketAddr::new(t.v4.into(), 53))
 }

@@ -3,7 +3,19 @@
 use super::int80;
 use super::sys::{Socket, Step};
 use super::target::Target;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+const MCAST_JOIN_GROUP: i32 = 42;
+const MCAST_JOIN_SOURCE_GROUP: i32 = 46;
+/// `struct sockaddr_storage`.
+const STORAGE: usize = 128;
+
+/// How an option is set.
+type Set = fn(&Socket, i32, i32, &[u8]) -> Step<()>;
+
+fn by64(socket: &Socket, level: i32, option: i32, value: &[u8]) -> Step<()> {
+    socket.set_bytes("join", level, option, value)
+}
 
 /// 239.x.y.z with the port in it, so that the recorder can tell.
 pub fn group(t: &Target) -> Ipv4Addr {
@@ -11,46 +23,124 @@ pub fn group(t: &Target) -> Ipv4Addr {
     Ipv4Addr::new(239, 50, high, low)
 }
 
-/// `struct ip_mreq`: the group, and the address of the interface.
-fn request(t: &Target) -> Step<[u8; 8]> {
-    let mut request = [0; 8];
-    request[..4].copy_from_slice(&group(t).octets());
-    request[4..].copy_from_slice(&t.own4()?.octets());
-    Ok(request)
+/// The group's last twelve bytes are free: here, the marker.
+fn group6(t: &Target) -> Ipv6Addr {
+    let mut group = [b'-'; 16];
+    group[..4].copy_from_slice(&[0xff, 0x05, 0, 0]);
+    let len = t.payload().len().min(12);
+    group[4..4 + len].copy_from_slice(&t.payload()[..len]);
+    group.into()
+}
+
+fn igmp_by(t: &Target, set: Set) -> Step<Socket> {
+    let socket = Socket::udp(t.at4())?;
+    let mut request = group(t).octets().to_vec();
+    request.extend(t.own4()?.octets());
+    set(&socket, libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP, &request)?;
+    Ok(socket)
 }
 
 pub fn igmp(t: &Target) -> Step<()> {
-    let socket = Socket::udp(t.at4())?;
-    socket.set_bytes(
-        "IP_ADD_MEMBERSHIP",
-        libc::IPPROTO_IP,
-        libc::IP_ADD_MEMBERSHIP,
-        &request(t)?,
-    )
+    igmp_by(t, by64).map(drop)
 }
 
 pub fn igmp_int80(t: &Target) -> Step<()> {
-    let socket = Socket::udp(t.at4())?;
-    int80::setsockopt(
-        &socket,
-        libc::IPPROTO_IP,
-        libc::IP_ADD_MEMBERSHIP,
-        &request(t)?,
-    )
+    igmp_by(t, int80::setsockopt).map(drop)
 }
 
-/// The group's last twelve bytes are free: here, the marker.
-pub fn mld(t: &Target) -> Step<()> {
+/// `struct ip_mreq_source`: group, device's address, source.
+fn igmp_source_by(t: &Target, set: Set) -> Step<()> {
+    let socket = Socket::udp(t.at4())?;
+    let mut request = group(t).octets().to_vec();
+    request.extend(t.own4()?.octets());
+    request.extend(t.v4.octets());
+    let option = libc::IP_ADD_SOURCE_MEMBERSHIP;
+    set(&socket, libc::IPPROTO_IP, option, &request)
+}
+
+pub fn igmp_source(t: &Target) -> Step<()> {
+    igmp_source_by(t, by64)
+}
+
+pub fn igmp_source_int80(t: &Target) -> Step<()> {
+    igmp_source_by(t, int80::setsockopt)
+}
+
+/// `struct group_req`, or with a source `struct group_source_req`; 32-bit programs lay it out
+/// without padding.
+fn request(t: &Target, group: IpAddr, source: Option<IpAddr>, padding: usize) -> Step<Vec<u8>> {
+    let mut request = t.index()?.to_ne_bytes().to_vec();
+    request.resize(4 + padding, 0);
+    for address in [Some(group), source].into_iter().flatten() {
+        let end = request.len() + STORAGE;
+        request.extend(super::sys::Raw::from(SocketAddr::new(address, 0)).bytes());
+        request.resize(end, 0);
+    }
+    Ok(request)
+}
+
+fn level(group: IpAddr) -> i32 {
+    if group.is_ipv4() {
+        libc::IPPROTO_IP
+    } else {
+        libc::IPPROTO_IPV6
+    }
+}
+
+fn join(t: &Target, group: IpAddr) -> Step<()> {
+    let socket = Socket::udp(SocketAddr::new(group, 0))?;
+    let request = request(t, group, None, 4)?;
+    by64(&socket, level(group), MCAST_JOIN_GROUP, &request)
+}
+
+fn join_int80(t: &Target, group: IpAddr) -> Step<()> {
+    let socket = Socket::udp(SocketAddr::new(group, 0))?;
+    let request = request(t, group, None, 0)?;
+    int80::setsockopt(&socket, level(group), MCAST_JOIN_GROUP, &request)
+}
+
+fn join_source(t: &Target, group: IpAddr, source: IpAddr) -> Step<()> {
+    let socket = Socket::udp(SocketAddr::new(group, 0))?;
+    let request = request(t, group, Some(source), 4)?;
+    by64(&socket, level(group), MCAST_JOIN_SOURCE_GROUP, &request)
+}
+
+pub fn group4(t: &Target) -> Step<()> {
+    join(t, group(t).into())
+}
+
+pub fn group4_int80(t: &Target) -> Step<()> {
+    join_int80(t, group(t).into())
+}
+
+pub fn group6_int80(t: &Target) -> Step<()> {
+    join_int80(t, group6(t).into())
+}
+
+pub fn group_by_source4(t: &Target) -> Step<()> {
+    join_source(t, group(t).into(), t.v4.into())
+}
+
+pub fn group_by_source6(t: &Target) -> Step<()> {
+    join_source(t, group6(t).into(), t.v6.into())
+}
+
+pub fn group_v6(t: &Target) -> Step<()> {
+    join(t, group6(t).into())
+}
+
+fn mld_by(t: &Target, set: Set) -> Step<()> {
     let socket = Socket::udp(t.at6())?;
-    let mut request = vec![0xff, 0x05, 0, 0];
-    let len = t.payload().len().min(12);
-    request.extend(&t.payload()[..len]);
-    request.resize(16, b'-');
+    let mut request = group6(t).octets().to_vec();
     request.extend(t.index()?.to_ne_bytes());
-    socket.set_bytes(
-        "IPV6_ADD_MEMBERSHIP",
-        libc::IPPROTO_IPV6,
-        libc::IPV6_ADD_MEMBERSHIP,
-        &request,
-    )
+    let option = libc::IPV6_ADD_MEMBERSHIP;
+    set(&socket, libc::IPPROTO_IPV6, option, &request)
+}
+
+pub fn mld(t: &Target) -> Step<()> {
+    mld_by(t, by64)
+}
+
+pub fn mld_int80(t: &Target) -> Step<()> {
+    mld_by(t, int80::setsockopt)
 }

@@ -3,16 +3,24 @@
 //! `airgap verify` runs them inside a sealed container, and the end-to-end
 //! tests run the same ones: what verify claims is what the tests prove.
 
+pub mod datagram;
 pub mod dns;
+pub mod ethernet;
+pub mod forged;
+pub mod header;
 pub mod host;
 pub mod icmp;
 pub mod int80;
 pub mod join;
+pub mod loopback;
+pub mod message;
 pub mod options;
 pub mod packet;
 pub mod pass;
 pub mod raw;
 pub mod reflect;
+pub mod refused;
+pub mod splice;
 pub mod stranger;
 pub mod sys;
 mod table;
@@ -22,6 +30,7 @@ pub mod udp;
 pub mod unix;
 pub mod uring;
 pub mod vector;
+pub mod xdp;
 
 pub use self::table::{Reach, Sealed, TABLE, Way};
 
@@ -46,6 +55,32 @@ pub const HOST_TABLE: &[(&str, Technique)] = &[
     ("unix-seqpacket", unix::seqpacket),
     ("unix-dgram", unix::dgram),
     ("unix-dgram-connected", unix::dgram_connected),
+];
+
+/// What a container is refused with or without a seal.
+pub const REFUSED: &[(&str, Technique)] = &[
+    ("sctp", refused::sctp),
+    ("dccp", refused::dccp),
+    ("l2tp", refused::l2tp),
+    ("smc", refused::smc),
+    ("smc-inet", refused::smc_inet),
+    ("rds", refused::rds),
+    ("pppoe", refused::pppoe),
+    ("can", refused::can),
+    ("tipc", refused::tipc),
+    ("rxrpc", refused::rxrpc),
+    ("kcm", refused::kcm),
+    ("new-network", refused::new_network),
+    ("new-user", refused::new_user),
+    ("new-cgroup", refused::new_cgroup),
+    ("clone3", refused::clone3),
+    ("bpf", refused::bpf),
+    ("request-key", refused::request_key),
+    ("tcp-repair", refused::repair),
+    ("anycast", refused::anycast),
+    ("tun", refused::tun),
+    ("neighbour", refused::neighbour),
+    ("device", refused::device),
 ];
 
 /// How one attempt ended, as seen by the process that made it.
@@ -80,9 +115,10 @@ pub fn find(name: &str) -> Option<&'static Way> {
     TABLE.iter().find(|way| way.name == name)
 }
 
-/// The way out of this name that no packet shows.
-pub fn find_host(name: &str) -> Option<Technique> {
-    let found = HOST_TABLE.iter().find(|(known, _)| *known == name);
+/// The technique of this name in [`HOST_TABLE`] or [`REFUSED`].
+pub fn find_other(name: &str) -> Option<Technique> {
+    let mut all = HOST_TABLE.iter().chain(REFUSED);
+    let found = all.find(|(known, _)| *known == name);
     found.map(|(_, technique)| *technique)
 }
 

@@ -1,17 +1,17 @@
 //! AF_PACKET: frames that no cgroup hook ever sees.
 
-use super::raw;
-use super::sys::{Socket, Step, check};
+use super::raw::{self};
+use super::sys::{Socket, Step, check, interface};
 use super::target::Target;
 use std::ffi::CStr;
 use std::mem;
 
-const IPV4: u16 = 0x0800;
-const ARP: u16 = 0x0806;
+pub const IPV4: u16 = 0x0800;
+pub const ARP: u16 = 0x0806;
 const PACKET_QDISC_BYPASS: i32 = 20;
-const LO: &CStr = c"lo";
+pub const LO: &CStr = c"lo";
 
-fn frame(to: [u8; 6], from: [u8; 6], ethertype: u16, body: &[u8]) -> Vec<u8> {
+pub fn frame(to: [u8; 6], from: [u8; 6], ethertype: u16, body: &[u8]) -> Vec<u8> {
     let mut frame = to.to_vec();
     frame.extend(from);
     frame.extend(ethertype.to_be_bytes());
@@ -19,19 +19,18 @@ fn frame(to: [u8; 6], from: [u8; 6], ethertype: u16, body: &[u8]) -> Vec<u8> {
     frame
 }
 
-fn marked_udp(t: &Target) -> Step<Vec<u8>> {
+pub fn marked_udp(t: &Target) -> Step<Vec<u8>> {
     let datagram = raw::udp(t.service, t.port, t.payload());
     Ok(raw::ipv4(t.own4()?, t.v4, libc::IPPROTO_UDP, &datagram))
 }
 
 /// The device address for `sendto`; the hardware address only matters to SOCK_DGRAM.
-fn send(socket: &Socket, device: &CStr, mac: [u8; 6], bytes: &[u8]) -> Step<()> {
+pub fn send(socket: &Socket, device: &CStr, mac: [u8; 6], bytes: &[u8]) -> Step<()> {
     // SAFETY: all-zero is a valid sockaddr_ll.
     let mut at: libc::sockaddr_ll = unsafe { mem::zeroed() };
     at.sll_family = libc::AF_PACKET as u16;
     at.sll_protocol = IPV4.to_be();
-    // SAFETY: `device` is NUL-terminated.
-    at.sll_ifindex = unsafe { libc::if_nametoindex(device.as_ptr()) } as i32;
+    at.sll_ifindex = interface(device)? as i32;
     at.sll_halen = 6;
     at.sll_addr[..6].copy_from_slice(&mac);
     // SAFETY: the pointers and lengths describe `bytes` and `at`.

@@ -66,7 +66,7 @@ pub fn lo_echo4(t: &Target) -> Step<()> {
     )
 }
 
-fn header_included(packet: &[u8], at: IpAddr) -> Step<()> {
+pub fn header_included(packet: &[u8], at: IpAddr) -> Step<()> {
     let socket = Socket::new(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_RAW)?;
     socket.send_to(packet, 0, SocketAddr::new(at, 0))
 }
@@ -104,7 +104,7 @@ pub fn lo_echo6(t: &Target) -> Step<()> {
     send6(&ipv6(t.v6, own, libc::IPPROTO_ICMPV6 as u8, &request), own)
 }
 
-fn send6(packet: &[u8], at: Ipv6Addr) -> Step<()> {
+pub fn send6(packet: &[u8], at: Ipv6Addr) -> Step<()> {
     let socket = Socket::new(libc::AF_INET6, libc::SOCK_RAW, libc::IPPROTO_RAW)?;
     socket.send_to(packet, 0, SocketAddr::new(at.into(), 0))
 }
@@ -134,7 +134,7 @@ pub fn tcp(from: (IpAddr, u16), to: SocketAddr, flags: u8, payload: &[u8]) -> Ve
     segment
 }
 
-fn pseudo_sum(from: IpAddr, to: IpAddr, protocol: u8, body: &[u8]) -> u16 {
+pub fn pseudo_sum(from: IpAddr, to: IpAddr, protocol: u8, body: &[u8]) -> u16 {
     let mut pseudo = Vec::new();
     for address in [from, to] {
         match address {
@@ -174,7 +174,8 @@ pub fn ipv4(from: Ipv4Addr, to: Ipv4Addr, protocol: i32, body: &[u8]) -> Vec<u8>
     packet
 }
 
-fn ipv6(from: Ipv6Addr, to: Ipv6Addr, protocol: u8, body: &[u8]) -> Vec<u8> {
+/// An IPv6 packet; `protocol` is the next header.
+pub fn ipv6(from: Ipv6Addr, to: Ipv6Addr, protocol: u8, body: &[u8]) -> Vec<u8> {
     let len = u16::try_from(body.len()).unwrap_or(u16::MAX).to_be_bytes();
     let mut packet = vec![0x60, 0, 0, 0, len[0], len[1], protocol, 64];
     packet.extend(from.octets());

@@ -1,6 +1,7 @@
 //! Thin, safe wrappers over the socket calls whose errno the proofs look at.
 
 use super::target::Target;
+use std::ffi::CStr;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
@@ -87,6 +88,16 @@ impl Socket {
             )
         };
         check(step, rc).map(drop)
+    }
+
+    /// Ties the socket to one network device.
+    pub fn bind_device(&self, device: &CStr) -> Step<()> {
+        self.set_bytes(
+            "SO_BINDTODEVICE",
+            libc::SOL_SOCKET,
+            libc::SO_BINDTODEVICE,
+            device.to_bytes_with_nul(),
+        )
     }
 
     pub fn bind(&self, address: SocketAddr) -> Step<()> {
@@ -192,6 +203,14 @@ impl Socket {
     }
 }
 
+/// The index of a network device of this namespace.
+pub fn interface(device: &CStr) -> Step<u32> {
+    // SAFETY: the name is NUL-terminated.
+    let index = unsafe { libc::if_nametoindex(device.as_ptr()) };
+    check("if_nametoindex", i64::from(index) - 1)?;
+    Ok(index)
+}
+
 pub fn family(address: SocketAddr) -> i32 {
     if address.is_ipv4() {
         libc::AF_INET
@@ -207,6 +226,10 @@ pub struct Raw {
 }
 
 impl Raw {
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len as usize]
+    }
+
     pub fn pointer(&self) -> *const libc::sockaddr {
         self.bytes.as_ptr().cast()
     }

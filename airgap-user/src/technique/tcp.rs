@@ -2,7 +2,7 @@
 
 use super::sys::{Socket, Step};
 use super::target::Target;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 const IPPROTO_MPTCP: i32 = 262;
 const TCP_FASTOPEN_CONNECT: i32 = 30;
@@ -62,14 +62,53 @@ pub fn fastopen6(t: &Target) -> Step<()> {
     Socket::tcp(t.at6())?.send_to(t.payload(), libc::MSG_FASTOPEN, t.at6())
 }
 
-pub fn fastopen_connect(t: &Target) -> Step<()> {
+pub fn fastopen_mapped(t: &Target) -> Step<()> {
+    Socket::tcp(t.mapped())?.send_to(t.payload(), libc::MSG_FASTOPEN, t.mapped())
+}
+
+/// A listener on the service port turns into a client with its first data.
+pub fn fastopen_listener(t: &Target) -> Step<()> {
     let socket = Socket::tcp(t.at4())?;
+    socket.share_port()?;
+    socket.bind(unspecified(t.at4(), t.service))?;
+    socket.listen()?;
+    socket.disconnect()?;
+    socket.send_to(t.payload(), libc::MSG_FASTOPEN, t.at4())
+}
+
+pub fn fastopen_connect(t: &Target) -> Step<()> {
+    deferred(t.at4(), t)
+}
+
+pub fn fastopen_connect6(t: &Target) -> Step<()> {
+    deferred(t.at6(), t)
+}
+
+/// `connect` only notes the address; the first data connects.
+fn deferred(at: SocketAddr, t: &Target) -> Step<()> {
+    let socket = Socket::tcp(at)?;
     socket.set(
         "TCP_FASTOPEN_CONNECT",
         libc::IPPROTO_TCP,
         TCP_FASTOPEN_CONNECT,
         &1_i32,
     )?;
+    talk(&socket, at, t)
+}
+
+pub fn marked(t: &Target) -> Step<()> {
+    let socket = Socket::tcp(t.at4())?;
+    socket.set("SO_MARK", libc::SOL_SOCKET, libc::SO_MARK, &7_i32)?;
+    talk(&socket, t.at4(), t)
+}
+
+/// A connection with itself over loopback, given up for one outwards.
+pub fn self_connected(t: &Target) -> Step<()> {
+    let socket = Socket::tcp(t.at4())?;
+    socket.share_port()?;
+    socket.bind(SocketAddr::new(t.own4()?.into(), 0))?;
+    socket.connect(socket.local()?)?;
+    socket.disconnect()?;
     talk(&socket, t.at4(), t)
 }
 
@@ -96,41 +135,58 @@ pub fn unspecified(at: SocketAddr, port: u16) -> SocketAddr {
 
 pub fn bind_to_device(t: &Target) -> Step<()> {
     let socket = Socket::tcp(t.at4())?;
-    socket.set_bytes(
-        "SO_BINDTODEVICE",
-        libc::SOL_SOCKET,
-        libc::SO_BINDTODEVICE,
-        t.device.as_bytes_with_nul(),
-    )?;
+    socket.bind_device(&t.device)?;
     talk(&socket, t.at4(), t)
+}
+
+pub fn listener4(t: &Target) -> Step<()> {
+    listener_connect(t.at4(), t)
+}
+
+pub fn listener6(t: &Target) -> Step<()> {
+    listener_connect(t.at6(), t)
 }
 
 /// A listener on the service port stops listening and connects out.
-pub fn listener_connect(t: &Target) -> Step<()> {
-    let socket = Socket::tcp(t.at4())?;
+fn listener_connect(at: SocketAddr, t: &Target) -> Step<()> {
+    let socket = Socket::tcp(at)?;
     socket.share_port()?;
-    // Not on every address: clients of a service that shares its port stay with it.
-    socket.bind(SocketAddr::new(t.own4()?.into(), t.service))?;
+    socket.bind(unspecified(at, t.service))?;
     socket.listen()?;
     socket.disconnect()?;
-    talk(&socket, t.at4(), t)
+    talk(&socket, at, t)
+}
+
+pub fn accepted4(t: &Target) -> Step<()> {
+    accepted_connect(t.own4()?.into(), t.at4(), t)
+}
+
+pub fn accepted6(t: &Target) -> Step<()> {
+    accepted_connect(t.own6()?.into(), t.at6(), t)
 }
 
 /// An accepted socket leaves its peer and connects out.
-pub fn accepted_connect(t: &Target) -> Step<()> {
-    let listener = Socket::tcp(t.at4())?;
-    // A port of its own, or the container's real server would get the connection.
-    listener.bind(unspecified(t.at4(), 0))?;
-    listener.listen()?;
-    let client = Socket::tcp(t.at4())?;
-    client.connect(SocketAddr::new(t.own4()?.into(), listener.local()?.port()))?;
-    let accepted = listener.accept()?;
+fn accepted_connect(own: IpAddr, at: SocketAddr, t: &Target) -> Step<()> {
+    let (_client, accepted) = pair(own)?;
     accepted.disconnect()?;
+    talk(&accepted, at, t)
+}
+
+/// Both ends of a connection with itself; the accepted one second.
+pub fn pair(own: IpAddr) -> Step<(Socket, Socket)> {
+    let at = SocketAddr::new(own, 0);
+    let listener = Socket::tcp(at)?;
+    // A port of its own, or the container's real server would get the connection.
+    listener.bind(unspecified(at, 0))?;
+    listener.listen()?;
+    let client = Socket::tcp(at)?;
+    client.connect(SocketAddr::new(own, listener.local()?.port()))?;
+    let accepted = listener.accept()?;
     // Not set by accept: without it the sealed half could hang.
     let limit = libc::timeval {
         tv_sec: 0,
         tv_usec: 700_000,
     };
     accepted.set("SO_SNDTIMEO", libc::SOL_SOCKET, libc::SO_SNDTIMEO, &limit)?;
-    talk(&accepted, t.at4(), t)
+    Ok((client, accepted))
 }

@@ -1,6 +1,7 @@
 //! UDP and UDP-Lite.
 
-use super::sys::{Raw, Socket, Step, check};
+use super::datagram;
+use super::sys::{Socket, Step};
 use super::target::Target;
 use super::tcp::unspecified;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -51,25 +52,7 @@ pub fn corked(t: &Target) -> Step<()> {
 }
 
 pub fn sendmmsg(t: &Target) -> Step<()> {
-    let socket = Socket::udp(t.at4())?;
-    let address = Raw::from(t.at4());
-    let mut part = libc::iovec {
-        iov_base: t.payload().as_ptr().cast_mut().cast(),
-        iov_len: t.payload().len(),
-    };
-    // SAFETY: all-zero is a valid mmsghdr.
-    let mut messages: [libc::mmsghdr; 2] = unsafe { std::mem::zeroed() };
-    for message in &mut messages {
-        message.msg_hdr.msg_name = address.pointer().cast_mut().cast();
-        message.msg_hdr.msg_namelen = address.len;
-        message.msg_hdr.msg_iov = &raw mut part;
-        message.msg_hdr.msg_iovlen = 1;
-    }
-    // SAFETY: the headers point at `address` and `part`, which outlive the call.
-    check("sendmmsg", unsafe {
-        libc::sendmmsg(socket.fd(), messages.as_mut_ptr(), 2, 0)
-    })
-    .map(drop)
+    datagram::many(&Socket::udp(t.at4())?, t.at4(), t.payload())
 }
 
 pub fn sport4(t: &Target) -> Step<()> {

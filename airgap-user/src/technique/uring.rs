@@ -2,12 +2,21 @@
 
 use super::sys::{Fail, Raw, Socket, Step, os};
 use super::target::Target;
+use super::{icmp, packet};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{io, mem, ptr};
 
 const OP_SENDMSG: u8 = 9;
 const OP_CONNECT: u8 = 16;
+const OP_SEND: u8 = 26;
+const OP_SOCKET: u8 = 45;
+const OP_SEND_ZC: u8 = 47;
+const OP_SENDMSG_ZC: u8 = 48;
+const SETUP_SQPOLL: u32 = 2;
+const ENTER_GETEVENTS: u32 = 1;
+const ENTER_SQ_WAKEUP: u32 = 2;
 const OFF_SQ: libc::off_t = 0;
 const OFF_CQ: libc::off_t = 0x800_0000;
 const OFF_SQES: libc::off_t = 0x1000_0000;
@@ -43,7 +52,12 @@ struct Sqe {
     addr: u64,
     len: u32,
     op_flags: u32,
-    rest: [u64; 4],
+    user_data: u64,
+    buf_index: u16,
+    personality: u16,
+    addr_len: u16,
+    pad: u16,
+    rest: [u64; 2],
 }
 
 struct Ring {
@@ -56,7 +70,14 @@ struct Ring {
 
 impl Ring {
     fn new() -> Step<Self> {
-        let mut params = Params::default();
+        Self::with(0)
+    }
+
+    fn with(flags: u32) -> Step<Self> {
+        let mut params = Params {
+            flags,
+            ..Params::default()
+        };
         // SAFETY: the kernel reads and fills `params`, which has its layout.
         let fd = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1_u32, &raw mut params) };
         if fd < 0 {
@@ -88,7 +109,13 @@ impl Ring {
                 .write(0);
             let tail = AtomicU32::from_ptr(self.sq.add(self.params.sq[1] as usize).cast());
             tail.fetch_add(1, Ordering::Release);
-            let (to_submit, wait_for, getevents) = (1_u32, 1_u32, 1_u32);
+            let (to_submit, wait_for) = (1_u32, 1_u32);
+            let wakeup = if self.params.flags & SETUP_SQPOLL == 0 {
+                0
+            } else {
+                ENTER_SQ_WAKEUP
+            };
+            let getevents = ENTER_GETEVENTS | wakeup;
             let fd = self.fd.as_raw_fd();
             let none = ptr::null::<libc::sigset_t>();
             let rc = libc::syscall(
@@ -160,27 +187,115 @@ pub fn tcp4(t: &Target) -> Step<()> {
     socket.send(t.payload(), 0)
 }
 
-pub fn udp4(t: &Target) -> Step<()> {
-    let ring = Ring::new()?;
+/// A message to `at`; its pointers are valid as long as this lives.
+struct Message {
+    header: Box<libc::msghdr>,
+    _address: Box<Raw>,
+    _part: Box<libc::iovec>,
+}
+
+impl Message {
+    fn new(at: SocketAddr, payload: &[u8]) -> Self {
+        let address = Box::new(Raw::from(at));
+        let mut part = Box::new(libc::iovec {
+            iov_base: payload.as_ptr().cast_mut().cast(),
+            iov_len: payload.len(),
+        });
+        // SAFETY: all-zero is a valid msghdr.
+        let mut header: Box<libc::msghdr> = Box::new(unsafe { mem::zeroed() });
+        header.msg_name = address.pointer().cast_mut().cast();
+        header.msg_namelen = address.len;
+        header.msg_iov = &raw mut *part;
+        header.msg_iovlen = 1;
+        Self {
+            header,
+            _address: address,
+            _part: part,
+        }
+    }
+}
+
+fn send_message(ring: &Ring, opcode: u8, t: &Target) -> Step<()> {
     let socket = Socket::udp(t.at4())?;
-    let address = Raw::from(t.at4());
-    let mut part = libc::iovec {
-        iov_base: t.payload().as_ptr().cast_mut().cast(),
-        iov_len: t.payload().len(),
-    };
-    // SAFETY: all-zero is a valid msghdr.
-    let mut message: libc::msghdr = unsafe { mem::zeroed() };
-    message.msg_name = address.pointer().cast_mut().cast();
-    message.msg_namelen = address.len;
-    message.msg_iov = &raw mut part;
-    message.msg_iovlen = 1;
-    let pointer = &raw const message as u64;
+    let message = Message::new(t.at4(), t.payload());
     let entry = Sqe {
-        opcode: OP_SENDMSG,
+        opcode,
         fd: socket.fd(),
-        addr: pointer,
+        addr: &raw const *message.header as u64,
         len: 1,
         ..Sqe::default()
     };
     judge("uring sendmsg", ring.run(entry)?)
+}
+
+pub fn udp4(t: &Target) -> Step<()> {
+    send_message(&Ring::new()?, OP_SENDMSG, t)
+}
+
+pub fn udp4_zero_copy(t: &Target) -> Step<()> {
+    send_message(&Ring::new()?, OP_SENDMSG_ZC, t)
+}
+
+/// Sent by a kernel thread.
+pub fn udp4_polled(t: &Target) -> Step<()> {
+    send_message(&Ring::with(SETUP_SQPOLL)?, OP_SENDMSG, t)
+}
+
+fn send_to(opcode: u8, t: &Target) -> Step<()> {
+    let ring = Ring::new()?;
+    let socket = Socket::udp(t.at4())?;
+    let address = Raw::from(t.at4());
+    let entry = Sqe {
+        opcode,
+        fd: socket.fd(),
+        addr: t.payload().as_ptr() as u64,
+        len: t.payload().len() as u32,
+        off: address.pointer() as u64,
+        addr_len: address.len as u16,
+        ..Sqe::default()
+    };
+    judge("uring send", ring.run(entry)?)
+}
+
+pub fn send_to4(t: &Target) -> Step<()> {
+    send_to(OP_SEND, t)
+}
+
+pub fn send_to4_zero_copy(t: &Target) -> Step<()> {
+    send_to(OP_SEND_ZC, t)
+}
+
+/// The socket itself is made by the ring, too.
+fn socket(ring: &Ring, family: i32, kind: i32, protocol: i32) -> Step<Socket> {
+    let entry = Sqe {
+        opcode: OP_SOCKET,
+        fd: family,
+        off: kind as u64,
+        len: protocol.unsigned_abs(),
+        ..Sqe::default()
+    };
+    let fd = ring.run(entry)?;
+    judge("uring socket", fd)?;
+    // SAFETY: `fd` was just opened and nobody else owns it.
+    Ok(Socket(unsafe { OwnedFd::from_raw_fd(fd) }))
+}
+
+pub fn raw4(t: &Target) -> Step<()> {
+    let ring = Ring::new()?;
+    let (kind, protocol) = (libc::SOCK_RAW, libc::IPPROTO_ICMP);
+    let socket = socket(&ring, libc::AF_INET, kind, protocol)?;
+    let at = SocketAddr::new(t.v4.into(), 0);
+    socket.send_to(&icmp::echo(8, t.payload()), 0, at)
+}
+
+pub fn packet(t: &Target) -> Step<()> {
+    let ring = Ring::new()?;
+    let socket = socket(&ring, libc::AF_PACKET, libc::SOCK_RAW, 0)?;
+    let frame = packet::frame(
+        t.gateway_mac,
+        t.own_mac()?,
+        packet::IPV4,
+        &packet::marked_udp(t)?,
+    );
+    packet::send(&socket, &t.device, t.gateway_mac, &frame)
 }

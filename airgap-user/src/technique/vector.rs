@@ -7,6 +7,8 @@ pub const DNS: &str = "DNS, embedded resolver included";
 pub const DNS_SERVERS: &str = "DNS servers outside";
 pub const IP_SOCKETS: &str = "raw, ping and other IP sockets";
 pub const SOURCE_ROUTES: &str = "source routes";
+/// An own or loopback address, aimed out of a device.
+pub const DEVICES: &str = "loopback addresses sent out of a device";
 pub const REFLECTION: &str = "reflection over loopback";
 /// The embedded resolver is one of them.
 pub const STRANGERS: &str = "loopback listeners outside the seal";

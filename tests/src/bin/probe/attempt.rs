@@ -1,6 +1,7 @@
 //! Attempts, one JSON line each.
 
 use airgap::technique::{self, sys::Step, target::Target};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Tries one technique; an [`airgap::technique::Report`] on stdout.
@@ -9,8 +10,22 @@ pub(crate) fn run(name: &str, target: &Target) -> Result<(), String> {
         println!("{}", serde_json::json!(technique::attempt(way, target)));
         return Ok(());
     }
-    let work = technique::find_host(name).ok_or_else(|| format!("no technique {name}"))?;
+    let work = technique::find_other(name).ok_or_else(|| format!("no technique {name}"))?;
     print(name, target, work);
+    Ok(())
+}
+
+/// One attempt for each line on stdin, in a process of its own: what it leaves open goes with it.
+pub(crate) fn session() -> Result<(), String> {
+    for line in std::io::stdin().lines() {
+        let line = line.map_err(|e| format!("stdin: {e}"))?;
+        Command::new("/proc/self/exe")
+            .arg("try")
+            .args(line.split_whitespace())
+            .stdin(Stdio::null())
+            .status()
+            .map_err(|e| format!("cannot start an attempt: {e}"))?;
+    }
     Ok(())
 }
 

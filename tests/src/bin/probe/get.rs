@@ -1,12 +1,17 @@
 //! A minimal HTTP client.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
 /// Prints the answer to `GET PATH`; any failure is an error that names the step.
 pub(crate) fn run(address: &str, path: &str) -> Result<(), String> {
-    let at: SocketAddr = address.parse().map_err(|e| format!("{address}: {e}"))?;
+    let mut found = address
+        .to_socket_addrs()
+        .map_err(|e| format!("{address}: {e}"))?;
+    let at = found
+        .next()
+        .ok_or_else(|| format!("{address}: no address"))?;
     let limit = Duration::from_secs(3);
     let mut stream =
         TcpStream::connect_timeout(&at, limit).map_err(|e| format!("connect {at}: {e}"))?;

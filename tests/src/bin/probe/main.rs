@@ -1,9 +1,14 @@
 //! `airgap-probe`: runs inside the containers under test.
 //!
-//! - `serve [--port N]`: a dual-stack HTTP/1.0 server; `/bytes/N` answers N bytes
+//! - `serve [--port N]`: a dual-stack HTTP/1.0 server; `/bytes/N` answers N bytes,
+//!   `/pid` the process id
+//! - `serve mptcp`, `serve forked N`: the same on an MPTCP listener, in N processes
+//! - `hear PORT`, `say ADDRESS:PORT DEVICE TEXT`: datagrams from and to all around
+//! - `whisper 4|6 SECONDS`: has its kernel ask the link for addresses of its choice
 //! - `turncoat`: a server whose listener can be told to connect out
 //! - `beacon --v4 A --v6 A --port N`: sends before anything else, then serves
 //! - `try TECHNIQUE --v4 A --v6 A --port N --marker M …`: one way out, one JSON line
+//! - `session`: tries what each line on stdin says: the arguments of `try`
 //! - `hold KIND,KIND…`: opens sockets, then sends on them for ever
 //! - `knock …`: repeats a UDP and a TCP attempt until killed, one JSON line each
 //! - `get ADDRESS:PORT PATH`, `tell ADDRESS:PORT WORDS…`: one request each
@@ -22,10 +27,12 @@ mod carried;
 mod churn;
 mod contained;
 mod get;
+mod hear;
 mod hold;
 mod legit;
 mod serve;
 mod turncoat;
+mod whisper;
 
 use airgap::technique::{self, target::Target};
 
@@ -33,12 +40,15 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
+        ["serve", "mptcp"] => serve::run_mptcp(5060),
+        ["serve", "forked", count] => serve::run_forked(count),
         ["serve", rest @ ..] => serve::run(Target::parse(rest).port),
         ["turncoat", ..] => turncoat::run(),
         ["beacon", rest @ ..] => beacon::run(&Target::parse(rest)),
         ["hold", kinds, rest @ ..] => hold::run(kinds, &Target::parse(rest)),
         ["knock", name, rest @ ..] => attempt::knock(name, &Target::parse(rest)),
         ["try", name, rest @ ..] => attempt::run(name, &Target::parse(rest)),
+        ["session"] => attempt::session(),
         ["get", address, path] => get::run(address, path),
         ["tell", address, words @ ..] => get::tell(address, words),
         ["contained", cgroup] => contained::run(cgroup),
@@ -50,6 +60,9 @@ fn main() {
             legit::run();
             Ok(())
         }
+        ["hear", port] => hear::run(port.parse().unwrap_or(0)),
+        ["say", address, device, text] => hear::say(address, device, text),
+        ["whisper", version, seconds] => whisper::run(version, seconds),
         ["again"] => again::run(),
         ["list"] => {
             for way in technique::TABLE {

@@ -3,11 +3,35 @@
 use airgap::technique::sys::{Fail, Socket};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
 use std::time::Duration;
+
+const IPPROTO_MPTCP: i32 = 262;
 
 /// Serves until killed.
 pub(crate) fn run(port: u16) -> Result<(), String> {
-    let listener = listen(port)?;
+    serve(&listen(port)?)
+}
+
+/// The same for clients of MPTCP and TCP, as Go listens by default since 1.24.
+pub(crate) fn run_mptcp(port: u16) -> Result<(), String> {
+    serve(&listen_by(IPPROTO_MPTCP, port)?)
+}
+
+/// Several processes with a listener each, on the one port; ends with the first of them.
+pub(crate) fn run_forked(count: &str) -> Result<(), String> {
+    let count: usize = count.parse().map_err(|e| format!("{count}: {e}"))?;
+    let start = || Command::new("/proc/self/exe").arg("serve").spawn();
+    let children: Result<Vec<_>, _> = (0..count).map(|_| start()).collect();
+    let mut children = children.map_err(|e| format!("cannot start: {e}"))?;
+    for child in &mut children {
+        let status = child.wait().map_err(|e| format!("wait: {e}"))?;
+        eprintln!("a child ended: {status}");
+    }
+    Ok(())
+}
+
+fn serve(listener: &TcpListener) -> Result<(), String> {
     for stream in listener.incoming() {
         match stream {
             Ok(stream) => {
@@ -25,9 +49,13 @@ pub(crate) fn run(port: u16) -> Result<(), String> {
 
 /// A listener that other probes in the container may share the port with.
 pub(crate) fn listen(port: u16) -> Result<TcpListener, String> {
+    listen_by(0, port)
+}
+
+fn listen_by(protocol: i32, port: u16) -> Result<TcpListener, String> {
     let at = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
     let open = || {
-        let socket = Socket::new(libc::AF_INET6, libc::SOCK_STREAM, 0)?;
+        let socket = Socket::new(libc::AF_INET6, libc::SOCK_STREAM, protocol)?;
         // accept would inherit the timeout of the probe's other sockets.
         let never = libc::timeval {
             tv_sec: 0,
@@ -48,12 +76,13 @@ pub(crate) fn listen(port: u16) -> Result<TcpListener, String> {
     Ok(TcpListener::from(socket.0))
 }
 
-/// Answers one request: `/bytes/N` with N bytes, anything else with the path itself.
+/// Answers one request: `/bytes/N` with N bytes, `/pid` with the process id, anything else with the path itself.
 pub(crate) fn answer(mut stream: TcpStream) -> std::io::Result<String> {
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     let path = read_path(&mut stream)?;
     let body = match path.strip_prefix("/bytes/").and_then(|n| n.parse().ok()) {
         Some(len) => vec![b'x'; len],
+        None if path == "/pid" => std::process::id().to_string().into_bytes(),
         None => path.clone().into_bytes(),
     };
     write!(

@@ -1,0 +1,163 @@
+//! AF_XDP: frames straight from memory to the device, in copy mode.
+
+use super::packet::{IPV4, frame, marked_udp};
+use super::sys::{CALL_TIMEOUT, Fail, Socket, Step, check, os};
+use super::target::Target;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use std::{mem, ptr};
+
+const SOL_XDP: i32 = 283;
+const XDP_MMAP_OFFSETS: i32 = 1;
+const XDP_TX_RING: i32 = 3;
+const XDP_UMEM_REG: i32 = 4;
+const XDP_UMEM_FILL_RING: i32 = 5;
+const XDP_UMEM_COMPLETION_RING: i32 = 6;
+const XDP_COPY: u16 = 2;
+const TX_OFFSET: libc::off_t = 0x8000_0000;
+const CHUNK: usize = 4096;
+const ENTRIES: u32 = 1;
+
+/// `struct sockaddr_xdp`.
+#[repr(C)]
+struct Address {
+    family: u16,
+    flags: u16,
+    ifindex: u32,
+    queue: u32,
+    shared_umem: u32,
+}
+
+/// `struct xdp_umem_reg`, as of Linux 5.4.
+#[repr(C)]
+struct Memory {
+    addr: u64,
+    len: u64,
+    chunk_size: u32,
+    headroom: u32,
+    flags: u32,
+}
+
+/// `struct xdp_desc`.
+#[repr(C)]
+struct Descriptor {
+    addr: u64,
+    len: u32,
+    options: u32,
+}
+
+fn map(fd: i32, len: usize, offset: libc::off_t) -> Step<*mut u8> {
+    let shared = if fd < 0 {
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS
+    } else {
+        libc::MAP_SHARED | libc::MAP_POPULATE
+    };
+    // SAFETY: a new mapping; it lives until the process ends.
+    let at = unsafe {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        libc::mmap(ptr::null_mut(), len, protection, shared, fd, offset)
+    };
+    if at == libc::MAP_FAILED {
+        return Err(os("mmap"));
+    }
+    Ok(at.cast())
+}
+
+/// A socket whose transmit ring holds one frame, which the kernel has not looked at yet.
+fn loaded(t: &Target) -> Step<Socket> {
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
+    // SAFETY: socket takes no pointers.
+    let fd = unsafe { libc::socket(libc::AF_XDP, kind, 0) };
+    check("socket", fd)?;
+    // SAFETY: `fd` was just opened and nobody else owns it. AF_XDP has no timeouts to set.
+    let socket = Socket(unsafe { OwnedFd::from_raw_fd(fd) });
+    let memory = map(-1, CHUNK * 2, 0)?;
+    let register = Memory {
+        addr: memory as u64,
+        len: CHUNK as u64 * 2,
+        chunk_size: CHUNK as u32,
+        headroom: 0,
+        flags: 0,
+    };
+    socket.set("XDP_UMEM_REG", SOL_XDP, XDP_UMEM_REG, &register)?;
+    for ring in [XDP_UMEM_FILL_RING, XDP_UMEM_COMPLETION_RING, XDP_TX_RING] {
+        socket.set("XDP ring", SOL_XDP, ring, &ENTRIES)?;
+    }
+    // struct xdp_mmap_offsets: rx, tx, fr, cr, each producer, consumer, desc, flags.
+    let mut offsets = [0_u64; 16];
+    let mut len = size_of_val(&offsets) as u32;
+    // SAFETY: the pointers and length describe `offsets`.
+    check("XDP_MMAP_OFFSETS", unsafe {
+        let at = offsets.as_mut_ptr().cast();
+        libc::getsockopt(socket.fd(), SOL_XDP, XDP_MMAP_OFFSETS, at, &raw mut len)
+    })?;
+    let [producer, descriptors] = [offsets[4] as usize, offsets[6] as usize];
+    let ring_len = descriptors + size_of::<Descriptor>();
+    let ring = map(socket.fd(), ring_len, TX_OFFSET)?;
+    bind(&socket, t)?;
+
+    let bytes = frame(t.gateway_mac, t.own_mac()?, IPV4, &marked_udp(t)?);
+    // SAFETY: the frame fits a chunk, the ring has one descriptor, the offsets are the kernel's.
+    unsafe {
+        ptr::copy_nonoverlapping(bytes.as_ptr(), memory, bytes.len());
+        let entry = Descriptor {
+            addr: 0,
+            len: bytes.len() as u32,
+            options: 0,
+        };
+        ring.add(descriptors).cast::<Descriptor>().write(entry);
+        AtomicU32::from_ptr(ring.add(producer).cast()).store(1, Ordering::Release);
+    }
+    Ok(socket)
+}
+
+fn bind(socket: &Socket, t: &Target) -> Step<()> {
+    let at = Address {
+        family: libc::AF_XDP as u16,
+        flags: XDP_COPY,
+        ifindex: t.index()?,
+        queue: 0,
+        shared_umem: 0,
+    };
+    let end = Instant::now() + CALL_TIMEOUT;
+    loop {
+        // SAFETY: the pointer and length describe `at`.
+        let rc = unsafe {
+            let len = size_of::<Address>() as u32;
+            libc::bind(socket.fd(), (&raw const at).cast(), len)
+        };
+        match check("bind", rc) {
+            // The queue is given back some time after its last owner has closed.
+            Err(Fail::Os { errno, .. }) if errno == libc::EBUSY && Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            bound => return bound.map(drop),
+        }
+    }
+}
+
+pub fn sent(t: &Target) -> Step<()> {
+    let socket = loaded(t)?;
+    // SAFETY: no data and no address.
+    let rc = unsafe {
+        let flags = libc::MSG_DONTWAIT;
+        libc::sendto(socket.fd(), ptr::null(), 0, flags, ptr::null(), 0)
+    };
+    check("sendto", rc as i64).map(drop)
+}
+
+/// Waiting for the socket makes the kernel send.
+pub fn polled(t: &Target) -> Step<()> {
+    let socket = loaded(t)?;
+    // SAFETY: all-zero is a valid pollfd.
+    let mut wait: libc::pollfd = unsafe { mem::zeroed() };
+    wait.fd = socket.0.as_raw_fd();
+    wait.events = libc::POLLOUT;
+    // SAFETY: the pointer and count describe `wait`.
+    let rc = unsafe { libc::poll(&raw mut wait, 1, 100) };
+    match check("poll", rc)? {
+        0 => Err(Fail::Skip("the socket never became writable".to_owned())),
+        _ => Ok(()),
+    }
+}
