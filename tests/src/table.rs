@@ -102,6 +102,12 @@ pub fn append(title: &str, lines: &[String]) {
     });
 }
 
+/// Whether somebody waits for a table.
+#[must_use]
+pub fn is_wanted() -> bool {
+    env::var_os("AIRGAP_ESCAPE_OUT").is_some()
+}
+
 fn as_json() -> bool {
     env::var_os("AIRGAP_ESCAPE_JSON").is_some()
 }

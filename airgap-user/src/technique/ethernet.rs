@@ -115,7 +115,8 @@ pub fn sock_packet(t: &Target) -> Step<()> {
     let bytes = frame(t.gateway_mac, t.own_mac()?, IPV4, &marked_udp(t)?);
     // struct sockaddr_pkt: family, device name, protocol.
     let mut at = (libc::AF_INET as u16).to_ne_bytes().to_vec();
-    at.extend(b"eth0\0\0\0\0\0\0\0\0\0\0");
+    at.extend(t.device.as_bytes());
+    at.resize(2 + 14, 0);
     at.extend(IPV4.to_be_bytes());
     // SAFETY: the pointers and lengths describe `bytes` and `at`.
     let rc = unsafe {

@@ -5,7 +5,7 @@ use super::int80;
 use super::message::{self, Control};
 use super::sys::{Socket, Step};
 use super::target::Target;
-use super::tcp::{pair, talk};
+use super::tcp::{pair_at, talk};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 const IPV6_RTHDR: i32 = 57;
@@ -99,7 +99,8 @@ pub fn srh_tcp(t: &Target) -> Step<()> {
 
 /// The accepted end of a connection with itself gets a route.
 pub fn srh_accepted(t: &Target) -> Step<()> {
-    let (_client, accepted) = pair(t.own6()?.into())?;
+    // Its port is this attempt's: what the closing says is told from others.
+    let (_client, accepted) = pair_at(SocketAddr::new(t.own6()?.into(), t.port))?;
     srh(&accepted, t)?;
     accepted.send(t.payload(), 0)
 }

@@ -184,7 +184,7 @@ pub const TABLE: &[Way] = &[
     way("dns-embedded-mapped", DNS, Resolver, EPERM, dns::embedded_mapped),
     way("dns-embedded-tcp", DNS, Resolver, EPERM, dns::embedded_tcp),
     way("dns-embedded-port", DNS, Resolver, EPERM, dns::embedded_port),
-    way("raw4-dns-embedded", DNS, Outside, EPERM, header::embedded_dns),
+    way("raw4-dns-embedded", DNS, Resolver, EPERM, header::embedded_dns),
     way("dns-direct", DNS_SERVERS, Outside, EPERM, dns::direct),
     way("dns-direct-tcp", DNS_SERVERS, Outside, EPERM, dns::direct_tcp),
     way("dns-direct6", DNS_SERVERS, Outside, EPERM, dns::direct6),
@@ -280,6 +280,7 @@ pub const TABLE: &[Way] = &[
 
 #[cfg(test)]
 mod tests {
+    use super::Reach;
     use super::TABLE;
     use std::collections::BTreeSet;
 
@@ -297,11 +298,31 @@ mod tests {
             "raw6-lo-echo",
             "lo-srh-udp6",
             "lo-srh-tcp6",
+            "lo-srh-udp6-int80",
+            "lo-srh-accepted6",
+            "lo-eth0-udp6",
             "freebind-synack6",
             "freebind-unreach6",
+            "self-udp6",
+            "self-tcp6",
+            "freebind-rst6",
+            "freebind-unreach6-int80",
+            "pktinfo-unreach6",
+            "packet-lo-echo6",
+            "packet-lo-unreach6",
+            "packet-lo-option6",
             "stranger-udp6",
             "stranger-tcp6",
         ];
         assert_eq!(names, expected);
+    }
+
+    /// Docker's resolver asks a real server: `verify` must know, and never do it.
+    #[test]
+    fn whoever_asks_the_embedded_resolver_says_so() {
+        for way in TABLE {
+            let asks = way.name.contains("dns-embedded");
+            assert_eq!(asks, way.reach == Reach::Resolver, "{}", way.name);
+        }
     }
 }

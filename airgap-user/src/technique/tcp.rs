@@ -174,13 +174,17 @@ fn accepted_connect(own: IpAddr, at: SocketAddr, t: &Target) -> Step<()> {
 
 /// Both ends of a connection with itself; the accepted one second.
 pub fn pair(own: IpAddr) -> Step<(Socket, Socket)> {
-    let at = SocketAddr::new(own, 0);
+    pair_at(SocketAddr::new(own, 0))
+}
+
+/// As [`pair`], with the accepted one's port.
+pub fn pair_at(at: SocketAddr) -> Step<(Socket, Socket)> {
     let listener = Socket::tcp(at)?;
     // A port of its own, or the container's real server would get the connection.
-    listener.bind(unspecified(at, 0))?;
+    listener.bind(unspecified(at, at.port()))?;
     listener.listen()?;
     let client = Socket::tcp(at)?;
-    client.connect(SocketAddr::new(own, listener.local()?.port()))?;
+    client.connect(SocketAddr::new(at.ip(), listener.local()?.port()))?;
     let accepted = listener.accept()?;
     // Not set by accept: without it the sealed half could hang.
     let limit = libc::timeval {

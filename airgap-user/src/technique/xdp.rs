@@ -1,7 +1,7 @@
 //! AF_XDP: frames straight from memory to the device, in copy mode.
 
 use super::packet::{IPV4, frame, marked_udp};
-use super::sys::{CALL_TIMEOUT, Fail, Socket, Step, check, os};
+use super::sys::{Fail, Socket, Step, check, os};
 use super::target::Target;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -47,13 +47,30 @@ struct Descriptor {
     options: u32,
 }
 
-fn map(fd: i32, len: usize, offset: libc::off_t) -> Step<*mut u8> {
+/// A mapping; one of a ring keeps its socket open.
+struct Mapping(*mut u8, usize);
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this one's own, and nobody uses it any more.
+        unsafe { libc::munmap(self.0.cast(), self.1) };
+    }
+}
+
+/// A socket with its memory and its ring, which go after it.
+struct Loaded {
+    socket: Socket,
+    _ring: Mapping,
+    _memory: Mapping,
+}
+
+fn map(fd: i32, len: usize, offset: libc::off_t) -> Step<Mapping> {
     let shared = if fd < 0 {
         libc::MAP_PRIVATE | libc::MAP_ANONYMOUS
     } else {
         libc::MAP_SHARED | libc::MAP_POPULATE
     };
-    // SAFETY: a new mapping; it lives until the process ends.
+    // SAFETY: a new mapping, owned at once.
     let at = unsafe {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         libc::mmap(ptr::null_mut(), len, protection, shared, fd, offset)
@@ -61,11 +78,11 @@ fn map(fd: i32, len: usize, offset: libc::off_t) -> Step<*mut u8> {
     if at == libc::MAP_FAILED {
         return Err(os("mmap"));
     }
-    Ok(at.cast())
+    Ok(Mapping(at.cast(), len))
 }
 
 /// A socket whose transmit ring holds one frame, which the kernel has not looked at yet.
-fn loaded(t: &Target) -> Step<Socket> {
+fn loaded(t: &Target) -> Step<Loaded> {
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
     // SAFETY: socket takes no pointers.
     let fd = unsafe { libc::socket(libc::AF_XDP, kind, 0) };
@@ -74,7 +91,7 @@ fn loaded(t: &Target) -> Step<Socket> {
     let socket = Socket(unsafe { OwnedFd::from_raw_fd(fd) });
     let memory = map(-1, CHUNK * 2, 0)?;
     let register = Memory {
-        addr: memory as u64,
+        addr: memory.0 as u64,
         len: CHUNK as u64 * 2,
         chunk_size: CHUNK as u32,
         headroom: 0,
@@ -100,16 +117,20 @@ fn loaded(t: &Target) -> Step<Socket> {
     let bytes = frame(t.gateway_mac, t.own_mac()?, IPV4, &marked_udp(t)?);
     // SAFETY: the frame fits a chunk, the ring has one descriptor, the offsets are the kernel's.
     unsafe {
-        ptr::copy_nonoverlapping(bytes.as_ptr(), memory, bytes.len());
+        ptr::copy_nonoverlapping(bytes.as_ptr(), memory.0, bytes.len());
         let entry = Descriptor {
             addr: 0,
             len: bytes.len() as u32,
             options: 0,
         };
-        ring.add(descriptors).cast::<Descriptor>().write(entry);
-        AtomicU32::from_ptr(ring.add(producer).cast()).store(1, Ordering::Release);
+        ring.0.add(descriptors).cast::<Descriptor>().write(entry);
+        AtomicU32::from_ptr(ring.0.add(producer).cast()).store(1, Ordering::Release);
     }
-    Ok(socket)
+    Ok(Loaded {
+        socket,
+        _ring: ring,
+        _memory: memory,
+    })
 }
 
 fn bind(socket: &Socket, t: &Target) -> Step<()> {
@@ -120,7 +141,7 @@ fn bind(socket: &Socket, t: &Target) -> Step<()> {
         queue: 0,
         shared_umem: 0,
     };
-    let end = Instant::now() + CALL_TIMEOUT;
+    let end = Instant::now() + Duration::from_secs(2);
     loop {
         // SAFETY: the pointer and length describe `at`.
         let rc = unsafe {
@@ -138,7 +159,7 @@ fn bind(socket: &Socket, t: &Target) -> Step<()> {
 }
 
 pub fn sent(t: &Target) -> Step<()> {
-    let socket = loaded(t)?;
+    let Loaded { socket, .. } = &loaded(t)?;
     // SAFETY: no data and no address.
     let rc = unsafe {
         let flags = libc::MSG_DONTWAIT;
@@ -149,7 +170,7 @@ pub fn sent(t: &Target) -> Step<()> {
 
 /// Waiting for the socket makes the kernel send.
 pub fn polled(t: &Target) -> Step<()> {
-    let socket = loaded(t)?;
+    let Loaded { socket, .. } = &loaded(t)?;
     // SAFETY: all-zero is a valid pollfd.
     let mut wait: libc::pollfd = unsafe { mem::zeroed() };
     wait.fd = socket.0.as_raw_fd();

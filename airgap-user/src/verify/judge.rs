@@ -118,6 +118,14 @@ fn leak(e: &Evidence<'_>) -> Option<String> {
     if e.seen.passed {
         return Some("passed the frame programs".into());
     }
+    if e.refused
+        .as_deref()
+        .is_some_and(|by| by.starts_with("lsm:"))
+        && !e.seen.left
+    {
+        // Refused as a call: no frame was made that a veth would have to stop.
+        return None;
+    }
     // A join needs no capability.
     if let Some(why) = e.unguarded
         && (e.net_raw || e.way.vector != vector::PACKET_SOCKETS)
@@ -298,6 +306,20 @@ mod tests {
             Some(NO_NET_RAW)
         );
         assert_eq!(verdict(without("igmp-join")), Verdict::Leak);
+    }
+
+    #[test]
+    fn a_socket_that_was_refused_needs_no_guarded_veth() {
+        let report = report(Outcome::Refused, libc::EPERM, "socket");
+        let by_lsm = |seen| Evidence {
+            refused: Some("lsm: socket-type".into()),
+            unguarded: Some("this kernel has no tcx"),
+            seen,
+            ..good("packet-raw", &report)
+        };
+        assert_eq!(verdict(by_lsm(Seen::default())), Verdict::Proven);
+        // Something left all the same: the refusal was not this attempt's.
+        assert_eq!(verdict(by_lsm(LEFT)), Verdict::Leak);
     }
 
     #[test]
