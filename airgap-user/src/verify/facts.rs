@@ -11,27 +11,11 @@ use crate::{
     gate::Gate,
     netns::Netns,
     preflight::NET_RAW,
-    technique::{Reach, Way, vector},
+    technique::{Reach, Way},
 };
 
 const RESOLVER: &str = "unsealed, Docker's resolver would ask a real server; \
     the stranger-* ways take the same path to a listener of airgap's own";
-
-/// Ways that cannot be shown here, and why; the project's own tests try them.
-const RULED_OUT: [(&str, &str); 3] = [
-    (
-        "udp-mapped-multicast",
-        "unsealed, it would leave by the container's own interface",
-    ),
-    (
-        "packet-lo-option6",
-        "the kernel answers one such packet a second, too few for two attempts",
-    ),
-    (
-        "packet-lo-closed-syn",
-        "what stops it leaves no record that names the attempt",
-    ),
-];
 
 /// What is known before anything is tried.
 pub(super) struct Facts {
@@ -82,12 +66,6 @@ impl Facts {
     pub(super) fn rules_out(&self, way: &Way) -> Option<&'static str> {
         if way.reach == Reach::Resolver {
             return Some(RESOLVER);
-        }
-        if way.vector == vector::DEVICES {
-            return Some("it needs a default route through its device, which airgap0 has not");
-        }
-        if let Some((_, why)) = RULED_OUT.iter().find(|(name, _)| *name == way.name) {
-            return Some(why);
         }
         if way.is_over_loopback6() && !self.loopback6 {
             return Some("the container's lo has no IPv6");

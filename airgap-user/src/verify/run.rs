@@ -118,7 +118,8 @@ struct Sealed {
 impl Run {
     fn all(mut self, gate: &mut Gate, name: String) -> Result<Proof> {
         let (mut controls, mut not_tried) = (Vec::new(), Vec::new());
-        for (at, way) in TABLE.iter().enumerate() {
+        let shown = TABLE.iter().enumerate().filter(|(_, way)| way.is_shown);
+        for (at, way) in shown {
             let outcome = match self.facts.rules_out(way) {
                 Some(why) => Err(why.to_owned()),
                 None => self.control(at, way)?,
