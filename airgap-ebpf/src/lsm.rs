@@ -18,8 +18,8 @@ use crate::{
     denial::{Details, UnixAddress, deny_peer},
     kernel::{
         OFF_FILE_INODE, OFF_FILE_PRIVATE, OFF_INODE_MODE, OFF_SOCK_CGROUP, OFF_SOCK_DADDR,
-        OFF_SOCK_DPORT, OFF_SOCK_FAMILY, OFF_SOCK_V6_DADDR, OFF_SOCKET_SK, OFF_UNIX_ADDR,
-        OFF_UNIX_LEN, OFF_UNIX_NAME, read,
+        OFF_SOCK_DPORT, OFF_SOCK_FAMILY, OFF_SOCK_PROTOCOL, OFF_SOCK_V6_DADDR, OFF_SOCKET_SK,
+        OFF_UNIX_ADDR, OFF_UNIX_LEN, OFF_UNIX_NAME, read,
     },
     sock::current,
     subject::Subject,
@@ -67,7 +67,9 @@ pub(crate) fn sendmsg(ctx: &LsmContext) -> i32 {
     let Some(family) = read::<u16>(sk, &OFF_SOCK_FAMILY) else {
         return refuse(&subject, Reason::SocketType, 0, 0, &NO_ADDRESS);
     };
-    match use_of(family, is_inside(&subject, sk)) {
+    // Cannot be read: no protocol that is allowed.
+    let protocol = read::<u16>(sk, &OFF_SOCK_PROTOCOL).unwrap_or(u16::MAX);
+    match use_of(family, protocol.into(), is_inside(&subject, sk)) {
         Ok(()) => ALLOW,
         Err(reason) => refuse_peer(&subject, reason, family, sk),
     }
@@ -80,8 +82,10 @@ pub(crate) fn connect(ctx: &LsmContext) -> i32 {
     let Some(subject) = Subject::of_task() else {
         return ALLOW;
     };
-    let family = read::<u16>(socket_sk(ctx), &OFF_SOCK_FAMILY).unwrap_or(0);
-    match use_of(family, true) {
+    let sk = socket_sk(ctx);
+    let family = read::<u16>(sk, &OFF_SOCK_FAMILY).unwrap_or(0);
+    let protocol = read::<u16>(sk, &OFF_SOCK_PROTOCOL).unwrap_or(u16::MAX);
+    match use_of(family, protocol.into(), true) {
         Ok(()) => ALLOW,
         Err(reason) => refuse(&subject, reason, family, 0, &NO_ADDRESS),
     }

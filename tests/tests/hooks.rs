@@ -63,10 +63,11 @@ fn the_security_hooks_refuse_what_no_packet_shows() {
     let Some(mut pair) = pair() else {
         return;
     };
-    let steps: [Step; 6] = [
+    let steps: [Step; 7] = [
         ("sockets around the network", sockets_around_the_network),
         ("unix sockets", unix_sockets_of_others_are_refused_by_name),
         ("inherited sockets", inherited_sockets_cannot_be_sent_on),
+        ("inherited netlink", netlink_of_others_cannot_be_sent_on),
         ("received sockets", sockets_of_others_cannot_be_received),
         ("rebirth", what_is_born_again_is_refused_raw_sockets),
         ("a missing hook", a_missing_hook_is_noticed),
@@ -241,6 +242,44 @@ fn inherited_sockets_cannot_be_sent_on(pair: &mut Pair) {
         assert!(is_refused(&report), "{report:?}");
         assert!(!got_any(&receiver, &mut server));
     }
+}
+
+/// What may not be created may not be there already, either: `socket_create` came too late for it.
+fn netlink_of_others_cannot_be_sent_on(pair: &mut Pair) {
+    use airgap::technique::sys::Socket;
+    let open = || Socket::open(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_USERSOCK);
+    let (Ok(receiver), Ok(sender)) = (open(), open()) else {
+        panic!("no netlink socket");
+    };
+    // SAFETY: plain data.
+    let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
+    address.nl_family = libc::AF_NETLINK as u16;
+    // Any number of its own; the kernel gives out process ids.
+    address.nl_pid = 1 << 30;
+    let (at, len) = (&raw const address, size_of_val(&address) as u32);
+    // SAFETY: pointer and length describe `address`; the descriptor is this test's.
+    unsafe {
+        assert_eq!(libc::bind(receiver.fd(), at.cast(), len), 0, "bind");
+        assert_eq!(libc::connect(sender.fd(), at.cast(), len), 0, "connect");
+        assert_eq!(libc::fcntl(sender.fd(), libc::F_SETFD, 0), 0);
+    }
+    let got = || {
+        let mut buffer = [0u8; 64];
+        let into = buffer.as_mut_ptr().cast();
+        // SAFETY: the pointer and length describe `buffer`.
+        unsafe { libc::recv(receiver.fd(), into, 64, libc::MSG_DONTWAIT) > 0 }
+    };
+    let number = sender.fd().to_string();
+    let try_it = |cgroup: &Cgroup| {
+        let mut probe = probe_in(cgroup, Network::Shared, &["inherit", &number]);
+        reports(&mut probe).pop().expect("report")
+    };
+    let control = try_it(&pair.open);
+    assert_eq!(control.outcome, Outcome::Sent, "{control:?}");
+    assert!(got());
+    let report = try_it(&pair.sealed);
+    assert!(is_refused(&report), "{report:?}");
+    assert!(!got());
 }
 
 /// A probe that waits for a descriptor; killed on drop.
