@@ -39,6 +39,7 @@ offsets! {
     OFF_UNIX_LEN = "unix_address.len";
     OFF_SOCKET_FILE = "socket.file";
     OFF_INET_SADDR = "inet_sock.inet_saddr";
+    OFF_TASK_FLAGS = "task_struct.flags";
     OFF_SOCK_ADDR_SK = "bpf_sock_addr_kern.sk";
 }
 

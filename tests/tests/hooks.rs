@@ -11,7 +11,7 @@ use airgap::{
     technique::{HOST_TABLE, Outcome, Report, pass},
 };
 use airgap_tests::scratch::{Network, Scratch, id, probe_in, reports, try_in};
-use airgap_tests::wait;
+use airgap_tests::{disk, disk::Disk, wait};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -63,12 +63,13 @@ fn the_security_hooks_refuse_what_no_packet_shows() {
     let Some(mut pair) = pair() else {
         return;
     };
-    let steps: [Step; 7] = [
+    let steps: [Step; 8] = [
         ("sockets around the network", sockets_around_the_network),
         ("unix sockets", unix_sockets_of_others_are_refused_by_name),
         ("inherited sockets", inherited_sockets_cannot_be_sent_on),
         ("inherited netlink", netlink_of_others_cannot_be_sent_on),
         ("received sockets", sockets_of_others_cannot_be_received),
+        ("a network disk", disks_of_the_host_are_written),
         ("rebirth", what_is_born_again_is_refused_raw_sockets),
         ("a missing hook", a_missing_hook_is_noticed),
     ];
@@ -280,6 +281,25 @@ fn netlink_of_others_cannot_be_sent_on(pair: &mut Pair) {
     let report = try_it(&pair.sealed);
     assert!(is_refused(&report), "{report:?}");
     assert!(!got());
+}
+
+/// The kernel sends in the writer's name, on a socket of somebody else. Only in a machine of its
+/// own: the device may be a disk of this one.
+fn disks_of_the_host_are_written(pair: &mut Pair) {
+    let own_machine = std::env::var_os("AIRGAP_LSM").is_some();
+    let Some(_disk) = own_machine.then(Disk::new).flatten() else {
+        eprintln!("SKIPPED: no network disk to try");
+        return;
+    };
+    for cgroup in [&pair.open, &pair.sealed, &pair.open] {
+        let mut probe = probe_in(cgroup, Network::Own, &["write", disk::DEVICE]);
+        let output = probe.output().expect("run the probe");
+        assert!(
+            output.status.success(),
+            "{}: {output:?}",
+            cgroup.path.display()
+        );
+    }
 }
 
 /// A probe that waits for a descriptor; killed on drop.

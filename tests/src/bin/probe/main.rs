@@ -13,6 +13,7 @@
 //! - `stay PATH`: a unix connection that is kept
 //! - `legit`: what a sealed container must still be able to do, one JSON line each
 //! - `again`: repeated connections over loopback from one port
+//! - `write PATH`: a few blocks, past the page cache
 //! - `list`: the techniques
 
 mod again;
@@ -26,6 +27,7 @@ mod hold;
 mod legit;
 mod serve;
 mod turncoat;
+mod write;
 
 use airgap::technique::{self, target::Target};
 
@@ -51,6 +53,7 @@ fn main() {
             Ok(())
         }
         ["again"] => again::run(),
+        ["write", path] => write::run(path),
         ["list"] => {
             for way in technique::TABLE {
                 println!("{}", way.name);
