@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::{Holder, borrow};
+use super::{Holder, borrow, holder::still_holds};
 
 /// Where a carried socket leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,9 @@ pub enum Leads {
     Outside,
     /// Around the network: AF_VSOCK, AF_XDP, netlink other than routes.
     Around,
+    /// Not known: one thread has it for itself, and this kernel lends no such
+    /// descriptors.
+    Unknown,
 }
 
 /// A socket that leads elsewhere.
@@ -59,8 +62,17 @@ pub fn carried(pid: u32, holders: &HashMap<u64, Holder>) -> Result<Vec<Carried>>
     let inside: HashSet<u64> = holders.keys().copied().collect();
     let mut found = Vec::new();
     for (inode, holder) in holders {
-        // Closed since it was listed, or held by a process that is gone.
-        let Ok(socket) = borrow(holder) else { continue };
+        let Ok(socket) = borrow(holder) else {
+            // Else closed since it was listed, or its process is gone.
+            if still_holds(holder, *inode) {
+                found.push(Carried {
+                    holder: holder.clone(),
+                    family: "hidden",
+                    leads: Leads::Unknown,
+                });
+            }
+            continue;
+        };
         let Ok(domain) = option(&socket, libc::SO_DOMAIN) else {
             continue;
         };
