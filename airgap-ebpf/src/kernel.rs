@@ -26,6 +26,7 @@ offsets! {
     OFF_SOCK_CGROUP = "sock.sk_cgrp_data";
     OFF_SOCK_FLAGS = "sock_common.skc_flags";
     OFF_SOCK_FAMILY = "sock_common.skc_family";
+    OFF_SOCK_PROTOCOL = "sock.sk_protocol";
     OFF_SOCK_DADDR = "sock_common.skc_daddr";
     OFF_SOCK_V6_DADDR = "sock_common.skc_v6_daddr";
     OFF_SOCK_DPORT = "sock_common.skc_dport";
@@ -38,6 +39,7 @@ offsets! {
     OFF_UNIX_LEN = "unix_address.len";
     OFF_SOCKET_FILE = "socket.file";
     OFF_INET_SADDR = "inet_sock.inet_saddr";
+    OFF_TASK_FLAGS = "task_struct.flags";
     OFF_SOCK_ADDR_SK = "bpf_sock_addr_kern.sk";
 }
 

@@ -12,14 +12,14 @@ use airgap_common::{
         is_membership, use_of,
     },
 };
-use aya_ebpf::programs::LsmContext;
+use aya_ebpf::{helpers::generated::bpf_get_current_task, programs::LsmContext};
 
 use crate::{
     denial::{Details, UnixAddress, deny_peer},
     kernel::{
         OFF_FILE_INODE, OFF_FILE_PRIVATE, OFF_INODE_MODE, OFF_SOCK_CGROUP, OFF_SOCK_DADDR,
-        OFF_SOCK_DPORT, OFF_SOCK_FAMILY, OFF_SOCK_V6_DADDR, OFF_SOCKET_SK, OFF_UNIX_ADDR,
-        OFF_UNIX_LEN, OFF_UNIX_NAME, read,
+        OFF_SOCK_DPORT, OFF_SOCK_FAMILY, OFF_SOCK_PROTOCOL, OFF_SOCK_V6_DADDR, OFF_SOCKET_FILE,
+        OFF_SOCKET_SK, OFF_TASK_FLAGS, OFF_UNIX_ADDR, OFF_UNIX_LEN, OFF_UNIX_NAME, read,
     },
     sock::current,
     subject::Subject,
@@ -63,11 +63,16 @@ pub(crate) fn sendmsg(ctx: &LsmContext) -> i32 {
     let Some(subject) = Subject::of_task() else {
         return ALLOW;
     };
+    if is_kernels_own(ctx.arg::<u64>(0)) {
+        return ALLOW;
+    }
     let sk = socket_sk(ctx);
     let Some(family) = read::<u16>(sk, &OFF_SOCK_FAMILY) else {
         return refuse(&subject, Reason::SocketType, 0, 0, &NO_ADDRESS);
     };
-    match use_of(family, is_inside(&subject, sk)) {
+    // Cannot be read: no protocol that is allowed.
+    let protocol = read::<u16>(sk, &OFF_SOCK_PROTOCOL).unwrap_or(u16::MAX);
+    match use_of(family, protocol.into(), is_inside(&subject, sk)) {
         Ok(()) => ALLOW,
         Err(reason) => refuse_peer(&subject, reason, family, sk),
     }
@@ -80,8 +85,10 @@ pub(crate) fn connect(ctx: &LsmContext) -> i32 {
     let Some(subject) = Subject::of_task() else {
         return ALLOW;
     };
-    let family = read::<u16>(socket_sk(ctx), &OFF_SOCK_FAMILY).unwrap_or(0);
-    match use_of(family, true) {
+    let sk = socket_sk(ctx);
+    let family = read::<u16>(sk, &OFF_SOCK_FAMILY).unwrap_or(0);
+    let protocol = read::<u16>(sk, &OFF_SOCK_PROTOCOL).unwrap_or(u16::MAX);
+    match use_of(family, protocol.into(), true) {
         Ok(()) => ALLOW,
         Err(reason) => refuse(&subject, reason, family, 0, &NO_ADDRESS),
     }
@@ -149,6 +156,22 @@ pub(crate) fn receive(ctx: &LsmContext) -> i32 {
     }
     let family = read::<u16>(sk, &OFF_SOCK_FAMILY).unwrap_or(0);
     refuse(&subject, Reason::ForeignSocket, family, 0, &NO_ADDRESS)
+}
+
+/// Whether the kernel sends for itself and only borrows the task: a network
+/// disk is written by whoever touches a file on it, and refusing that loses the
+/// disk for the whole host. Such a `struct socket` has no file, or its owner
+/// may use the last memory, which no system call on a socket may.
+#[inline(always)]
+fn is_kernels_own(socket: u64) -> bool {
+    /// `PF_MEMALLOC` (include/linux/sched.h).
+    const MEMALLOC: u32 = 0x800;
+    if read::<u64>(socket, &OFF_SOCKET_FILE) == Some(0) {
+        return true;
+    }
+    // SAFETY: takes nothing.
+    let task = unsafe { bpf_get_current_task() };
+    read::<u32>(task, &OFF_TASK_FLAGS).is_some_and(|flags| flags & MEMALLOC != 0)
 }
 
 /// The `struct sock` behind a hook's `struct socket`.

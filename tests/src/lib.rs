@@ -14,6 +14,7 @@ pub mod bench;
 pub mod client;
 pub mod cmd;
 pub mod container;
+pub mod disk;
 pub mod engine;
 pub mod firewall;
 pub mod frame;

@@ -114,3 +114,22 @@ fn a_unix_connection_to_the_host_is_named() {
         Some(&(if lsm { "cut" } else { "open" }).into())
     );
 }
+
+#[test]
+fn a_unix_connection_from_the_host_is_named() {
+    let shared = Shared::new("unixclient");
+    let outside = Outside::new();
+    let container = outside
+        .container("unixclient")
+        .options(&["-v", &shared.option()])
+        .command(&["airgap-probe", "receive", "/shared/s"])
+        .run();
+    let path = shared.0.join("s");
+    let _client = wait::within(wait::SOON, || UnixStream::connect(&path).ok());
+    // Accepted once the container holds a second socket.
+    wait::until("the container names it", wait::SOON, || {
+        let dry = airgap(&["attach", "--dry-run", &container.name]);
+        let named = "unix socket that leads out of the container, airgap-probe[";
+        dry.stdout.contains(named).then_some(())
+    });
+}

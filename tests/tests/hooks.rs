@@ -11,7 +11,7 @@ use airgap::{
     technique::{HOST_TABLE, Outcome, Report, pass},
 };
 use airgap_tests::scratch::{Network, Scratch, id, probe_in, reports, try_in};
-use airgap_tests::wait;
+use airgap_tests::{disk, disk::Disk, wait};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -63,11 +63,13 @@ fn the_security_hooks_refuse_what_no_packet_shows() {
     let Some(mut pair) = pair() else {
         return;
     };
-    let steps: [Step; 6] = [
+    let steps: [Step; 8] = [
         ("sockets around the network", sockets_around_the_network),
         ("unix sockets", unix_sockets_of_others_are_refused_by_name),
         ("inherited sockets", inherited_sockets_cannot_be_sent_on),
+        ("inherited netlink", netlink_of_others_cannot_be_sent_on),
         ("received sockets", sockets_of_others_cannot_be_received),
+        ("a network disk", disks_of_the_host_are_written),
         ("rebirth", what_is_born_again_is_refused_raw_sockets),
         ("a missing hook", a_missing_hook_is_noticed),
     ];
@@ -240,6 +242,63 @@ fn inherited_sockets_cannot_be_sent_on(pair: &mut Pair) {
         let report = try_it(&pair.sealed).expect("report");
         assert!(is_refused(&report), "{report:?}");
         assert!(!got_any(&receiver, &mut server));
+    }
+}
+
+/// What may not be created may not be there already, either: `socket_create` came too late for it.
+fn netlink_of_others_cannot_be_sent_on(pair: &mut Pair) {
+    use airgap::technique::sys::Socket;
+    let open = || Socket::open(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_USERSOCK);
+    let (Ok(receiver), Ok(sender)) = (open(), open()) else {
+        panic!("no netlink socket");
+    };
+    // SAFETY: plain data.
+    let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
+    address.nl_family = libc::AF_NETLINK as u16;
+    // Any number of its own; the kernel gives out process ids.
+    address.nl_pid = 1 << 30;
+    let (at, len) = (&raw const address, size_of_val(&address) as u32);
+    // SAFETY: pointer and length describe `address`; the descriptor is this test's.
+    unsafe {
+        assert_eq!(libc::bind(receiver.fd(), at.cast(), len), 0, "bind");
+        assert_eq!(libc::connect(sender.fd(), at.cast(), len), 0, "connect");
+        assert_eq!(libc::fcntl(sender.fd(), libc::F_SETFD, 0), 0);
+    }
+    let got = || {
+        let mut buffer = [0u8; 64];
+        let into = buffer.as_mut_ptr().cast();
+        // SAFETY: the pointer and length describe `buffer`.
+        unsafe { libc::recv(receiver.fd(), into, 64, libc::MSG_DONTWAIT) > 0 }
+    };
+    let number = sender.fd().to_string();
+    let try_it = |cgroup: &Cgroup| {
+        let mut probe = probe_in(cgroup, Network::Shared, &["inherit", &number]);
+        reports(&mut probe).pop().expect("report")
+    };
+    let control = try_it(&pair.open);
+    assert_eq!(control.outcome, Outcome::Sent, "{control:?}");
+    assert!(got());
+    let report = try_it(&pair.sealed);
+    assert!(is_refused(&report), "{report:?}");
+    assert!(!got());
+}
+
+/// The kernel sends in the writer's name, on a socket of somebody else. Only in a machine of its
+/// own: the device may be a disk of this one.
+fn disks_of_the_host_are_written(pair: &mut Pair) {
+    let own_machine = std::env::var_os("AIRGAP_LSM").is_some();
+    let Some(_disk) = own_machine.then(Disk::new).flatten() else {
+        eprintln!("SKIPPED: no network disk to try");
+        return;
+    };
+    for cgroup in [&pair.open, &pair.sealed, &pair.open] {
+        let mut probe = probe_in(cgroup, Network::Own, &["write", disk::DEVICE]);
+        let output = probe.output().expect("run the probe");
+        assert!(
+            output.status.success(),
+            "{}: {output:?}",
+            cgroup.path.display()
+        );
     }
 }
 

@@ -49,10 +49,12 @@ pub fn family_errno(family: u16, protocol: i32) -> Option<i32> {
 /// # Errors
 /// The reason to refuse.
 #[inline(always)]
-pub fn use_of(family: u16, own: bool) -> Result<(), Reason> {
+pub fn use_of(family: u16, protocol: i32, own: bool) -> Result<(), Reason> {
     match family {
         // The accepted end of a unix connection carries its client's cgroup.
-        AF_UNIX | AF_NETLINK | AF_ALG => Ok(()),
+        AF_UNIX | AF_ALG => Ok(()),
+        // One that is older than the seal may be of any protocol.
+        AF_NETLINK if family_errno(family, protocol).is_none() => Ok(()),
         AF_INET | AF_INET6 if own => Ok(()),
         AF_INET | AF_INET6 => Err(Reason::ForeignSocket),
         _ => Err(Reason::SocketType),
@@ -99,13 +101,17 @@ mod tests {
     #[test]
     fn a_socket_from_elsewhere_is_not_used() {
         for family in [AF_INET, AF_INET6] {
-            assert_eq!(use_of(family, true), Ok(()));
-            assert_eq!(use_of(family, false), Err(Reason::ForeignSocket));
+            assert_eq!(use_of(family, 6, true), Ok(()));
+            assert_eq!(use_of(family, 6, false), Err(Reason::ForeignSocket));
         }
         for own in [true, false] {
-            assert_eq!(use_of(AF_UNIX, own), Ok(()));
-            assert_eq!(use_of(17, own), Err(Reason::SocketType));
-            assert_eq!(use_of(40, own), Err(Reason::SocketType));
+            assert_eq!(use_of(AF_UNIX, 0, own), Ok(()));
+            assert_eq!(use_of(17, 0, own), Err(Reason::SocketType));
+            assert_eq!(use_of(40, 0, own), Err(Reason::SocketType));
+            // NETLINK_ROUTE; NETLINK_USERSOCK, NETLINK_AUDIT.
+            assert_eq!(use_of(AF_NETLINK, 0, own), Ok(()));
+            assert_eq!(use_of(AF_NETLINK, 2, own), Err(Reason::SocketType));
+            assert_eq!(use_of(AF_NETLINK, 9, own), Err(Reason::SocketType));
         }
     }
 

@@ -173,6 +173,7 @@ mod tests {
 
     #[test]
     fn what_leads_elsewhere_is_open_without_the_hooks() {
+        assert_eq!(carried_action(Leads::Unknown, false, true), "open");
         for leads in [Leads::Elsewhere, Leads::Outside, Leads::Around] {
             assert_eq!(carried_action(leads, false, false), "open");
         }

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::{Holder, borrow};
+use super::{Holder, borrow, holder::still_holds};
 
 /// Where a carried socket leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,9 @@ pub enum Leads {
     Outside,
     /// Around the network: AF_VSOCK, AF_XDP, netlink other than routes.
     Around,
+    /// Not known: one thread has it for itself, and this kernel lends no such
+    /// descriptors.
+    Unknown,
 }
 
 /// A socket that leads elsewhere.
@@ -59,14 +62,27 @@ pub fn carried(pid: u32, holders: &HashMap<u64, Holder>) -> Result<Vec<Carried>>
     let inside: HashSet<u64> = holders.keys().copied().collect();
     let mut found = Vec::new();
     for (inode, holder) in holders {
-        // Closed since it was listed, or held by a process that is gone.
-        let Ok(socket) = borrow(holder) else { continue };
+        let Ok(socket) = borrow(holder) else {
+            // Else closed since it was listed, or its process is gone.
+            if still_holds(holder, *inode) {
+                found.push(Carried {
+                    holder: holder.clone(),
+                    family: "hidden",
+                    leads: Leads::Unknown,
+                });
+            }
+            continue;
+        };
         let Ok(domain) = option(&socket, libc::SO_DOMAIN) else {
             continue;
         };
-        let peer = peers.get(inode).map(|peer| inside.contains(peer));
         let protocol = option(&socket, libc::SO_PROTOCOL).unwrap_or(0);
         let elsewhere = namespace(&socket).is_ok_and(|ns| ns != own);
+        let peer = match peers.get(inode) {
+            Some(peer) => Some(inside.contains(peer)),
+            // The accepted end belongs to its client's namespace, and is listed there.
+            None => (elsewhere && is_connected(&socket)).then_some(false),
+        };
         if let Some(leads) = judge(domain, protocol, elsewhere, peer) {
             found.push(Carried {
                 holder: holder.clone(),
@@ -140,6 +156,15 @@ fn option(socket: &OwnedFd, name: i32) -> io::Result<i32> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+fn is_connected(socket: &OwnedFd) -> bool {
+    // SAFETY: plain data.
+    let mut address: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
+    let mut len = size_of_val(&address) as u32;
+    let (fd, at) = (socket.as_raw_fd(), (&raw mut address).cast());
+    // SAFETY: pointer and length describe `address`.
+    unsafe { libc::getpeername(fd, at, &raw mut len) == 0 }
 }
 
 /// Inode of the socket's network namespace (`SIOCGSKNS`, Linux 4.9).

@@ -4,6 +4,7 @@ mod carried;
 mod cgroup;
 mod diag;
 mod docker;
+mod holder;
 mod interfaces;
 mod sockets;
 
@@ -11,6 +12,7 @@ pub use self::{
     carried::{Carried, Leads, carried, disconnect},
     cgroup::{Cgroup, find_cgroups, locate},
     docker::{Container, Engine},
+    holder::{Holder, borrow, holders},
     interfaces::{HostEnd, Interface, interfaces},
-    sockets::{Holder, OpenSocket, SocketKind, borrow, destroy, holders, is_held, open_sockets},
+    sockets::{OpenSocket, SocketKind, destroy, is_held, open_sockets},
 };

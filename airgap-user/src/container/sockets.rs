@@ -6,13 +6,13 @@ use std::{
     fs::{self, File},
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::fd::AsRawFd as _,
     thread,
 };
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::{Cgroup, diag};
+use super::{Holder, diag};
 
 /// Kind of a socket in `/proc/PID/net`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,17 +50,6 @@ pub struct OpenSocket {
     pub peer: Option<(IpAddr, u16)>,
     /// Inode; 0 for a connection that nobody accepted yet.
     pub inode: u64,
-}
-
-/// A process that holds a socket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
-    /// Process id on the host.
-    pub pid: u32,
-    /// Its number for the socket.
-    pub fd: i32,
-    /// `comm`: chosen by the container.
-    pub name: String,
 }
 
 /// Sockets in the network namespace of `pid` that reach beyond it: TCP
@@ -141,77 +130,6 @@ fn endpoint(text: &str) -> Option<(IpAddr, u16)> {
         _ => return None,
     };
     Some((ip, u16::from_str_radix(port, 16).ok()?))
-}
-
-/// Which processes of the container hold which sockets, by inode.
-pub fn holders(cgroup: &Cgroup) -> HashMap<u64, Holder> {
-    let mut found = HashMap::new();
-    let mut dirs = vec![cgroup.path.clone()];
-    while let Some(dir) = dirs.pop() {
-        let pids = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
-        for pid in pids.lines().filter_map(|p| p.parse().ok()) {
-            add_holder(&mut found, pid);
-        }
-        let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
-        dirs.extend(
-            entries
-                .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
-                .map(|e| e.path()),
-        );
-    }
-    found
-}
-
-fn add_holder(found: &mut HashMap<u64, Holder>, pid: u32) {
-    let proc = format!("/proc/{pid}");
-    let name = fs::read_to_string(format!("{proc}/comm")).unwrap_or_default();
-    for entry in fs::read_dir(format!("{proc}/fd"))
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        let Ok(target) = fs::read_link(entry.path()) else {
-            continue;
-        };
-        let inode = target
-            .to_str()
-            .and_then(|t| t.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
-        let fd = entry.file_name().to_str().and_then(|n| n.parse().ok());
-        if let (Some(inode), Some(fd)) = (inode, fd) {
-            let name = name.trim_end().to_owned();
-            found.entry(inode).or_insert(Holder { pid, fd, name });
-        }
-    }
-}
-
-/// A descriptor of our own for another process' socket (pidfd_getfd, Linux 5.6).
-///
-/// # Errors
-/// If the process or its descriptor is gone.
-pub fn borrow(holder: &Holder) -> io::Result<OwnedFd> {
-    // SAFETY: integers only; each new descriptor is owned at once.
-    unsafe {
-        let pidfd = descriptor(libc::syscall(libc::SYS_pidfd_open, holder.pid, 0))?;
-        descriptor(libc::syscall(
-            libc::SYS_pidfd_getfd,
-            pidfd.as_raw_fd(),
-            holder.fd,
-            0,
-        ))
-    }
-}
-
-/// Owns a new descriptor.
-///
-/// # Safety
-/// `ret` is what a system call that makes a descriptor returned.
-// SAFETY: callers pass the return value of such a call on at once.
-unsafe fn descriptor(ret: libc::c_long) -> io::Result<OwnedFd> {
-    if ret < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: a new descriptor that nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(ret as i32) })
 }
 
 /// Ends TCP connections in the network namespace of `pid`, so that programs

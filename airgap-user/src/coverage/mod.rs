@@ -95,6 +95,7 @@ pub fn coverage(evidence: &Evidence) -> Vec<Vector> {
 fn frames(evidence: &Evidence) -> [Vector; 8] {
     let raw = evidence.capabilities & (1 << NET_RAW) != 0;
     let open = unguarded(evidence);
+    let nothing_older = evidence.born_sealed || !evidence.running;
     let no_link = evidence.running && evidence.frames.as_ref().is_some_and(Vec::is_empty);
     const DROP: &str = "run the container with --cap-drop NET_RAW";
     let no_raw = || "the container has no CAP_NET_RAW".to_owned();
@@ -104,9 +105,7 @@ fn frames(evidence: &Evidence) -> [Vector; 8] {
             _ if !raw => covered(RAW_FRAMES, no_raw()),
             None => covered(RAW_FRAMES, guarded(evidence)),
             // An AF_XDP socket that was there before sends by poll, past every hook.
-            Some(_) if evidence.lsm && (evidence.born_sealed || !evidence.running) => {
-                covered(RAW_FRAMES, lsm())
-            }
+            Some(_) if evidence.lsm && nothing_older => covered(RAW_FRAMES, lsm()),
             Some(why) => open_to(RAW_FRAMES, format!("{why}; attach again, or {DROP}")),
         },
         if !raw {
@@ -122,8 +121,11 @@ fn frames(evidence: &Evidence) -> [Vector; 8] {
             )
         },
         match &open {
-            _ if evidence.lsm => covered(JOINS, "socket_setsockopt (BPF LSM)".to_owned()),
             None => covered(JOINS, guarded(evidence)),
+            // A group that was joined before is announced by leaving it: close(), no option.
+            Some(_) if evidence.lsm && nothing_older => {
+                covered(JOINS, "socket_setsockopt (BPF LSM)".to_owned())
+            }
             Some(why) => open_to(JOINS, format!("{why}; attach again")),
         },
         if evidence.lsm {

@@ -28,7 +28,7 @@ use crate::failure::Failure;
 /// cgroup_skb and ring buffers.
 const MINIMUM: (u8, u8) = (5, 8);
 
-const OFFSETS: [(&str, &str, &str); 26] = [
+const OFFSETS: [(&str, &str, &str); 28] = [
     ("OFF_CGROUP_KN", "cgroup", "kn"),
     ("OFF_CGROUP_ROOT", "cgroup", "root"),
     ("OFF_CGROUP_LEVEL", "cgroup", "level"),
@@ -42,6 +42,7 @@ const OFFSETS: [(&str, &str, &str); 26] = [
     ("OFF_SOCK_CGROUP", "sock", "sk_cgrp_data"),
     ("OFF_SOCK_FLAGS", "sock_common", "skc_flags"),
     ("OFF_SOCK_FAMILY", "sock_common", "skc_family"),
+    ("OFF_SOCK_PROTOCOL", "sock", "sk_protocol"),
     ("OFF_SOCK_DADDR", "sock_common", "skc_daddr"),
     ("OFF_SOCK_V6_DADDR", "sock_common", "skc_v6_daddr"),
     ("OFF_SOCK_DPORT", "sock_common", "skc_dport"),
@@ -54,6 +55,7 @@ const OFFSETS: [(&str, &str, &str); 26] = [
     ("OFF_UNIX_NAME", "unix_address", "name"),
     ("OFF_UNIX_LEN", "unix_address", "len"),
     ("OFF_INET_SADDR", "inet_sock", "inet_saddr"),
+    ("OFF_TASK_FLAGS", "task_struct", "flags"),
     ("OFF_SOCK_ADDR_SK", "bpf_sock_addr_kern", "sk"),
 ];
 

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use super::mounts::{Mount, parse_mounts};
-use crate::container::{Cgroup, Container, Leads, carried, holders};
+use crate::container::{Cgroup, Container, Holder, Leads, carried, holders};
 
 /// What matters of a container's configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -136,12 +136,15 @@ fn foreign_sockets(pid: u32, cgroup: &Cgroup) -> Vec<String> {
     });
     found
         .iter()
-        .filter(|socket| socket.leads == Leads::Elsewhere)
-        .map(|socket| {
-            format!(
-                "its process '{}' ({}) holds a socket of another network namespace ({})",
-                socket.holder.name, socket.holder.pid, socket.family
-            )
+        .filter_map(|socket| {
+            let what = match socket.leads {
+                Leads::Elsewhere => "holds a socket of another network namespace",
+                Leads::Unknown => "hides a socket in one thread",
+                Leads::Outside | Leads::Around => return None,
+            };
+            let Holder { pid, name, .. } = &socket.holder;
+            let family = socket.family;
+            Some(format!("its process '{name}' ({pid}) {what} ({family})"))
         })
         .collect()
 }

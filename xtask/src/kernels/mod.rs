@@ -34,7 +34,7 @@ const USUAL: [&str; 6] = ["5.10", "6.1", "6.12", "6.12-nolsm", "6.16", package::
 pub(crate) const QUICK: [&str; 2] = ["6.1", "6.12-nolsm"];
 
 /// What the tests and verify need that the kernels have as modules, in the order of loading.
-const MODULES: [&str; 4] = ["llc", "stp", "bridge", "veth"];
+const MODULES: [&str; 5] = ["llc", "stp", "bridge", "veth", "nbd"];
 
 /// Tests the kernels of these names, or the usual ones, and ends with a table and the line
 /// `N passed, N failed`. Returns whether none failed.

@@ -18,6 +18,7 @@
 //! - `stay PATH`: a unix connection that is kept
 //! - `legit`: what a sealed container must still be able to do, one JSON line each
 //! - `again`: repeated connections over loopback from one port
+//! - `write PATH`: a few blocks, past the page cache
 //! - `list`: the techniques
 
 mod again;
@@ -33,6 +34,7 @@ mod legit;
 mod serve;
 mod turncoat;
 mod whisper;
+mod write;
 
 use airgap::technique::{self, target::Target};
 
@@ -64,6 +66,7 @@ fn main() {
         ["say", address, device, text] => hear::say(address, device, text),
         ["whisper", version, seconds] => whisper::run(version, seconds),
         ["again"] => again::run(),
+        ["write", path] => write::run(path),
         ["list"] => {
             for way in technique::TABLE {
                 println!("{}", way.name);
