@@ -209,7 +209,8 @@ pub struct Seal {
 pub struct Gate {
     /// [`crate::ABI_VERSION`].
     pub abi: u32,
-    /// 1 if the security hooks were attached, and a refusal was seen.
+    /// When the security hooks were attached and a refusal was seen, by
+    /// `CLOCK_BOOTTIME`, seconds; 0: they were not.
     pub lsm: u32,
     /// Last seal number given.
     pub last_seal: SealNumber,

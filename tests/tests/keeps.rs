@@ -30,6 +30,10 @@ fn a_running_attach_guards_what_comes_later() {
     soon_covered(&container, "attach");
     container.restart();
     soon_covered(&container, "restart");
+    let raw = find("packet-raw").expect("a way out");
+    let mut bench = Bench::new(&outside, &container);
+    assert!(!bench.leaks(raw), "a raw frame passed the new veth");
+    drop(bench);
     let network = &outside.plan.name;
     cmd::ok(&format!(
         "docker network disconnect {network} {}",
@@ -40,9 +44,6 @@ fn a_running_attach_guards_what_comes_later() {
         container.name
     ));
     soon_covered(&container, "network connect");
-    let raw = find("packet-raw").expect("a way out");
-    let mut bench = Bench::new(&outside, &container);
-    assert!(!bench.leaks(raw), "a raw frame passed the new veth");
 
     // Nobody is there any more: the kernel without security hooks cannot keep it up, and the
     // report says so.

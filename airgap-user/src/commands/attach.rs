@@ -3,7 +3,11 @@
 use airgap_common::map::MAX_LEVEL;
 use anyhow::{Context as _, Result};
 
-use super::{Existing, Report, existing, standing, tail};
+use super::{
+    Existing, Report,
+    existing::{self, Layers},
+    standing, tail,
+};
 use crate::{
     cli::Attach,
     container::{Cgroup, Container, Engine, Holder, OpenSocket, interfaces, locate},
@@ -251,7 +255,7 @@ async fn finish(
         if !sealed.renewed
             && let Ok(cgroup) = locate(&gate.place().cgroup, &container.id, pid)
         {
-            let carried = existing::carried_in(pid, &cgroup, gate.lsm_refuses(), true);
+            let carried = existing::carried_in(pid, &cgroup, Layers::now(Some(gate)), true);
             report.existing.extend(carried);
         }
     }
@@ -325,14 +329,14 @@ fn peers(
     args: &Attach,
 ) -> Result<Vec<Existing>> {
     let mut found = Vec::new();
+    let layers = Layers::now(Gate::open(place)?.as_ref());
     if let Some(pid) = container.pid {
         let cgroup = locate(&place.cgroup, &container.id, pid)?;
         for (socket, holder) in existing::find(pid, &cgroup, shares(args))? {
-            let action = existing::action(&socket, keeps(args), &rules.ports);
+            let action = existing::action(&socket, keeps(args), &rules.ports, layers);
             found.push(existing::describe(&socket, holder.as_ref(), action));
         }
-        let lsm = Gate::open(place)?.is_some_and(|gate| gate.lsm_refuses());
-        found.extend(existing::carried_in(pid, &cgroup, lsm, false));
+        found.extend(existing::carried_in(pid, &cgroup, layers, false));
     }
     Ok(found)
 }

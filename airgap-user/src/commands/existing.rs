@@ -4,12 +4,13 @@
 
 use airgap_common::map::SealNumber;
 use anyhow::{Context as _, Result};
+use aya::util::KernelVersion;
 use serde::Serialize;
 
 use crate::{
     container::{
-        Cgroup, Holder, Leads, OpenSocket, SocketKind, borrow, carried, destroy, disconnect,
-        holders, is_held, open_sockets,
+        Carried, Cgroup, Holder, Leads, OpenSocket, SocketKind, borrow, carried, destroy,
+        disconnect, holders, is_held, open_sockets,
     },
     gate::Gate,
     policy::Port,
@@ -55,7 +56,12 @@ pub(super) fn find(
 }
 
 /// What is to become of one. Pure.
-pub(super) fn action(socket: &OpenSocket, keep: bool, ports: &[Port]) -> &'static str {
+pub(super) fn action(
+    socket: &OpenSocket,
+    keep: bool,
+    ports: &[Port],
+    layers: Layers,
+) -> &'static str {
     let on_service_port = socket
         .local
         .is_some_and(|(_, port)| ports.contains(&Port(port)));
@@ -63,13 +69,40 @@ pub(super) fn action(socket: &OpenSocket, keep: bool, ports: &[Port]) -> &'stati
         SocketKind::Tcp if keep && on_service_port => "kept",
         SocketKind::Tcp => "cut",
         // These cannot send any more; they can be ended by their owner only.
+        SocketKind::Packet if !layers.lsm && !layers.frames => "open",
         SocketKind::Udp | SocketKind::Raw | SocketKind::Packet => "blocked",
     }
 }
 
+/// What stands beside the cgroup hooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Layers {
+    /// The security hooks are in force.
+    pub(super) lsm: bool,
+    /// Frame programs can stand on veths (tcx, Linux 6.6).
+    pub(super) frames: bool,
+    /// All that is written to a socket passes a security hook (Linux 6.5);
+    /// before, pages of sendfile and splice did not.
+    pub(super) pages: bool,
+}
+
+impl Layers {
+    pub(super) fn now(gate: Option<&Gate>) -> Self {
+        let since = |minor| {
+            let first = KernelVersion::new(6, minor, 0);
+            KernelVersion::current().is_ok_and(|version| version >= first)
+        };
+        Self {
+            lsm: gate.is_some_and(Gate::lsm_refuses),
+            frames: since(6),
+            pages: since(5),
+        }
+    }
+}
+
 /// Sockets that lead elsewhere than to the network, and what becomes of them.
-/// `lsm`: the security hooks are in force; without them nothing else sees these.
-pub(super) fn carried_in(pid: u32, cgroup: &Cgroup, lsm: bool, cut: bool) -> Vec<Existing> {
+/// Without the security hooks nothing else sees these.
+pub(super) fn carried_in(pid: u32, cgroup: &Cgroup, layers: Layers, cut: bool) -> Vec<Existing> {
     let found = carried(pid, &holders(cgroup)).unwrap_or_else(|error| {
         log::warn!("sockets carried in are not known: {error:#}");
         Vec::new()
@@ -77,7 +110,7 @@ pub(super) fn carried_in(pid: u32, cgroup: &Cgroup, lsm: bool, cut: bool) -> Vec
     found
         .iter()
         .map(|socket| {
-            let mut action = carried_action(socket.leads, socket.is_stdio(), lsm);
+            let mut action = carried_action(socket, layers);
             if cut
                 && action == "cut"
                 && let Err(error) = disconnect(socket)
@@ -98,12 +131,15 @@ pub(super) fn carried_in(pid: u32, cgroup: &Cgroup, lsm: bool, cut: bool) -> Vec
 }
 
 /// What is to become of a socket that leads elsewhere. Pure.
-fn carried_action(leads: Leads, stdio: bool, lsm: bool) -> &'static str {
-    match leads {
-        Leads::Outside if stdio => "kept",
+fn carried_action(socket: &Carried, layers: Layers) -> &'static str {
+    match socket.leads {
+        Leads::Outside if socket.is_stdio() => "kept",
         // Without the hooks it would be back at once.
-        Leads::Outside if lsm => "cut",
-        Leads::Elsewhere | Leads::Around if lsm => "blocked",
+        Leads::Outside if layers.lsm => "cut",
+        Leads::Elsewhere if layers.lsm && layers.pages => "blocked",
+        // Waiting for it makes the kernel send, past every hook.
+        Leads::Around if socket.family == "xdp" && !layers.frames => "open",
+        Leads::Around if layers.lsm => "blocked",
         _ => "open",
     }
 }
@@ -138,7 +174,7 @@ pub(super) fn settle(
     let mut cut = Vec::new();
     let mut out = Vec::new();
     for (socket, holder) in found {
-        let mut what = action(socket, keep, ports);
+        let mut what = action(socket, keep, ports, Layers::now(Some(gate)));
         if what == "kept" {
             let adopted = match (holder, socket.local) {
                 (Some(holder), Some((_, port))) => borrow(holder)
@@ -171,16 +207,46 @@ pub(super) fn settle(
 mod tests {
     use super::*;
 
+    const ALL: Layers = Layers {
+        lsm: true,
+        frames: true,
+        pages: true,
+    };
+    const NONE: Layers = Layers {
+        lsm: false,
+        frames: false,
+        pages: false,
+    };
+
     #[test]
     fn what_leads_elsewhere_is_open_without_the_hooks() {
-        assert_eq!(carried_action(Leads::Unknown, false, true), "open");
+        let carried = |leads, family, fd| Carried {
+            holder: Holder {
+                fd,
+                ..Holder::default()
+            },
+            family,
+            leads,
+        };
+        let action = |leads, family, layers| carried_action(&carried(leads, family, 5), layers);
         for leads in [Leads::Elsewhere, Leads::Outside, Leads::Around] {
-            assert_eq!(carried_action(leads, false, false), "open");
+            assert_eq!(action(leads, "ip", NONE), "open");
         }
-        assert_eq!(carried_action(Leads::Outside, false, true), "cut");
-        assert_eq!(carried_action(Leads::Outside, true, true), "kept");
-        assert_eq!(carried_action(Leads::Around, true, true), "blocked");
-        assert_eq!(carried_action(Leads::Elsewhere, false, true), "blocked");
+        assert_eq!(action(Leads::Outside, "unix", ALL), "cut");
+        assert_eq!(
+            carried_action(&carried(Leads::Outside, "unix", 1), ALL),
+            "kept"
+        );
+        assert_eq!(action(Leads::Around, "vsock", ALL), "blocked");
+        assert_eq!(action(Leads::Elsewhere, "ip", ALL), "blocked");
+        let older = Layers {
+            frames: false,
+            pages: false,
+            ..ALL
+        };
+        assert_eq!(action(Leads::Elsewhere, "ip", older), "open");
+        assert_eq!(action(Leads::Around, "xdp", older), "open");
+        assert_eq!(action(Leads::Around, "vsock", older), "blocked");
     }
 
     #[test]
@@ -192,15 +258,24 @@ mod tests {
             inode: 1,
         };
         let ports = [Port(5060)];
-        assert_eq!(action(&socket(SocketKind::Tcp, 5060), false, &ports), "cut");
-        assert_eq!(action(&socket(SocketKind::Tcp, 5060), true, &ports), "kept");
-        assert_eq!(action(&socket(SocketKind::Tcp, 40000), true, &ports), "cut");
         assert_eq!(
-            action(&socket(SocketKind::Udp, 5060), true, &ports),
+            action(&socket(SocketKind::Tcp, 5060), false, &ports, ALL),
+            "cut"
+        );
+        assert_eq!(
+            action(&socket(SocketKind::Tcp, 5060), true, &ports, ALL),
+            "kept"
+        );
+        assert_eq!(
+            action(&socket(SocketKind::Tcp, 40000), true, &ports, ALL),
+            "cut"
+        );
+        assert_eq!(
+            action(&socket(SocketKind::Udp, 5060), true, &ports, ALL),
             "blocked"
         );
         assert_eq!(
-            action(&socket(SocketKind::Packet, 5060), true, &ports),
+            action(&socket(SocketKind::Packet, 5060), true, &ports, ALL),
             "blocked"
         );
     }

@@ -86,6 +86,11 @@ fn guard(gate: &mut Gate, number: SealNumber, place: &std::path::Path) -> Result
         return Ok(Vec::new());
     }
     let found = interfaces(pid)?;
+    // The number may have been another process' meanwhile.
+    let member = fs::read_to_string(place.join("cgroup.procs")).unwrap_or_default();
+    if !member.lines().any(|line| line.parse() == Ok(pid)) {
+        return Ok(Vec::new());
+    }
     let open = gate.frame_guards(number, found.clone());
     let open: Vec<String> = open
         .into_iter()

@@ -152,7 +152,7 @@ impl Report {
             lsm: marked && gate.lsm_refuses(),
             born_sealed: container
                 .and_then(|c| c.pid)
-                .is_some_and(|pid| is_born_sealed(seal, pid)),
+                .is_some_and(|pid| is_born_sealed(seal, gate, pid)),
             shared: facts.as_ref().map(Facts::meeting_places),
         };
         let mut coverage = coverage(&evidence);
@@ -207,11 +207,11 @@ impl Report {
     }
 }
 
-/// Whether the seal is older than the container's first process, by clocks
-/// that nobody sets.
-fn is_born_sealed(seal: &Seal, pid: u32) -> bool {
-    let started = clock::started(pid);
-    seal.boot != 0 && started.is_some_and(|seconds| seconds > u64::from(seal.boot))
+/// Whether seal and security hooks are older than the container's first
+/// process, by clocks that nobody sets.
+fn is_born_sealed(seal: &Seal, gate: &Gate, pid: u32) -> bool {
+    let since = u64::from(seal.boot.max(gate.lsm_since()));
+    seal.boot != 0 && clock::started(pid).is_some_and(|seconds| seconds > since)
 }
 
 /// What preflight finds now: a mount, a neighbour in the network namespace or

@@ -9,7 +9,7 @@ use std::{
 use super::Cgroup;
 
 /// A process that holds a socket.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Holder {
     /// Process id on the host.
     pub pid: u32,

@@ -92,7 +92,7 @@ pub fn coverage(evidence: &Evidence) -> Vec<Vector> {
 /// Frames are seen by no cgroup hook, only on the host's side of a veth, and
 /// that ends with the veth: at a restart, or when a network is connected. The
 /// security hooks stay, and refuse the sockets themselves.
-fn frames(evidence: &Evidence) -> [Vector; 8] {
+fn frames(evidence: &Evidence) -> [Vector; 9] {
     let raw = evidence.capabilities & (1 << NET_RAW) != 0;
     let open = unguarded(evidence);
     let nothing_older = evidence.born_sealed || !evidence.running;
@@ -149,7 +149,8 @@ fn frames(evidence: &Evidence) -> [Vector; 8] {
         } else {
             open_to(HOST_SOCKETS, NO_LSM.to_owned())
         },
-        others(evidence),
+        others(evidence, nothing_older),
+        served(evidence),
     ]
 }
 
@@ -180,19 +181,40 @@ fn guarded(evidence: &Evidence) -> String {
 
 /// Unix sockets of others, and what is passed over them: only the security
 /// hooks see them, but without a place to meet there is none.
-fn others(evidence: &Evidence) -> Vector {
-    if evidence.lsm {
-        let by = "unix_stream_connect, unix_may_send, file_receive (BPF LSM)";
-        return covered(OTHERS, by.to_owned());
-    }
+fn others(evidence: &Evidence, nothing_older: bool) -> Vector {
     match evidence.shared.as_deref() {
-        None => open_to(OTHERS, NO_LSM.to_owned()),
-        Some([]) => covered(
-            OTHERS,
-            "it shares no mount and no network namespace with anybody".to_owned(),
-        ),
-        Some(shared) => open_to(OTHERS, format!("{}; {NO_LSM}", shared.join("; "))),
+        Some([]) => covered(OTHERS, NO_PLACE.to_owned()),
+        _ if evidence.lsm && nothing_older => {
+            let by = "unix_stream_connect, unix_may_send, file_receive (BPF LSM)";
+            covered(OTHERS, by.to_owned())
+        }
+        shared => {
+            // One may be in a queue or a ring, where nobody can look.
+            let why = if evidence.lsm {
+                "a connection that is older than the seal may be hidden: restart the container"
+            } else {
+                NO_LSM
+            };
+            open_to(OTHERS, format!("{}{why}", places(shared)))
+        }
     }
+}
+
+/// Whoever connects to a unix socket of the container is a client, and what is
+/// answered leaves: no list of clients limits them.
+fn served(evidence: &Evidence) -> Vector {
+    match evidence.shared.as_deref() {
+        Some([]) => covered(SERVED, NO_PLACE.to_owned()),
+        shared => {
+            let why = "whoever can reach a socket there may connect, and is an exit";
+            open_to(SERVED, format!("{}{why}", places(shared)))
+        }
+    }
+}
+
+fn places(shared: Option<&[String]>) -> String {
+    let shared = shared.unwrap_or_default();
+    shared.iter().map(|place| format!("{place}; ")).collect()
 }
 
 const fn covered(vector: &'static str, by: String) -> Vector {
@@ -213,6 +235,7 @@ const fn open_to(vector: &'static str, by: String) -> Vector {
 
 const NO_LSM: &str =
     "only BPF LSM refuses them, and this kernel does not run it (see airgap doctor)";
+const NO_PLACE: &str = "it shares no mount and no network namespace with anybody";
 const ENDS: &str = "the frame programs end with the veth; attach again after each restart";
 const RAW_FRAMES_LATER: &str = "raw frames after a restart";
 const JOINS_LATER: &str = "multicast joins after a restart";
@@ -222,6 +245,7 @@ const PROBES_LATER: &str = "answers to probes after a restart";
 /// No network, but ways to the host's hypervisor and to its audit log.
 const HOST_SOCKETS: &str = "host sockets (AF_VSOCK, netlink audit)";
 const OTHERS: &str = "unix sockets of others, descriptors from them";
+const SERVED: &str = "unix sockets that others connect to";
 
 #[cfg(test)]
 mod tests;

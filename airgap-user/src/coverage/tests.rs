@@ -43,7 +43,6 @@ fn with_raw() -> Evidence {
 fn with_lsm() -> Evidence {
     Evidence {
         lsm: true,
-        shared: Some(vec!["/data is mounted".into()]),
         ..with_raw()
     }
 }
@@ -124,9 +123,23 @@ fn without_the_hooks_a_shared_mount_is_a_way_out() {
         let evidence = Evidence { shared, ..good() };
         assert_eq!(
             uncovered(&evidence),
-            [JOINS_LATER, PROBES_LATER, HOST_SOCKETS, OTHERS]
+            [JOINS_LATER, PROBES_LATER, HOST_SOCKETS, OTHERS, SERVED]
         );
     }
+}
+
+#[test]
+fn with_the_hooks_only_what_is_older_or_comes_in_is_open_there() {
+    let shared = Evidence {
+        shared: Some(vec!["/data is mounted".into()]),
+        ..with_lsm()
+    };
+    assert_eq!(uncovered(&shared), [PROBES_LATER, OTHERS, SERVED]);
+    let born = Evidence {
+        born_sealed: true,
+        ..shared
+    };
+    assert_eq!(uncovered(&born), [PROBES_LATER, SERVED]);
 }
 
 #[test]

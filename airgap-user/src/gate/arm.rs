@@ -22,7 +22,7 @@ use aya::{
 };
 
 use super::{Gate, HOOKS, Hook, Kind, Lock, Place, btf::Btf, frames, lsm, object, remove_dir};
-use crate::failure::Failure;
+use crate::{clock, failure::Failure};
 
 /// Oldest kernel with all that the gate uses: `bpf_skb_ancestor_cgroup_id` for
 /// cgroup_skb and ring buffers.
@@ -153,14 +153,20 @@ fn load_and_attach(place: &Place) -> Result<()> {
         let link = attach(&mut programs, hook, &cgroup, &kernel)?;
         replace_pin(place, hook, link)?;
     }
-    let lsm = lsm::attach(&mut programs, place, &cgroup, &kernel)?;
     let mut gate = Gate::open(place)?.ok_or_else(|| anyhow!("the map GATE is not pinned"))?;
+    let before = gate.info()?.lsm;
+    let lsm = lsm::attach(&mut programs, place, &cgroup, &kernel, before != 0)?;
     gate.counters
         .insert(UNRECORDED, NO_DENIALS, 0)
         .context("cannot write the map COUNTERS")?;
     let info = GateInfo {
         abi: ABI_VERSION,
-        lsm: lsm.into(),
+        lsm: match (lsm, before) {
+            (false, _) => 0,
+            // Replaced one by one: there was no moment without.
+            (true, before) if before != 0 => before,
+            (true, _) => u32::try_from(clock::since_boot().as_secs()).unwrap_or(u32::MAX),
+        },
         object: object::digest(),
         ..gate.info()?
     };

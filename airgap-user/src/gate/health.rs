@@ -89,10 +89,15 @@ impl Gate {
 
     /// Those every gate has, and those this kernel was seen to heed.
     fn hooks(&self) -> impl Iterator<Item = &'static Hook> {
-        let lsm = self.info().is_ok_and(|info| info.lsm == 1);
+        let lsm = self.lsm_since() != 0;
         HOOKS
             .iter()
             .chain(lsm::HOOKS.iter().take(if lsm { usize::MAX } else { 0 }))
+    }
+
+    /// Second since boot at which the security hooks came, 0 without them.
+    pub fn lsm_since(&self) -> u32 {
+        self.info().map_or(0, |info| info.lsm)
     }
 
     pub(super) fn link(&self, name: &str) -> Result<LinkState> {

@@ -9,7 +9,7 @@ use std::{fs::File, io};
 
 use airgap_common::verdict::socket::{SELF_TEST_ERRNO, SELF_TEST_PROTOCOL};
 use anyhow::{Context as _, Result, bail};
-use aya::{Btf as AyaBtf, Ebpf};
+use aya::{Btf as AyaBtf, Ebpf, util::KernelVersion};
 use aya_obj::btf::BtfKind;
 
 use super::{Gate, Hook, Kind, Place, arm, sys};
@@ -39,13 +39,24 @@ pub(super) const HOOKS: [Hook; 7] = {
     ]
 };
 
+/// Oldest kernel with all that they use, `bpf_get_current_ancestor_cgroup_id`
+/// for them being the last to come.
+const MINIMUM: (u8, u8) = (5, 15);
+
 /// Attaches all of them, or leaves none; returns whether they refuse.
+///
+/// # Errors
+/// If there were some before that cannot be replaced: those stay in force.
 pub(super) fn attach(
     programs: &mut Ebpf,
     place: &Place,
     cgroup: &File,
     kernel: &AyaBtf,
+    before: bool,
 ) -> Result<bool> {
+    if KernelVersion::current()? < KernelVersion::new(MINIMUM.0, MINIMUM.1, 0) {
+        return Ok(false);
+    }
     let attached = HOOKS.iter().try_for_each(|hook| {
         let link = arm::attach(programs, hook, cgroup, kernel)?;
         arm::replace_pin(place, hook, link)
@@ -56,6 +67,9 @@ pub(super) fn attach(
         Err(error) => bail!("they cannot be tested: {error}"),
     });
     if let Err(error) = proven {
+        if before {
+            return Err(error.context("cannot replace the security hooks"));
+        }
         log::debug!("no security hooks: {error:#}");
         detach(place)?;
         return Ok(false);

@@ -130,10 +130,11 @@ impl Facts {
 }
 
 fn foreign_sockets(pid: u32, cgroup: &Cgroup) -> Vec<String> {
-    let found = carried(pid, &holders(cgroup)).unwrap_or_else(|error| {
-        log::warn!("sockets carried in are not known: {error:#}");
-        Vec::new()
-    });
+    let found = match carried(pid, &holders(cgroup)) {
+        Ok(found) => found,
+        Err(_) if !Path::new(&format!("/proc/{pid}")).exists() => return Vec::new(),
+        Err(error) => return vec![format!("whose sockets it holds is not known: {error:#}")],
+    };
     found
         .iter()
         .filter_map(|socket| {
