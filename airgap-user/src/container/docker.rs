@@ -232,3 +232,55 @@ fn container(inspect: ContainerInspectResponse) -> Result<Container> {
         inspect,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::container;
+    use crate::preflight::{Facts, judge};
+
+    const ANSWER: &str = r#"{"Id":"5ea15ea15ea15ea15ea15ea15ea15ea15ea15ea15ea15ea15ea15ea15ea15ea1",
+        "Name":"/web","State":{"Running":true,"Pid":4242},
+        "HostConfig":{"NetworkMode":"bridge","Privileged":false,"PidMode":"","CapAdd":["NET_ADMIN"],
+        "CapDrop":["ALL"],"SecurityOpt":["seccomp=unconfined"],"CgroupParent":"a-b.slice",
+        "LogConfig":{"Type":"gelf"},"Runtime":"runc","Devices":[{"PathOnHost":"/dev/kvm"}]},
+        "Mounts":[{"Source":"/run","Destination":"/x","RW":false}]}"#;
+
+    /// What an engine answers is judged or refused, whatever it is.
+    #[test]
+    fn any_answer_of_an_engine_is_survived() {
+        let mut state = 0x5eed_u64;
+        let mut below = |n: usize| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) as usize % n
+        };
+        let mut understood = 0;
+        for _ in 0..20_000 {
+            let mut bytes = ANSWER.as_bytes().to_vec();
+            for _ in 0..below(4) {
+                let at = below(bytes.len());
+                match below(3) {
+                    0 => bytes[at] = b"\"{}[],:0-/\\ax\xff"[below(14)],
+                    1 => drop(bytes.drain(at..(at + below(40)).min(bytes.len()))),
+                    _ => bytes.splice(at..at, "a-\u{202e}../".bytes()).for_each(drop),
+                }
+                if bytes.is_empty() {
+                    break;
+                }
+            }
+            let Ok(inspect) = serde_json::from_slice(&bytes) else {
+                continue;
+            };
+            let Ok(mut found) = container(inspect) else {
+                continue;
+            };
+            understood += 1;
+            let _ = found.key();
+            // The process of that number is not the test's to look at.
+            found.pid = None;
+            let _ = judge(&Facts::gather(&found, None));
+        }
+        assert!(understood > 5_000, "{understood}");
+    }
+}
