@@ -99,13 +99,15 @@ impl Frame {
         self.bytes.get(ip.transport + 13).copied()
     }
 
-    /// Is a TCP reset without a word: what a kernel answers to a segment of no connection.
+    /// Is a TCP reset or acknowledgement without a word: what a kernel answers to a segment of a
+    /// connection that is no more.
     #[must_use]
-    pub fn is_bare_reset(&self) -> bool {
+    pub fn is_bare_answer(&self) -> bool {
         let bare = || {
             let ip = self.ip()?;
             let header = usize::from(self.bytes.get(ip.transport + 12)? >> 4) * 4;
-            Some(self.tcp_flags()? & 4 != 0 && self.wire_len == ip.transport + header)
+            let answer = matches!(self.tcp_flags()?, 0x04 | 0x10 | 0x14);
+            Some(answer && self.wire_len == ip.transport + header)
         };
         bare() == Some(true)
     }

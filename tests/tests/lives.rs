@@ -88,10 +88,11 @@ fn watch(
         turn += 1;
     }
     let mut problems = Vec::new();
-    // The kernel's own resets get as far as the veth, where the frame programs stop them.
+    // What the kernel answers for connections that the seal cut gets as far as the veth, where
+    // the frame programs stop it.
     let on_link = heard(&link);
     let answers = on_link.len();
-    let spoken = on_link.iter().filter(|frame| !frame.is_bare_reset());
+    let spoken = on_link.iter().filter(|frame| !frame.is_bare_answer());
     problems.extend(spoken.filter_map(|f| wrong(f, &own, flows)));
     let behind = heard(&bridge);
     problems.extend(behind.iter().filter_map(|f| wrong(f, &own, flows)));
