@@ -12,6 +12,9 @@ fn holder(outside: &Outside, name: &str, kinds: &[&str]) -> Container {
         outside.plan.outside6.to_string(),
     );
     let (port, list) = (PORT.to_string(), kinds.join(","));
+    let path = format!("/sys/class/net/{}/address", outside.plan.bridge);
+    let gateway_mac = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    let gateway_mac = gateway_mac.trim().to_owned();
     let line = [
         "airgap-probe",
         "hold",
@@ -22,6 +25,8 @@ fn holder(outside: &Outside, name: &str, kinds: &[&str]) -> Container {
         &v6,
         "--port",
         &port,
+        "--gateway-mac",
+        &gateway_mac,
     ];
     let container = outside.container(name).command(&line).run();
     for kind in kinds {
@@ -74,6 +79,14 @@ fn raw_sockets_are_cut_or_the_seal_is_refused() {
             out.describe()
         );
     }
+}
+
+#[test]
+fn packet_sockets_send_nothing_past_the_veth() {
+    let outside = Outside::new();
+    let container = holder(&outside, "framer", &["packet"]);
+    seal(&container.name, &[]);
+    assert_eq!(leaking(&outside, &["packet"]), Vec::<&str>::new());
 }
 
 #[test]

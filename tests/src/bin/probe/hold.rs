@@ -3,6 +3,7 @@
 use airgap::technique::icmp::echo;
 use airgap::technique::sys::{Fail, Socket, Step};
 use airgap::technique::target::Target;
+use airgap::technique::{packet, raw};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -53,6 +54,7 @@ fn open(kind: &str, t: &Target) -> Step<Socket> {
             socket.set("IPV6_UNICAST_HOPS", level, hops, &255_i32)?;
             Ok(socket)
         }
+        "packet" => Socket::open(libc::AF_PACKET, libc::SOCK_RAW, 0),
         _ => Err(Fail::Skip("no such kind".to_owned())),
     }
 }
@@ -70,6 +72,12 @@ fn send(kind: &str, socket: &Socket, t: &Target) -> Step<()> {
             message.extend(marker.as_bytes());
             message.resize(24, 0);
             socket.send_to(&message, 0, SocketAddr::new(t.v6.into(), 0))
+        }
+        "packet" => {
+            let datagram = raw::udp(5060, t.port, marker.as_bytes());
+            let packet = raw::ipv4(t.own4()?, t.v4, libc::IPPROTO_UDP, &datagram);
+            let frame = packet::frame(t.gateway_mac, t.own_mac()?, packet::IPV4, &packet);
+            packet::send(socket, &t.device, t.gateway_mac, &frame)
         }
         _ => socket.send(marker.as_bytes(), 0),
     }
