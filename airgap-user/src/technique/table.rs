@@ -284,8 +284,8 @@ pub const TABLE: &[Way] = &[
     also("packet-lo-closed-syn", PACKET_SOCKETS, Outside, EPERM, forged::closed_syn),
     also("packet-lo-forward-synack", PACKET_SOCKETS, Outside, EPERM, forged::forward_syn_ack),
     also("packet-lo-forward-data", PACKET_SOCKETS, Outside, EPERM, forged::forward_data),
-    way("xdp-send", PACKET_SOCKETS, Outside, EPERM, xdp::sent),
-    way("xdp-poll", PACKET_SOCKETS, Outside, EPERM, xdp::polled),
+    also("xdp-send", PACKET_SOCKETS, Outside, EPERM, xdp::sent),
+    also("xdp-poll", PACKET_SOCKETS, Outside, EPERM, xdp::polled),
     way("stranger-udp4", STRANGERS, Guest, EPERM, stranger::udp4),
     way("stranger-udp4-connected", STRANGERS, Guest, EPERM, stranger::udp4_connected),
     way("stranger-udp6", STRANGERS, Guest, EPERM, stranger::udp6),
@@ -333,6 +333,14 @@ mod tests {
             "stranger-tcp6",
         ];
         assert_eq!(names, expected);
+    }
+
+    /// Sending on one over a veth into a bridge panics Debian's 6.16.12
+    /// (`xsk_destruct_skb`): nothing for somebody's host.
+    #[test]
+    fn verify_makes_no_xdp_socket() {
+        let mut xdp = TABLE.iter().filter(|way| way.name.starts_with("xdp"));
+        assert!(xdp.clone().count() == 2 && xdp.all(|way| !way.is_shown));
     }
 
     /// Docker's resolver asks a real server: `verify` must know, and never do it.
