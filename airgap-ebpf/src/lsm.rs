@@ -56,8 +56,8 @@ pub(crate) fn create(ctx: &LsmContext) -> i32 {
     }
 }
 
-/// `socket_sendmsg(struct socket *sock, …)`: whatever it was sent by, and on
-/// sockets that have been connected elsewhere too.
+/// `socket_sendmsg(struct socket *sock, …)`, on sockets that have been connected
+/// elsewhere too. Before 6.5 the pages of sendfile and splice do not come here.
 #[inline(always)]
 pub(crate) fn sendmsg(ctx: &LsmContext) -> i32 {
     let Some(subject) = Subject::of_task() else {

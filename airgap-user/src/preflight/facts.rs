@@ -133,7 +133,11 @@ fn foreign_sockets(pid: u32, cgroup: &Cgroup) -> Vec<String> {
     let found = match carried(pid, &holders(cgroup)) {
         Ok(found) => found,
         Err(_) if !Path::new(&format!("/proc/{pid}")).exists() => return Vec::new(),
-        Err(error) => return vec![format!("whose sockets it holds is not known: {error:#}")],
+        Err(error) => {
+            return vec![format!(
+                "which sockets its processes hold is not known: {error:#}"
+            )];
+        }
     };
     found
         .iter()
