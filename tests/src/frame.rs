@@ -115,9 +115,15 @@ impl Frame {
     /// Holds `marker` anywhere in the captured part.
     #[must_use]
     pub fn contains(&self, marker: &str) -> bool {
+        self.has(marker.as_bytes())
+    }
+
+    /// As [`Self::contains`], for what is no text.
+    #[must_use]
+    pub fn has(&self, bytes: &[u8]) -> bool {
         self.bytes
-            .windows(marker.len())
-            .any(|window| window == marker.as_bytes())
+            .windows(bytes.len())
+            .any(|window| window == bytes)
     }
 
     /// Is a link-local control packet of a host's own stack, which no router passes on.

@@ -1,12 +1,24 @@
 //! Promise: nothing leaves, also not on sockets that are older than the seal.
 
 use airgap_tests::airgap::seal;
-use airgap_tests::{Container, Outside, airgap, wait};
+use airgap_tests::{Container, Frame, Outside, Tap, airgap, wait};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 const PORT: u16 = 20_000;
 
 fn holder(outside: &Outside, name: &str, kinds: &[&str]) -> Container {
+    let container = hold(outside, name, kinds);
+    for kind in kinds {
+        assert!(
+            heard(outside, kind, wait::SOON),
+            "the control: {kind} is not heard"
+        );
+    }
+    container
+}
+
+fn hold(outside: &Outside, name: &str, kinds: &[&str]) -> Container {
     let (v4, v6) = (
         outside.plan.outside4.to_string(),
         outside.plan.outside6.to_string(),
@@ -28,14 +40,7 @@ fn holder(outside: &Outside, name: &str, kinds: &[&str]) -> Container {
         "--gateway-mac",
         &gateway_mac,
     ];
-    let container = outside.container(name).command(&line).run();
-    for kind in kinds {
-        assert!(
-            heard(outside, kind, wait::SOON),
-            "the control: {kind} is not heard"
-        );
-    }
-    container
+    outside.container(name).command(&line).run()
 }
 
 fn heard(outside: &Outside, kind: &str, window: Duration) -> bool {
@@ -84,9 +89,37 @@ fn raw_sockets_are_cut_or_the_seal_is_refused() {
 #[test]
 fn packet_sockets_send_nothing_past_the_veth() {
     let outside = Outside::new();
-    let container = holder(&outside, "framer", &["packet"]);
+    for kind in ["packet", "xdp"] {
+        let container = holder(&outside, &format!("framer-{kind}"), &[kind]);
+        seal(&container.name, &[]);
+        assert_eq!(leaking(&outside, &[kind]), Vec::<&str>::new());
+    }
+}
+
+/// A member of a group older than the seal leaves it and joins it again: the kernel's reports stay
+/// behind the veth.
+#[test]
+fn members_of_groups_announce_nothing() {
+    let outside = Outside::new();
+    let container = hold(&outside, "member", &["group4", "group6"]);
+    let bridge = Tap::host(&outside.plan.bridge);
+    let mac = container.mac();
+    let group4 = Ipv4Addr::new(239, 50, 0x4e, 0x20).octets();
+    let group6 = [b"\xff\x05\0\0".as_slice(), b"airgap-probe"].concat();
+    let reports = |window: Duration, group: &[u8]| {
+        let report = |frame: &Frame| frame.source_mac() == mac && frame.has(group);
+        bridge.watch(window, report).is_some()
+    };
+    for group in [group4.as_slice(), &group6] {
+        assert!(reports(wait::SOON, group), "the control: {group:?}");
+    }
     seal(&container.name, &[]);
-    assert_eq!(leaking(&outside, &["packet"]), Vec::<&str>::new());
+    bridge.barrier();
+    bridge.clear();
+    // Longer than the kernel delays a report (RFC 3376 §8.11).
+    for group in [group4.as_slice(), &group6] {
+        assert!(!reports(Duration::from_millis(1200), group), "{group:?}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use super::icmp::echo;
 use super::packet::{IPV4, LO, frame, send};
 use super::raw::{ipv4, ipv6, pseudo_sum, tcp, udp};
-use super::sys::{Socket, Step};
+use super::sys::{Fail, Socket, Step};
 use super::target::Target;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -14,6 +14,8 @@ const ICMPV6: u8 = libc::IPPROTO_ICMPV6 as u8;
 const UDP: u8 = libc::IPPROTO_UDP as u8;
 /// Nobody listens here.
 const CLOSED: u16 = 9;
+/// `ETH_P_ALL`.
+const ALL: u16 = 3;
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
 /// Neither TCP, UDP nor ICMP.
@@ -100,6 +102,64 @@ pub fn stray_ack(t: &Target) -> Step<()> {
 /// The kernel answers for a closed port.
 pub fn closed_syn(t: &Target) -> Step<()> {
     segment(t, CLOSED, SYN)
+}
+
+/// A whole session with a peer that is only pretended: the kernel's SYN-ACK is read on the
+/// device, the acknowledgement is forged from it, and the accepted socket speaks outwards.
+pub fn session(t: &Target) -> Step<()> {
+    let own = t.own4()?;
+    let at = SocketAddr::new(own.into(), 0);
+    let listener = Socket::tcp(at)?;
+    listener.bind(at)?;
+    listener.listen()?;
+    let to = listener.local()?;
+    let reader = Socket::new(libc::AF_PACKET, libc::SOCK_DGRAM, i32::from(ALL.to_be()))?;
+    let mut opening = tcp((t.v4.into(), t.port), to, SYN, b"");
+    inject(IPV4, &ipv4(t.v4, own, libc::IPPROTO_TCP, &opening))?;
+    let theirs = read_syn_ack(&reader, (own, to.port()), (t.v4, t.port))?;
+    let sequence = u32::from_be_bytes([opening[4], opening[5], opening[6], opening[7]]);
+    opening[4..8].copy_from_slice(&sequence.wrapping_add(1).to_be_bytes());
+    opening[8..12].copy_from_slice(&theirs.wrapping_add(1).to_be_bytes());
+    opening[13] = ACK;
+    opening[16..18].fill(0);
+    let sum = pseudo_sum(t.v4.into(), own.into(), libc::IPPROTO_TCP as u8, &opening);
+    opening[16..18].copy_from_slice(&sum.to_be_bytes());
+    inject(IPV4, &ipv4(t.v4, own, libc::IPPROTO_TCP, &opening))?;
+    listener.accept()?.send(t.payload(), 0)
+}
+
+/// Fails with the reader's timeout where nothing is answered.
+fn read_syn_ack(reader: &Socket, from: (Ipv4Addr, u16), to: (Ipv4Addr, u16)) -> Step<u32> {
+    let mut packet = [0; 128];
+    // Other traffic of the device must not keep it for ever.
+    for _ in 0..256 {
+        let len = reader.receive(&mut packet)?;
+        if let Some(sequence) = syn_ack(&packet[..len], from, to) {
+            return Ok(sequence);
+        }
+    }
+    Err(Fail::Os {
+        step: "SYN-ACK",
+        errno: libc::ETIMEDOUT,
+    })
+}
+
+/// The sequence number, if an IPv4 packet is the SYN-ACK of this flow.
+fn syn_ack(packet: &[u8], from: (Ipv4Addr, u16), to: (Ipv4Addr, u16)) -> Option<u32> {
+    let header = usize::from(packet.first()? & 15) * 4;
+    let (ip, segment) = packet.split_at_checked(header)?;
+    let port = |at: usize| {
+        Some(u16::from_be_bytes([
+            *segment.get(at)?,
+            *segment.get(at + 1)?,
+        ]))
+    };
+    let is_flow = ip.get(9) == Some(&(libc::IPPROTO_TCP as u8))
+        && ip.get(12..16)? == from.0.octets()
+        && ip.get(16..20)? == to.0.octets()
+        && (port(0)?, port(2)?) == (from.1, to.1);
+    let sequence = segment.get(4..8)?.try_into().ok()?;
+    (is_flow && *segment.get(13)? == SYN | ACK).then(|| u32::from_be_bytes(sequence))
 }
 
 /// Forwarded: a SYN-ACK of the service, as a listener would send it.

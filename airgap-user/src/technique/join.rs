@@ -33,15 +33,53 @@ fn group6(t: &Target) -> Ipv6Addr {
 }
 
 fn igmp_by(t: &Target, set: Set) -> Step<Socket> {
-    let socket = Socket::udp(t.at4())?;
-    let mut request = group(t).octets().to_vec();
-    request.extend(t.own4()?.octets());
+    let (socket, request) = (Socket::udp(t.at4())?, membership4(t)?);
     set(&socket, libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP, &request)?;
     Ok(socket)
 }
 
 pub fn igmp(t: &Target) -> Step<()> {
     igmp_by(t, by64).map(drop)
+}
+
+/// A socket that is a member of an IPv4 group.
+pub fn member4(t: &Target) -> Step<Socket> {
+    igmp_by(t, by64)
+}
+
+/// A socket that is a member of an IPv6 group.
+pub fn member6(t: &Target) -> Step<Socket> {
+    mld_by(t, by64)
+}
+
+/// A member leaves its group and joins it again: the kernel announces both.
+pub fn again(member: &Socket, v4: bool, t: &Target) -> Step<()> {
+    let (level, request, leave, join) = if v4 {
+        let request = membership4(t)?;
+        let (leave, join) = (libc::IP_DROP_MEMBERSHIP, libc::IP_ADD_MEMBERSHIP);
+        (libc::IPPROTO_IP, request, leave, join)
+    } else {
+        let request = membership6(t)?;
+        let (leave, join) = (libc::IPV6_DROP_MEMBERSHIP, libc::IPV6_ADD_MEMBERSHIP);
+        (libc::IPPROTO_IPV6, request, leave, join)
+    };
+    // Each on its own: a seal may refuse one of them.
+    let left = member.set_bytes("leave", level, leave, &request);
+    member.set_bytes("join", level, join, &request).and(left)
+}
+
+/// `struct ip_mreq`: group, device's address.
+fn membership4(t: &Target) -> Step<Vec<u8>> {
+    let mut request = group(t).octets().to_vec();
+    request.extend(t.own4()?.octets());
+    Ok(request)
+}
+
+/// `struct ipv6_mreq`: group, device's index.
+fn membership6(t: &Target) -> Step<Vec<u8>> {
+    let mut request = group6(t).octets().to_vec();
+    request.extend(t.index()?.to_ne_bytes());
+    Ok(request)
 }
 
 pub fn igmp_int80(t: &Target) -> Step<()> {
@@ -105,6 +143,20 @@ fn join_source(t: &Target, group: IpAddr, source: IpAddr) -> Step<()> {
     by64(&socket, level(group), MCAST_JOIN_SOURCE_GROUP, &request)
 }
 
+fn join_source_int80(t: &Target, group: IpAddr, source: IpAddr) -> Step<()> {
+    let socket = Socket::udp(SocketAddr::new(group, 0))?;
+    let (option, request) = (MCAST_JOIN_SOURCE_GROUP, request(t, group, Some(source), 0)?);
+    int80::setsockopt(&socket, level(group), option, &request)
+}
+
+pub fn group_by_source4_int80(t: &Target) -> Step<()> {
+    join_source_int80(t, group(t).into(), t.v4.into())
+}
+
+pub fn group_by_source6_int80(t: &Target) -> Step<()> {
+    join_source_int80(t, group6(t).into(), t.v6.into())
+}
+
 pub fn group4(t: &Target) -> Step<()> {
     join(t, group(t).into())
 }
@@ -129,18 +181,17 @@ pub fn group_v6(t: &Target) -> Step<()> {
     join(t, group6(t).into())
 }
 
-fn mld_by(t: &Target, set: Set) -> Step<()> {
-    let socket = Socket::udp(t.at6())?;
-    let mut request = group6(t).octets().to_vec();
-    request.extend(t.index()?.to_ne_bytes());
+fn mld_by(t: &Target, set: Set) -> Step<Socket> {
+    let (socket, request) = (Socket::udp(t.at6())?, membership6(t)?);
     let option = libc::IPV6_ADD_MEMBERSHIP;
-    set(&socket, libc::IPPROTO_IPV6, option, &request)
+    set(&socket, libc::IPPROTO_IPV6, option, &request)?;
+    Ok(socket)
 }
 
 pub fn mld(t: &Target) -> Step<()> {
-    mld_by(t, by64)
+    mld_by(t, by64).map(drop)
 }
 
 pub fn mld_int80(t: &Target) -> Step<()> {
-    mld_by(t, int80::setsockopt)
+    mld_by(t, int80::setsockopt).map(drop)
 }

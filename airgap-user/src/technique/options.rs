@@ -50,6 +50,12 @@ pub fn lsrr_tcp_int80(t: &Target) -> Step<()> {
     talk(&socket, here4(t), t)
 }
 
+pub fn lsrr_udp_int80(t: &Target) -> Step<()> {
+    let socket = Socket::udp(t.at4())?;
+    lsrr_int80(&socket, t)?;
+    socket.send_to(t.payload(), 0, here4(t))
+}
+
 pub fn lsrr_udp(t: &Target) -> Step<()> {
     let socket = Socket::udp(t.at4())?;
     lsrr(&socket, t)?;
@@ -91,6 +97,12 @@ pub fn srh_udp_int80(t: &Target) -> Step<()> {
     socket.send_to(t.payload(), 0, here6(t))
 }
 
+pub fn srh_tcp_int80(t: &Target) -> Step<()> {
+    let socket = Socket::tcp(t.at6())?;
+    int80::setsockopt(&socket, libc::IPPROTO_IPV6, IPV6_RTHDR, &segments(t))?;
+    talk(&socket, here6(t), t)
+}
+
 pub fn srh_tcp(t: &Target) -> Step<()> {
     let socket = Socket::tcp(t.at6())?;
     srh(&socket, t)?;
@@ -113,6 +125,20 @@ fn with_header(option: i32, t: &Target) -> Step<()> {
     let level = libc::IPPROTO_IPV6;
     socket.set_bytes("IPv6 options", level, option, &PADDING)?;
     socket.send_to(t.payload(), 0, t.at6())
+}
+
+fn with_header_int80(option: i32, t: &Target) -> Step<()> {
+    let socket = Socket::udp(t.at6())?;
+    int80::setsockopt(&socket, libc::IPPROTO_IPV6, option, &PADDING)?;
+    socket.send_to(t.payload(), 0, t.at6())
+}
+
+pub fn hop_by_hop_int80(t: &Target) -> Step<()> {
+    with_header_int80(IPV6_HOPOPTS, t)
+}
+
+pub fn destination_int80(t: &Target) -> Step<()> {
+    with_header_int80(IPV6_DSTOPTS, t)
 }
 
 pub fn hop_by_hop(t: &Target) -> Step<()> {

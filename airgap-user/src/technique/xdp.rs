@@ -17,7 +17,8 @@ const XDP_UMEM_COMPLETION_RING: i32 = 6;
 const XDP_COPY: u16 = 2;
 const TX_OFFSET: libc::off_t = 0x8000_0000;
 const CHUNK: usize = 4096;
-const ENTRIES: u32 = 1;
+/// Frames that one socket can send: nobody takes the completions.
+const ENTRIES: u32 = 1024;
 
 /// `struct sockaddr_xdp`.
 #[repr(C)]
@@ -57,11 +58,16 @@ impl Drop for Mapping {
     }
 }
 
-/// A socket with its memory and its ring, which go after it.
-struct Loaded {
+/// A socket with its memory, which holds one frame, and its ring; both go after it.
+pub struct Loaded {
     socket: Socket,
-    _ring: Mapping,
+    ring: Mapping,
     _memory: Mapping,
+    /// Offset of the ring's producer.
+    producer: usize,
+    /// Offset of its descriptors.
+    descriptors: usize,
+    len: u32,
 }
 
 fn map(fd: i32, len: usize, offset: libc::off_t) -> Step<Mapping> {
@@ -81,8 +87,50 @@ fn map(fd: i32, len: usize, offset: libc::off_t) -> Step<Mapping> {
     Ok(Mapping(at.cast(), len))
 }
 
-/// A socket whose transmit ring holds one frame, which the kernel has not looked at yet.
-fn loaded(t: &Target) -> Step<Loaded> {
+impl Loaded {
+    /// Puts the frame into the transmit ring, where the kernel has not looked at it yet.
+    pub fn post(&self) {
+        // SAFETY: the producer is at this offset of the mapped ring, which nobody else writes.
+        let producer = unsafe { AtomicU32::from_ptr(self.ring.0.add(self.producer).cast()) };
+        let next = producer.load(Ordering::Relaxed);
+        let at = self.descriptors + (next % ENTRIES) as usize * size_of::<Descriptor>();
+        let entry = Descriptor {
+            addr: 0,
+            len: self.len,
+            options: 0,
+        };
+        // SAFETY: the ring has that many descriptors from this offset on.
+        unsafe { self.ring.0.add(at).cast::<Descriptor>().write(entry) };
+        producer.store(next.wrapping_add(1), Ordering::Release);
+    }
+
+    /// Sending nothing makes the kernel look.
+    pub fn kick(&self) -> Step<()> {
+        // SAFETY: no data and no address.
+        let rc = unsafe {
+            let flags = libc::MSG_DONTWAIT;
+            libc::sendto(self.socket.fd(), ptr::null(), 0, flags, ptr::null(), 0)
+        };
+        check("sendto", rc as i64).map(drop)
+    }
+
+    /// So does waiting for the socket.
+    pub fn poll(&self) -> Step<()> {
+        // SAFETY: all-zero is a valid pollfd.
+        let mut wait: libc::pollfd = unsafe { mem::zeroed() };
+        wait.fd = self.socket.0.as_raw_fd();
+        wait.events = libc::POLLOUT;
+        // SAFETY: the pointer and count describe `wait`.
+        let rc = unsafe { libc::poll(&raw mut wait, 1, 100) };
+        match check("poll", rc)? {
+            0 => Err(Fail::Skip("the socket never became writable".to_owned())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A socket bound to the device, and this frame in its memory.
+pub fn load(t: &Target, bytes: &[u8]) -> Step<Loaded> {
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
     // SAFETY: socket takes no pointers.
     let fd = unsafe { libc::socket(libc::AF_XDP, kind, 0) };
@@ -110,26 +158,20 @@ fn loaded(t: &Target) -> Step<Loaded> {
         libc::getsockopt(socket.fd(), SOL_XDP, XDP_MMAP_OFFSETS, at, &raw mut len)
     })?;
     let [producer, descriptors] = [offsets[4] as usize, offsets[6] as usize];
-    let ring_len = descriptors + size_of::<Descriptor>();
+    let ring_len = descriptors + ENTRIES as usize * size_of::<Descriptor>();
     let ring = map(socket.fd(), ring_len, TX_OFFSET)?;
     bind(&socket, t)?;
 
-    let bytes = frame(t.gateway_mac, t.own_mac()?, IPV4, &marked_udp(t)?);
-    // SAFETY: the frame fits a chunk, the ring has one descriptor, the offsets are the kernel's.
-    unsafe {
-        ptr::copy_nonoverlapping(bytes.as_ptr(), memory.0, bytes.len());
-        let entry = Descriptor {
-            addr: 0,
-            len: bytes.len() as u32,
-            options: 0,
-        };
-        ring.0.add(descriptors).cast::<Descriptor>().write(entry);
-        AtomicU32::from_ptr(ring.0.add(producer).cast()).store(1, Ordering::Release);
-    }
+    let len = bytes.len().min(CHUNK);
+    // SAFETY: at most a chunk, into memory of two.
+    unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), memory.0, len) };
     Ok(Loaded {
         socket,
-        _ring: ring,
+        ring,
         _memory: memory,
+        producer,
+        descriptors,
+        len: len as u32,
     })
 }
 
@@ -158,27 +200,17 @@ fn bind(socket: &Socket, t: &Target) -> Step<()> {
     }
 }
 
-pub fn sent(t: &Target) -> Step<()> {
-    let Loaded { socket, .. } = &loaded(t)?;
-    // SAFETY: no data and no address.
-    let rc = unsafe {
-        let flags = libc::MSG_DONTWAIT;
-        libc::sendto(socket.fd(), ptr::null(), 0, flags, ptr::null(), 0)
-    };
-    check("sendto", rc as i64).map(drop)
+fn posted(t: &Target) -> Step<Loaded> {
+    let bytes = frame(t.gateway_mac, t.own_mac()?, IPV4, &marked_udp(t)?);
+    let loaded = load(t, &bytes)?;
+    loaded.post();
+    Ok(loaded)
 }
 
-/// Waiting for the socket makes the kernel send.
+pub fn sent(t: &Target) -> Step<()> {
+    posted(t)?.kick()
+}
+
 pub fn polled(t: &Target) -> Step<()> {
-    let Loaded { socket, .. } = &loaded(t)?;
-    // SAFETY: all-zero is a valid pollfd.
-    let mut wait: libc::pollfd = unsafe { mem::zeroed() };
-    wait.fd = socket.0.as_raw_fd();
-    wait.events = libc::POLLOUT;
-    // SAFETY: the pointer and count describe `wait`.
-    let rc = unsafe { libc::poll(&raw mut wait, 1, 100) };
-    match check("poll", rc)? {
-        0 => Err(Fail::Skip("the socket never became writable".to_owned())),
-        _ => Ok(()),
-    }
+    posted(t)?.poll()
 }

@@ -3,7 +3,7 @@
 use airgap::technique::icmp::echo;
 use airgap::technique::sys::{Fail, Socket, Step};
 use airgap::technique::target::Target;
-use airgap::technique::{packet, raw};
+use airgap::technique::{join, packet, raw, xdp};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -41,7 +41,36 @@ fn connected(open: fn(SocketAddr) -> Step<Socket>, at: SocketAddr) -> Step<Socke
     }
 }
 
-fn open(kind: &str, t: &Target) -> Step<Socket> {
+/// What is held.
+enum Held {
+    Socket(Socket),
+    /// A member of a group, which it leaves and joins again.
+    Member(Socket),
+    /// A socket that sends frames from memory.
+    Xdp(xdp::Loaded),
+}
+
+fn open(kind: &str, t: &Target) -> Step<Held> {
+    match kind {
+        "group4" => join::member4(t).map(Held::Member),
+        "group6" => join::member6(t).map(Held::Member),
+        "xdp" => xdp::load(t, &frame("held-xdp", t)?).map(Held::Xdp),
+        _ => socket(kind, t).map(Held::Socket),
+    }
+}
+
+fn frame(marker: &str, t: &Target) -> Step<Vec<u8>> {
+    let datagram = raw::udp(5060, t.port, marker.as_bytes());
+    let packet = raw::ipv4(t.own4()?, t.v4, libc::IPPROTO_UDP, &datagram);
+    Ok(packet::frame(
+        t.gateway_mac,
+        t.own_mac()?,
+        packet::IPV4,
+        &packet,
+    ))
+}
+
+fn socket(kind: &str, t: &Target) -> Step<Socket> {
     match kind {
         "tcp4" => connected(Socket::tcp, t.at4()),
         "tcp6" => connected(Socket::tcp, t.at6()),
@@ -59,7 +88,15 @@ fn open(kind: &str, t: &Target) -> Step<Socket> {
     }
 }
 
-fn send(kind: &str, socket: &Socket, t: &Target) -> Step<()> {
+fn send(kind: &str, held: &Held, t: &Target) -> Step<()> {
+    let socket = match held {
+        Held::Socket(socket) => socket,
+        Held::Member(socket) => return join::again(socket, kind == "group4", t),
+        Held::Xdp(loaded) => {
+            loaded.post();
+            return loaded.kick().and(loaded.poll());
+        }
+    };
     let marker = format!("held-{kind}");
     match kind {
         "raw4" => {
@@ -73,12 +110,7 @@ fn send(kind: &str, socket: &Socket, t: &Target) -> Step<()> {
             message.resize(24, 0);
             socket.send_to(&message, 0, SocketAddr::new(t.v6.into(), 0))
         }
-        "packet" => {
-            let datagram = raw::udp(5060, t.port, marker.as_bytes());
-            let packet = raw::ipv4(t.own4()?, t.v4, libc::IPPROTO_UDP, &datagram);
-            let frame = packet::frame(t.gateway_mac, t.own_mac()?, packet::IPV4, &packet);
-            packet::send(socket, &t.device, t.gateway_mac, &frame)
-        }
+        "packet" => packet::send(socket, &t.device, t.gateway_mac, &frame(&marker, t)?),
         _ => socket.send(marker.as_bytes(), 0),
     }
 }
