@@ -13,11 +13,11 @@ pub mod coverage;
 pub mod events;
 pub mod failure;
 pub mod gate;
+pub mod netlink;
 pub mod netns;
 pub mod output;
 pub mod policy;
 pub mod preflight;
-pub mod rtnetlink;
 #[expect(
     missing_docs,
     reason = "system calls and packets, named after what they are"

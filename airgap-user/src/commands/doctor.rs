@@ -9,7 +9,7 @@ use crate::{
     cli::Doctor,
     container::Engine,
     failure::exit,
-    gate::{btf::Btf, cgroup_mount, lsm_loads},
+    gate::{FrameLayer, btf::Btf, cgroup_mount, lsm_loads},
     output,
 };
 
@@ -59,7 +59,7 @@ impl Check {
 pub(super) async fn run(host: Option<&str>, args: &Doctor) -> Result<u8> {
     let checks = vec![
         kernel(),
-        tcx(),
+        frames(),
         lsm(),
         btf(),
         cgroup(),
@@ -98,16 +98,15 @@ fn kernel() -> Check {
     }
 }
 
-fn tcx() -> Check {
-    match version() {
-        Some(v) if v >= KernelVersion::new(6, 6, 0) => Check::ok("frame layer (tcx)", release()),
-        _ => Check::limited(
-            "frame layer (tcx)",
-            format!(
-                "{}: raw frames and multicast joins are not covered",
-                release()
-            ),
-            "boot Linux 6.6 or newer, or run containers with --cap-drop NET_RAW",
+/// Tried, on an interface of airgap's own: what is a module may be missing.
+fn frames() -> Check {
+    const NAME: &str = "frame layer (tcx, or clsact before Linux 6.6)";
+    match FrameLayer::attempt() {
+        Ok(layer) => Check::ok(NAME, format!("{}, on {}", layer.name(), release())),
+        Err(error) => Check::limited(
+            NAME,
+            format!("{error:#}: raw frames and multicast joins are not covered"),
+            "load the modules sch_ingress and cls_bpf, boot Linux 6.6 or newer, or run containers with --cap-drop NET_RAW",
         ),
     }
 }

@@ -12,7 +12,7 @@ use crate::{
         Carried, Cgroup, Holder, Leads, OpenSocket, SocketKind, borrow, carried, destroy,
         disconnect, holders, is_held, open_sockets,
     },
-    gate::Gate,
+    gate::{FrameLayer, Gate},
     policy::Port,
 };
 
@@ -79,7 +79,7 @@ pub(super) fn action(
 pub(super) struct Layers {
     /// The security hooks are in force.
     pub(super) lsm: bool,
-    /// Frame programs can stand on veths (tcx, Linux 6.6).
+    /// Frame programs can stand on veths.
     pub(super) frames: bool,
     /// All that is written to a socket passes a security hook (Linux 6.5);
     /// before, pages of sendfile and splice did not.
@@ -94,7 +94,7 @@ impl Layers {
         };
         Self {
             lsm: gate.is_some_and(Gate::lsm_refuses),
-            frames: since(6),
+            frames: FrameLayer::attempt().is_ok(),
             pages: since(5),
         }
     }

@@ -13,6 +13,10 @@ use std::{
 use anyhow::{Context as _, Result, anyhow};
 
 use super::{Holder, borrow, holder::still_holds};
+use crate::netlink::Netlink;
+
+/// linux/sock_diag.h.
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
 
 /// Where a carried socket leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,7 +194,7 @@ fn unix_peers(netns: &File) -> io::Result<HashMap<u64, u64>> {
         return Err(io::Error::last_os_error());
     }
     let mut peers = HashMap::new();
-    super::diag::dump(&unix_request(), |message| {
+    Netlink::diag()?.dump(SOCK_DIAG_BY_FAMILY, &unix_request(), |message| {
         // Nobody has accepted it yet: its other end is the listener's.
         if let Some((inode, peer)) = unix_peer(message).filter(|(_, peer)| *peer != 0) {
             peers.insert(inode, peer);

@@ -2,7 +2,6 @@
 
 mod carried;
 mod cgroup;
-mod diag;
 mod docker;
 mod holder;
 mod interfaces;

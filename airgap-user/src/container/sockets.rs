@@ -12,7 +12,8 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::{Holder, diag};
+use super::Holder;
+use crate::netlink::{Message, Netlink};
 
 /// Kind of a socket in `/proc/PID/net`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +153,6 @@ pub fn destroy(pid: u32, connections: &[OpenSocket]) -> Result<usize> {
 /// A SOCK_DESTROY message (include/uapi/linux/inet_diag.h).
 fn destroy_request(socket: &OpenSocket) -> Option<Vec<u8>> {
     const SOCK_DESTROY: u16 = 21;
-    const NLM_F_REQUEST_ACK: u16 = 1 | 4;
     let ((src, sport), (dst, dport)) = (socket.local?, socket.peer?);
     let mut out = Vec::with_capacity(56);
     out.extend([
@@ -179,7 +179,7 @@ fn destroy_request(socket: &OpenSocket) -> Option<Vec<u8>> {
     }
     out.extend([0; 4]); // any interface
     out.extend([0xff; 8]); // any cookie
-    Some(diag::message(SOCK_DESTROY, NLM_F_REQUEST_ACK, &out))
+    Some(Message::new(SOCK_DESTROY, 0, &out).finish())
 }
 
 fn destroy_in(netns: &File, requests: &[Vec<u8>]) -> io::Result<usize> {
@@ -187,21 +187,14 @@ fn destroy_in(netns: &File, requests: &[Vec<u8>]) -> io::Result<usize> {
     if unsafe { libc::setns(netns.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    let socket = diag::open()?;
+    let netlink = Netlink::diag()?;
     let mut gone = 0;
     for request in requests {
-        let mut answer = [0u8; 256];
-        diag::send(&socket, request)?;
-        if diag::receive(&socket, &mut answer)? < 20 {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        // nlmsgerr: the error follows the header; ENOENT: it ended by itself.
-        let mut error = [0; 4];
-        error.copy_from_slice(&answer[16..20]);
-        match -i32::from_ne_bytes(error) {
-            0 => gone += 1,
-            libc::ENOENT => {}
-            errno => return Err(io::Error::from_raw_os_error(errno)),
+        match netlink.ask(request) {
+            Ok(()) => gone += 1,
+            // It ended by itself.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(gone)

@@ -100,7 +100,7 @@ fn frames_are_guarded_until_the_veth_ends() {
 fn the_security_hooks_outlive_the_veth() {
     assert_eq!(uncovered(&with_lsm()), [PROBES_LATER]);
     let older = Evidence {
-        frames: Some(vec![guard(Some("this kernel has no tcx"))]),
+        frames: Some(vec![guard(Some("nothing guards eth0"))]),
         ..with_lsm()
     };
     // An AF_XDP socket may be older than the seal, and a joined group, which is left by closing.

@@ -146,9 +146,7 @@ fn load_and_attach(place: &Place) -> Result<()> {
     let mut programs = load(place, &kernel, version)?;
     let cgroup = File::open(&place.cgroup)
         .with_context(|| format!("cannot open {}", place.cgroup.display()))?;
-    if version >= KernelVersion::new(6, 6, 0) {
-        frames::load(&mut programs, place)?;
-    }
+    frames::load(&mut programs, place)?;
     for hook in &HOOKS {
         let link = attach(&mut programs, hook, &cgroup, &kernel)?;
         replace_pin(place, hook, link)?;

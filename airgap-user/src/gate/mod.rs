@@ -27,7 +27,7 @@ use anyhow::{Context as _, Result};
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData};
 
 pub use self::{
-    frames::{FrameGuard, Trial},
+    frames::{FrameGuard, FrameLayer, Trial},
     host::{cgroup_mount, mount_bpffs},
     lock::Lock,
     lsm::loads as lsm_loads,

@@ -131,19 +131,53 @@ pub(super) fn delete(map: &impl AsFd, key: u32) -> io::Result<()> {
 /// # Errors
 /// Whatever the system call says.
 pub(super) fn load_lsm(hook: u32) -> io::Result<()> {
+    let (kind, lsm) = (
+        bpf_prog_type::BPF_PROG_TYPE_LSM,
+        bpf_attach_type::BPF_LSM_MAC,
+    );
+    load_return_0(kind, Some((lsm, hook))).map(drop)
+}
+
+/// A program for frames that returns 0.
+///
+/// # Errors
+/// Whatever the system call says.
+pub(super) fn load_classifier() -> io::Result<OwnedFd> {
+    load_return_0(bpf_prog_type::BPF_PROG_TYPE_SCHED_CLS, None)
+}
+
+fn load_return_0(kind: bpf_prog_type, hook: Option<(bpf_attach_type, u32)>) -> io::Result<OwnedFd> {
     /// `r0 = 0; exit` (Documentation/bpf/standardization/instruction-set.rst).
     const RETURN_0: [u64; 2] = [0xb7, 0x95];
     let mut attr = attr();
     // SAFETY: this arm of the union is the one that BPF_PROG_LOAD reads.
     let load = unsafe { &mut attr.__bindgen_anon_3 };
-    load.prog_type = bpf_prog_type::BPF_PROG_TYPE_LSM as u32;
-    load.expected_attach_type = bpf_attach_type::BPF_LSM_MAC as u32;
-    load.attach_btf_id = hook;
+    load.prog_type = kind as u32;
+    if let Some((attach_type, hook)) = hook {
+        load.expected_attach_type = attach_type as u32;
+        load.attach_btf_id = hook;
+    }
     load.insns = RETURN_0.as_ptr() as u64;
     load.insn_cnt = RETURN_0.len() as u32;
     load.license = c"GPL".as_ptr() as u64;
     let fd = bpf(bpf_cmd::BPF_PROG_LOAD, &mut attr)?;
     // SAFETY: a new descriptor that nobody else owns.
-    drop(unsafe { OwnedFd::from_raw_fd(fd as i32) });
-    Ok(())
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// A tcx link of a program on an interface of this thread's namespace, until
+/// it is closed (`BPF_LINK_CREATE`, Linux 6.6).
+///
+/// # Errors
+/// `EINVAL` where the kernel has no tcx.
+pub(super) fn link_tcx(program: &impl AsFd, index: u32) -> io::Result<OwnedFd> {
+    let mut attr = attr();
+    // SAFETY: this arm of the union is the one that BPF_LINK_CREATE reads.
+    let link = unsafe { &mut attr.link_create };
+    link.__bindgen_anon_1.prog_fd = program.as_fd().as_raw_fd() as u32;
+    link.__bindgen_anon_2.target_ifindex = index;
+    link.attach_type = bpf_attach_type::BPF_TCX_INGRESS as u32;
+    let fd = bpf(bpf_cmd::BPF_LINK_CREATE, &mut attr)?;
+    // SAFETY: a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }

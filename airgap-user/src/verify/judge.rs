@@ -313,7 +313,7 @@ mod tests {
         let report = report(Outcome::Refused, libc::EPERM, "socket");
         let by_lsm = |seen| Evidence {
             refused: Some("lsm: socket-type".into()),
-            unguarded: Some("this kernel has no tcx"),
+            unguarded: Some("nothing guards eth0"),
             seen,
             ..good("packet-raw", &report)
         };

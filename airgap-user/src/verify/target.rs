@@ -18,8 +18,8 @@ use super::{
 use crate::{
     container::HostEnd,
     failure::Failure,
+    netlink::{End, Mac, Netlink},
     netns::Netns,
-    rtnetlink::{End, Mac, Netlink},
 };
 
 /// The link's name in the container.
@@ -64,7 +64,7 @@ struct Undo<'a>(&'a Netns, u32);
 impl Drop for Undo<'_> {
     fn drop(&mut self) {
         let index = self.1;
-        let done = self.0.run(|| Ok(Netlink::open()?.delete(index)?));
+        let done = self.0.run(|| Ok(Netlink::route()?.delete(index)?));
         if let Err(error) = done {
             log::warn!("cannot remove {DEVICE}; it goes when airgap ends: {error:#}");
         }
@@ -87,7 +87,7 @@ impl Target {
         let _ = aside.run(near_end)?;
         let (link, passed, announced, listeners) = netns.run(|| {
             let recorder = |index| Tap::open(index).context("cannot record frames");
-            Netlink::open()?.up(aside_index, None)?;
+            Netlink::route()?.up(aside_index, None)?;
             let (link, passed) = (recorder(index)?, recorder(bridge)?);
             Ok((link, passed, recorder(aside_index)?, listen(ports)?))
         })?;
@@ -148,7 +148,7 @@ fn add_link(name: &CStr, index: u32, container: &Netns) -> Result<()> {
         index: 0,
         mac: CONTAINER_MAC,
     };
-    let netlink = Netlink::open().context("cannot open a netlink socket")?;
+    let netlink = Netlink::route().context("cannot open a netlink socket")?;
     match netlink.add_veth(&near, &far, container.fd()) {
         Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Err(Failure::new(
             format!("the container has an interface {DEVICE} already"),
@@ -168,7 +168,7 @@ fn far_side(index: u32, v4: Ipv4Addr, peer4: Ipv4Addr) -> Result<(u32, Option<St
         index: bridge,
         mac: TARGET_MAC,
     };
-    let netlink = Netlink::open()?;
+    let netlink = Netlink::route()?;
     netlink.add_bridge(&end).context(Failure::new(
         "cannot make a bridge",
         "the kernel needs its bridge module: modprobe bridge",
@@ -229,7 +229,7 @@ fn near_end() -> Result<(Netlink, u32, Option<String>)> {
     let no_ipv6 = quiet_ipv6(DEVICE).err();
     // SAFETY: a NUL-terminated literal.
     let index = unsafe { libc::if_nametoindex(c"airgap0".as_ptr()) };
-    let netlink = Netlink::open()?;
+    let netlink = Netlink::route()?;
     netlink
         .up(index, None)
         .with_context(|| format!("cannot use {DEVICE}"))?;

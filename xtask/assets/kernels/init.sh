@@ -18,7 +18,7 @@ ip link set lo up
 for word in $(cat /proc/cmdline); do
 	case $word in
 	airgap.lsm=*) export AIRGAP_LSM="${word#airgap.lsm=}" ;;
-	airgap.tcx=*) export AIRGAP_TCX="${word#airgap.tcx=}" ;;
+	airgap.frames=*) export AIRGAP_FRAMES="${word#airgap.frames=}" ;;
 	esac
 done
 # As on every host of containers; new network namespaces take it over.

@@ -27,7 +27,16 @@ use package::{Boot, Kernel};
 
 /// The oldest with BTF and cgroup links that Debian has, what its releases run, one of them
 /// without BPF LSM, the first here whose verifier differs again, and the newest.
-const USUAL: [&str; 6] = ["5.10", "6.1", "6.12", "6.12-nolsm", "6.16", package::NEWEST];
+const USUAL: [&str; 8] = [
+    "5.10",
+    "5.10-noframes",
+    "6.1",
+    "6.1-nolsm",
+    "6.12",
+    "6.12-nolsm",
+    "6.16",
+    package::NEWEST,
+];
 
 /// What [`crate::test`] runs: the security hooks, which the host's own kernel may refuse, and a
 /// kernel that cannot have them.
@@ -35,6 +44,9 @@ pub(crate) const QUICK: [&str; 2] = ["6.1", "6.12-nolsm"];
 
 /// What the tests and verify need that the kernels have as modules, in the order of loading.
 const MODULES: [&str; 5] = ["llc", "stp", "bridge", "veth", "nbd"];
+
+/// What the frame layer needs before Linux 6.6.
+const FRAME_MODULES: [&str; 2] = ["sch_ingress", "cls_bpf"];
 
 /// Tests the kernels of these names, or the usual ones, and ends with a table and the line
 /// `N passed, N failed`. Returns whether none failed.
@@ -130,11 +142,15 @@ fn test(
 ) -> Result<Outcome> {
     println!("{} {} {}", kernel.package, kernel.version, boot.arguments());
     let image = archive.image(kernel)?;
+    let frames = FRAME_MODULES
+        .iter()
+        .filter(|_| !boot.without_frames && kernel.needs_frame_modules());
     let modules = MODULES
         .iter()
+        .chain(frames)
         .map(|name| Ok((*name, archive.module(kernel, name)?)))
         .collect::<Result<Vec<_>>>()?;
-    let complete = initramfs.with_extension(boot.series);
+    let complete = initramfs.with_extension(boot.name);
     guest::with_modules(initramfs, &modules, &complete)?;
     let machine = Machine {
         host,

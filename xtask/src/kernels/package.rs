@@ -8,6 +8,12 @@ pub(super) const NEWEST: &str = "newest";
 /// Ends the name of a kernel that is booted without BPF LSM.
 const WITHOUT_LSM: &str = "-nolsm";
 
+/// Ends the name of a kernel that is booted without what its frame layer needs.
+const WITHOUT_FRAMES: &str = "-noframes";
+
+/// Since then the frame layer is no module.
+const TCX: (u32, u32) = (6, 6);
+
 /// A kernel, and how it is booted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Boot<'a> {
@@ -17,24 +23,34 @@ pub(super) struct Boot<'a> {
     pub(super) series: &'a str,
     /// `bpf` is taken out of `lsm=`.
     without_lsm: bool,
+    /// Modules of the frame layer are not loaded.
+    pub(super) without_frames: bool,
 }
 
 impl<'a> Boot<'a> {
     /// # Errors
     /// When the name means no kernel.
     pub(super) fn new(name: &'a str) -> Result<Self> {
-        let series = name.strip_suffix(WITHOUT_LSM);
-        let boot = Self {
-            name,
-            series: series.unwrap_or(name),
-            without_lsm: series.is_some(),
+        let without = |name: &'a str, what| match name.strip_suffix(what) {
+            Some(rest) => (rest, true),
+            None => (name, false),
         };
-        parse(boot.series)?;
-        Ok(boot)
+        let (rest, without_frames) = without(name, WITHOUT_FRAMES);
+        let (series, without_lsm) = without(rest, WITHOUT_LSM);
+        if without_frames && parse(series)?.is_none_or(|series| series >= TCX) {
+            bail!("{name:?} means no kernel: since 6.6 the frame layer is built in");
+        }
+        parse(series)?;
+        Ok(Self {
+            name,
+            series,
+            without_lsm,
+            without_frames,
+        })
     }
 
-    /// What is added to the kernel's command line. `airgap.lsm` and `airgap.tcx` tell the tests
-    /// what must be there: Debian has `bpf` in `lsm=` since 6.1, Linux has tcx since 6.6.
+    /// What is added to the kernel's command line. `airgap.lsm` and `airgap.frames` tell the
+    /// tests what must be there: Debian has `bpf` in `lsm=` since 6.1.
     pub(super) fn arguments(&self) -> String {
         let series = parse(self.series).ok().flatten();
         let since = |first| series.is_none_or(|series| series >= first);
@@ -46,9 +62,9 @@ impl<'a> Boot<'a> {
             ""
         };
         format!(
-            "airgap.lsm={} airgap.tcx={}{list}",
+            "airgap.lsm={} airgap.frames={}{list}",
             word(lsm),
-            word(since((6, 6)))
+            word(!self.without_frames)
         )
     }
 }
@@ -74,6 +90,11 @@ impl Kernel {
     fn series(&self) -> Option<(u32, u32)> {
         let mut numbers = self.release.split('.');
         Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+    }
+
+    /// Whether its frame layer is in modules.
+    pub(super) fn needs_frame_modules(&self) -> bool {
+        self.series().is_some_and(|series| series < TCX)
     }
 
     /// Sorts versions; of the same upstream and revision, a rebuild for an older suite (`~`) is
@@ -182,19 +203,26 @@ Package: linux-binary-7.3.4+deb13-cloud-amd64\nVersion: 7.3.4-1~bpo13+1\n";
     #[test]
     fn a_name_says_how_to_boot() {
         let arguments = |name| Boot::new(name).expect(name).arguments();
-        assert_eq!(arguments("5.10"), "airgap.lsm=absent airgap.tcx=absent");
-        assert_eq!(arguments("6.1"), "airgap.lsm=required airgap.tcx=absent");
+        assert_eq!(
+            arguments("5.10"),
+            "airgap.lsm=absent airgap.frames=required"
+        );
+        assert_eq!(
+            arguments("5.10-noframes"),
+            "airgap.lsm=absent airgap.frames=absent"
+        );
         assert_eq!(
             arguments("newest"),
-            "airgap.lsm=required airgap.tcx=required"
+            "airgap.lsm=required airgap.frames=required"
         );
         let boot = Boot::new("6.12-nolsm").expect("a name");
         assert_eq!((boot.series, boot.name), ("6.12", "6.12-nolsm"));
         assert!(
             boot.arguments()
-                .starts_with("airgap.lsm=absent airgap.tcx=required lsm=lockdown,")
+                .starts_with("airgap.lsm=absent airgap.frames=required lsm=lockdown,")
         );
         assert!(Boot::new("-nolsm").is_err());
+        assert!(Boot::new("6.12-noframes").is_err());
     }
 
     #[test]

@@ -1,23 +1,14 @@
-//! The few rtnetlink requests that airgap needs (rtnetlink(7)): no `ip` command.
-//!
-//! Each waits for the kernel's acknowledgement; its errors are the kernel's.
+//! Links and addresses (rtnetlink(7)). Each request waits for the kernel's acknowledgement; its
+//! errors are the kernel's.
 
-use std::{
-    ffi::CStr,
-    io,
-    net::IpAddr,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
-};
+use std::{ffi::CStr, io, net::IpAddr, os::fd::RawFd};
+
+use super::{Message, NLM_F_CREATE, NLM_F_EXCL, Netlink};
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_NEWADDR: u16 = 20;
 const RTM_NEWNEIGH: u16 = 28;
-const NLM_F_REQUEST: u16 = 1;
-const NLM_F_ACK: u16 = 4;
-const NLM_F_EXCL: u16 = 0x200;
-const NLM_F_CREATE: u16 = 0x400;
-const NLMSG_ERROR: u16 = 2;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MASTER: u16 = 10;
@@ -36,42 +27,6 @@ const IFF_UP: u32 = 1;
 
 /// An Ethernet address.
 pub type Mac = [u8; 6];
-
-/// One request: `struct nlmsghdr`, a header of its family, attributes.
-struct Message(Vec<u8>);
-
-impl Message {
-    fn new(kind: u16, flags: u16, header: &[u8]) -> Self {
-        let mut bytes = vec![0; 4];
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend((flags | NLM_F_REQUEST | NLM_F_ACK).to_ne_bytes());
-        // Sequence and port: one request at a time needs neither.
-        bytes.extend([0; 8]);
-        bytes.extend(header);
-        Self(bytes)
-    }
-
-    fn attribute(&mut self, kind: u16, value: &[u8]) {
-        self.nested(kind, |m| m.0.extend(value));
-    }
-
-    /// `struct rtattr` around what `fill` writes, padded to four bytes.
-    fn nested(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) {
-        let start = self.0.len();
-        self.0.extend([0; 2]);
-        self.0.extend(kind.to_ne_bytes());
-        fill(self);
-        let len = (self.0.len() - start) as u16;
-        self.0[start..start + 2].copy_from_slice(&len.to_ne_bytes());
-        self.0.resize(self.0.len().next_multiple_of(4), 0);
-    }
-
-    fn finish(mut self) -> Vec<u8> {
-        let len = self.0.len() as u32;
-        self.0[..4].copy_from_slice(&len.to_ne_bytes());
-        self.0
-    }
-}
 
 /// `struct ifinfomsg`.
 fn interface(index: u32, flags: u32) -> [u8; 16] {
@@ -166,48 +121,7 @@ fn neighbour(index: u32, ip: IpAddr, mac: Mac) -> Vec<u8> {
     message.finish()
 }
 
-/// The error in an acknowledgement; `None` if it is none.
-fn acknowledged(reply: &[u8]) -> Option<io::Result<()>> {
-    let kind = u16::from_ne_bytes(reply.get(4..6)?.try_into().ok()?);
-    let error = i32::from_ne_bytes(reply.get(16..20)?.try_into().ok()?);
-    match (kind, error) {
-        (NLMSG_ERROR, 0) => Some(Ok(())),
-        (NLMSG_ERROR, error) => Some(Err(io::Error::from_raw_os_error(-error))),
-        _ => None,
-    }
-}
-
-/// A netlink socket, in the namespace of the thread that opened it.
-pub struct Netlink(OwnedFd);
-
 impl Netlink {
-    /// # Errors
-    /// Whatever `socket` says.
-    pub fn open() -> io::Result<Self> {
-        let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
-        // SAFETY: socket takes no pointers.
-        let fd = unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_ROUTE) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: `fd` was just opened and nobody else owns it.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
-    }
-
-    fn ask(&self, request: &[u8]) -> io::Result<()> {
-        let fd = self.0.as_raw_fd();
-        // SAFETY: the pointer and length describe `request`.
-        let sent = unsafe { libc::send(fd, request.as_ptr().cast(), request.len(), 0) };
-        if sent < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let mut reply = [0; 4096];
-        // SAFETY: the pointer and length describe `reply`.
-        let got = unsafe { libc::recv(fd, reply.as_mut_ptr().cast(), reply.len(), 0) };
-        let got = usize::try_from(got).map_err(|_negative| io::Error::last_os_error())?;
-        acknowledged(&reply[..got]).unwrap_or_else(|| Err(io::ErrorKind::InvalidData.into()))
-    }
-
     /// A veth pair; `far` goes to another namespace.
     ///
     /// # Errors
@@ -303,19 +217,5 @@ mod tests {
             [10, 0, 1, 0, 2, 0, 0, 0, 0, 1, 0, 0]
         );
         assert_eq!(bytes[info + 60..info + 68], [8, 0, 28, 0, 5, 0, 0, 0]);
-    }
-
-    #[test]
-    fn reads_acknowledgements() {
-        let reply = |kind: u16, error: i32| {
-            let mut bytes = vec![0; 36];
-            bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
-            bytes[16..20].copy_from_slice(&error.to_ne_bytes());
-            acknowledged(&bytes).map(|r| r.map_err(|e| e.raw_os_error()))
-        };
-        assert_eq!(reply(2, 0), Some(Ok(())));
-        assert_eq!(reply(2, -17), Some(Err(Some(17))));
-        assert_eq!(reply(16, 0), None);
-        assert!(acknowledged(&[0; 10]).is_none());
     }
 }

@@ -1,37 +1,119 @@
-//! The frame layer: programs on the host's ends of a container's veths.
+//! The frame layer: programs on the host's ends of a container's veths, by tcx
+//! where the kernel has it, by clsact before.
 //!
-//! These links end with their veth, so a restart of the container ends them;
-//! what is in force is always asked of the kernel.
+//! Both end with their veth, so a restart of the container ends them; what is
+//! in force is always asked of the kernel.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+mod clsact;
+mod tcx;
+
+use std::{fs, path::PathBuf};
 
 use airgap_common::map::{SealNumber, name};
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
     maps::{HashMap, MapData},
-    programs::{
-        LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, links::FdLink, tc::TcAttachOptions,
-    },
+    programs::{ProgramInfo, SchedClassifier, links::FdLink},
+    util::KernelVersion,
 };
 
-use super::{Gate, Lock, Place, sys};
+use super::{Gate, Lock, Place};
 use crate::{
     container::{HostEnd, Interface},
+    netlink::Direction,
     netns::Netns,
 };
 
 const BPF_NOEXIST: u64 = 1;
 
-/// Program, suffix of the links' pins, and where it hangs. tcx ingress of the
-/// host's end is what the container sends.
-const PROGRAMS: [(&str, &str, TcAttachType); 2] = [
-    ("airgap_frame_in", "in", TcAttachType::Egress),
-    ("airgap_frame_out", "out", TcAttachType::Ingress),
+/// A frame program.
+struct Program {
+    /// Its name in the object.
+    name: &'static str,
+    /// Suffix of its links' pins.
+    suffix: &'static str,
+    /// Where it hangs: ingress of the host's end is what the container sends.
+    direction: Direction,
+}
+
+const PROGRAMS: [Program; 2] = [
+    Program {
+        name: "airgap_frame_in",
+        suffix: "in",
+        direction: Direction::Egress,
+    },
+    Program {
+        name: "airgap_frame_out",
+        suffix: "out",
+        direction: Direction::Ingress,
+    },
 ];
+
+/// How this kernel runs a program for each frame of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameLayer {
+    /// Links of the kernel (Linux 6.6).
+    Tcx,
+    /// Filters of the traffic control subsystem.
+    Clsact,
+}
+
+impl FrameLayer {
+    /// The one to use here.
+    pub fn of_kernel() -> Self {
+        let first = KernelVersion::new(6, 6, 0);
+        match KernelVersion::current() {
+            Ok(version) if version < first => Self::Clsact,
+            _ => Self::Tcx,
+        }
+    }
+
+    /// The kernel's name for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcx => "tcx",
+            Self::Clsact => "clsact",
+        }
+    }
+
+    /// Whether that works, by trying it on an interface that nobody uses.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn attempt() -> Result<Self> {
+        /// lo of a new namespace.
+        const LO: u32 = 1;
+        let layer = Self::of_kernel();
+        Netns::fresh()?.run(|| match layer {
+            Self::Tcx => tcx::attempt(LO),
+            Self::Clsact => clsact::attempt(LO),
+        })?;
+        Ok(layer)
+    }
+
+    fn attach(self, place: &Place, program: &Program, end: &HostEnd) -> Result<()> {
+        match self {
+            Self::Tcx => tcx::attach(place, program, end),
+            Self::Clsact => clsact::attach(place, program, end.index),
+        }
+    }
+
+    fn detach(self, place: &Place, program: &Program, index: u32) -> Result<()> {
+        match self {
+            Self::Tcx => tcx::detach(place, program, index),
+            Self::Clsact => clsact::detach(program, index),
+        }
+    }
+
+    /// Id of the program that runs on an interface.
+    fn running(self, place: &Place, program: &Program, index: u32) -> Option<u32> {
+        match self {
+            Self::Tcx => tcx::running(place, program, index),
+            Self::Clsact => clsact::running(program, index),
+        }
+    }
+}
 
 /// What guards one interface of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +129,7 @@ pub struct FrameGuard {
 pub struct Trial {
     veths: HashMap<MapData, u32, SealNumber>,
     index: u32,
+    /// Filters, unlike links, go with the interface.
     links: Vec<FdLink>,
     _lock: Lock,
 }
@@ -61,28 +144,13 @@ impl Drop for Trial {
     }
 }
 
-/// Attaches a pinned program to an interface of this thread's namespace.
-fn attach(pin: &Path, interface: &str, attach_type: TcAttachType) -> Result<FdLink> {
-    let mut program = SchedClassifier::from_pin(pin)?;
-    let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-    let id = program.attach_with_options(interface, attach_type, options)?;
-    Ok(program.take_link(id)?.try_into()?)
-}
-
 fn program_pin(place: &Place, program: &str) -> PathBuf {
     place.pins.join("programs").join(program)
 }
 
-fn link_pin(place: &Place, index: u32, suffix: &str) -> PathBuf {
-    place
-        .pins
-        .join("links")
-        .join(format!("veth{index}_{suffix}"))
-}
-
 /// Loads and pins the programs, for veths of later containers.
 pub(super) fn load(programs: &mut Ebpf, place: &Place) -> Result<()> {
-    for (name, _, _) in PROGRAMS {
+    for Program { name, .. } in PROGRAMS {
         let program: &mut SchedClassifier = programs
             .program_mut(name)
             .with_context(|| format!("the BPF object has no program {name}"))?
@@ -107,8 +175,7 @@ impl Gate {
     /// have none here are left alone and show in [`Self::frame_guards`].
     ///
     /// # Errors
-    /// If the map cannot be written, or the kernel refuses an attachment
-    /// although it has tcx.
+    /// If the map cannot be written, or the kernel refuses an attachment.
     pub fn guard_frames(
         &mut self,
         seal: SealNumber,
@@ -116,45 +183,29 @@ impl Gate {
         _lock: &Lock,
     ) -> Result<()> {
         self.forget_dead_veths()?;
-        if !self.has_tcx() {
-            return Ok(());
-        }
+        let layer = FrameLayer::of_kernel();
         for end in interfaces.iter().filter_map(|i| i.host.as_ref()) {
             self.veths
                 .insert(end.index, seal, 0)
                 .context("cannot write the map VETHS")?;
-            for (name, suffix, attach_type) in PROGRAMS {
-                if !self.is_current(end.index, name, suffix) {
-                    self.attach_frames(end, name, suffix, attach_type)
-                        .with_context(|| format!("cannot attach {name} to {}", end.name))?;
+            for program in PROGRAMS.iter().filter(|p| !self.is_current(end.index, p)) {
+                match layer.attach(&self.place, program, end) {
+                    // `status` says that nothing guards it.
+                    Err(error) if layer == FrameLayer::Clsact && clsact::is_unknown(&error) => {
+                        log::debug!("{}: {error:#}", end.name);
+                    }
+                    done => done.with_context(|| {
+                        format!("cannot attach {} to {}", program.name, end.name)
+                    })?,
                 }
             }
         }
         Ok(())
     }
 
-    fn attach_frames(
-        &self,
-        end: &HostEnd,
-        name: &str,
-        suffix: &str,
-        attach_type: TcAttachType,
-    ) -> Result<()> {
-        let link = attach(&program_pin(&self.place, name), &end.name, attach_type)?;
-        // Beside the old one, if there is one, which ends only then.
-        let pin = link_pin(&self.place, end.index, suffix);
-        let next = link_pin(&self.place, end.index, &format!("{suffix}_next"));
-        super::arm::unlink(&next)?;
-        link.pin(&next)
-            .with_context(|| format!("cannot pin {}", next.display()))?;
-        fs::rename(&next, &pin)
-            .with_context(|| format!("cannot rename the pin to {}", pin.display()))?;
-        Ok(())
-    }
-
     /// Guards one more interface for a seal, in another network namespace, for
     /// as long as the result lives. `end.index` must be in use nowhere on the
-    /// host: the map knows no namespaces. `None` without tcx (Linux 6.6).
+    /// host: the map knows no namespaces. `None` where the kernel cannot.
     ///
     /// # Errors
     /// If the map cannot be written or the kernel refuses an attachment.
@@ -166,13 +217,6 @@ impl Gate {
         _lock: Lock,
     ) -> Result<Option<Trial>> {
         self.forget_dead_veths()?;
-        if !self.has_tcx() {
-            return Ok(None);
-        }
-        let pins = PROGRAMS.map(|(name, _, attach_type)| {
-            let pin = program_pin(&self.place, name);
-            (name, pin, attach_type)
-        });
         let mut trial = Trial {
             veths: super::hash(&self.place, name::VETHS)?,
             index: end.index,
@@ -183,13 +227,21 @@ impl Gate {
             .veths
             .insert(end.index, seal, BPF_NOEXIST)
             .context("cannot write the map VETHS")?;
-        trial.links = netns.run(|| {
-            let attach = |(name, pin, attach_type): &(&str, PathBuf, TcAttachType)| {
-                attach(pin, &end.name, *attach_type)
-                    .with_context(|| format!("cannot attach {name} to {}", end.name))
-            };
-            pins.iter().map(attach).collect()
-        })?;
+        let (layer, place) = (FrameLayer::of_kernel(), &self.place);
+        let attach = |program: &Program| match layer {
+            FrameLayer::Tcx => tcx::link(place, program, &end.name).map(Some),
+            FrameLayer::Clsact => clsact::attach(place, program, end.index).map(|()| None),
+        };
+        let links = netns.run(|| PROGRAMS.iter().map(attach).collect::<Result<Vec<_>>>());
+        match links {
+            Err(error) if layer == FrameLayer::Clsact && clsact::is_unknown(&error) => {
+                return Ok(None);
+            }
+            links => {
+                let links = links.with_context(|| format!("cannot attach to {}", end.name))?;
+                trial.links = links.into_iter().flatten().collect();
+            }
+        }
         Ok(Some(trial))
     }
 
@@ -211,15 +263,8 @@ impl Gate {
                 interface.name
             ));
         };
-        if !self.has_tcx() {
-            return Some("this kernel has no tcx (Linux 6.6)".into());
-        }
         let ours = self.veths.get(&end.index, 0).is_ok_and(|n| n == seal);
-        if ours
-            && PROGRAMS
-                .iter()
-                .all(|(_, suffix, _)| self.is_alive(end.index, suffix))
-        {
+        if ours && PROGRAMS.iter().all(|p| self.is_alive(end.index, p)) {
             return None;
         }
         Some(format!(
@@ -241,10 +286,7 @@ impl Gate {
     /// Veths that are gone leave pins of dead links behind.
     fn forget_dead_veths(&mut self) -> Result<()> {
         for index in self.guarded()? {
-            if !PROGRAMS
-                .iter()
-                .any(|(_, suffix, _)| self.is_alive(index, suffix))
-            {
+            if !PROGRAMS.iter().any(|p| self.is_alive(index, p)) {
                 self.drop_veth(index)?;
             }
         }
@@ -259,42 +301,33 @@ impl Gate {
     }
 
     fn drop_veth(&mut self, index: u32) -> Result<()> {
-        for (_, suffix, _) in PROGRAMS {
-            super::arm::unlink(&link_pin(&self.place, index, suffix))?;
-            super::arm::unlink(&link_pin(&self.place, index, &format!("{suffix}_next")))?;
+        for program in &PROGRAMS {
+            FrameLayer::of_kernel().detach(&self.place, program, index)?;
         }
         self.veths
             .remove(&index)
             .context("cannot write the map VETHS")
     }
 
-    /// A pin says nothing: the link must hang on that very interface.
-    fn is_alive(&self, index: u32, suffix: &str) -> bool {
-        sys::obj_get(&link_pin(&self.place, index, suffix))
-            .and_then(|fd| sys::link_state(&fd))
-            .is_ok_and(|state| state.interface == index)
+    fn running(&self, index: u32, program: &Program) -> Option<u32> {
+        FrameLayer::of_kernel().running(&self.place, program, index)
     }
 
-    /// Alive, and running the program that is pinned for later veths.
-    fn is_current(&self, index: u32, name: &str, suffix: &str) -> bool {
-        let pinned = ProgramInfo::from_pin(program_pin(&self.place, name)).map(|p| p.id());
-        sys::obj_get(&link_pin(&self.place, index, suffix))
-            .and_then(|fd| sys::link_state(&fd))
-            .is_ok_and(|state| {
-                state.interface == index && pinned.is_ok_and(|id| id == state.program)
-            })
+    fn is_alive(&self, index: u32, program: &Program) -> bool {
+        self.running(index, program).is_some()
     }
 
-    fn has_tcx(&self) -> bool {
-        PROGRAMS
-            .iter()
-            .all(|(name, _, _)| program_pin(&self.place, name).exists())
+    /// Alive, and the program that is pinned for later veths.
+    fn is_current(&self, index: u32, program: &Program) -> bool {
+        let pinned = ProgramInfo::from_pin(program_pin(&self.place, program.name)).map(|p| p.id());
+        self.running(index, program)
+            .is_some_and(|id| pinned.is_ok_and(|pinned| pinned == id))
     }
 }
 
 /// Removes the programs' pins.
 pub(super) fn unpin(place: &Place) -> Result<()> {
-    for (name, _, _) in PROGRAMS {
+    for Program { name, .. } in PROGRAMS {
         super::arm::unlink(&program_pin(place, name))?;
         super::arm::unlink(&program_pin(place, &format!("{name}_next")))?;
     }
