@@ -1,6 +1,7 @@
 //! Frames, on the host's side of a sealed container's veth: the only place
 //! that sees AF_PACKET and AF_XDP, frames that the container's kernel forwards
-//! from lo, and what it says on its own. Minimum kernel: 6.6 (tcx).
+//! from lo, and what it says on its own. By tcx
+//! (Linux 6.6) or, in direct-action mode, by clsact: the verdicts have the same numbers.
 
 use airgap_common::{
     denial::{Hook, Reason},
@@ -16,9 +17,9 @@ use crate::{
     subject::Subject,
 };
 
-/// `TCX_NEXT`: leave it to whatever else is attached.
+/// `TCX_NEXT` and `TC_ACT_UNSPEC`: leave it to whatever else is attached.
 const NEXT: i32 = -1;
-/// `TCX_DROP`.
+/// `TCX_DROP` and `TC_ACT_SHOT`.
 const DROP: i32 = 2;
 
 const ETH_P_IP: u16 = 0x0800;
@@ -27,7 +28,7 @@ const ETH_P_IPV6: u16 = 0x86dd;
 /// Ethernet and ARP for IPv4 (RFC 826).
 const ARP_FRAME: u32 = 14 + 28;
 
-/// tcx ingress of the host's veth: what the container sends.
+/// Ingress of the host's veth: what the container sends.
 #[inline(always)]
 pub(crate) fn out(ctx: &TcContext) -> i32 {
     let skb = ctx.skb.skb;
@@ -81,7 +82,7 @@ pub(crate) fn out(ctx: &TcContext) -> i32 {
     }
 }
 
-/// tcx egress of the host's veth: what goes to the container. Only remembers
+/// Egress of the host's veth: what goes to the container. Only remembers
 /// which flows clients open.
 #[inline(always)]
 pub(crate) fn inward(ctx: &TcContext) -> i32 {

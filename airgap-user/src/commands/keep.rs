@@ -4,7 +4,10 @@
 //! It narrows that gap and does not close it: what is in force without anybody
 //! running is what `status` says.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use airgap_common::map::{SealNumber, Stat};
 use anyhow::Result;
@@ -76,9 +79,8 @@ impl Keeper {
 }
 
 /// Guards what is not guarded; returns the names of those interfaces.
-fn guard(gate: &mut Gate, number: SealNumber, place: &std::path::Path) -> Result<Vec<String>> {
-    let procs = fs::read_to_string(place.join("cgroup.procs")).unwrap_or_default();
-    let Some(pid) = procs.lines().find_map(|pid| pid.parse().ok()) else {
+fn guard(gate: &mut Gate, number: SealNumber, place: &Path) -> Result<Vec<String>> {
+    let Some((member, pid)) = first_process(place) else {
         return Ok(Vec::new());
     };
     if is_own_namespace(pid) {
@@ -87,8 +89,7 @@ fn guard(gate: &mut Gate, number: SealNumber, place: &std::path::Path) -> Result
     }
     let found = interfaces(pid)?;
     // The number may have been another process' meanwhile.
-    let member = fs::read_to_string(place.join("cgroup.procs")).unwrap_or_default();
-    if !member.lines().any(|line| line.parse() == Ok(pid)) {
+    if !processes(&member).contains(&pid) {
         return Ok(Vec::new());
     }
     let open = gate.frame_guards(number, found.clone());
@@ -112,7 +113,43 @@ fn guard(gate: &mut Gate, number: SealNumber, place: &std::path::Path) -> Result
     Ok(open)
 }
 
+/// A process of a cgroup and the directory it is in: engines and init systems
+/// put theirs into directories below, which all are of one network namespace
+/// unless the container has made more, and those have no veth on the host.
+fn first_process(place: &Path) -> Option<(PathBuf, u32)> {
+    if let Some(pid) = processes(place).first() {
+        return Some((place.to_owned(), *pid));
+    }
+    let below = fs::read_dir(place).into_iter().flatten().flatten();
+    below
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .find_map(|entry| first_process(&entry.path()))
+}
+
+fn processes(place: &Path) -> Vec<u32> {
+    let procs = fs::read_to_string(place.join("cgroup.procs")).unwrap_or_default();
+    procs.lines().filter_map(|pid| pid.parse().ok()).collect()
+}
+
 fn is_own_namespace(pid: u32) -> bool {
     let of = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
     of(&pid.to_string()) == of("self")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_process;
+    use std::fs;
+
+    #[test]
+    fn finds_a_process_in_a_directory_below() {
+        let root = std::env::temp_dir().join(format!("airgap-keep-{}", std::process::id()));
+        let inner = root.join("container/init.scope");
+        fs::create_dir_all(&inner).unwrap();
+        fs::write(root.join("cgroup.procs"), "").unwrap();
+        assert_eq!(first_process(&root), None);
+        fs::write(inner.join("cgroup.procs"), "4711\n4712\n").unwrap();
+        assert_eq!(first_process(&root), Some((inner, 4711)));
+        fs::remove_dir_all(root).unwrap();
+    }
 }
