@@ -17,6 +17,8 @@ pub struct ContainerSpec {
     plan: Plan,
     short_name: String,
     network: String,
+    /// `None`: the image under test.
+    image: Option<String>,
     options: Vec<String>,
     command: Vec<String>,
 }
@@ -27,6 +29,7 @@ impl ContainerSpec {
             plan: plan.clone(),
             short_name: short_name.to_owned(),
             network: plan.name.clone(),
+            image: None,
             options: Vec::new(),
             command: vec!["airgap-probe".to_owned(), "serve".to_owned()],
         }
@@ -36,6 +39,13 @@ impl ContainerSpec {
     #[must_use]
     pub fn options(mut self, options: &[&str]) -> Self {
         self.options.extend(options.iter().map(|&o| o.to_owned()));
+        self
+    }
+
+    /// Another image, which Docker has already.
+    #[must_use]
+    pub fn image(mut self, image: &str) -> Self {
+        self.image = Some(image.to_owned());
         self
     }
 
@@ -87,7 +97,7 @@ impl ContainerSpec {
         docker
             .args(["--stop-timeout", "0"])
             .args(&self.options)
-            .arg(image::ensure())
+            .arg(self.image.as_deref().unwrap_or_else(|| image::ensure()))
             .args(&self.command);
         let out = cmd::run_command(&mut docker).expect_code(0);
         Container {
@@ -293,6 +303,12 @@ impl Container {
             .find(|root| root.join("cgroup.controllers").exists());
         root.expect("cgroup v2 is not mounted under /sys/fs/cgroup")
             .join(inner)
+    }
+
+    /// Addresses and names of its run.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// The host's bridge it is plugged into.

@@ -113,6 +113,47 @@ impl Drop for Scratch {
     }
 }
 
+/// Seals of ids that no container has, in the host's gate; lifted on drop.
+pub struct Others(Vec<u64>);
+
+/// # Panics
+/// When no gate stands, or an id cannot be sealed.
+#[must_use]
+pub fn others(ids: impl Iterator<Item = String>) -> Others {
+    let lock = Lock::take().expect("lock");
+    let mut gate = standing();
+    let policy = Rules::new(vec![], vec![]).expect("rules").compile();
+    let seal = |id: String| {
+        let sealing = Sealing {
+            id: id.as_bytes().try_into().expect("64 digits"),
+            name: "other",
+            policy,
+            clients: &[],
+            accepted: 0,
+        };
+        gate.seal_id(&sealing, &lock).expect("seal").number
+    };
+    Others(ids.map(seal).collect())
+}
+
+fn standing() -> Gate {
+    let place = Place::host().expect("cgroup v2");
+    Gate::open(&place)
+        .expect("the gate")
+        .expect("a gate stands")
+}
+
+impl Drop for Others {
+    fn drop(&mut self) {
+        let (mut gate, lock) = (standing(), Lock::take().expect("lock"));
+        for seal in self.0.drain(..) {
+            if let Err(error) = gate.unseal(seal, &lock) {
+                eprintln!("seal {seal} stays: {error:#}");
+            }
+        }
+    }
+}
+
 /// A container id that no other test uses.
 #[must_use]
 pub fn id(n: u32) -> String {

@@ -2,6 +2,7 @@
 //!
 //! The table is what one end-to-end test saw; this only builds, runs that test, and shows it.
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs, io};
 
@@ -19,12 +20,8 @@ use crate::{setup, test};
 pub(crate) fn run(json: bool) -> Result<bool> {
     setup::require_root("escape")?;
     let root = workspace::root()?;
-    // A process of its own, as what it says on stdout is no part of the table.
-    let mut build = Command::new(env::current_exe().context("cannot find this program")?);
-    build.args(["build", "--static"]).stdout(io::stderr());
-    command::run(&mut build)?;
     let target = workspace::target_dir(&root);
-    let binary = target.join(workspace::musl_target()).join("release/airgap");
+    let binary = build_quietly(&root)?;
     let probe = test::build_probe(&root)?;
     let table = target.join("escape.txt");
     if table.exists() {
@@ -51,4 +48,17 @@ pub(crate) fn run(json: bool) -> Result<bool> {
         .context("the test ended before it had a table; its reason is above")?;
     print!("{text}");
     Ok(status.success())
+}
+
+/// Builds the static binary; what is said goes to stderr, as stdout is for results.
+///
+/// # Errors
+/// When the build fails.
+pub(crate) fn build_quietly(root: &Path) -> Result<PathBuf> {
+    // A process of its own: it and what it starts write where they like.
+    let mut build = Command::new(env::current_exe().context("cannot find this program")?);
+    build.args(["build", "--static"]).stdout(io::stderr());
+    command::run(&mut build)?;
+    let target = workspace::target_dir(root).join(workspace::musl_target());
+    Ok(target.join("release/airgap"))
 }

@@ -1,13 +1,16 @@
 //! Build, set-up, test and demo commands of the repository: `cargo xtask <command>`.
 
+mod bench;
 mod build;
 mod build_ebpf;
 mod command;
 mod demo;
 mod escape;
+mod image;
 mod kernels;
 mod setup;
 mod test;
+mod undo;
 mod workspace;
 
 use std::path::PathBuf;
@@ -54,6 +57,21 @@ enum Task {
         #[arg(long = "kernel", value_name = "NAME")]
         names: Vec<String>,
     },
+    /// Measure what a seal costs beside other means, and write PERFORMANCE.md (root)
+    Bench {
+        /// Times that each set-up is measured
+        #[arg(long, default_value_t = 7)]
+        rounds: u32,
+        /// Seconds of each load
+        #[arg(long, default_value_t = 2)]
+        seconds: u32,
+        /// Only this part: attach, denial, reply or growth; may be repeated
+        #[arg(long = "part", value_name = "PART")]
+        parts: Vec<String>,
+        /// The figures as JSON on stdout instead of the limits
+        #[arg(long)]
+        json: bool,
+    },
     /// Show a service that phones home, before and after a seal, then clean up (root)
     Demo {
         /// Use this `airgap` binary instead of building one
@@ -74,6 +92,12 @@ fn main() -> ExitCode {
         }
         Task::Escape { json } => escape::run(json).map(|good| ExitCode::from(u8::from(!good))),
         Task::Kernels { names } => kernels::run(&names).map(|good| ExitCode::from(u8::from(!good))),
+        Task::Bench {
+            rounds,
+            seconds,
+            parts,
+            json,
+        } => bench::run(rounds, seconds, &parts, json).map(done),
         Task::Demo { airgap } => demo::run(airgap).map(done),
     };
     outcome.unwrap_or_else(|error| {

@@ -1,12 +1,10 @@
 //! `cargo xtask demo`: a document service whose dependency phones home, before and after a seal.
 
-mod image;
 mod outside;
 mod pdf;
 mod plan;
 mod seal;
 mod service;
-mod undo;
 mod wait;
 
 use std::fs;
@@ -17,12 +15,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::command;
-use crate::{build, setup};
+use crate::undo::Undo;
+use crate::{build, image, setup};
 use outside::Outside;
 use plan::Plan;
 use seal::Seal;
 use service::Service;
-use undo::Undo;
 
 const ASSETS: [(&str, &str); 4] = [
     ("home.py", include_str!("../../assets/demo/home.py")),
@@ -35,6 +33,8 @@ const ASSETS: [(&str, &str); 4] = [
 ];
 /// Every way out that the dependency tries, as the home server names them.
 const CHANNELS: [&str; 4] = ["dns", "tcp4", "tcp6", "udp"];
+/// In the service's image.
+const PACKAGES: &str = "python3,poppler-utils";
 /// The name that the dependency looks up.
 const VENDOR: &str = "telemetry.vendor.example";
 /// How long the home server must stay silent after a call that should not come.
@@ -77,7 +77,7 @@ fn tell(plan: &Plan, airgap: &Path, undo: &mut Undo) -> Result<()> {
         2,
         "Make the service's image (debootstrap, the first time only)",
     );
-    let (image, made) = image::ensure(&dir, undo)?;
+    let (image, made) = image::ensure("airgap-demo", PACKAGES, &dir, undo)?;
     println!("      {} {image}", if made { "made" } else { "found" });
 
     step(3, "Start the vendor's home server, in a network namespace");

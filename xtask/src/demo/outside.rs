@@ -8,9 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::plan::Plan;
-use super::undo::Undo;
 use super::wait;
 use crate::command;
+use crate::undo::Undo;
 
 /// A running home server and the file it writes to.
 pub(super) struct Outside {

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::undo::Undo;
 use super::wait;
 use crate::command;
+use crate::undo::Undo;
 
 /// Exit codes of `airgap status` for a container that is sealed: wholly, or degraded.
 const SEALED: [Option<i32>; 2] = [Some(0), Some(4)];

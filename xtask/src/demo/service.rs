@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::plan::Plan;
-use super::undo::Undo;
 use super::{pdf, wait};
 use crate::command;
+use crate::undo::Undo;
 
 /// The port of the service, airgap's default.
 pub(super) const PORT: u16 = 5060;

@@ -18,6 +18,7 @@
 //! - `stay PATH`: a unix connection that is kept
 //! - `legit`: what a sealed container must still be able to do, one JSON line each
 //! - `again`: repeated connections over loopback from one port
+//! - `cost --v4 A --port N`: what single calls take, one JSON line
 //! - `write PATH`: a few blocks, past the page cache
 //! - `list`: the techniques
 
@@ -27,6 +28,7 @@ mod beacon;
 mod carried;
 mod churn;
 mod contained;
+mod cost;
 mod get;
 mod hear;
 mod hold;
@@ -65,6 +67,7 @@ fn main() {
         ["hear", port] => hear::run(port.parse().unwrap_or(0)),
         ["say", address, device, text] => hear::say(address, device, text),
         ["whisper", version, seconds] => whisper::run(version, seconds),
+        ["cost", rest @ ..] => cost::run(&Target::parse(rest)),
         ["again"] => again::run(),
         ["write", path] => write::run(path),
         ["list"] => {

@@ -1,4 +1,4 @@
-//! The service's image: a minimal Debian with python3 and poppler, made once.
+//! Images for containers: a minimal Debian with some packages, made once.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
@@ -6,11 +6,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use super::undo::Undo;
 use crate::command;
+use crate::undo::Undo;
 
 const SUITE: &str = "bookworm";
-const PACKAGES: &str = "python3,poppler-utils";
 /// Nothing a running service needs.
 const LEFT_OUT: [&str; 6] = [
     "./dev/*",
@@ -21,14 +20,19 @@ const LEFT_OUT: [&str; 6] = [
     "./var/lib/apt/lists/*",
 ];
 
-/// Returns the image's name and whether it had to be made.
+/// Returns the image's name and whether it had to be made; `packages` are divided by commas.
 ///
 /// # Errors
 /// When debootstrap or `docker import` fails.
-pub(super) fn ensure(dir: &Path, undo: &mut Undo) -> Result<(String, bool)> {
+pub(crate) fn ensure(
+    name: &str,
+    packages: &str,
+    dir: &Path,
+    undo: &mut Undo,
+) -> Result<(String, bool)> {
     let mut hasher = DefaultHasher::new();
-    (SUITE, PACKAGES, LEFT_OUT).hash(&mut hasher);
-    let image = format!("airgap-demo:{:016x}", hasher.finish());
+    (SUITE, packages, LEFT_OUT).hash(&mut hasher);
+    let image = format!("{name}:{:016x}", hasher.finish());
     if command::succeeds(Command::new("docker").args(["image", "inspect", &image])) {
         return Ok((image, false));
     }
@@ -38,7 +42,7 @@ pub(super) fn ensure(dir: &Path, undo: &mut Undo) -> Result<(String, bool)> {
     let mut debootstrap = Command::new("unshare");
     debootstrap
         .args(["--mount", "--propagation", "private", "debootstrap"])
-        .args(["--variant=minbase", &format!("--include={PACKAGES}"), SUITE])
+        .args(["--variant=minbase", &format!("--include={packages}"), SUITE])
         .arg(&root)
         .env("DEBIAN_FRONTEND", "noninteractive")
         .stdout(Stdio::null());

@@ -1,4 +1,4 @@
-//! Leaves nothing behind, however the demo ends.
+//! Leaves nothing behind, however a command ends.
 
 use std::io::Write;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -6,12 +6,12 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 /// Collects undo lines on stdin and runs them backwards at its end. In a session of its own it
-/// outlives Ctrl-C, a closed terminal and even `kill -9` of the demo: each ends its input.
+/// outlives Ctrl-C, a closed terminal and even `kill -9` of it: each ends its input.
 const GUARD: &str = r#"trap "" INT TERM HUP
 tac | while read -r line; do sh -c "$line" </dev/null; done"#;
 
 /// What has to be undone, kept by a shell that waits for this process to end.
-pub(super) struct Undo {
+pub(crate) struct Undo {
     guard: Child,
     lines: ChildStdin,
 }
@@ -21,7 +21,7 @@ impl Undo {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub(super) fn start() -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
         let mut guard = Command::new("setsid")
             .args(["bash", "-c", GUARD])
             .stdin(Stdio::piped())
@@ -40,7 +40,7 @@ impl Undo {
     ///
     /// # Errors
     /// When the shell is gone.
-    pub(super) fn later(&mut self, line: &str) -> Result<()> {
+    pub(crate) fn later(&mut self, line: &str) -> Result<()> {
         writeln!(self.lines, "{line}").context("the clean-up shell is gone")
     }
 
@@ -48,7 +48,7 @@ impl Undo {
     ///
     /// # Errors
     /// When the shell failed; single lines report on stderr.
-    pub(super) fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         let Self { mut guard, lines } = self;
         drop(lines);
         let status = guard.wait().context("cannot wait for the clean-up shell")?;

@@ -1,0 +1,87 @@
+//! How long airgap itself takes, and how much memory.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use airgap_tests::airgap::binary;
+use airgap_tests::engine::{Described, Engine};
+use airgap_tests::{Container, Outside, airgap_ok, cmd, wait};
+
+use super::Wanted;
+use super::figure::{Figure, Limit};
+
+pub(crate) fn measure(wanted: &Wanted) -> Vec<Figure> {
+    let outside = Outside::new();
+    let (one, two) = (
+        outside.container("one").run(),
+        outside.container("two").run(),
+    );
+    let mut whole = Figure::new("attach, the whole command with Docker", "ms", false);
+    let mut own = Figure::new(
+        "attach, against an engine that answers at once",
+        "ms",
+        false,
+    )
+    .bar("cold", None, Limit::AtMost(150.0))
+    .bar("warm", None, Limit::AtMost(10.0));
+    let engine = Engine::start(Described {
+        id: two.id.clone(),
+        name: two.name.clone(),
+        pid: two.pid(),
+    });
+    for _ in 0..wanted.rounds {
+        // The first seal of a host loads the programs.
+        whole.push("cold", attach(&one, &[]));
+        whole.push("warm", attach(&two, &[]));
+        airgap_ok(&["detach", "--all"]);
+        let host = engine.host();
+        own.push("cold", attach(&two, &["--host", &host]));
+        airgap_ok(&["detach", "--all"]);
+        attach(&one, &[]);
+        own.push("warm", attach(&two, &["--host", &host]));
+        airgap_ok(&["detach", "--all"]);
+    }
+    let mut sizes = Figure::new("sizes", "MB", false)
+        .bar("static binary", None, Limit::AtMost(5.0))
+        .bar("resident memory of tail", None, Limit::AtMost(15.0));
+    let bytes = fs::metadata(binary()).expect("the binary").len();
+    sizes.push("static binary", bytes as f64 / 1e6);
+    attach(&one, &[]);
+    sizes.push("resident memory of tail", tail_memory(&one));
+    vec![whole, own, sizes]
+}
+
+/// Milliseconds from start to exit.
+fn attach(container: &Container, options: &[&str]) -> f64 {
+    let start = Instant::now();
+    let mut command = Command::new(binary());
+    command
+        .args(options)
+        .args(["attach", "-d", &container.name]);
+    let out = cmd::run_command(&mut command);
+    let taken = start.elapsed();
+    assert!(matches!(out.code, 0 | 4), "{}", out.describe());
+    taken.as_secs_f64() * 1e3
+}
+
+/// Most that `tail` ever held, megabytes, once it has shown some denials.
+fn tail_memory(container: &Container) -> f64 {
+    let mut tail = Command::new(binary())
+        .args(["tail", "--json", &container.name])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("start tail");
+    let status = format!("/proc/{}/status", tail.id());
+    for _ in 0..200 {
+        container.attempt("udp4", 9, "memory");
+    }
+    let peak = wait::until("tail's memory", wait::SOON, || {
+        let text = fs::read_to_string(&status).ok()?;
+        let line = text.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+        line.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok()
+    });
+    tail.kill().expect("end tail");
+    tail.wait().expect("wait for tail");
+    peak * 1024.0 / 1e6
+}

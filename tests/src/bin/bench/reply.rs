@@ -1,0 +1,57 @@
+//! The reply path: a service in the container, its clients outside.
+
+use airgap_tests::Outside;
+
+use super::Wanted;
+use super::figure::{Figure, Limit};
+use super::load::{bulk, requests, server};
+use super::setup::{ALL, Setup};
+
+const CONNECTIONS: usize = 32;
+
+pub(crate) fn measure(wanted: &Wanted) -> Vec<Figure> {
+    let outside = Outside::new();
+    let container = server(&outside, "served");
+    let other = outside.container("other").run();
+    let (sealed, unsealed) = (Setup::Sealed.name(), Setup::Unsealed.name());
+    let rate = |name: &str| {
+        Figure::new(name, "1/s", true)
+            .bar(sealed, Some(unsealed), Limit::AtLeast(0.98))
+            .bar(sealed, Some(Setup::Iptables.name()), Limit::AtLeast(1.0))
+            .bar(
+                Setup::Bystander.name(),
+                Some(unsealed),
+                Limit::AtLeast(0.99),
+            )
+    };
+    let gigabits = |name: &str| {
+        Figure::new(name, "Gbit/s", true)
+            .bar(sealed, Some(unsealed), Limit::AtLeast(0.98))
+            .bar(
+                Setup::Bystander.name(),
+                Some(unsealed),
+                Limit::AtLeast(0.99),
+            )
+    };
+    let mut kept = rate("requests on connections that last");
+    let mut p99 = Figure::new("their 99th percentile", "ms", false);
+    let mut fresh = rate("requests on connections of their own");
+    let mut large = gigabits("bulk");
+    let mut small = gigabits("bulk, written 128 bytes at a time");
+    let seconds = wanted.seconds;
+    for round in 0..wanted.rounds {
+        eprintln!("round {} of {}", round + 1, wanted.rounds);
+        for setup in ALL {
+            let _raised = setup.raise(&container, &other);
+            let name = setup.name();
+            let found = requests(&outside, &container, seconds, CONNECTIONS, false);
+            kept.push(name, found.rate);
+            p99.push(name, found.p99);
+            let found = requests(&outside, &container, seconds, CONNECTIONS, true);
+            fresh.push(name, found.rate);
+            large.push(name, bulk(&outside, &container, seconds, false));
+            small.push(name, bulk(&outside, &container, seconds, true));
+        }
+    }
+    vec![kept, p99, fresh, large, small]
+}
