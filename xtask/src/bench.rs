@@ -56,7 +56,8 @@ pub(crate) fn run(rounds: u32, seconds: u32, parts: &[String], json: bool) -> Re
     fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
     let mut cargo = workspace::cargo(&root);
     cargo
-        .args(["run", "--quiet", "--release", "--package", "airgap-tests"])
+        // Not release: there a panic aborts, and nothing would be cleaned up.
+        .args(["run", "--quiet", "--package", "airgap-tests"])
         .args(["--bin", "airgap-bench", "--"])
         .args(["--rounds", &rounds.to_string()])
         .args(["--seconds", &seconds.to_string()])

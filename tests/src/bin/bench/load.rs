@@ -17,11 +17,11 @@ const NGINX: &str = "worker_processes 1; \
 pub(crate) fn server(outside: &Outside, name: &str) -> Container {
     let image = std::env::var("AIRGAP_BENCH_IMAGE").expect("AIRGAP_BENCH_IMAGE; cargo xtask bench");
     let script =
-        format!("printf '%s' \"$NGINX\" > /etc/nginx/nginx.conf; nginx; exec iperf3 -s -p {BULK}");
+        format!("printf '%s' \"$CONFIGURATION\" > /etc/nginx/nginx.conf; nginx; exec iperf3 -s -p {BULK}");
     let container = outside
         .container(name)
         .image(&image)
-        .options(&["--env", &format!("NGINX={NGINX}")])
+        .options(&["--env", &format!("CONFIGURATION={NGINX}")])
         .command(&["sh", "-c", &script])
         .run();
     wait::until("nginx answers", wait::SOON, || {
