@@ -13,11 +13,27 @@ const NGINX: &str = "worker_processes 1; \
     http { access_log off; keepalive_requests 100000000; \
     server { listen 5060 backlog=16384 default_server; location / { return 200 \"ok\\n\"; } } }";
 
+/// Room for ten thousand connections from one address: what a client keeps of ended ones makes it
+/// search for a free port, and that is not what is measured.
+fn many_ports(outside: &Outside) {
+    outside.netns.run(|| {
+        for (name, value) in [
+            ("ip_local_port_range", "1024 65000"),
+            ("tcp_max_tw_buckets", "0"),
+        ] {
+            let path = format!("/proc/sys/net/ipv4/{name}");
+            std::fs::write(&path, value).unwrap_or_else(|e| panic!("{path}: {e}"));
+        }
+    });
+}
+
 /// nginx and iperf3 in one container of the image that `cargo xtask bench` made.
 pub(crate) fn server(outside: &Outside, name: &str) -> Container {
+    many_ports(outside);
     let image = std::env::var("AIRGAP_BENCH_IMAGE").expect("AIRGAP_BENCH_IMAGE; cargo xtask bench");
-    let script =
-        format!("printf '%s' \"$CONFIGURATION\" > /etc/nginx/nginx.conf; nginx; exec iperf3 -s -p {BULK}");
+    let script = format!(
+        "printf '%s' \"$CONFIGURATION\" > /etc/nginx/nginx.conf; nginx; exec iperf3 -s -p {BULK}"
+    );
     let container = outside
         .container(name)
         .image(&image)
