@@ -14,6 +14,7 @@ use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_ktime_get_ns, progra
 use crate::{
     maps::{SYNS, VETHS},
     packet::{ETHERNET, Packet},
+    short::{Segment, passes, peek},
     subject::Subject,
 };
 
@@ -22,9 +23,9 @@ const NEXT: i32 = -1;
 /// `TCX_DROP` and `TC_ACT_SHOT`.
 const DROP: i32 = 2;
 
-const ETH_P_IP: u16 = 0x0800;
+pub(crate) const ETH_P_IP: u16 = 0x0800;
 const ETH_P_ARP: u16 = 0x0806;
-const ETH_P_IPV6: u16 = 0x86dd;
+pub(crate) const ETH_P_IPV6: u16 = 0x86dd;
 /// Ethernet and ARP for IPv4 (RFC 826).
 const ARP_FRAME: u32 = 14 + 28;
 
@@ -32,6 +33,9 @@ const ARP_FRAME: u32 = 14 + 28;
 #[inline(always)]
 pub(crate) fn out(ctx: &TcContext) -> i32 {
     let skb = ctx.skb.skb;
+    if passes::<{ ETHERNET as usize }, true>(skb) {
+        return NEXT;
+    }
     let Some(subject) = subject(skb) else {
         return NEXT;
     };
@@ -87,6 +91,9 @@ pub(crate) fn out(ctx: &TcContext) -> i32 {
 #[inline(always)]
 pub(crate) fn inward(ctx: &TcContext) -> i32 {
     let skb = ctx.skb.skb;
+    if peek::<{ ETHERNET as usize }>(skb) == Segment::Later {
+        return NEXT;
+    }
     let Some(subject) = subject(skb) else {
         return NEXT;
     };

@@ -15,6 +15,7 @@ mod kernel;
 mod lsm;
 mod maps;
 mod packet;
+mod short;
 mod skb;
 mod sock;
 mod sock_addr;

@@ -11,7 +11,8 @@ use aya_ebpf::{
 
 use crate::{
     packet::Packet,
-    subject::{Subject, find},
+    short::passes,
+    subject::{Subject, find, hinted},
 };
 
 const PASS: i32 = 1;
@@ -22,10 +23,19 @@ const LOOPBACK: u32 = 1;
 /// `cgroup_skb/egress`: 1 passes, 0 drops (EPERM for datagrams).
 #[inline(always)]
 pub(crate) fn egress(ctx: &SkBuffContext) -> i32 {
-    let Some(subject) = subject(ctx) else {
+    if !is_hinted(ctx.skb.skb) || short::<true>(ctx.skb.skb) {
+        return PASS;
+    }
+    judge_egress(ctx.skb.skb)
+}
+
+/// Not inlined: the stack of the short way ends before this begins.
+#[inline(never)]
+fn judge_egress(skb: *mut __sk_buff) -> i32 {
+    let Some(subject) = subject(skb) else {
         return PASS;
     };
-    let packet = Packet::new(ctx.skb.skb, 0, subject);
+    let packet = Packet::new(skb, 0, subject);
     let Some((ip, transport)) = packet.parse() else {
         packet.deny(Hook::Egress, Reason::Header, None);
         return DROP;
@@ -34,7 +44,7 @@ pub(crate) fn egress(ctx: &SkBuffContext) -> i32 {
     let verdict = verdict::egress(
         &ip,
         &transport,
-        ifindex(ctx) == LOOPBACK,
+        ifindex(skb) == LOOPBACK,
         &socket,
         subject.seal,
         subject.policy().ok(),
@@ -52,10 +62,19 @@ pub(crate) fn egress(ctx: &SkBuffContext) -> i32 {
 /// `cgroup_skb/ingress`: 1 delivers, 0 drops.
 #[inline(always)]
 pub(crate) fn ingress(ctx: &SkBuffContext) -> i32 {
-    let Some(subject) = subject(ctx) else {
+    if !is_hinted(ctx.skb.skb) || short::<false>(ctx.skb.skb) {
+        return PASS;
+    }
+    judge_ingress(ctx.skb.skb)
+}
+
+/// As [`judge_egress`].
+#[inline(never)]
+fn judge_ingress(skb: *mut __sk_buff) -> i32 {
+    let Some(subject) = subject(skb) else {
         return PASS;
     };
-    let packet = Packet::new(ctx.skb.skb, 0, subject);
+    let packet = Packet::new(skb, 0, subject);
     let Some((ip, transport)) = packet.parse() else {
         packet.deny(Hook::Ingress, Reason::Inbound, None);
         return DROP;
@@ -64,7 +83,7 @@ pub(crate) fn ingress(ctx: &SkBuffContext) -> i32 {
     let verdict = verdict::ingress(
         &ip,
         &transport,
-        ifindex(ctx) == LOOPBACK,
+        ifindex(skb) == LOOPBACK,
         &socket,
         subject.seal,
         subject.policy().ok(),
@@ -85,14 +104,25 @@ pub(crate) fn ingress(ctx: &SkBuffContext) -> i32 {
 }
 
 #[inline(always)]
-fn ifindex(ctx: &SkBuffContext) -> u32 {
-    let skb: *mut __sk_buff = ctx.skb.skb;
+fn ifindex(skb: *mut __sk_buff) -> u32 {
     // SAFETY: the context is a __sk_buff.
     unsafe { (*skb).ifindex }
 }
 
 #[inline(always)]
-fn subject(ctx: &SkBuffContext) -> Option<Subject> {
+fn short<const OUT: bool>(skb: *mut __sk_buff) -> bool {
+    ifindex(skb) != LOOPBACK && passes::<0, OUT>(skb)
+}
+
+/// Whether the socket's cgroup may be a sealed one at all.
+#[inline(always)]
+fn is_hinted(skb: *mut __sk_buff) -> bool {
     // SAFETY: the helper takes any level, 0 stands for "no such ancestor".
-    find(|level| unsafe { bpf_skb_ancestor_cgroup_id(ctx.skb.skb, level as i32) })
+    hinted(|level| unsafe { bpf_skb_ancestor_cgroup_id(skb, level as i32) })
+}
+
+#[inline(always)]
+fn subject(skb: *mut __sk_buff) -> Option<Subject> {
+    // SAFETY: the helper takes any level, 0 stands for "no such ancestor".
+    find(|level| unsafe { bpf_skb_ancestor_cgroup_id(skb, level as i32) })
 }

@@ -85,11 +85,37 @@ pub(crate) fn find(ancestor: impl Fn(u32) -> u64) -> Option<Subject> {
     None
 }
 
+/// Whether a sealed cgroup may be among the ancestors, by the hints alone: a
+/// "no" is certain.
+#[inline(always)]
+pub(crate) fn hinted(ancestor: impl Fn(u32) -> u64) -> bool {
+    let mut level = 1;
+    while level <= MAX_LEVEL {
+        if let Some(1) = LEVELS.get(level) {
+            let id = ancestor(level);
+            if id == 0 {
+                return false;
+            }
+            if is_hint(id) {
+                return true;
+            }
+        }
+        level += 1;
+    }
+    false
+}
+
+#[inline(always)]
+fn is_hint(id: u64) -> bool {
+    HINTS
+        .get(id as u32 & (HINT_BUCKETS - 1))
+        .is_some_and(|hint| *hint != 0)
+}
+
 /// The seal of exactly this cgroup.
 #[inline(always)]
 pub(crate) fn seal_of(id: u64) -> Option<SealNumber> {
-    let hint = HINTS.get(id as u32 & (HINT_BUCKETS - 1))?;
-    if *hint == 0 {
+    if !is_hint(id) {
         return None;
     }
     // SAFETY: the value is copied out at once.

@@ -14,10 +14,20 @@ pub mod state {
     pub const SYN_SENT: u32 = 2;
     /// A TCP Fast Open child that has not seen the client's ACK.
     pub const SYN_RECV: u32 = 3;
+    /// Own end closed, not acknowledged yet.
+    pub const FIN_WAIT1: u32 = 4;
+    /// Own end closed.
+    pub const FIN_WAIT2: u32 = 5;
     /// Closed.
     pub const CLOSE: u32 = 7;
+    /// The peer's end closed.
+    pub const CLOSE_WAIT: u32 = 8;
+    /// Both ends closed, the peer's first.
+    pub const LAST_ACK: u32 = 9;
     /// Listening.
     pub const LISTEN: u32 = 10;
+    /// Both ends closed at once.
+    pub const CLOSING: u32 = 11;
 }
 
 /// `SOCK_STREAM`.

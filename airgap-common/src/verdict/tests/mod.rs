@@ -5,6 +5,7 @@ mod frames;
 mod life;
 mod local;
 mod packets;
+mod short;
 
 use crate::{
     addr::Addr,

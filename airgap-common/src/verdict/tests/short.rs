@@ -1,0 +1,115 @@
+//! The short way never allows more than the full verdict, and allows what it is for.
+
+use super::*;
+use crate::{
+    packet::{ACK, FIN, RST, SYN},
+    verdict::{Inbound, egress, frame, ingress, short},
+};
+
+const LOCAL: Addr = Addr::from_v4([127, 0, 0, 1]);
+const CLIENT6: Addr = Addr([1, 2, 3, 4]);
+
+struct Random(u64);
+
+impl Random {
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        from[(self.0 % from.len() as u64) as usize]
+    }
+}
+
+/// Mostly what a reply is, so that the short way is taken often enough.
+fn facts(r: &mut Random) -> (Ip, Transport, Socket, Policy) {
+    let peer = r.pick(&[CLIENT, CLIENT, CLIENT6, EVIL]);
+    let dst = r.pick(&[peer, peer, peer, peer, OWN, LOCAL, EVIL]);
+    let mut ip = ip(r.pick(&[OWN, OWN, OWN, dst, LOCAL]), dst, 6);
+    ip.plain = r.pick(&[true, true, true, false]);
+    let port = r.pick(&[5060, 5060, 5060, 80, 81]);
+    let flags = r.pick(&[ACK, ACK, ACK | FIN, RST, SYN, SYN | ACK, 0, 0x18]);
+    let transport = Transport {
+        kind: r.pick(&[Kind::Tcp, Kind::Tcp, Kind::Tcp, Kind::Udp, Kind::Other]),
+        ..tcp(port, r.pick(&[4000, 4000, 4001]), flags)
+    };
+    let socket = Socket {
+        exists: r.pick(&[true, true, true, false]),
+        kind: r.pick(&[1, 1, 1, 2, 3]),
+        protocol: r.pick(&[6, 6, 6, 17, 132]),
+        state: r.pick(&[1, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]),
+        sport: r.pick(&[port, port, port, 5060, 0]),
+        dport: r.pick(&[4000, 4000, 0]),
+        peer,
+        tag: r.pick(&[tag(SEAL, port), tag(SEAL, port), tag(SEAL, 80), Tag::NONE]),
+    };
+    let mut rules = policy(&[5060, 80]);
+    rules.flags = r.pick(&[Policy::CLIENTS_ANY, Policy::CLIENTS_ANY, 0]);
+    (ip, transport, socket, rules)
+}
+
+#[test]
+fn allows_no_more_than_the_full_verdict() {
+    // The strictest kernel: whoever asks it is told no.
+    let kernel = World {
+        peer: Peer::Outside,
+        allowed: false,
+        kernel_socket: false,
+        budget: false,
+        opened: false,
+    };
+    let (mut out, mut inward) = (0, 0);
+    let mut r = Random(0x5eed);
+    for _ in 0..400_000 {
+        let (ip, transport, socket, rules) = facts(&mut r);
+        let all = (&ip, &transport, &socket, &rules);
+        if short::reply(all.0, all.1, all.2, all.3) {
+            out += 1;
+            let full = egress(&ip, &transport, false, &socket, SEAL, Some(&rules), &kernel);
+            assert_eq!(full, Ok(()), "{all:?}");
+            let full = frame(&ip, &transport, &socket, SEAL, Some(&rules), &kernel);
+            assert_eq!(full, Ok(()), "{all:?}");
+        }
+        // The same headers, seen from the other side.
+        let (mut ip, mut transport) = (ip, transport);
+        (ip.src, ip.dst) = (ip.dst, ip.src);
+        (transport.sport, transport.dport) = (transport.dport, transport.sport);
+        if short::request(&ip, &transport, &socket, &rules) {
+            inward += 1;
+            let full = ingress(&ip, &transport, false, &socket, SEAL, Some(&rules), &kernel);
+            assert_eq!(
+                full,
+                Ok(Inbound::Deliver),
+                "{ip:?} {transport:?} {socket:?}"
+            );
+        }
+    }
+    assert!(out > 500 && inward > 500, "{out} {inward}");
+}
+
+#[test]
+fn takes_what_services_send_and_get() {
+    let rules = policy(&[5060]);
+    for flags in [ACK, ACK | FIN, RST | ACK, 0x18] {
+        let (reply, request) = (tcp(5060, 4000, flags), tcp(4000, 5060, flags));
+        assert!(short::reply(
+            &ip(OWN, CLIENT, 6),
+            &reply,
+            &accepted(),
+            &rules
+        ));
+        assert!(short::request(
+            &ip(CLIENT, OWN, 6),
+            &request,
+            &accepted(),
+            &rules
+        ));
+    }
+    let from = Policy { flags: 0, ..rules };
+    let reply = tcp(5060, 4000, ACK);
+    assert!(!short::reply(
+        &ip(OWN, CLIENT, 6),
+        &reply,
+        &accepted(),
+        &from
+    ));
+}

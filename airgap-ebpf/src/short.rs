@@ -1,0 +1,188 @@
+//! The short way through egress, ingress and the frame layer: headers read in
+//! place, the socket's tag, the policy of the tag's seal, and no look-up of the
+//! cgroup. A tag is only ever written on a socket of the seal it names, and the
+//! policy ends with the seal, so a tag whose policy is there is a sealed socket's.
+//! Whatever is unusual, or does not lie in the linear part, takes the long way.
+
+use airgap_common::{
+    addr::Addr,
+    map::{Policy, Tag},
+    packet::{self, Ip, SYN, Transport},
+    verdict::{Socket, short},
+};
+use aya_ebpf::{
+    bindings::{__sk_buff, bpf_sock},
+    helpers::generated::{bpf_sk_fullsock, bpf_sk_storage_get},
+};
+
+use crate::{
+    frame::{ETH_P_IP, ETH_P_IPV6},
+    maps::{POLICIES, TAGS},
+};
+
+/// Which way a packet goes, as the container sees it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    Out,
+    In,
+}
+
+/// What [`peek`] saw.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Segment {
+    /// A TCP segment that opens nothing.
+    Later,
+    /// Anything else, or not to be read in place.
+    Unknown,
+}
+
+/// Whether the packet, whose network header is at `BASE`, passes at once.
+#[inline(always)]
+pub(crate) fn passes<const BASE: usize, const OUT: bool>(skb: *mut __sk_buff) -> bool {
+    // SAFETY: the context is a __sk_buff; `protocol` is a __be16 in a u32.
+    let (protocol, tagged) = unsafe { ((*skb).protocol as u16, (*skb).vlan_present) };
+    tagged == 0
+        && match u16::from_be(protocol) {
+            ETH_P_IP => is_open::<BASE, OUT, 4>(skb) != 0,
+            ETH_P_IPV6 => is_open::<BASE, OUT, 6>(skb) != 0,
+            _ => false,
+        }
+}
+
+/// Not inlined: the verifier would follow the long way once for each reason to
+/// leave the short one.
+#[inline(never)]
+fn is_open<const BASE: usize, const OUT: bool, const VERSION: u8>(skb: *mut __sk_buff) -> u32 {
+    let way = if OUT { Way::Out } else { Way::In };
+    u32::from(decide::<BASE, VERSION>(skb, way).unwrap_or(false))
+}
+
+/// For what has no socket yet.
+#[inline(always)]
+pub(crate) fn peek<const BASE: usize>(skb: *mut __sk_buff) -> Segment {
+    let later = |headers: Option<(Ip, Transport)>| {
+        headers.is_some_and(|(_, transport)| transport.flags & SYN == 0)
+    };
+    if later(headers::<BASE, 4>(skb)) || later(headers::<BASE, 6>(skb)) {
+        Segment::Later
+    } else {
+        Segment::Unknown
+    }
+}
+
+#[inline(always)]
+fn decide<const BASE: usize, const VERSION: u8>(skb: *mut __sk_buff, way: Way) -> Option<bool> {
+    // SAFETY: the context is a __sk_buff.
+    let sk = unsafe { (*skb).__bindgen_anon_2.sk };
+    if sk.is_null() {
+        return None;
+    }
+    // SAFETY: not null.
+    let sk = unsafe { bpf_sk_fullsock(sk) };
+    if sk.is_null() {
+        return None;
+    }
+    // SAFETY: map and socket are live; without the flag nothing is made.
+    let tag = unsafe {
+        bpf_sk_storage_get(TAGS.as_ptr(), sk.cast(), core::ptr::null_mut(), 0).cast::<Tag>()
+    };
+    if tag.is_null() {
+        return None;
+    }
+    // SAFETY: not null, a live value.
+    let tag = unsafe { *tag };
+    // SAFETY: used only while this program runs; replaced as a whole.
+    let policy: &Policy = unsafe { POLICIES.get(tag.seal) }?;
+    let (ip, transport) = headers::<BASE, VERSION>(skb)?;
+    // SAFETY: not null, and the verifier knows a full bpf_sock.
+    let socket = unsafe { socket::<VERSION>(sk, tag) };
+    Some(match way {
+        Way::Out => short::reply(&ip, &transport, &socket, policy),
+        Way::In => short::request(&ip, &transport, &socket, policy),
+    })
+}
+
+/// # Safety
+/// `sk` is a full socket.
+#[inline(always)]
+unsafe fn socket<const VERSION: u8>(sk: *mut bpf_sock, tag: Tag) -> Socket {
+    // SAFETY: the caller's promise; the verifier knows no wider reads.
+    unsafe {
+        let peer = if VERSION == 4 {
+            Addr::v4((*sk).dst_ip4)
+        } else {
+            Addr([
+                core::ptr::read_volatile(&raw const (*sk).dst_ip6[0]),
+                core::ptr::read_volatile(&raw const (*sk).dst_ip6[1]),
+                core::ptr::read_volatile(&raw const (*sk).dst_ip6[2]),
+                core::ptr::read_volatile(&raw const (*sk).dst_ip6[3]),
+            ])
+        };
+        Socket {
+            exists: true,
+            kind: (*sk).type_,
+            protocol: (*sk).protocol,
+            state: (*sk).state,
+            sport: (*sk).src_port as u16,
+            dport: u16::from_be((*sk).dst_port),
+            peer,
+            tag,
+        }
+    }
+}
+
+/// Addresses, ports and flags of a plain TCP segment, from the packet itself.
+#[inline(always)]
+fn headers<const BASE: usize, const VERSION: u8>(skb: *mut __sk_buff) -> Option<(Ip, Transport)> {
+    // SAFETY: the context is a __sk_buff; these two are packet pointers.
+    let (data, end) = unsafe { ((*skb).data as usize, (*skb).data_end as usize) };
+    let header = if VERSION == 4 { 20 } else { 40 };
+    // Up to and with the TCP flags.
+    if data + BASE + header + 14 > end {
+        return None;
+    }
+    let at = data + BASE;
+    let first = word::<u8>(at);
+    let (src, dst, protocol, plain) = if VERSION == 4 {
+        // More-fragments and offset; the don't-fragment bit says nothing.
+        let fragment = u16::from_be(word::<u16>(at + 6)) & 0x3fff;
+        let (src, dst) = (Addr::v4(word(at + 12)), Addr::v4(word(at + 16)));
+        (src, dst, word::<u8>(at + 9), first == 0x45 && fragment == 0)
+    } else {
+        let address = |at: usize| Addr([word(at), word(at + 4), word(at + 8), word(at + 12)]);
+        let (src, dst) = (address(at + 8), address(at + 24));
+        (src, dst, word::<u8>(at + 6), first >> 4 == 6)
+    };
+    if protocol != packet::TCP || !plain {
+        return None;
+    }
+    let ip = Ip {
+        src,
+        dst,
+        version: VERSION,
+        protocol,
+        ttl: 0,
+        plain,
+        payload: 0,
+    };
+    Some((ip, transport(at + header)))
+}
+
+#[inline(always)]
+fn transport(at: usize) -> Transport {
+    Transport {
+        kind: packet::Kind::Tcp,
+        sport: u16::from_be(word(at)),
+        dport: u16::from_be(word(at + 2)),
+        flags: word(at + 13),
+        ..Transport::OTHER
+    }
+}
+
+/// Reads packet memory that was compared with its end.
+#[inline(always)]
+fn word<T: Copy>(at: usize) -> T {
+    // SAFETY: the verifier refuses a read behind the end. Headers lie at
+    // multiples of two, which the processors with a BPF compiler bear.
+    unsafe { *(at as *const T) }
+}
