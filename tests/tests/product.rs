@@ -50,6 +50,10 @@ impl Container {
             cgroup,
         };
         container.connect();
+        let at = SocketAddr::new(OWN4.parse().expect("an address"), SERVICE_PORT);
+        wait::until("the container serves", wait::SOON, || {
+            http::get(at, "/alive").ok()
+        });
         container
     }
 

@@ -94,7 +94,8 @@ impl Layers {
         };
         Self {
             lsm: gate.is_some_and(Gate::lsm_refuses),
-            frames: FrameLayer::attempt().is_ok(),
+            // tcx is no module that could be missing.
+            frames: FrameLayer::of_kernel() == FrameLayer::Tcx || FrameLayer::attempt().is_ok(),
             pages: since(5),
         }
     }

@@ -5,18 +5,20 @@ use std::{
     io,
     os::unix::fs::DirBuilderExt as _,
     path::Path,
+    sync::Mutex,
+    thread,
 };
 
 use airgap_common::{
     ABI_VERSION,
     map::{Counters, Gate as GateInfo, UNRECORDED, name},
 };
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader,
     programs::{
-        BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSock, CgroupSockAddr, Lsm, ProgramError,
-        links::FdLink,
+        BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSock, CgroupSockAddr, Lsm, Program,
+        ProgramError, SchedClassifier, links::FdLink,
     },
     util::KernelVersion,
 };
@@ -27,6 +29,9 @@ use crate::{clock, failure::Failure};
 /// Oldest kernel with all that the gate uses: `bpf_skb_ancestor_cgroup_id` for
 /// cgroup_skb and ring buffers.
 const MINIMUM: (u8, u8) = (5, 8);
+
+/// Programs that take the verifier longest.
+const LONGEST: [&str; 2] = ["airgap_egress", "airgap_frame_out"];
 
 const OFFSETS: [(&str, &str, &str); 28] = [
     ("OFF_CGROUP_KN", "cgroup", "kn"),
@@ -144,11 +149,16 @@ fn load_and_attach(place: &Place) -> Result<()> {
     }
     let kernel = AyaBtf::from_sys_fs().context("cannot read the kernel's BTF")?;
     let mut programs = load(place, &kernel, version)?;
+    verify(
+        &mut programs,
+        &frames::HOOKS.into_iter().chain(HOOKS).collect::<Vec<_>>(),
+        &kernel,
+    )?;
     let cgroup = File::open(&place.cgroup)
         .with_context(|| format!("cannot open {}", place.cgroup.display()))?;
-    frames::load(&mut programs, place)?;
+    frames::pin(&mut programs, place)?;
     for hook in &HOOKS {
-        let link = attach(&mut programs, hook, &cgroup, &kernel)?;
+        let link = attach(&mut programs, hook, &cgroup)?;
         replace_pin(place, hook, link)?;
     }
     let mut gate = Gate::open(place)?.ok_or_else(|| anyhow!("the map GATE is not pinned"))?;
@@ -211,12 +221,62 @@ fn load(place: &Place, kernel: &AyaBtf, version: KernelVersion) -> Result<Ebpf> 
         .context("the kernel refused the gate's maps")
 }
 
-pub(super) fn attach(
-    programs: &mut Ebpf,
-    hook: &Hook,
-    cgroup: &File,
-    kernel: &AyaBtf,
-) -> Result<FdLink> {
+/// Has the kernel verify programs, as many at a time as there are processors:
+/// that is most of what the first seal of a host takes.
+///
+/// # Errors
+/// Of the first program that the kernel refuses.
+pub(super) fn verify(programs: &mut Ebpf, hooks: &[Hook], kernel: &AyaBtf) -> Result<()> {
+    let mut wanted: Vec<(&Hook, &mut Program)> = programs
+        .programs_mut()
+        .filter_map(|(name, program)| {
+            let hook = hooks.iter().find(|hook| hook.program == name)?;
+            Some((hook, program))
+        })
+        .collect();
+    if wanted.len() < hooks.len() {
+        bail!("the BPF object lacks a program of the gate");
+    }
+    // The longest first; they are taken from the end.
+    wanted.sort_by_key(|(hook, _)| LONGEST.contains(&hook.program));
+    let queue = Mutex::new(wanted);
+    let worker = || -> Result<()> {
+        loop {
+            let next = queue
+                .lock()
+                .map_err(|_poisoned| anyhow!("a load failed"))?
+                .pop();
+            let Some((hook, program)) = next else {
+                return Ok(());
+            };
+            load_program(program, hook.kind, kernel).map_err(|e| refused(hook.program, e))?;
+        }
+    };
+    let workers = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(hooks.len());
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().try_for_each(|worker| {
+            let done = worker.join();
+            done.map_err(|_panic| anyhow!("a load failed"))?
+        })
+    })
+}
+
+fn load_program(program: &mut Program, kind: Kind, kernel: &AyaBtf) -> Result<(), ProgramError> {
+    match kind {
+        Kind::Skb => <&mut CgroupSkb>::try_from(program)?.load(),
+        Kind::Sock => <&mut CgroupSock>::try_from(program)?.load(),
+        Kind::SockAddr => <&mut CgroupSockAddr>::try_from(program)?.load(),
+        Kind::Frame => <&mut SchedClassifier>::try_from(program)?.load(),
+        Kind::Tracepoint(name) => <&mut BtfTracePoint>::try_from(program)?.load(name, kernel),
+        Kind::Lsm(name) => <&mut Lsm>::try_from(program)?.load(name, kernel),
+    }
+}
+
+/// Attaches a program that the kernel has verified.
+pub(super) fn attach(programs: &mut Ebpf, hook: &Hook, cgroup: &File) -> Result<FdLink> {
     let program = programs
         .program_mut(hook.program)
         .ok_or_else(|| anyhow!("the BPF object has no program {}", hook.program))?;
@@ -226,7 +286,6 @@ pub(super) fn attach(
     let link = match hook.kind {
         Kind::Skb => {
             let program: &mut CgroupSkb = program.try_into()?;
-            program.load().map_err(|e| refused(hook.program, e))?;
             let attach_type = if hook.attach_type == 1 {
                 aya::programs::CgroupSkbAttachType::Egress
             } else {
@@ -239,29 +298,22 @@ pub(super) fn attach(
         }
         Kind::Sock => {
             let program: &mut CgroupSock = program.try_into()?;
-            program.load().map_err(|e| refused(hook.program, e))?;
             let id = program.attach(cgroup, MODE).with_context(attached)?;
             program.take_link(id)?.try_into()
         }
         Kind::SockAddr => {
             let program: &mut CgroupSockAddr = program.try_into()?;
-            program.load().map_err(|e| refused(hook.program, e))?;
             let id = program.attach(cgroup, MODE).with_context(attached)?;
             program.take_link(id)?.try_into()
         }
-        Kind::Tracepoint(name) => {
+        Kind::Tracepoint(_) => {
             let program: &mut BtfTracePoint = program.try_into()?;
-            program
-                .load(name, kernel)
-                .map_err(|e| refused(hook.program, e))?;
             let id = program.attach().with_context(attached)?;
             return Ok(program.take_link(id)?.into());
         }
-        Kind::Lsm(name) => {
+        Kind::Frame => bail!("{} hangs on no cgroup", hook.program),
+        Kind::Lsm(_) => {
             let program: &mut Lsm = program.try_into()?;
-            program
-                .load(name, kernel)
-                .map_err(|e| refused(hook.program, e))?;
             let id = program.attach().with_context(attached)?;
             return Ok(program.take_link(id)?.into());
         }

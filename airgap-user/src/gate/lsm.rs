@@ -57,9 +57,11 @@ pub(super) fn attach(
     if KernelVersion::current()? < KernelVersion::new(MINIMUM.0, MINIMUM.1, 0) {
         return Ok(false);
     }
-    let attached = HOOKS.iter().try_for_each(|hook| {
-        let link = arm::attach(programs, hook, cgroup, kernel)?;
-        arm::replace_pin(place, hook, link)
+    let attached = arm::verify(programs, &HOOKS, kernel).and_then(|()| {
+        HOOKS.iter().try_for_each(|hook| {
+            let link = arm::attach(programs, hook, cgroup)?;
+            arm::replace_pin(place, hook, link)
+        })
     });
     let proven = attached.and_then(|()| match self_test() {
         Ok(true) => Ok(()),

@@ -74,6 +74,8 @@ enum Kind {
     SockAddr,
     Sock,
     Skb,
+    /// On interfaces, not on cgroups.
+    Frame,
     Tracepoint(&'static str),
     Lsm(&'static str),
 }

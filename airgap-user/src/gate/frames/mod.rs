@@ -18,7 +18,7 @@ use aya::{
     util::KernelVersion,
 };
 
-use super::{Gate, Lock, Place};
+use super::{Gate, Hook, Kind, Lock, Place};
 use crate::{
     container::{HostEnd, Interface},
     netlink::Direction,
@@ -148,14 +148,26 @@ fn program_pin(place: &Place, program: &str) -> PathBuf {
     place.pins.join("programs").join(program)
 }
 
-/// Loads and pins the programs, for veths of later containers.
-pub(super) fn load(programs: &mut Ebpf, place: &Place) -> Result<()> {
+/// The same programs, as those who load them want to know them.
+pub(super) const HOOKS: [Hook; 2] = {
+    const fn hook(program: &Program) -> Hook {
+        Hook {
+            program: program.name,
+            link: program.suffix,
+            kind: Kind::Frame,
+            attach_type: 0,
+        }
+    }
+    [hook(&PROGRAMS[0]), hook(&PROGRAMS[1])]
+};
+
+/// Pins the programs, for veths of later containers.
+pub(super) fn pin(programs: &mut Ebpf, place: &Place) -> Result<()> {
     for Program { name, .. } in PROGRAMS {
         let program: &mut SchedClassifier = programs
             .program_mut(name)
             .with_context(|| format!("the BPF object has no program {name}"))?
             .try_into()?;
-        program.load().map_err(|e| super::arm::refused(name, e))?;
         let (pin, next) = (
             program_pin(place, name),
             program_pin(place, &format!("{name}_next")),
