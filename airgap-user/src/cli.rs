@@ -17,6 +17,9 @@ pub struct Cli {
     /// Socket of the container engine [default: $DOCKER_HOST or unix:///var/run/docker.sock]
     #[arg(long, global = true, value_name = "unix://PATH")]
     pub host: Option<String>,
+    /// Where seals are recorded, for `restore`
+    #[arg(long, global = true, value_name = "DIR", env = "AIRGAP_STATE", default_value = crate::state::DEFAULT)]
+    pub state_dir: PathBuf,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -34,6 +37,11 @@ pub enum Command {
     Attach(Attach),
     /// Lift seals.
     Detach(Detach),
+    /// Put every recorded seal in force, without the engine or the containers.
+    ///
+    /// Run at boot, before the engine starts (airgap install). A record that
+    /// cannot be read seals its container with no service port at all.
+    Restore,
     /// List sealed containers.
     List(List),
     /// Say what is in force for one container right now, read from the kernel.

@@ -18,6 +18,7 @@ pub mod netns;
 pub mod output;
 pub mod policy;
 pub mod preflight;
+pub mod state;
 #[expect(
     missing_docs,
     reason = "system calls and packets, named after what they are"

@@ -4,9 +4,12 @@ mod attach;
 mod detach;
 mod doctor;
 mod existing;
+mod install;
 mod keep;
 mod list;
 mod report;
+mod restore;
+mod sealing;
 mod status;
 mod tail;
 mod verify;
@@ -19,6 +22,7 @@ use crate::{
     cli::{Cli, Command},
     failure::{Failure, exit},
     gate::{Gate, Lock, Place, seal_id, seal_name},
+    state::State,
 };
 use airgap_common::map::{Seal, SealNumber};
 
@@ -38,14 +42,16 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         .into());
     }
     let host = cli.host.as_deref();
+    let state = &State::at(cli.state_dir);
     let code = match cli.command {
-        Command::Attach(args) => attach::run(host, args).await?,
-        Command::Detach(args) => detach::run(&args)?,
-        Command::List(args) => list::run(host, &args).await?,
-        Command::Status(args) => status::run(host, &args).await?,
+        Command::Attach(args) => attach::run(host, state, args).await?,
+        Command::Detach(args) => detach::run(state, &args)?,
+        Command::Restore => restore::run(state)?,
+        Command::List(args) => list::run(host, state, &args).await?,
+        Command::Status(args) => status::run(host, state, &args).await?,
         Command::Tail(args) => tail::run(&args).await?,
         Command::Verify(args) => verify::run(host, &args).await?,
-        Command::Doctor(args) => doctor::run(host, &args).await?,
+        Command::Doctor(args) => doctor::run(host, state, &args).await?,
         Command::Probe(args) => {
             crate::verify::probe(&args)?;
             exit::OK

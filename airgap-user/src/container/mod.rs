@@ -9,7 +9,7 @@ mod sockets;
 
 pub use self::{
     carried::{Carried, Leads, carried, disconnect},
-    cgroup::{Cgroup, find_cgroups, locate},
+    cgroup::{Cgroup, all_cgroups, find_cgroups, locate},
     docker::{Container, Engine},
     holder::{Holder, borrow, holders},
     interfaces::{HostEnd, Interface, interfaces},

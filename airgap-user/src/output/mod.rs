@@ -16,6 +16,7 @@ use crate::{
     events::Denial,
     gate::Unsealed,
     policy::Rules,
+    state::Entry,
     verify::Proof,
 };
 
@@ -112,6 +113,26 @@ pub fn proof(proof: &Proof, json: bool) -> Result<()> {
 /// If stdout cannot be written.
 pub fn unsealed(unsealed: &Unsealed) -> Result<()> {
     print(&text::unsealed(unsealed))
+}
+
+/// A record that was removed where there was no seal in force.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn forgotten(entry: &Entry) -> Result<()> {
+    print(&text::restored(
+        entry,
+        "record removed, it was not in force",
+    ))
+}
+
+/// What a restore did with a record; `kept`: it was in force already.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn restored(entry: &Entry, kept: bool) -> Result<()> {
+    let what = if kept { "in force" } else { "sealed again" };
+    print(&text::restored(entry, what))
 }
 
 /// One refused attempt of the container (id, name).
