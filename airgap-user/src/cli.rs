@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
+    commands::Install,
     policy::{Cidr, Port},
     preflight::Risk,
 };
@@ -42,6 +43,13 @@ pub enum Command {
     /// Run at boot, before the engine starts (airgap install). A record that
     /// cannot be read seals its container with no service port at all.
     Restore,
+    /// Have systemd restore the seals at every boot, before the engines start.
+    ///
+    /// Shows what would change first. An engine does not start when the
+    /// restore has failed.
+    Install(Install),
+    /// Undo install.
+    Uninstall(Install),
     /// List sealed containers.
     List(List),
     /// Say what is in force for one container right now, read from the kernel.

@@ -24,4 +24,5 @@ pub mod state;
     reason = "system calls and packets, named after what they are"
 )]
 pub mod technique;
+pub mod units;
 pub mod verify;

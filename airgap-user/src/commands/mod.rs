@@ -26,7 +26,7 @@ use crate::{
 };
 use airgap_common::map::{Seal, SealNumber};
 
-pub use {doctor::Check, existing::Existing, list::Row, report::Report};
+pub use {doctor::Check, existing::Existing, install::Install, list::Row, report::Report};
 
 /// Runs what the command line asks for.
 ///
@@ -47,6 +47,8 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Attach(args) => attach::run(host, state, args).await?,
         Command::Detach(args) => detach::run(state, &args)?,
         Command::Restore => restore::run(state)?,
+        Command::Install(args) => install::install(state, &args)?,
+        Command::Uninstall(args) => install::uninstall(&args)?,
         Command::List(args) => list::run(host, state, &args).await?,
         Command::Status(args) => status::run(host, state, &args).await?,
         Command::Tail(args) => tail::run(&args).await?,

@@ -1,11 +1,15 @@
 //! Results on stdout: text for people, JSON for programs.
 
+mod diff;
 mod escape;
 mod json;
 mod proof;
 mod text;
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    path::Path,
+};
 
 use anyhow::{Context as _, Result};
 
@@ -133,6 +137,14 @@ pub fn forgotten(entry: &Entry) -> Result<()> {
 pub fn restored(entry: &Entry, kept: bool) -> Result<()> {
     let what = if kept { "in force" } else { "sealed again" };
     print(&text::restored(entry, what))
+}
+
+/// What becomes of a file; `None`: no file.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn diff(path: &Path, old: Option<&str>, new: Option<&str>) -> Result<()> {
+    print(&diff::unified(&path.display().to_string(), old, new))
 }
 
 /// One refused attempt of the container (id, name).
