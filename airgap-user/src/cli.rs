@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    commands::Install,
+    commands::{Install, Run},
     policy::{Cidr, Port},
     preflight::Risk,
 };
@@ -36,6 +36,11 @@ pub enum Command {
     /// A stopped or created container is sealed from its first instruction.
     /// Attaching again keeps ports, clients and accepted risks that are not named.
     Attach(Attach),
+    /// Create a container, seal it, start it: `docker run` without an open instant.
+    ///
+    /// What follows -- goes to docker. If the seal is refused, the container is
+    /// removed again and never starts. Exits like docker run.
+    Run(Run),
     /// Lift seals.
     Detach(Detach),
     /// Put every recorded seal in force, without the engine or the containers.

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod commands;
 pub mod container;
 pub mod coverage;
+pub mod docker_args;
 pub mod events;
 pub mod failure;
 pub mod gate;

@@ -9,6 +9,7 @@ mod keep;
 mod list;
 mod report;
 mod restore;
+mod run;
 mod sealing;
 mod status;
 mod tail;
@@ -26,7 +27,9 @@ use crate::{
 };
 use airgap_common::map::{Seal, SealNumber};
 
-pub use {doctor::Check, existing::Existing, install::Install, list::Row, report::Report};
+pub use {
+    doctor::Check, existing::Existing, install::Install, list::Row, report::Report, run::Run,
+};
 
 /// Runs what the command line asks for.
 ///
@@ -46,6 +49,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
     let code = match cli.command {
         Command::Attach(args) => attach::run(host, state, args).await?,
         Command::Detach(args) => detach::run(state, &args)?,
+        Command::Run(args) => run::run(host, state, args).await?,
         Command::Restore => restore::run(state)?,
         Command::Install(args) => install::install(state, &args)?,
         Command::Uninstall(args) => install::uninstall(&args)?,
