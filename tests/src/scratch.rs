@@ -131,6 +131,7 @@ pub fn others(ids: impl Iterator<Item = String>) -> Others {
             policy,
             clients: &[],
             accepted: 0,
+            since: 0,
         };
         gate.seal_id(&sealing, &lock).expect("seal").number
     };
