@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    commands::{Install, Run},
+    commands::{Install, Quarantine, Run, Watch},
     policy::{Cidr, Port},
     preflight::Risk,
 };
@@ -48,6 +48,15 @@ pub enum Command {
     /// Run at boot, before the engine starts (airgap install). A record that
     /// cannot be read seals its container with no service port at all.
     Restore,
+    /// Seal containers by their labels, as they are created; a service.
+    ///
+    /// Labels: airgap.seal=true, airgap.ports=5060/tcp,… airgap.from=CIDR,…
+    /// airgap.accept=RISK,… What is sealed needs no such process.
+    Watch(Watch),
+    /// Whether containers that nobody has judged start denied everything.
+    ///
+    /// airgap watch judges by labels, airgap attach and detach by command.
+    Quarantine(Quarantine),
     /// Have systemd restore the seals at every boot, before the engines start.
     ///
     /// Shows what would change first. An engine does not start when the

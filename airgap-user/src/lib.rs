@@ -14,11 +14,13 @@ pub mod docker_args;
 pub mod events;
 pub mod failure;
 pub mod gate;
+pub mod labels;
 pub mod netlink;
 pub mod netns;
 pub mod output;
 pub mod policy;
 pub mod preflight;
+pub mod sd_notify;
 pub mod state;
 #[expect(
     missing_docs,

@@ -7,6 +7,7 @@ mod existing;
 mod install;
 mod keep;
 mod list;
+mod quarantine;
 mod report;
 mod restore;
 mod run;
@@ -14,6 +15,7 @@ mod sealing;
 mod status;
 mod tail;
 mod verify;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -28,7 +30,8 @@ use crate::{
 use airgap_common::map::{Seal, SealNumber};
 
 pub use {
-    doctor::Check, existing::Existing, install::Install, list::Row, report::Report, run::Run,
+    doctor::Check, existing::Existing, install::Install, list::Row, quarantine::Quarantine,
+    report::Report, run::Run, watch::Watch,
 };
 
 /// Runs what the command line asks for.
@@ -50,6 +53,8 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Attach(args) => attach::run(host, state, args).await?,
         Command::Detach(args) => detach::run(state, &args)?,
         Command::Run(args) => run::run(host, state, args).await?,
+        Command::Watch(args) => watch::run(host, state, &args).await?,
+        Command::Quarantine(args) => quarantine::run(state, &args)?,
         Command::Restore => restore::run(state)?,
         Command::Install(args) => install::install(state, &args)?,
         Command::Uninstall(args) => install::uninstall(&args)?,

@@ -57,7 +57,7 @@ impl Container {
 
 /// A connection to the local container engine.
 pub struct Engine {
-    docker: Docker,
+    pub(super) docker: Docker,
     host: String,
 }
 

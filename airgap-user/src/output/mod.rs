@@ -147,6 +147,18 @@ pub fn diff(path: &Path, old: Option<&str>, new: Option<&str>) -> Result<()> {
     print(&diff::unified(&path.display().to_string(), old, new))
 }
 
+/// Whether containers that nobody has judged start denied, and which do now.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn quarantine(on: bool, denied: &[String]) -> Result<()> {
+    let mut text = format!("quarantine is {}\n", if on { "on" } else { "off" });
+    for id in denied {
+        text += &format!("denied everything until judged: {id}\n");
+    }
+    print(&text)
+}
+
 /// One refused attempt of the container (id, name).
 ///
 /// # Errors
