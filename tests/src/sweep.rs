@@ -96,6 +96,12 @@ fn sweep_torn_pins() {
     let Some(binary) = std::env::var_os("AIRGAP_BIN").filter(|_| pins.exists()) else {
         return;
     };
+    let mut off = Command::new(&binary);
+    drop(
+        off.env("AIRGAP_STATE", airgap::STATE)
+            .args(["quarantine", "off"])
+            .output(),
+    );
     let mut list = Command::new(binary);
     let readable = list.env("AIRGAP_STATE", airgap::STATE).arg("list").output();
     let torn = readable.is_ok_and(|out| out.stdout.is_empty());

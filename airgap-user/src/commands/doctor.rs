@@ -9,7 +9,7 @@ use crate::{
     cli::Doctor,
     container::Engine,
     failure::exit,
-    gate::{FrameLayer, btf::Btf, cgroup_mount, lsm_loads},
+    gate::{FrameLayer, Gate, btf::Btf, cgroup_mount, lsm_loads},
     output,
     state::{Entry, State},
 };
@@ -282,6 +282,9 @@ fn seals(state: &State) -> Check {
             MEND,
         );
     };
+    if state.quarantine() && !gate.as_ref().is_some_and(Gate::quarantine) {
+        return Check::open(NAME, "quarantine ought to be on and is NOT in force", MEND);
+    }
     let in_force = |entry: &&Entry| {
         let id = entry.id().as_bytes().try_into();
         id.is_ok_and(|id| {
