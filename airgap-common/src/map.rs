@@ -64,11 +64,20 @@ pub mod name {
     /// Host-wide counters, index = [`super::Stat`].
     pub const STATS: &str = "STATS";
 
+    /// `u32` [`super::Switch`] → `u32` 1 if it is on.
+    pub const SWITCHES: &str = "SWITCHES";
+    /// `[u8; 64]` container id → `u32` 1: judged, and not to be sealed. The
+    /// oldest are forgotten first, and then judged again.
+    pub const JUDGED: &str = "JUDGED";
+
     /// Every map that is pinned.
-    pub const ALL: [&str; 17] = [
+    pub const ALL: [&str; 19] = [
         IDS, CGROUPS, HINTS, LEVELS, OVERFLOW, POLICIES, CLIENTS, COUNTERS, SEALS, GATE, TAGS,
-        MARKS, RINGS, FOLLOWERS, STATS, VETHS, SYNS,
+        MARKS, RINGS, FOLLOWERS, STATS, VETHS, SYNS, SWITCHES, JUDGED,
     ];
+
+    /// Those that gates of earlier versions do not have.
+    pub const LATER: [&str; 2] = [SWITCHES, JUDGED];
 }
 
 /// Number of a seal: never 0, never used twice while the gate stands, so that
@@ -77,6 +86,24 @@ pub type SealNumber = u64;
 
 /// Stands for the seal of a cgroup that did not fit: it has no policy.
 pub const UNRECORDED: SealNumber = 0;
+
+/// Stands for the seal of a cgroup whose container nobody has judged yet: it
+/// has no policy either, so everything is denied.
+pub const QUARANTINED: SealNumber = SealNumber::MAX;
+
+/// Most containers that are remembered as judged.
+pub const MAX_JUDGED: u32 = 16_384;
+
+/// Index into `SWITCHES`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Switch {
+    /// A container id that neither `IDS` nor `JUDGED` has starts denied everything.
+    Quarantine = 0,
+}
+
+/// How many [`Switch`]es there are.
+pub const SWITCHES: u32 = 1;
 
 /// What a sealed container may do. Replaced as a whole.
 #[repr(C)]

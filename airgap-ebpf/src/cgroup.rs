@@ -3,11 +3,13 @@
 //! before the directory becomes visible (kernel/cgroup/cgroup.c), with
 //! `cgroup_mutex` held, so these programs never race each other.
 
-use airgap_common::map::{HINT_BUCKETS, ID_LEN, MAX_LEVEL, SealNumber, Stat, overflow_slot};
+use airgap_common::map::{
+    HINT_BUCKETS, ID_LEN, MAX_LEVEL, QUARANTINED, SealNumber, Stat, Switch, overflow_slot,
+};
 use aya_ebpf::{
     helpers::{
         bpf_probe_read_kernel,
-        generated::{bpf_probe_read_kernel_str, bpf_send_signal},
+        generated::{self, bpf_probe_read_kernel_str, bpf_send_signal},
     },
     programs::BtfTracePointContext,
 };
@@ -19,7 +21,7 @@ use crate::{
         OFF_CGROUP_KN, OFF_CGROUP_LEVEL, OFF_CGROUP_ROOT, OFF_KN_NAME, OFF_ROOT_HIERARCHY,
         cgroup_id, cgroup_parent, read,
     },
-    maps::{CGROUPS, HINTS, IDS, LEVELS, OVERFLOW, STATS, add},
+    maps::{CGROUPS, HINTS, IDS, JUDGED, LEVELS, OVERFLOW, STATS, SWITCHES, add},
     subject::seal_of,
 };
 
@@ -95,16 +97,22 @@ fn is_v2(cgroup: u64) -> bool {
         == Some(0)
 }
 
-/// Seal and cgroup id, if this is a new cgroup of a sealed container.
+/// Seal and cgroup id, if this is a new cgroup of a sealed container, or of one
+/// that nobody has judged while such start denied.
 #[inline(always)]
 fn reborn(cgroup: u64) -> Option<(SealNumber, u64)> {
     if !is_v2(cgroup) {
         return None;
     }
     let node = read::<u64>(cgroup, &OFF_CGROUP_KN)?;
-    let id = container_id(read::<u64>(node, &OFF_KN_NAME)?)?;
+    let mut id = [0u8; ID_LEN];
+    container_id(read::<u64>(node, &OFF_KN_NAME)?, &mut id)?;
     // SAFETY: the value is copied out at once.
-    let seal = *unsafe { IDS.get(id) }?;
+    let seal = match unsafe { IDS.get(&id) } {
+        Some(seal) => *seal,
+        None if is_unjudged(&id) => QUARANTINED,
+        None => return None,
+    };
     // Below a sealed cgroup all is covered; entries there would only let a
     // container with a writable cgroup fill the map.
     let mut at = cgroup;
@@ -123,10 +131,26 @@ fn reborn(cgroup: u64) -> Option<(SealNumber, u64)> {
     Some((seal, cgroup_id(cgroup).unwrap_or(0)))
 }
 
+#[inline(always)]
+fn is_unjudged(id: &[u8; ID_LEN]) -> bool {
+    if SWITCHES.get(Switch::Quarantine as u32) != Some(&1) {
+        return false;
+    }
+    let mut i = 0;
+    while i < ID_LEN {
+        if !matches!(id[i], b'0'..=b'9' | b'a'..=b'f') {
+            return false;
+        }
+        i += 1;
+    }
+    // SAFETY: only whether there is a value.
+    unsafe { JUDGED.get(id) }.is_none()
+}
+
 /// The last 64 characters of a cgroup's name before an optional `.scope`:
 /// `<id>` (cgroupfs driver), `docker-<id>.scope`, `libpod-<id>.scope`, … .
 #[inline(always)]
-fn container_id(name: u64) -> Option<[u8; ID_LEN]> {
+fn container_id(name: u64, id: &mut [u8; ID_LEN]) -> Option<()> {
     const SCOPE: [u8; 6] = *b".scope";
     let mut copy = [0u8; 256];
     // SAFETY: the buffer is as long as said; any source address is taken.
@@ -149,8 +173,15 @@ fn container_id(name: u64) -> Option<[u8; ID_LEN]> {
             end -= SCOPE.len() as u64;
         }
     }
-    // SAFETY: as above.
-    unsafe { bpf_probe_read_kernel((name + end - ID_LEN as u64) as *const [u8; ID_LEN]) }.ok()
+    // SAFETY: as above; into one buffer, as the stack has room for no second.
+    let read = unsafe {
+        generated::bpf_probe_read_kernel(
+            id.as_mut_ptr().cast(),
+            ID_LEN as u32,
+            (name + end - ID_LEN as u64) as *const core::ffi::c_void,
+        )
+    };
+    (read == 0).then_some(())
 }
 
 /// The map is full: remember the id where nothing can fail, and deny it all.

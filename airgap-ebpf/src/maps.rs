@@ -4,8 +4,8 @@ use airgap_common::{
     denial::Denial,
     map::{
         Client, Counters, Follower, Gate, HINT_BUCKETS, ID_LEN, MAX_CGROUPS, MAX_CLIENTS,
-        MAX_FOLLOWERS, MAX_LEVEL, MAX_SEALS, MAX_SYNS, MAX_VETHS, Mark, OVERFLOW_SLOTS, Policy,
-        STATS as STAT_COUNT, Seal, SealNumber, Syn, SynSeen, Tag,
+        MAX_FOLLOWERS, MAX_JUDGED, MAX_LEVEL, MAX_SEALS, MAX_SYNS, MAX_VETHS, Mark, OVERFLOW_SLOTS,
+        Policy, STATS as STAT_COUNT, SWITCHES as SWITCH_COUNT, Seal, SealNumber, Syn, SynSeen, Tag,
     },
 };
 use aya_ebpf::{
@@ -89,6 +89,12 @@ pub(crate) static STATS: Array<u64, { STAT_COUNT as usize }> = Array::new();
 pub(crate) static VETHS: HashMap<u32, SealNumber, { MAX_VETHS as usize }> = HashMap::new();
 #[btf_map]
 pub(crate) static SYNS: LruHashMap<Syn, SynSeen, { MAX_SYNS as usize }> = LruHashMap::new();
+
+#[btf_map]
+pub(crate) static SWITCHES: Array<u32, { SWITCH_COUNT as usize }> = Array::new();
+#[btf_map]
+pub(crate) static JUDGED: LruHashMap<[u8; ID_LEN], u32, { MAX_JUDGED as usize }> =
+    LruHashMap::new();
 
 /// Adds to a counter in a map value, atomically (BPF has no `AtomicU64` here).
 ///

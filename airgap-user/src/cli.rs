@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
+    commands::{Install, Quarantine, Run, Watch},
     policy::{Cidr, Port},
     preflight::Risk,
 };
@@ -17,6 +18,9 @@ pub struct Cli {
     /// Socket of the container engine [default: $DOCKER_HOST or unix:///var/run/docker.sock]
     #[arg(long, global = true, value_name = "unix://PATH")]
     pub host: Option<String>,
+    /// Where seals are recorded, for `restore`
+    #[arg(long, global = true, value_name = "DIR", env = "AIRGAP_STATE", default_value = crate::state::DEFAULT)]
+    pub state_dir: PathBuf,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -32,8 +36,34 @@ pub enum Command {
     /// A stopped or created container is sealed from its first instruction.
     /// Attaching again keeps ports, clients and accepted risks that are not named.
     Attach(Attach),
+    /// Create a container, seal it, start it: `docker run` without an open instant.
+    ///
+    /// What follows -- goes to docker. If the seal is refused, the container is
+    /// removed again and never starts. Exits like docker run.
+    Run(Run),
     /// Lift seals.
     Detach(Detach),
+    /// Put every recorded seal in force, without the engine or the containers.
+    ///
+    /// Run at boot, before the engine starts (airgap install). A record that
+    /// cannot be read seals its container with no service port at all.
+    Restore,
+    /// Seal containers by their labels, as they are created; a service.
+    ///
+    /// Labels: airgap.seal=true, airgap.ports=5060/tcp,… airgap.from=CIDR,…
+    /// airgap.accept=RISK,… What is sealed needs no such process.
+    Watch(Watch),
+    /// Whether containers that nobody has judged start denied everything.
+    ///
+    /// airgap watch judges by labels, airgap attach and detach by command.
+    Quarantine(Quarantine),
+    /// Have systemd restore the seals at every boot, before the engines start.
+    ///
+    /// Shows what would change first. An engine does not start when the
+    /// restore has failed.
+    Install(Install),
+    /// Undo install.
+    Uninstall(Install),
     /// List sealed containers.
     List(List),
     /// Say what is in force for one container right now, read from the kernel.

@@ -10,17 +10,22 @@ pub mod clock;
 pub mod commands;
 pub mod container;
 pub mod coverage;
+pub mod docker_args;
 pub mod events;
 pub mod failure;
 pub mod gate;
+pub mod labels;
 pub mod netlink;
 pub mod netns;
 pub mod output;
 pub mod policy;
 pub mod preflight;
+pub mod sd_notify;
+pub mod state;
 #[expect(
     missing_docs,
     reason = "system calls and packets, named after what they are"
 )]
 pub mod technique;
+pub mod units;
 pub mod verify;

@@ -23,10 +23,22 @@ pub fn binary() -> PathBuf {
     path
 }
 
+/// Where the tests' seals are recorded; gone with the turn.
+pub const STATE: &str = "/run/airgap-test-state";
+
+/// `airgap`, recording in a place of the tests' own.
+#[must_use]
+#[track_caller]
+pub fn command() -> Command {
+    let mut command = Command::new(binary());
+    command.env("AIRGAP_STATE", STATE);
+    command
+}
+
 /// Runs `airgap ARGS…` to its end.
 #[track_caller]
 pub fn airgap(args: &[&str]) -> Output {
-    cmd::run_command(Command::new(binary()).args(args))
+    cmd::run_command(command().args(args))
 }
 
 /// Runs `airgap ARGS…` and wants exit 0.
@@ -63,6 +75,7 @@ pub(crate) fn detach_quietly(container: &str) {
         && Path::new("/sys/fs/bpf/airgap").exists()
     {
         let mut detach = Command::new(binary);
+        detach.env("AIRGAP_STATE", STATE);
         drop(detach.args(["detach", container]).output());
     }
 }

@@ -70,6 +70,7 @@ impl Scratch {
             policy: Rules::new(vec![], vec![]).expect("rules").compile(),
             clients: &[],
             accepted: 0,
+            since: 0,
         };
         let lock = Lock::take().expect("lock");
         let number = self.gate().seal_id(&sealing, &lock).expect("seal").number;
@@ -130,6 +131,7 @@ pub fn others(ids: impl Iterator<Item = String>) -> Others {
             policy,
             clients: &[],
             accepted: 0,
+            since: 0,
         };
         gate.seal_id(&sealing, &lock).expect("seal").number
     };

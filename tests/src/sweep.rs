@@ -16,6 +16,12 @@ pub struct Turn {
     _guard: MutexGuard<'static, ()>,
 }
 
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(airgap::STATE);
+    }
+}
+
 /// Checks what every proof needs, waits for the turn and sweeps.
 ///
 /// # Panics
@@ -60,6 +66,7 @@ fn sweep() {
         cmd::attempt(&format!("docker rm -f {id}"));
     }
     sweep_torn_pins();
+    let _ = fs::remove_dir_all(airgap::STATE);
     for id in ids(&format!("docker network ls -q --filter label={LABEL}")) {
         cmd::attempt(&format!("docker network rm {id}"));
     }
@@ -82,25 +89,26 @@ fn sweep() {
     }
 }
 
-/// A test that found a torn arming must not fail every later one: what holds no link enforces
-/// nothing, and is removed when the product itself cannot read it any more.
+/// A test that found a torn arming, or damaged the gate, must not fail every later one: what the
+/// product itself cannot read any more is removed.
 fn sweep_torn_pins() {
     let pins = Path::new("/sys/fs/bpf/airgap");
     let Some(binary) = std::env::var_os("AIRGAP_BIN").filter(|_| pins.exists()) else {
         return;
     };
-    let readable = Command::new(binary).arg("list").output();
-    let torn = readable.is_ok_and(|out| out.status.code() == Some(1));
-    if torn && !holds_links(pins) {
+    let mut off = Command::new(&binary);
+    drop(
+        off.env("AIRGAP_STATE", airgap::STATE)
+            .args(["quarantine", "off"])
+            .output(),
+    );
+    let mut list = Command::new(binary);
+    let readable = list.env("AIRGAP_STATE", airgap::STATE).arg("list").output();
+    let torn = readable.is_ok_and(|out| out.stdout.is_empty());
+    if torn || pins.join("v1-aside-1").exists() {
         eprintln!("removing a torn {}", pins.display());
         cmd::attempt(&format!("rm -r {}", pins.display()));
     }
-}
-
-fn holds_links(pins: &Path) -> bool {
-    let versions = fs::read_dir(pins).into_iter().flatten().flatten();
-    let mut links = versions.map(|version| version.path().join("links"));
-    links.any(|dir| fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()))
 }
 
 fn ids(line: &str) -> Vec<String> {

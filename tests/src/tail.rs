@@ -3,7 +3,7 @@
 use crate::{airgap, wait};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ impl Tail {
     #[must_use]
     #[track_caller]
     pub fn start(args: &[&str]) -> Self {
-        let mut child = Command::new(airgap::binary())
+        let mut child = airgap::command()
             .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -6,39 +6,58 @@ use super::find_seal;
 use crate::{
     cli::Detach,
     failure::exit,
-    gate::{Gate, Lock, Place},
+    gate::{Gate, Lock, Place, seal_id},
     output,
+    state::{Entry, State},
 };
 
-pub(super) fn run(args: &Detach) -> Result<u8> {
+pub(super) fn run(state: &State, args: &Detach) -> Result<u8> {
     let lock = Lock::take()?;
     let place = Place::host()?;
     Gate::clear_remains(&place, &lock)?;
-    let Some(mut gate) = Gate::open(&place)? else {
-        for reference in &args.containers {
-            find_seal(&[], reference)?;
+    let mut gate = Gate::open(&place)?;
+    let seals = match &gate {
+        Some(gate) => gate.seals()?,
+        None => Vec::new(),
+    };
+    let (mut chosen, mut recorded) = (Vec::new(), Vec::new());
+    if args.all {
+        recorded = state.entries()?;
+        chosen.clone_from(&seals);
+    }
+    for reference in &args.containers {
+        match find_seal(&seals, reference) {
+            Ok(found) => chosen.push(found),
+            // Recorded and not in force: there is only the record to remove.
+            Err(error) => recorded.push(state.find(reference)?.ok_or(error)?),
         }
-        log::info!("no container is sealed on this host");
-        return Ok(exit::OK);
-    };
-    let seals = gate.seals()?;
-    let mut chosen = if args.all {
-        seals
-    } else {
-        let chosen: Result<Vec<_>> = args
-            .containers
-            .iter()
-            .map(|r| find_seal(&seals, r))
-            .collect();
-        chosen?
-    };
+    }
     chosen.sort_by_key(|(number, _)| *number);
     chosen.dedup_by_key(|(number, _)| *number);
-    for (number, _) in chosen {
-        output::unsealed(&gate.unseal(number, &lock)?)?;
+    // The kernel first: cut short, it comes up sealed after a reboot.
+    for (number, seal) in &chosen {
+        let Some(gate) = &mut gate else { break };
+        let lifted = gate.unseal(*number, &lock)?;
+        state.remove(&seal_id(seal), &lock)?;
+        output::unsealed(&lifted)?;
     }
-    if gate.disarm_if_idle(&lock)? {
+    recorded.retain(|entry| !chosen.iter().any(|(_, seal)| seal_id(seal) == entry.id()));
+    for entry in &recorded {
+        forget(state, entry, &lock)?;
+    }
+    if let Some(gate) = gate
+        && gate.disarm_if_idle(&lock)?
+    {
         log::info!("no container is sealed any more: the gate is gone from the kernel");
+    } else if chosen.is_empty() && recorded.is_empty() {
+        log::info!("no container is sealed on this host");
     }
     Ok(exit::OK)
+}
+
+fn forget(state: &State, entry: &Entry, lock: &Lock) -> Result<()> {
+    if state.remove(entry.id(), lock)? {
+        output::forgotten(entry)?;
+    }
+    Ok(())
 }

@@ -9,8 +9,9 @@ use crate::{
     cli::Doctor,
     container::Engine,
     failure::exit,
-    gate::{FrameLayer, btf::Btf, cgroup_mount, lsm_loads},
+    gate::{FrameLayer, Gate, btf::Btf, cgroup_mount, lsm_loads},
     output,
+    state::{Entry, State},
 };
 
 /// One thing that was looked at.
@@ -18,7 +19,8 @@ use crate::{
 pub struct Check {
     /// What.
     pub check: &'static str,
-    /// `ok`, `limited` (a seal is possible, but not in full) or `failed`.
+    /// `ok`, `limited` (a seal is possible, but not in full), `failed`, or
+    /// `open`: what ought to be sealed is not.
     pub state: &'static str,
     /// What was seen.
     pub seen: String,
@@ -46,6 +48,14 @@ impl Check {
         }
     }
 
+    /// Something that ought to be sealed is not.
+    fn open(check: &'static str, seen: impl Into<String>, mend: &'static str) -> Self {
+        Self {
+            state: "open",
+            ..Self::failed(check, seen, mend)
+        }
+    }
+
     fn failed(check: &'static str, seen: impl Into<String>, mend: &'static str) -> Self {
         Self {
             check,
@@ -56,7 +66,7 @@ impl Check {
     }
 }
 
-pub(super) async fn run(host: Option<&str>, args: &Doctor) -> Result<u8> {
+pub(super) async fn run(host: Option<&str>, state: &State, args: &Doctor) -> Result<u8> {
     let checks = vec![
         kernel(),
         frames(),
@@ -68,10 +78,14 @@ pub(super) async fn run(host: Option<&str>, args: &Doctor) -> Result<u8> {
         engine(host).await,
         sip_helper(),
         gate(),
+        seals(state),
+        boot(),
     ];
     output::doctor(&checks, args.json)?;
     let any = |state: &str| checks.iter().any(|c| c.state == state);
-    Ok(if any("failed") {
+    Ok(if any("open") {
+        exit::NOT_SEALED
+    } else if any("failed") {
         exit::FAILED
     } else if any("limited") {
         exit::DEGRADED
@@ -247,7 +261,74 @@ fn gate() -> Check {
         Err(e) => Check::failed(
             "gate",
             format!("{e:#}"),
-            "airgap detach --all, then attach again",
+            "airgap restore builds another gate beside it, then ends it",
+        ),
+    }
+}
+
+/// What is recorded must be in force: pins that are gone, or a bpffs that is
+/// not mounted any more, show here.
+fn seals(state: &State) -> Check {
+    const NAME: &str = "recorded seals";
+    const MEND: &str = "airgap restore";
+    let entries = match state.entries() {
+        Ok(entries) => entries,
+        Err(error) => return Check::open(NAME, format!("{error:#}"), MEND),
+    };
+    let Ok(gate) = super::standing() else {
+        return Check::open(
+            NAME,
+            format!("{} recorded, no gate to read", entries.len()),
+            MEND,
+        );
+    };
+    if state.quarantine() && !gate.as_ref().is_some_and(Gate::quarantine) {
+        return Check::open(NAME, "quarantine ought to be on and is NOT in force", MEND);
+    }
+    let in_force = |entry: &&Entry| {
+        let id = entry.id().as_bytes().try_into();
+        id.is_ok_and(|id| {
+            gate.as_ref()
+                .is_some_and(|g| matches!(g.standing(id), Ok(Some(_))))
+        })
+    };
+    let open = entries.len() - entries.iter().filter(in_force).count();
+    if open > 0 {
+        let seen = format!(
+            "{open} of {} recorded seals are NOT in force",
+            entries.len()
+        );
+        return Check::open(NAME, seen, MEND);
+    }
+    let bad = |entry: &&Entry| matches!(entry, Entry::Unreadable { .. });
+    match entries.iter().filter(bad).count() {
+        0 => Check::ok(
+            NAME,
+            format!(
+                "{} in {}, all in force",
+                entries.len(),
+                state.dir().display()
+            ),
+        ),
+        bad => Check::limited(
+            NAME,
+            format!(
+                "{bad} of {} records cannot be read: a reboot denies those everything",
+                entries.len()
+            ),
+            "airgap attach those containers again (airgap list)",
+        ),
+    }
+}
+
+fn boot() -> Check {
+    const NAME: &str = "host reboot";
+    match super::install::is_installed() {
+        true => Check::ok(NAME, "airgap-restore.service is installed"),
+        false => Check::limited(
+            NAME,
+            "nothing runs airgap restore before the engine starts",
+            "airgap install",
         ),
     }
 }

@@ -13,7 +13,7 @@ use airgap_common::map::{SealNumber, Stat};
 use anyhow::Result;
 
 use crate::{
-    container::{find_cgroups, interfaces},
+    container::{all_cgroups, interfaces},
     gate::{Gate, Lock, seal_id},
 };
 
@@ -45,6 +45,19 @@ impl Keeper {
         })
     }
 
+    /// Keeps every seal there is now.
+    ///
+    /// # Errors
+    /// If the map of seals cannot be read.
+    pub(super) fn follow_all(&mut self, gate: &Gate) -> Result<()> {
+        let all = gate.seals()?.into_iter();
+        self.seals = all.map(|(n, seal)| (n, seal_id(&seal))).collect();
+        let seals = &self.seals;
+        self.places
+            .retain(|(number, _)| seals.iter().any(|(kept, _)| kept == number));
+        Ok(())
+    }
+
     /// Looks after them; `thorough`: wherever they may be, and for networks
     /// that were connected. What fails is tried again at the next look.
     pub(super) fn look(&mut self, gate: &mut Gate, thorough: bool) {
@@ -68,11 +81,12 @@ impl Keeper {
     }
 
     fn find(&mut self, gate: &Gate) {
-        for (number, id) in &self.seals {
-            for cgroup in find_cgroups(&gate.place().cgroup, id) {
-                if !self.places.iter().any(|(_, known)| *known == cgroup.path) {
-                    self.places.push((*number, cgroup.path));
-                }
+        for (id, cgroup) in all_cgroups(&gate.place().cgroup) {
+            let seal = self.seals.iter().find(|(_, sealed)| *sealed == id);
+            if let Some((number, _)) = seal
+                && !self.places.iter().any(|(_, known)| *known == cgroup.path)
+            {
+                self.places.push((*number, cgroup.path));
             }
         }
     }

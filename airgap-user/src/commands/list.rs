@@ -1,10 +1,18 @@
 //! `airgap list`.
 
+use airgap_common::map::{Seal, SealNumber};
 use anyhow::Result;
 use serde::Serialize;
 
 use super::{Report, standing};
-use crate::{cli::List, container::Engine, failure::exit, output};
+use crate::{
+    cli::List,
+    container::Engine,
+    failure::exit,
+    gate::{Gate, seal_id},
+    output,
+    state::{Entry, State},
+};
 
 /// One line of the list.
 #[derive(Clone, Debug, Serialize)]
@@ -12,16 +20,43 @@ pub struct Row {
     /// State of the seal.
     #[serde(flatten)]
     pub report: Report,
+    /// The engine answers and knows no such container any more.
+    pub gone: bool,
     /// Id of another container that now has this one's name and is not sealed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_sealed: Option<String>,
 }
 
-pub(super) async fn run(host: Option<&str>, args: &List) -> Result<u8> {
-    let Some(gate) = standing()? else {
+impl Row {
+    fn code(&self) -> u8 {
+        match self {
+            Self {
+                not_sealed: Some(_),
+                ..
+            } => exit::NOT_SEALED,
+            // Recorded only, and nothing there that could be open.
+            Self {
+                gone: true, report, ..
+            } if report.state == "not-sealed" => exit::DEGRADED,
+            Self { report, .. } => report.code(),
+        }
+    }
+}
+
+/// Id, name and whether it runs.
+type Listed = (String, String, bool);
+
+pub(super) async fn run(host: Option<&str>, state: &State, args: &List) -> Result<u8> {
+    let gate = standing()?;
+    let entries = state.entries()?;
+    let seals = match &gate {
+        Some(gate) => gate.seals()?,
+        None => Vec::new(),
+    };
+    if seals.is_empty() && entries.is_empty() {
         output::list(&[], args.json)?;
         return Ok(exit::OK);
-    };
+    }
     let engine = match Engine::connect(host).await {
         Ok(engine) => Some(engine),
         Err(error) => {
@@ -30,35 +65,31 @@ pub(super) async fn run(host: Option<&str>, args: &List) -> Result<u8> {
         }
     };
     let containers = match &engine {
-        Some(engine) => engine.list().await?,
-        None => Vec::new(),
+        Some(engine) => Some(engine.list().await?),
+        None => None,
     };
-    let seals = gate.seals()?;
-    let sealed: Vec<String> = seals.iter().map(|(_, s)| crate::gate::seal_id(s)).collect();
     let mut rows = Vec::new();
-    for (number, seal) in &seals {
-        let id = crate::gate::seal_id(seal);
-        let container = match &engine {
-            Some(engine) if containers.iter().any(|c| c.0 == id) => engine.find(&id).await.ok(),
-            _ => None,
-        };
-        let report = Report::gather(&gate, *number, seal, container.as_ref())?;
-        let not_sealed = containers
-            .iter()
-            .find(|(other, name, _)| *name == report.container.name && !sealed.contains(other))
-            .map(|(other, _, _)| other.clone());
-        rows.push(Row { report, not_sealed });
+    if let Some(gate) = &gate {
+        rows = in_force(
+            gate,
+            &seals,
+            &entries,
+            engine.as_ref(),
+            containers.as_deref(),
+        )
+        .await?;
+    }
+    let sealed: Vec<String> = seals.iter().map(|(_, seal)| seal_id(seal)).collect();
+    for entry in entries
+        .iter()
+        .filter(|e| !sealed.iter().any(|id| id == e.id()))
+    {
+        rows.push(row(Report::of_entry(entry), containers.as_deref(), &sealed));
     }
     output::list(&rows, args.json)?;
     Ok(rows
         .iter()
-        .map(|row| {
-            if row.not_sealed.is_some() {
-                exit::NOT_SEALED
-            } else {
-                row.report.code()
-            }
-        })
+        .map(Row::code)
         .max_by_key(|code| match *code {
             exit::NOT_SEALED => 3,
             exit::FAILED => 2,
@@ -66,4 +97,87 @@ pub(super) async fn run(host: Option<&str>, args: &List) -> Result<u8> {
             _ => 0,
         })
         .unwrap_or(exit::OK))
+}
+
+async fn in_force(
+    gate: &Gate,
+    seals: &[(SealNumber, Seal)],
+    entries: &[Entry],
+    engine: Option<&Engine>,
+    containers: Option<&[Listed]>,
+) -> Result<Vec<Row>> {
+    let sealed: Vec<String> = seals.iter().map(|(_, seal)| seal_id(seal)).collect();
+    let mut rows = Vec::new();
+    for (number, seal) in seals {
+        let id = seal_id(seal);
+        let known = containers.is_some_and(|all| all.iter().any(|c| c.0 == id));
+        let container = match engine {
+            Some(engine) if known => engine.find(&id).await.ok(),
+            _ => None,
+        };
+        let entry = entries.iter().find(|entry| entry.id() == id);
+        let report = Report::gather(gate, *number, seal, container.as_ref(), entry)?;
+        rows.push(row(report, containers, &sealed));
+    }
+    Ok(rows)
+}
+
+fn row(report: Report, containers: Option<&[Listed]>, sealed: &[String]) -> Row {
+    let all = containers.unwrap_or_default();
+    let not_sealed = all
+        .iter()
+        .find(|(id, name, _)| {
+            *name == report.container.name && *id != report.container.id && !sealed.contains(id)
+        })
+        .map(|(id, _, _)| id.clone());
+    Row {
+        gone: containers.is_some_and(|all| all.iter().all(|c| c.0 != report.container.id)),
+        not_sealed,
+        report,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::row;
+    use crate::{
+        commands::Report,
+        failure::exit,
+        policy::Rules,
+        state::{Entry, Origin, Record},
+    };
+
+    fn recorded() -> Report {
+        Report::of_entry(&Entry::Known(Record {
+            id: "a".repeat(64),
+            name: "web".into(),
+            engine: String::new(),
+            rules: Rules::new(vec![], vec![]).unwrap(),
+            accepted: 0,
+            since: 0,
+            by: Origin::Operator,
+        }))
+    }
+
+    #[test]
+    fn a_recorded_container_that_is_not_sealed_is_told_from_one_that_is_gone() {
+        let listed = |id: &str, name: &str| (id.repeat(64), name.to_owned(), true);
+        let there = row(recorded(), Some(&[listed("a", "web")]), &[]);
+        assert_eq!((there.gone, there.code()), (false, exit::NOT_SEALED));
+        let gone = row(recorded(), Some(&[]), &[]);
+        assert_eq!((gone.gone, gone.code()), (true, exit::DEGRADED));
+        // Nobody says that it is gone.
+        let unknown = row(recorded(), None, &[]);
+        assert_eq!((unknown.gone, unknown.code()), (false, exit::NOT_SEALED));
+    }
+
+    #[test]
+    fn a_recreated_container_is_found_by_its_name() {
+        let new = ("b".repeat(64), "web".to_owned(), false);
+        let open = row(recorded(), Some(std::slice::from_ref(&new)), &[]);
+        assert_eq!(open.not_sealed, Some("b".repeat(64)));
+        assert_eq!(open.code(), exit::NOT_SEALED);
+        let sealed = row(recorded(), Some(&[new]), &["b".repeat(64)]);
+        assert_eq!(sealed.not_sealed, None);
+    }
 }

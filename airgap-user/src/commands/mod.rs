@@ -4,12 +4,18 @@ mod attach;
 mod detach;
 mod doctor;
 mod existing;
+mod install;
 mod keep;
 mod list;
+mod quarantine;
 mod report;
+mod restore;
+mod run;
+mod sealing;
 mod status;
 mod tail;
 mod verify;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -19,10 +25,14 @@ use crate::{
     cli::{Cli, Command},
     failure::{Failure, exit},
     gate::{Gate, Lock, Place, seal_id, seal_name},
+    state::State,
 };
 use airgap_common::map::{Seal, SealNumber};
 
-pub use {doctor::Check, existing::Existing, list::Row, report::Report};
+pub use {
+    doctor::Check, existing::Existing, install::Install, list::Row, quarantine::Quarantine,
+    report::Report, run::Run, watch::Watch,
+};
 
 /// Runs what the command line asks for.
 ///
@@ -38,14 +48,21 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         .into());
     }
     let host = cli.host.as_deref();
+    let state = &State::at(cli.state_dir);
     let code = match cli.command {
-        Command::Attach(args) => attach::run(host, args).await?,
-        Command::Detach(args) => detach::run(&args)?,
-        Command::List(args) => list::run(host, &args).await?,
-        Command::Status(args) => status::run(host, &args).await?,
+        Command::Attach(args) => attach::run(host, state, args).await?,
+        Command::Detach(args) => detach::run(state, &args)?,
+        Command::Run(args) => run::run(host, state, args).await?,
+        Command::Watch(args) => watch::run(host, state, &args).await?,
+        Command::Quarantine(args) => quarantine::run(state, &args)?,
+        Command::Restore => restore::run(state)?,
+        Command::Install(args) => install::install(state, &args)?,
+        Command::Uninstall(args) => install::uninstall(&args)?,
+        Command::List(args) => list::run(host, state, &args).await?,
+        Command::Status(args) => status::run(host, state, &args).await?,
         Command::Tail(args) => tail::run(&args).await?,
         Command::Verify(args) => verify::run(host, &args).await?,
-        Command::Doctor(args) => doctor::run(host, &args).await?,
+        Command::Doctor(args) => doctor::run(host, state, &args).await?,
         Command::Probe(args) => {
             crate::verify::probe(&args)?;
             exit::OK

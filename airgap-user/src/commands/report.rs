@@ -11,9 +11,10 @@ use crate::{
     coverage::{Evidence, Vector, coverage},
     events::REASONS,
     failure::exit,
-    gate::{Gate, seal_id, seal_name},
+    gate::{Gate, Standing, seal_id, seal_name},
     policy::Rules,
     preflight::{self, Facts, Risk},
+    state::Entry,
 };
 
 /// State of one seal.
@@ -23,7 +24,7 @@ pub struct Report {
     pub schema: u32,
     /// Who.
     pub container: ContainerRef,
-    /// `sealed`, `degraded` or `broken`.
+    /// `sealed`, `degraded`, `broken`, or `not-sealed`: recorded but not in force.
     pub state: &'static str,
     /// Seal number.
     pub seal: SealNumber,
@@ -31,6 +32,8 @@ pub struct Report {
     pub since: u64,
     /// The container has processes now.
     pub running: bool,
+    /// What a reboot of the host does with the seal.
+    pub reboot: String,
     /// Service ports, as `5060/tcp`.
     pub ports: Vec<String>,
     /// Clients, as prefixes; empty: any client, and each is an exit.
@@ -94,7 +97,8 @@ impl From<&Counters> for Denials {
 }
 
 impl Report {
-    /// Gathers it. `container` adds what only the engine knows.
+    /// Gathers it. `container` adds what only the engine knows, `entry` is what
+    /// is recorded of the seal.
     ///
     /// # Errors
     /// If the gate's maps cannot be read.
@@ -103,6 +107,7 @@ impl Report {
         number: SealNumber,
         seal: &Seal,
         container: Option<&Container>,
+        entry: Option<&Entry>,
     ) -> Result<Self> {
         let id = seal_id(seal);
         let live = find_cgroups(&gate.place().cgroup, &id);
@@ -157,6 +162,15 @@ impl Report {
         };
         let mut coverage = coverage(&evidence);
         coverage.push(configuration(facts.as_ref(), seal.accepted));
+        let standing = gate.standing(&seal.id)?;
+        let (kept, reboot) = reboot(entry, standing.as_ref());
+        if !kept {
+            coverage.push(Vector {
+                vector: "host reboot",
+                covered: false,
+                by: reboot.clone(),
+            });
+        }
         let covered = coverage.iter().all(|v| v.covered);
         let (policy, counters) = state.map_or((None, None), |(p, c)| (Some(p), Some(c)));
         Ok(Self {
@@ -175,6 +189,7 @@ impl Report {
             seal: number,
             since: seal.since,
             running: !live.is_empty(),
+            reboot,
             ports: policy
                 .iter()
                 .flat_map(Rules::ports_of)
@@ -197,14 +212,94 @@ impl Report {
         })
     }
 
+    /// A seal that is recorded and not in force.
+    pub fn of_entry(entry: &Entry) -> Self {
+        let (known, what) = match entry {
+            Entry::Known(record) => (Some(record), "recorded but not in force".to_owned()),
+            Entry::Unreadable { why, .. } => (
+                None,
+                format!("not in force, and its record cannot be read: {why}"),
+            ),
+        };
+        Self {
+            schema: 1,
+            container: ContainerRef {
+                id: entry.id().to_owned(),
+                name: entry.name().to_owned(),
+            },
+            state: "not-sealed",
+            seal: 0,
+            since: known.map_or(0, |r| r.since),
+            running: false,
+            reboot: "airgap restore seals it".into(),
+            ports: known.map_or_else(Vec::new, |r| texts(&r.rules.ports)),
+            clients: known.map_or_else(Vec::new, |r| texts(&r.rules.clients)),
+            accepted: known.map_or_else(Vec::new, |r| Risk::names(r.accepted)),
+            cgroups: Vec::new(),
+            links: 0,
+            denials: Denials::default(),
+            coverage: Vec::new(),
+            existing: Vec::new(),
+            problems: vec![format!("{what}: airgap restore")],
+        }
+    }
+
     /// Exit code that this state stands for.
     pub fn code(&self) -> u8 {
         match self.state {
             "sealed" => exit::OK,
             "degraded" => exit::DEGRADED,
-            _ => exit::FAILED,
+            _ => exit::NOT_SEALED,
         }
     }
+}
+
+/// What a reboot does, and whether the seal outlives it as it is now.
+fn reboot(entry: Option<&Entry>, standing: Option<&Standing>) -> (bool, String) {
+    match (entry, standing) {
+        (None, _) => (
+            false,
+            "not recorded: a reboot would open it; airgap attach records it".into(),
+        ),
+        (Some(Entry::Unreadable { why, .. }), _) => (
+            false,
+            format!(
+                "its record cannot be read, and restore would deny it everything: {why}; airgap attach records it again"
+            ),
+        ),
+        (Some(Entry::Known(record)), Some(standing))
+            if !same(&record.rules, &standing.rules()) || record.accepted != standing.accepted =>
+        {
+            (
+                false,
+                "its record differs from what is in force: airgap restore, or airgap attach".into(),
+            )
+        }
+        (Some(Entry::Known(_)), _) if super::install::is_installed() => (
+            true,
+            "sealed again before the engine starts (airgap-restore.service)".into(),
+        ),
+        (Some(Entry::Known(_)), _) => (
+            true,
+            "recorded, but nothing runs airgap restore at boot: airgap install".into(),
+        ),
+    }
+}
+
+/// Whether they allow the same, in whatever order.
+fn same(a: &Rules, b: &Rules) -> bool {
+    let sorted = |rules: &Rules| {
+        let (mut ports, mut clients) = (texts(&rules.ports), texts(&rules.clients));
+        ports.sort_unstable();
+        clients.sort_unstable();
+        clients.dedup();
+        (ports, clients)
+    };
+    sorted(a) == sorted(b)
+}
+
+fn texts<T: ToString>(list: &[T]) -> Vec<String> {
+    list.iter().map(ToString::to_string).collect()
 }
 
 /// Whether seal and security hooks are older than the container's first

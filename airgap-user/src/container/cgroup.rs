@@ -7,9 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use airgap_common::map::ID_LEN;
 use anyhow::{Context as _, Result};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, state::is_id};
 
 /// A cgroup v2 directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +83,53 @@ pub fn find_cgroups(root: &Path, id: &str) -> Vec<Cgroup> {
     found
 }
 
+/// Every cgroup that carries a container id now, with that id; walks the whole
+/// tree. Below a container only others than itself count.
+pub fn all_cgroups(root: &Path) -> Vec<(String, Cgroup)> {
+    let mut found = Vec::new();
+    let mut queue = vec![(PathBuf::new(), String::new())];
+    while let Some((relative, inside)) = queue.pop() {
+        for entry in fs::read_dir(root.join(&relative))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            if !entry.file_type().is_ok_and(|t| t.is_dir()) {
+                continue;
+            }
+            let child = relative.join(entry.file_name());
+            let id = match container_id(&entry.file_name().to_string_lossy()) {
+                Some(id) if id != inside => {
+                    found.extend(open(root, &child).map(|cgroup| (id.to_owned(), cgroup)));
+                    id.to_owned()
+                }
+                _ => inside.clone(),
+            };
+            queue.push((child, id));
+        }
+    }
+    found
+}
+
+impl Cgroup {
+    /// A process in it or below it, if there is one.
+    pub fn first_process(&self) -> Option<u32> {
+        let mut queue = vec![self.path.clone()];
+        while let Some(dir) = queue.pop() {
+            let procs = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+            if let Some(pid) = procs.lines().find_map(|pid| pid.parse().ok()) {
+                return Some(pid);
+            }
+            for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+                if entry.file_type().is_ok_and(|t| t.is_dir()) {
+                    queue.push(entry.path());
+                }
+            }
+        }
+        None
+    }
+}
+
 /// The path on the `0::` line of a `/proc/PID/cgroup` file; `None` at the root,
 /// where processes without a v2 cgroup of their own are.
 fn v2_path(text: &str) -> Option<&str> {
@@ -107,9 +155,19 @@ fn carries(name: &str, id: &str) -> bool {
     name.strip_suffix(".scope").unwrap_or(name).ends_with(id)
 }
 
+/// The id that a cgroup's name carries, by the same rule.
+fn container_id(name: &str) -> Option<&str> {
+    let name = name.strip_suffix(".scope").unwrap_or(name);
+    let id = name
+        .len()
+        .checked_sub(ID_LEN)
+        .and_then(|at| name.get(at..))?;
+    is_id(id).then_some(id)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{carries, outermost, v2_path};
+    use super::{carries, container_id, outermost, v2_path};
     use std::path::PathBuf;
 
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -146,5 +204,27 @@ mod tests {
             assert_eq!(outermost(&path, ID), expected.map(PathBuf::from), "{path}");
         }
         assert!(!carries(&format!("{ID}-x"), ID));
+    }
+
+    #[test]
+    fn finds_the_id_in_a_name() {
+        for name in [
+            ID.to_owned(),
+            format!("docker-{ID}.scope"),
+            format!("libpod-{ID}"),
+        ] {
+            assert_eq!(container_id(&name), Some(ID), "{name}");
+        }
+        for name in [
+            "",
+            "é",
+            ".scope",
+            &ID[1..],
+            &ID.to_uppercase(),
+            &format!("{ID}.slice"),
+        ] {
+            assert_eq!(container_id(name), None, "{name}");
+        }
+        assert_eq!(container_id(&format!("é{}", &ID[1..])), None);
     }
 }

@@ -57,7 +57,8 @@ impl Container {
 
 /// A connection to the local container engine.
 pub struct Engine {
-    docker: Docker,
+    pub(super) docker: Docker,
+    host: String,
 }
 
 impl Engine {
@@ -94,9 +95,17 @@ impl Engine {
             .negotiate_version()
             .await
             .with_context(unreachable)?;
-        let engine = Self { docker };
+        let engine = Self {
+            docker,
+            host: format!("unix://{socket}"),
+        };
         engine.refuse_other_kernel().await?;
         Ok(engine)
+    }
+
+    /// Its socket, as `unix:///path`.
+    pub fn host(&self) -> &str {
+        &self.host
     }
 
     /// Docker Desktop and the like answer here but run their containers in a VM.

@@ -3,14 +3,16 @@
 mod carried;
 mod cgroup;
 mod docker;
+mod events;
 mod holder;
 mod interfaces;
 mod sockets;
 
 pub use self::{
     carried::{Carried, Leads, carried, disconnect},
-    cgroup::{Cgroup, find_cgroups, locate},
+    cgroup::{Cgroup, all_cgroups, find_cgroups, locate},
     docker::{Container, Engine},
+    events::{EngineEvent, EngineEvents, Happened},
     holder::{Holder, borrow, holders},
     interfaces::{HostEnd, Interface, interfaces},
     sockets::{OpenSocket, SocketKind, destroy, is_held, open_sockets},

@@ -122,7 +122,9 @@ impl Gate {
     }
 
     fn is_idle(&self) -> bool {
-        self.ids.keys().next().is_none() && self.cgroups.keys().next().is_none()
+        self.ids.keys().next().is_none()
+            && self.cgroups.keys().next().is_none()
+            && !self.quarantine()
     }
 
     pub(super) fn info(&self) -> Result<GateInfo> {

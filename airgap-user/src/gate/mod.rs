@@ -4,6 +4,7 @@
 //! programs, [`health`] asks the kernel what is in force right now.
 
 mod arm;
+mod aside;
 pub mod btf;
 mod clients;
 mod frames;
@@ -13,6 +14,7 @@ mod host;
 mod lock;
 mod lsm;
 mod object;
+mod quarantine;
 pub mod rings;
 mod seal;
 mod sys;
@@ -148,6 +150,7 @@ impl Gate {
     /// # Errors
     /// If some of it is there but cannot be used.
     pub fn open(place: &Place) -> Result<Option<Self>> {
+        aside::refuse_damage(place)?;
         if !place.map(name::GATE).exists() {
             return Ok(None);
         }

@@ -3,23 +3,29 @@
 use std::{
     os::{fd::OwnedFd, unix::fs::MetadataExt as _},
     path::PathBuf,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use airgap_common::map::{
-    Gate as GateInfo, ID_LEN, MAX_LEVEL, MAX_SEALS, Policy, Seal, SealNumber, Stat, Tag, name,
+    Gate as GateInfo, ID_LEN, MAX_LEVEL, MAX_SEALS, Policy, QUARANTINED, Seal, SealNumber, Stat,
+    Tag, name,
 };
 use anyhow::{Context as _, Result, bail};
 use aya::maps::{Map, SkStorage};
 
 use super::{Gate, Lock, arm::NO_DENIALS, hints::Hints, map, seal_id, seal_name};
-use crate::{clock, container::Cgroup, failure::Failure, policy::Cidr};
+use crate::{
+    clock,
+    container::Cgroup,
+    failure::Failure,
+    policy::{Cidr, Rules},
+};
 
 /// Seals above this share of the capacity are refused, so that the cgroups of
 /// restarting containers always find room.
 const FILL: u32 = MAX_SEALS / 10 * 9;
 
 const BPF_NOEXIST: u64 = 1;
+const BPF_EXIST: u64 = 2;
 
 /// What is to be sealed.
 pub struct Sealing<'a> {
@@ -33,6 +39,8 @@ pub struct Sealing<'a> {
     pub clients: &'a [Cidr],
     /// Risks accepted by name, one bit each.
     pub accepted: u64,
+    /// Sealed since, seconds since 1970-01-01 UTC; a renewal keeps what it was.
+    pub since: u64,
 }
 
 /// What is in force for a container that is sealed already.
@@ -44,6 +52,16 @@ pub struct Standing {
     pub clients: Vec<Cidr>,
     /// Risks accepted by name, one bit each.
     pub accepted: u64,
+}
+
+impl Standing {
+    /// Policy and clients as the user would name them.
+    pub fn rules(&self) -> Rules {
+        Rules {
+            ports: Rules::ports_of(&self.policy),
+            clients: self.clients.clone(),
+        }
+    }
 }
 
 /// A seal that was put in force.
@@ -144,9 +162,7 @@ impl Gate {
         let seal = Seal {
             id: *sealing.id,
             name: padded(sealing.name),
-            since: SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |d| d.as_secs()),
+            since: sealing.since,
             accepted: sealing.accepted,
             complete: 0,
             boot: u32::try_from(clock::since_boot().as_secs()).unwrap_or(0),
@@ -170,6 +186,7 @@ impl Gate {
             self.forget(number, sealing.id);
             return Err(error.context(format!("cannot seal {}", sealing.name)));
         }
+        self.forget_judged(sealing.id);
         Ok(Sealed {
             number,
             renewed: false,
@@ -198,6 +215,17 @@ impl Gate {
         self.levels
             .set(cgroup.level, 1, 0)
             .context("cannot write the map LEVELS")?;
+        if self
+            .cgroups
+            .get(&cgroup.id, 0)
+            .is_ok_and(|n| n == QUARANTINED)
+        {
+            // Its level and hint are there; from denied everything to its policy at once.
+            return self
+                .cgroups
+                .insert(cgroup.id, number, BPF_EXIST)
+                .with_context(|| format!("cannot seal the cgroup {}", cgroup.path.display()));
+        }
         hints.add(cgroup.id);
         match self.cgroups.insert(cgroup.id, number, BPF_NOEXIST) {
             Ok(()) => Ok(()),
@@ -215,7 +243,8 @@ impl Gate {
 
     /// Two policies for one packet: the outer one alone would count.
     fn refuse_nesting(&self, number: SealNumber, cgroup: &Cgroup) -> Result<()> {
-        let other = |id: u64| self.cgroups.get(&id, 0).ok().filter(|n| *n != number);
+        let foreign = |n: &SealNumber| *n != number && *n != QUARANTINED;
+        let other = |id: u64| self.cgroups.get(&id, 0).ok().filter(foreign);
         let above = cgroup.path.ancestors().skip(1).map_while(|dir| {
             dir.starts_with(&self.place.cgroup)
                 .then(|| dir.to_path_buf())
@@ -293,6 +322,10 @@ impl Gate {
             .get(&number, 0)
             .context("cannot read the map SEALS")?;
         let denials = self.state(number).map_or(0, |(_, c)| c.refused());
+        if self.quarantine() {
+            // Whoever lifts a seal has judged: the next start is not denied.
+            self.remember_judged(&seal.id)?;
+        }
         self.ids
             .remove(&seal.id)
             .or_else(absent)
@@ -339,7 +372,7 @@ impl Gate {
         let _ = self.counters.remove(&number);
     }
 
-    fn hints(&self) -> Result<Hints> {
+    pub(super) fn hints(&self) -> Result<Hints> {
         Hints::map(map(&self.place, name::HINTS)?.fd()).context("cannot map HINTS")
     }
 }

@@ -1,11 +1,15 @@
 //! Results on stdout: text for people, JSON for programs.
 
+mod diff;
 mod escape;
 mod json;
 mod proof;
 mod text;
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    path::Path,
+};
 
 use anyhow::{Context as _, Result};
 
@@ -16,6 +20,7 @@ use crate::{
     events::Denial,
     gate::Unsealed,
     policy::Rules,
+    state::Entry,
     verify::Proof,
 };
 
@@ -112,6 +117,46 @@ pub fn proof(proof: &Proof, json: bool) -> Result<()> {
 /// If stdout cannot be written.
 pub fn unsealed(unsealed: &Unsealed) -> Result<()> {
     print(&text::unsealed(unsealed))
+}
+
+/// A record that was removed where there was no seal in force.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn forgotten(entry: &Entry) -> Result<()> {
+    print(&text::restored(
+        entry,
+        "record removed, it was not in force",
+    ))
+}
+
+/// What a restore did with a record; `kept`: it was in force already.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn restored(entry: &Entry, kept: bool) -> Result<()> {
+    let what = if kept { "in force" } else { "sealed again" };
+    print(&text::restored(entry, what))
+}
+
+/// What becomes of a file; `None`: no file.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn diff(path: &Path, old: Option<&str>, new: Option<&str>) -> Result<()> {
+    print(&diff::unified(&path.display().to_string(), old, new))
+}
+
+/// Whether containers that nobody has judged start denied, and which do now.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn quarantine(on: bool, denied: &[String]) -> Result<()> {
+    let mut text = format!("quarantine is {}\n", if on { "on" } else { "off" });
+    for id in denied {
+        text += &format!("denied everything until judged: {id}\n");
+    }
+    print(&text)
 }
 
 /// One refused attempt of the container (id, name).

@@ -12,6 +12,7 @@ use crate::{
     events::Denial,
     gate::Unsealed,
     policy::Rules,
+    state::Entry,
 };
 
 const RED: &str = "\x1b[31m";
@@ -149,6 +150,7 @@ pub(super) fn report(report: &Report, fresh: bool, colour: bool) -> String {
     let state = match report.state {
         "sealed" => "SEALED",
         "degraded" => "SEALED, DEGRADED",
+        "not-sealed" => "NOT SEALED",
         _ => "BROKEN",
     };
     let _ = writeln!(out, "{bold}{name}{reset} ({id})  {bold}{state}{reset}");
@@ -181,17 +183,20 @@ pub(super) fn report(report: &Report, fresh: bool, colour: bool) -> String {
             .unwrap_or("(gone, held by lingering sockets)");
         let _ = writeln!(out, "  cgroup    {path} (id {})", cgroup.id);
     }
-    if !report.running {
+    if !report.running && report.seal != 0 {
         let _ = writeln!(
             out,
             "  cgroup    none: not running, sealed from its first instruction"
         );
     }
-    let _ = writeln!(
-        out,
-        "  gate      {} links, read back from the kernel",
-        report.links
-    );
+    if report.seal != 0 {
+        let _ = writeln!(
+            out,
+            "  gate      {} links, read back from the kernel",
+            report.links
+        );
+    }
+    let _ = writeln!(out, "  reboot    {}", escape(&report.reboot));
     if !report.accepted.is_empty() {
         let _ = writeln!(
             out,
@@ -279,6 +284,19 @@ pub(super) fn list(rows: &[Row]) -> String {
             r.denials.total,
             &since[..19]
         );
+        if r.state == "not-sealed" {
+            let what = match row.gone {
+                true => "recorded, and the container is gone: airgap detach",
+                false => "NOT SEALED  recorded but not in force: airgap restore",
+            };
+            let _ = writeln!(out, "{:<24}  {:<12}  {what}", "", "");
+        } else if row.gone {
+            let _ = writeln!(
+                out,
+                "{:<24}  {:<12}  the container is gone: airgap detach",
+                "", ""
+            );
+        }
         if let Some(other) = &row.not_sealed {
             let _ = writeln!(
                 out,
@@ -301,6 +319,10 @@ pub(super) fn doctor(checks: &[Check]) -> String {
         }
     }
     out
+}
+
+pub(super) fn restored(entry: &Entry, what: &str) -> String {
+    format!("{} ({}): {what}\n", escape(entry.name()), &entry.id()[..12])
 }
 
 pub(super) fn unsealed(u: &Unsealed) -> String {

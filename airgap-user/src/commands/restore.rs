@@ -1,0 +1,169 @@
+//! `airgap restore`: what is recorded, in force; without the engine, which is
+//! to start only afterwards.
+
+use std::collections::HashMap;
+
+use anyhow::{Context as _, Result};
+
+use super::{existing, sealing};
+use crate::{
+    container::{Cgroup, all_cgroups},
+    failure::{Failure, exit},
+    gate::{Gate, Lock, Place, Sealing, mount_bpffs},
+    output,
+    policy::Rules,
+    preflight::Risk,
+    state::{Entry, Record, State},
+};
+
+pub(super) fn run(state: &State) -> Result<u8> {
+    let lock = Lock::take()?;
+    let place = Place::host()?;
+    let mut entries = state.entries()?;
+    if entries.is_empty() && !state.is_prepared()? {
+        return Err(Failure::new(
+            format!(
+                "{} is gone, or never was: what was sealed is not known",
+                state.dir().display()
+            ),
+            "bring it back; if no container was ever sealed here, airgap install makes it",
+        )
+        .into());
+    }
+    if mount_bpffs()? {
+        log::info!("mounted bpffs at /sys/fs/bpf");
+    }
+    if entries.is_empty() && !state.quarantine() {
+        log::info!("no seal is recorded");
+        return Ok(exit::OK);
+    }
+    Gate::clear_remains(&place, &lock)?;
+    if let Err(error) = Gate::open(&place) {
+        log::error!("the gate is damaged and built anew beside what is left: {error:#}");
+        let ids = Gate::set_aside(&place, &lock)?.into_iter();
+        let unknown: Vec<_> = ids
+            .filter(|id| !entries.iter().any(|entry| entry.id() == id))
+            .map(|id| Entry::Unreadable {
+                id,
+                why: "it was never recorded".into(),
+            })
+            .collect();
+        entries.extend(unknown);
+    }
+    let mut gate = Gate::arm(&place, &lock)?;
+    let mut failed = 0;
+    if state.quarantine() {
+        gate.set_quarantine(true, &lock)?;
+        log::info!("containers that nobody has judged start denied (airgap watch)");
+    }
+    // Ids first: from then on the kernel catches whatever starts.
+    let mut sealed = Vec::new();
+    for entry in &entries {
+        match seal_id(&mut gate, entry, &lock) {
+            Ok(done) => sealed.push((entry, done)),
+            Err(error) => {
+                failed += 1;
+                log::error!("{} is NOT SEALED: {error:#}", entry.id());
+            }
+        }
+    }
+    let mut running = HashMap::new();
+    for (id, cgroup) in all_cgroups(&place.cgroup) {
+        running.entry(id).or_insert_with(Vec::new).push(cgroup);
+    }
+    for (entry, done) in sealed {
+        for cgroup in running.get(entry.id()).into_iter().flatten() {
+            if let Err(error) = seal_running(&mut gate, entry, done, cgroup, &lock)
+                && cgroup.path.exists()
+            {
+                failed += 1;
+                log::error!("{} runs and is NOT SEALED: {error:#}", entry.id());
+            }
+        }
+        gate.complete(done.number, &lock)?;
+        output::restored(entry, done.renewed)?;
+        if let Entry::Unreadable { id, why } = entry {
+            failed += 1;
+            match done.renewed {
+                true => log::error!("{id} stays sealed as it was: {why}"),
+                false => log::error!("{id} is sealed without any service port: {why}"),
+            }
+            log::error!("airgap attach -p PORT {id} records it again");
+        }
+    }
+    let broken = gate.broken_links();
+    if !broken.is_empty() {
+        return Err(Failure::new(
+            format!("the gate does not stand: {}", broken.join("; ")),
+            "airgap doctor",
+        )
+        .with_code(exit::NOT_SEALED)
+        .into());
+    }
+    // What was damaged stays in force until all of it is sealed again.
+    if failed == 0 && Gate::drop_aside(&place, &lock)? > 0 {
+        log::info!("what was left of the damaged gate is gone");
+    }
+    Ok(if failed == 0 { exit::OK } else { exit::FAILED })
+}
+
+fn seal_id(gate: &mut Gate, entry: &Entry, lock: &Lock) -> Result<crate::gate::Sealed> {
+    let nothing = Rules {
+        ports: Vec::new(),
+        clients: Vec::new(),
+    };
+    let id = entry.id().as_bytes();
+    let id = id
+        .try_into()
+        .context("the record's name is no container id")?;
+    // What is in force is at least as narrow as what the lost record said.
+    let kept = gate.standing(id)?.map(|kept| (kept.rules(), kept.accepted));
+    let (rules, accepted, since) = match entry {
+        Entry::Known(Record {
+            rules,
+            accepted,
+            since,
+            ..
+        }) => (rules, *accepted, *since),
+        Entry::Unreadable { .. } => match &kept {
+            Some((rules, accepted)) => (rules, *accepted, 0),
+            None => (&nothing, 0, 0),
+        },
+    };
+    gate.seal_id(
+        &Sealing {
+            id,
+            name: entry.name(),
+            policy: rules.compile(),
+            clients: &rules.clients,
+            accepted,
+            since,
+        },
+        lock,
+    )
+}
+
+/// One that runs already is sealed as by attach: what is open is cut.
+fn seal_running(
+    gate: &mut Gate,
+    entry: &Entry,
+    done: crate::gate::Sealed,
+    cgroup: &Cgroup,
+    lock: &Lock,
+) -> Result<()> {
+    let Some(pid) = cgroup.first_process() else {
+        return gate.seal_cgroup(done.number, cgroup, lock);
+    };
+    let (ports, accepted) = match entry {
+        Entry::Known(record) => (record.rules.ports.as_slice(), record.accepted),
+        Entry::Unreadable { .. } => (&[][..], 0),
+    };
+    let accepts = |risk: Risk| accepted & risk.bit() != 0;
+    let shared = accepts(Risk::SharedNetwork) || accepts(Risk::HostNetwork);
+    let found = sealing::seal_running(gate, done, pid, cgroup, shared, lock)?;
+    let keep = accepts(Risk::ExistingConnections);
+    for socket in existing::settle(gate, done.number, pid, &found, keep, ports)? {
+        output::peer(entry.name(), &socket);
+    }
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! `airgap run`: `docker run` with the seal in between: create, seal, start.
+
+use std::{
+    ffi::OsString,
+    os::unix::process::CommandExt as _,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+
+use super::{
+    attach::{refuse_depth, refuse_risks},
+    sealing::{self, Site, Wanted},
+};
+use crate::{
+    container::Engine,
+    docker_args::{self, Split},
+    failure::{Failure, exit},
+    gate::{Place, mount_bpffs},
+    policy::{Cidr, Port, Rules},
+    preflight::Risk,
+    state::{Origin, State},
+};
+
+/// Arguments of `run`.
+#[derive(Args, Debug)]
+pub struct Run {
+    /// Service port that clients may connect to; repeatable [default: 5060/tcp]
+    #[arg(short, long = "port", value_name = "PORT[/tcp]")]
+    pub ports: Vec<Port>,
+    /// Only clients from here may connect; repeatable [default: any client]
+    #[arg(long = "from", value_name = "CIDR")]
+    pub from: Vec<Cidr>,
+    /// Accept a risk that would be refused, by its name; repeatable
+    #[arg(long = "accept", value_name = "RISK")]
+    pub accept: Vec<Risk>,
+    /// With `full`: do not start it unless every vector is covered
+    #[arg(long, value_name = "full", value_parser = ["full"])]
+    pub require: Option<String>,
+    /// Arguments of `docker run`
+    #[arg(last = true, required = true, value_name = "DOCKER RUN ARGUMENTS")]
+    pub docker: Vec<OsString>,
+}
+
+/// Returns only if the container was not started: the last step is `docker
+/// start` in this process' place, with its streams, signals and exit code.
+pub(super) async fn run(host: Option<&str>, state: &State, args: Run) -> Result<u8> {
+    let usage = |e| Failure::new(e, "airgap run --help").with_code(exit::USAGE);
+    let rules = Rules::new(args.ports.clone(), args.from.clone()).map_err(usage)?;
+    let split = docker_args::split(&args.docker).map_err(usage)?;
+    let wanted = Wanted {
+        rules,
+        ports_named: true,
+        from_named: true,
+        accept: args.accept.clone(),
+        full: args.require.is_some(),
+        by: Origin::Operator,
+    };
+    let engine = Engine::connect(host).await?;
+    let place = Place::host()?;
+    let site = Site {
+        engine: &engine,
+        place: &place,
+        state,
+    };
+    let created = Created::new(&engine, &split)?;
+    if let Err(error) = seal(&site, &created.0, &wanted).await {
+        created.remove(&engine);
+        return Err(error.context("the container was not started and is removed again"));
+    }
+    let mut start = docker(&engine);
+    start.arg("start").args(&split.start).arg(&created.0);
+    Err(start.exec()).context("the container is created and sealed; cannot run docker start")
+}
+
+async fn seal(site: &Site<'_>, id: &str, wanted: &Wanted) -> Result<()> {
+    let container = site.engine.find(id).await?;
+    refuse_depth(&container)?;
+    refuse_risks(site.place, &container, &wanted.accept)?;
+    if mount_bpffs()? {
+        log::info!("mounted bpffs at /sys/fs/bpf");
+    }
+    let report = sealing::seal(site, &container, wanted).await?;
+    // stdout is the container's.
+    log::info!(
+        "{} is sealed with ports {}, clients {}",
+        container.name,
+        report.ports.join(", "),
+        match report.clients.as_slice() {
+            [] => "ANY (each is an exit)".to_owned(),
+            some => some.join(", "),
+        }
+    );
+    for vector in report.coverage.iter().filter(|v| !v.covered) {
+        log::warn!("not covered: {}: {}", vector.vector, vector.by);
+    }
+    Ok(())
+}
+
+/// The docker command line, talking to the engine that was connected to.
+fn docker(engine: &Engine) -> Command {
+    let mut docker = Command::new("docker");
+    docker.args(["--host", engine.host()]);
+    docker
+}
+
+/// A container that was created and not started.
+struct Created(String);
+
+impl Created {
+    fn new(engine: &Engine, split: &Split) -> Result<Self> {
+        let mut create = docker(engine);
+        create.arg("create").args(&split.create);
+        let out = create
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output()
+            .with_context(|| Failure::new("cannot run docker", "install the docker command line, or create the container another way, then: airgap attach"))?;
+        let text = String::from_utf8_lossy(&out.stdout);
+        // Pulling an image prints lines before it.
+        match text.lines().last().map(str::trim) {
+            Some(id) if out.status.success() && !id.is_empty() => Ok(Self(id.to_owned())),
+            _ => Err(Failure::new(
+                format!("docker create failed: {}", out.status),
+                "see above; airgap run takes the arguments of docker run after --",
+            )
+            .into()),
+        }
+    }
+
+    fn remove(&self, engine: &Engine) {
+        let mut rm = docker(engine);
+        rm.args(["rm", "--force", "--volumes", &self.0]);
+        match rm.stdin(Stdio::null()).output() {
+            Ok(out) if out.status.success() => {}
+            _ => log::error!(
+                "the container {} is left, not started: docker rm {0}",
+                self.0
+            ),
+        }
+    }
+}

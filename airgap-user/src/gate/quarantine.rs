@@ -1,0 +1,103 @@
+//! Containers that nobody has judged: while the switch is on, they start
+//! denied everything, and stay so until they are sealed or let go.
+
+use airgap_common::map::{ID_LEN, QUARANTINED, Switch, name};
+use anyhow::{Context as _, Result};
+use aya::maps::HashMap;
+
+use super::{Gate, Lock, arm::NO_DENIALS, array};
+use crate::container::Cgroup;
+
+impl Gate {
+    /// Whether the kernel denies containers that nobody has judged.
+    pub fn quarantine(&self) -> bool {
+        // A gate of an earlier version has no such map.
+        array::<u32>(&self.place, name::SWITCHES)
+            .and_then(|switches| Ok(switches.get(&(Switch::Quarantine as u32), 0)?))
+            .is_ok_and(|on| on == 1)
+    }
+
+    /// Turns it on or off; off lets go of what is denied by it.
+    ///
+    /// # Errors
+    /// If a map cannot be written.
+    pub fn set_quarantine(&mut self, on: bool, _lock: &Lock) -> Result<()> {
+        if on {
+            // Its refusals are counted like any seal's.
+            if self.counters.get(&QUARANTINED, 0).is_err() {
+                self.counters
+                    .insert(QUARANTINED, NO_DENIALS, 0)
+                    .context("cannot write the map COUNTERS")?;
+            }
+        }
+        array::<u32>(&self.place, name::SWITCHES)?
+            .set(Switch::Quarantine as u32, u32::from(on), 0)
+            .context("cannot write the map SWITCHES")?;
+        if !on {
+            for cgroup in self.cgroups_of(QUARANTINED)? {
+                self.release(cgroup)?;
+            }
+            let _ = self.counters.remove(&QUARANTINED);
+        }
+        Ok(())
+    }
+
+    /// Cgroup ids that are denied because nobody has judged their container.
+    ///
+    /// # Errors
+    /// If the map cannot be read.
+    pub fn quarantined(&self) -> Result<Vec<u64>> {
+        self.cgroups_of(QUARANTINED)
+    }
+
+    /// Judges a container as not to be sealed: neither its cgroups that are
+    /// denied now nor later ones are. Returns how many were let go.
+    ///
+    /// # Errors
+    /// If a map cannot be written.
+    pub fn let_go(&mut self, id: &[u8; ID_LEN], cgroups: &[Cgroup], _lock: &Lock) -> Result<usize> {
+        // First, so that a start in between is not denied again.
+        self.remember_judged(id)?;
+        let mut count = 0;
+        for cgroup in cgroups {
+            if self
+                .cgroups
+                .get(&cgroup.id, 0)
+                .is_ok_and(|n| n == QUARANTINED)
+            {
+                self.release(cgroup.id)?;
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Whether a container was judged as not to be sealed.
+    pub fn is_let_go(&self, id: &[u8; ID_LEN]) -> bool {
+        self.judged().is_ok_and(|judged| judged.get(id, 0).is_ok())
+    }
+
+    pub(super) fn remember_judged(&self, id: &[u8; ID_LEN]) -> Result<()> {
+        self.judged()?
+            .insert(id, 1, 0)
+            .context("cannot write the map JUDGED")
+    }
+
+    pub(super) fn forget_judged(&self, id: &[u8; ID_LEN]) {
+        if let Ok(mut judged) = self.judged() {
+            let _ = judged.remove(id);
+        }
+    }
+
+    fn judged(&self) -> Result<HashMap<aya::maps::MapData, [u8; ID_LEN], u32>> {
+        super::hash(&self.place, name::JUDGED)
+    }
+
+    fn release(&mut self, cgroup: u64) -> Result<()> {
+        // Released by the kernel meanwhile: it has counted it out of the hints.
+        if self.cgroups.remove(&cgroup).is_ok() {
+            self.hints()?.remove(cgroup);
+        }
+        Ok(())
+    }
+}

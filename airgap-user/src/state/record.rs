@@ -1,0 +1,217 @@
+//! One seal on disk: JSON, version 1. Pure.
+
+use std::{fmt, str::FromStr};
+
+use airgap_common::map::ID_LEN;
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    policy::{Port, Rules},
+    preflight::Risk,
+};
+
+/// Version of the records that this program writes, and the newest it reads.
+pub const VERSION: u32 = 1;
+
+/// Who asked for a seal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// An operator, with `attach` or `run`.
+    Operator,
+    /// A label of the container, by `watch`; the seal goes with the container.
+    Label,
+}
+
+/// What is recorded of one seal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Container id, 64 hex digits.
+    pub id: String,
+    /// Container name when it was sealed.
+    pub name: String,
+    /// Socket of the engine that knows the container, as `unix:///path`.
+    pub engine: String,
+    /// What the container may do.
+    pub rules: Rules,
+    /// Risks accepted by name, one bit each.
+    pub accepted: u64,
+    /// Sealed since, seconds since 1970-01-01 UTC.
+    pub since: u64,
+    /// Who asked for it.
+    pub by: Origin,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Version1 {
+    version: u32,
+    id: String,
+    name: String,
+    engine: String,
+    ports: Vec<String>,
+    from: Vec<String>,
+    accepted: Vec<String>,
+    since: u64,
+    by: Origin,
+}
+
+#[derive(Deserialize)]
+struct AnyVersion {
+    version: u32,
+}
+
+impl Record {
+    /// As it is written to disk.
+    ///
+    /// # Errors
+    /// None that a record can cause.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        fn texts<T: fmt::Display>(list: &[T]) -> Vec<String> {
+            list.iter().map(ToString::to_string).collect()
+        }
+        let file = Version1 {
+            version: VERSION,
+            id: self.id.clone(),
+            name: self.name.clone(),
+            engine: self.engine.clone(),
+            ports: texts(&self.rules.ports),
+            from: texts(&self.rules.clients),
+            accepted: texts(&Risk::names(self.accepted)),
+            since: self.since,
+            by: self.by,
+        };
+        let mut bytes = serde_json::to_vec(&file).context("cannot write JSON")?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    /// Reads the record of the container `id`.
+    ///
+    /// # Errors
+    /// If it is cut short, of another container or a newer version, or says
+    /// anything that this program does not know: a record that is understood in
+    /// part could be wider than what was asked for.
+    pub fn decode(id: &str, bytes: &[u8]) -> Result<Self> {
+        let AnyVersion { version } = serde_json::from_slice(bytes).context("it is no record")?;
+        if version != VERSION {
+            bail!("it has version {version}, this airgap reads version {VERSION}");
+        }
+        let file: Version1 = serde_json::from_slice(bytes).context("it is no whole record")?;
+        if file.id != id {
+            bail!("it is the record of another container, {}", file.id);
+        }
+        let ports: Vec<Port> = parse(&file.ports)?;
+        let rules = match ports.as_slice() {
+            // Not the default port: nothing was meant to be open.
+            [] => Rules {
+                ports,
+                clients: parse(&file.from)?,
+            },
+            _ => Rules::new(ports, parse(&file.from)?).map_err(anyhow::Error::msg)?,
+        };
+        let accepted: Vec<Risk> = parse(&file.accepted)?;
+        Ok(Self {
+            id: file.id,
+            name: file.name,
+            engine: file.engine,
+            rules,
+            accepted: accepted.iter().fold(0, |set, risk| set | risk.bit()),
+            since: file.since,
+            by: file.by,
+        })
+    }
+}
+
+fn parse<T: FromStr<Err = String>>(texts: &[String]) -> Result<Vec<T>> {
+    texts
+        .iter()
+        .map(|text| text.parse().map_err(anyhow::Error::msg))
+        .collect()
+}
+
+/// Whether `text` is a whole container id.
+pub fn is_id(text: &str) -> bool {
+    text.len() == ID_LEN && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Origin, Record, is_id};
+    use crate::{policy::Rules, preflight::Risk};
+
+    fn id() -> String {
+        "5ea1".repeat(16)
+    }
+
+    fn record() -> Record {
+        Record {
+            id: id(),
+            name: "web".into(),
+            engine: "unix:///var/run/docker.sock".into(),
+            rules: Rules::new(vec![], vec!["10.0.0.0/8".parse().unwrap()]).unwrap(),
+            accepted: Risk::Privileged.bit() | Risk::LogDriver.bit(),
+            since: 1_795_363_200,
+            by: Origin::Operator,
+        }
+    }
+
+    /// A contract with files that are on disk: change it only with a new version.
+    #[test]
+    fn version_1() {
+        let bytes = record().encode().unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&bytes),
+            format!(
+                "{{\"version\":1,\"id\":\"{}\",\"name\":\"web\",\
+                 \"engine\":\"unix:///var/run/docker.sock\",\"ports\":[\"5060/tcp\"],\
+                 \"from\":[\"10.0.0.0/8\"],\"accepted\":[\"privileged\",\"log-driver\"],\
+                 \"since\":1795363200,\"by\":\"operator\"}}\n",
+                id()
+            )
+        );
+        assert_eq!(Record::decode(&id(), &bytes).unwrap(), record());
+    }
+
+    #[test]
+    fn nothing_is_understood_in_part() {
+        let good = String::from_utf8(record().encode().unwrap()).unwrap();
+        for (from, to) in [
+            ("\"version\":1", "\"version\":2"),
+            ("5060/tcp", "5060/udp"),
+            ("10.0.0.0/8", "10.0.0.1/8"),
+            ("privileged", "everything"),
+            ("\"since\"", "\"until\":0,\"since\""),
+            ("\"from\":[\"10.0.0.0/8\"],", ""),
+            ("5ea1", "5ea2"),
+            ("operator", "nobody"),
+        ] {
+            let bad = good.replace(from, to);
+            assert_ne!(bad, good);
+            assert!(Record::decode(&id(), bad.as_bytes()).is_err(), "{bad}");
+        }
+        for end in 0..good.len() - 2 {
+            assert!(Record::decode(&id(), &good.as_bytes()[..end]).is_err());
+        }
+    }
+
+    #[test]
+    fn no_port_is_not_the_default_port() {
+        let none = Record {
+            rules: Rules {
+                ports: vec![],
+                clients: vec![],
+            },
+            ..record()
+        };
+        let again = Record::decode(&id(), &none.encode().unwrap()).unwrap();
+        assert!(again.rules.ports.is_empty());
+    }
+
+    #[test]
+    fn ids_are_64_lower_case_hex_digits() {
+        assert!(is_id(&id()));
+        assert!(!is_id("5ea1") && !is_id(&"5EA1".repeat(16)) && !is_id(&"../x".repeat(16)));
+    }
+}

@@ -1,0 +1,246 @@
+//! Promise: no unprotected instant for containers that are sealed by their labels, recreated ones
+//! included; and none when airgap watch is dead.
+
+use airgap_tests::airgap::{STATE, command};
+use airgap_tests::{Container, Outcome, Outside, SERVICE_PORT, airgap, airgap_ok, cmd, wait};
+use serde_json::Value;
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+const PORT: u16 = 20_000;
+const LABEL: [&str; 2] = ["--label", "airgap.seal=true"];
+
+/// `airgap watch`, told from here what systemd would hear; killed by pid on drop, and the
+/// quarantine ends with it.
+struct Watch {
+    child: Child,
+    notify: UnixDatagram,
+    path: PathBuf,
+}
+
+impl Watch {
+    fn start(args: &[&str]) -> Self {
+        let path = PathBuf::from(format!("/run/airgap-test-notify-{}", std::process::id()));
+        drop(fs::remove_file(&path));
+        let notify = UnixDatagram::bind(&path).expect("bind");
+        notify
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .expect("timeout");
+        let child = command()
+            .arg("watch")
+            .args(args)
+            .env("NOTIFY_SOCKET", &path)
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("start airgap watch");
+        let watch = Self {
+            child,
+            notify,
+            path,
+        };
+        watch.hear("READY=1");
+        watch
+    }
+
+    #[track_caller]
+    fn hear(&self, what: &str) {
+        let mut buffer = [0; 256];
+        loop {
+            let len = self.notify.recv(&mut buffer);
+            let len = len.unwrap_or_else(|e| panic!("airgap watch never said {what}: {e}"));
+            if String::from_utf8_lossy(&buffer[..len]).contains(what) {
+                return;
+            }
+        }
+    }
+
+    fn kill(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.kill();
+        drop(fs::remove_file(&self.path));
+        airgap(&["quarantine", "off"]);
+    }
+}
+
+fn beacon(outside: &Outside, name: &str, options: &[&str]) -> Container {
+    let (v4, v6) = (
+        outside.plan.outside4.to_string(),
+        outside.plan.outside6.to_string(),
+    );
+    let line = [
+        "airgap-probe",
+        "beacon",
+        "--v4",
+        &v4,
+        "--v6",
+        &v6,
+        "--port",
+        "20000",
+    ];
+    outside
+        .container(name)
+        .options(&["--cap-drop", "NET_RAW"])
+        .options(options)
+        .command(&line)
+        .create()
+}
+
+/// What its last boot tried first, once it serves.
+fn boot(container: &Container, number: usize) -> Vec<Value> {
+    wait::until("the beacon serves", Duration::from_secs(30), || {
+        let records = container.log_records();
+        let done = |r: &Value| r["technique"] == "beacon-done";
+        let boots: Vec<_> = records.split(done).map(<[Value]>::to_vec).collect();
+        (boots.len() > number).then(|| boots[number - 1].clone())
+    })
+}
+
+#[track_caller]
+fn assert_refused(records: &[Value]) {
+    for name in ["udp4", "udp6", "tcp4", "tcp6"] {
+        let record = records.iter().find(|r| r["technique"] == name);
+        let refused =
+            record.is_some_and(|r| r["outcome"] == "refused" && r["errno"] == libc::EPERM);
+        assert!(refused, "{name}: {records:?}");
+    }
+}
+
+fn await_sealed(container: &Container) -> Value {
+    wait::until("it is sealed by its label", wait::SOON, || {
+        let out = airgap(&["status", "--json", &container.id]);
+        let json: Option<Value> = serde_json::from_str(&out.stdout).ok();
+        json.filter(|_| matches!(out.code, 0 | 4))
+    })
+}
+
+fn await_outcome(container: &Container, outcome: Outcome) {
+    let what = format!("{} is {outcome:?}", container.name);
+    wait::until(&what, wait::SOON, || {
+        (container.attempt("udp4", PORT, "watch").outcome == outcome).then_some(())
+    });
+}
+
+#[test]
+fn in_quarantine_a_label_seals_from_the_first_instruction() {
+    let outside = Outside::new();
+    let older = outside.container("older").run();
+    let mut watch = Watch::start(&["--quarantine"]);
+    let mut ids = Vec::new();
+    // The second is a recreation: another id under the same name.
+    for _ in 0..2 {
+        let container = beacon(&outside, "labelled", &LABEL);
+        container.start();
+        assert_refused(&boot(&container, 1));
+        let json = await_sealed(&container);
+        assert_eq!(json["ports"], serde_json::json!(["5060/tcp"]));
+        let arrivals = outside.arrivals();
+        assert!(arrivals.is_empty(), "{arrivals:?}");
+        outside
+            .get(container.ip4(), SERVICE_PORT, "/")
+            .expect("the labelled service answers");
+        outside.clear();
+        ids.push(container.id.clone());
+        drop(container);
+    }
+    assert_ne!(ids[0], ids[1]);
+    wait::until("a label's seal goes with its container", wait::SOON, || {
+        let left = fs::read_dir(format!("{STATE}/seals")).expect("seals");
+        (left.count() == 0).then_some(())
+    });
+
+    // Without a label it is let go, also when it was there before, and over restarts without us.
+    let plain = outside.container("plain").run();
+    await_outcome(&plain, Outcome::Sent);
+    watch.hear("WATCHDOG=1");
+    watch.kill();
+    for container in [&plain, &older] {
+        container.restart();
+        await_outcome(container, Outcome::Sent);
+    }
+    // Nobody is there to judge a new one.
+    let unjudged = beacon(&outside, "unjudged", &[]);
+    outside.clear();
+    unjudged.start();
+    assert_refused(&boot(&unjudged, 1));
+    let arrivals = outside.arrivals();
+    assert!(arrivals.is_empty(), "{arrivals:?}");
+    let status = airgap_ok(&["quarantine"]);
+    assert!(
+        status.stdout.contains(&unjudged.id),
+        "{}",
+        status.describe()
+    );
+    // An operator judges as well.
+    airgap(&["attach", "-d", &unjudged.id]);
+    outside
+        .get(unjudged.ip4(), SERVICE_PORT, "/")
+        .expect("the attached service answers");
+    airgap_ok(&["detach", &unjudged.id]);
+    await_outcome(&unjudged, Outcome::Sent);
+}
+
+#[test]
+fn quarantine_outlives_a_reboot_and_ends_with_off() {
+    let outside = Outside::new();
+    let watch = Watch::start(&["--quarantine"]);
+    drop(watch);
+    airgap_ok(&["quarantine", "on"]);
+    cmd::ok("rm -r /sys/fs/bpf/airgap");
+    let lost = airgap(&["quarantine"]).expect_code(3);
+    assert!(lost.stdout.contains("off"), "{}", lost.describe());
+    assert_eq!(airgap(&["doctor"]).code, 3);
+    airgap_ok(&["restore"]);
+    let container = outside.container("denied").run();
+    await_outcome(&container, Outcome::Refused);
+    airgap_ok(&["quarantine", "off"]);
+    await_outcome(&container, Outcome::Sent);
+    assert!(!Path::new("/sys/fs/bpf/airgap").exists(), "the gate stays");
+}
+
+#[test]
+fn without_quarantine_labels_are_read_at_creation() {
+    let outside = Outside::new();
+    let early = outside
+        .container("early")
+        .options(&LABEL)
+        .options(&[
+            "--label",
+            "airgap.ports=5060/tcp,80",
+            "--label",
+            "airgap.from=198.51.100.0/24",
+        ])
+        .create();
+    let mut watch = Watch::start(&[]);
+    let json = await_sealed(&early);
+    assert_eq!(json["ports"], serde_json::json!(["80/tcp", "5060/tcp"]));
+    assert_eq!(json["clients"], serde_json::json!(["198.51.100.0/24"]));
+    let late = outside.container("late").options(&LABEL).create();
+    await_sealed(&late);
+    let wrong = outside
+        .container("wrong")
+        .options(&LABEL)
+        .options(&["--label", "airgap.ports=http", "--privileged"])
+        .create();
+    let json = await_sealed(&wrong);
+    assert_eq!(json["ports"], serde_json::json!([]));
+    assert_eq!(json["state"], "degraded", "a risk that nobody accepted");
+    watch.kill();
+    // Sealed is sealed, with nobody watching.
+    late.start();
+    await_outcome(&late, Outcome::Refused);
+    // Removed while nobody watched: the seal stays, and is told.
+    cmd::ok(&format!("docker rm -f {}", early.id));
+    let list = airgap(&["list"]);
+    let told = list.stdout.matches("the container is gone").count();
+    assert_eq!(told, 1, "{}", list.describe());
+    airgap_ok(&["detach", "--all"]);
+}
