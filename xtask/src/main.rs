@@ -53,9 +53,12 @@ enum Task {
     /// Load and test the gate on other Linux kernels, in QEMU: `N passed, N failed` kernels
     Kernels {
         /// Only this kernel: a series such as 6.12, or `newest`; may be repeated
-        /// [default: 5.10, 6.1, 6.12, 6.16 and newest]
+        /// [default: 5.10, 6.1, 6.12, 6.16 and newest, and some without LSM or frame layer]
         #[arg(long = "kernel", value_name = "NAME")]
         names: Vec<String>,
+        /// Write what covers which vector on each of them to KERNELS.md
+        #[arg(long)]
+        table: bool,
     },
     /// Measure what a seal costs beside other means, and write PERFORMANCE.md (root)
     Bench {
@@ -91,7 +94,9 @@ fn main() -> ExitCode {
             test::run(filter.as_deref()).map(|good| ExitCode::from(u8::from(!good)))
         }
         Task::Escape { json } => escape::run(json).map(|good| ExitCode::from(u8::from(!good))),
-        Task::Kernels { names } => kernels::run(&names).map(|good| ExitCode::from(u8::from(!good))),
+        Task::Kernels { names, table } => {
+            kernels::run(&names, table).map(|good| ExitCode::from(u8::from(!good)))
+        }
         Task::Bench {
             rounds,
             seconds,

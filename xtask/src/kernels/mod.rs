@@ -4,6 +4,7 @@
 //! file system; the host's kernel is not involved.
 
 mod archive;
+mod coverage;
 mod guest;
 mod host;
 mod initramfs;
@@ -49,7 +50,8 @@ const MODULES: [&str; 5] = ["llc", "stp", "bridge", "veth", "nbd"];
 const FRAME_MODULES: [&str; 2] = ["sch_ingress", "cls_bpf"];
 
 /// Tests the kernels of these names, or the usual ones, and ends with a table and the line
-/// `N passed, N failed`. Returns whether none failed.
+/// `N passed, N failed`. Returns whether none failed. With `page`, writes what covers what on them
+/// to `KERNELS.md`.
 ///
 /// A kernel that cannot be had counts as failed. A machine that never reaches the tests is booted
 /// once more; a result stands.
@@ -57,7 +59,7 @@ const FRAME_MODULES: [&str; 2] = ["sch_ingress", "cls_bpf"];
 /// # Errors
 /// Before any kernel ran: for a name that is none, or when something cannot be built, installed
 /// or written.
-pub(crate) fn run(names: &[String]) -> Result<bool> {
+pub(crate) fn run(names: &[String], page: bool) -> Result<bool> {
     let names: Vec<&str> = match names {
         [] => USUAL.to_vec(),
         names => names.iter().map(String::as_str).collect(),
@@ -67,6 +69,17 @@ pub(crate) fn run(names: &[String]) -> Result<bool> {
         .iter()
         .filter(|outcome| outcome.as_ref().is_ok_and(Outcome::is_good))
         .count();
+    if page {
+        let ran: Vec<_> = names
+            .iter()
+            .zip(&outcomes)
+            .filter_map(|(name, outcome)| Some((*name, outcome.as_ref().ok()?)))
+            .collect();
+        let path = workspace::root()?.join("KERNELS.md");
+        fs::write(&path, coverage::page(&ran))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        println!("written: {}", path.display());
+    }
     println!("{good} passed, {} failed", outcomes.len() - good);
     Ok(good == outcomes.len())
 }

@@ -26,10 +26,36 @@ pub(super) struct Outcome {
     pub(super) failed: u64,
     /// What went wrong; `None` if every test ran and passed.
     pub(super) complaint: Option<String>,
+    /// What the product said of each vector there.
+    pub(super) vectors: Vec<Vector>,
+    /// Ways out that verify proved closed, of those it tried: `79 of 79`.
+    pub(super) proven: Option<String>,
     /// From power on until the tests began.
     pub(super) boot: Option<Duration>,
     /// From power on until the end.
     pub(super) total: Duration,
+}
+
+/// A vector of `airgap status`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Vector {
+    pub(super) name: String,
+    pub(super) covered: bool,
+    /// By what, or why not.
+    pub(super) by: String,
+}
+
+impl Vector {
+    /// `true|name|by`, as the product test prints it.
+    fn parse(text: &str) -> Option<Self> {
+        let (covered, rest) = text.split_once('|')?;
+        let (name, by) = rest.split_once('|')?;
+        Some(Self {
+            name: name.to_owned(),
+            covered: covered == "true",
+            by: by.to_owned(),
+        })
+    }
 }
 
 impl Outcome {
@@ -81,6 +107,10 @@ impl Outcome {
             passed,
             failed,
             complaint,
+            vectors: values(output, "vector: ")
+                .filter_map(Vector::parse)
+                .collect(),
+            proven: value(output, "proven: ").map(str::to_owned),
             boot,
             total,
         }
@@ -115,6 +145,19 @@ mod tests {
         let good = outcome(GOOD, Ending::Off);
         assert_eq!((good.passed, good.failed, good.complaint), (6, 0, None));
         assert_eq!(good.release.as_deref(), Some("6.1.0"));
+    }
+
+    #[test]
+    fn reads_what_the_product_said() {
+        let said = "vector: true|DNS|egress\nproven: 79 of 79\nguest: exit 0\n";
+        let good = outcome(&GOOD.replace("guest: exit 0\n", said), Ending::Off);
+        let vector = Vector {
+            name: "DNS".to_owned(),
+            covered: true,
+            by: "egress".to_owned(),
+        };
+        assert_eq!(good.vectors, [vector]);
+        assert_eq!(good.proven.as_deref(), Some("79 of 79"));
     }
 
     #[test]

@@ -40,7 +40,7 @@ impl Row<'_> {
             complaint,
         } = self;
         let line = format!(
-            "{kernel:<8} {release:<28} {result:<6} {tests:>5} {boot:>7} {total:>8}  {complaint}"
+            "{kernel:<13} {release:<28} {result:<6} {tests:>5} {boot:>7} {total:>8}  {complaint}"
         );
         line.trim_end().to_owned()
     }
