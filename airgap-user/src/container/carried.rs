@@ -13,10 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow};
 
 use super::{Holder, borrow, holder::still_holds};
-use crate::netlink::Netlink;
-
-/// linux/sock_diag.h.
-const SOCK_DIAG_BY_FAMILY: u16 = 20;
+use crate::netlink::{Netlink, SOCK_DIAG_BY_FAMILY};
 
 /// Where a carried socket leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

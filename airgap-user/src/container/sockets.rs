@@ -13,7 +13,10 @@ use std::{
 use anyhow::{Context as _, Result, anyhow};
 
 use super::Holder;
-use crate::netlink::{Message, Netlink};
+use crate::{
+    netlink::{Message, Netlink, SOCK_DIAG_BY_FAMILY},
+    netns::Netns,
+};
 
 /// Kind of a socket in `/proc/PID/net`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,25 +64,79 @@ pub struct OpenSocket {
 /// If the process is gone.
 pub fn open_sockets(pid: u32) -> Result<Vec<OpenSocket>> {
     let mut found = Vec::new();
-    for (file, kind) in [
-        ("tcp", SocketKind::Tcp),
-        ("tcp6", SocketKind::Tcp),
+    // For each read of these files the kernel walks its whole table of connections.
+    let by_diag = connections(pid).inspect_err(|error| log::debug!("no sock_diag: {error:#}"));
+    let files: &[_] = match by_diag {
+        Ok(connections) => {
+            found.extend(connections);
+            &[]
+        }
+        Err(_) => &[("tcp", SocketKind::Tcp), ("tcp6", SocketKind::Tcp)],
+    };
+    for (file, kind) in files.iter().copied().chain([
         ("udp", SocketKind::Udp),
         ("udp6", SocketKind::Udp),
         ("raw", SocketKind::Raw),
         ("raw6", SocketKind::Raw),
         ("packet", SocketKind::Packet),
-    ] {
+    ]) {
         let path = format!("/proc/{pid}/net/{file}");
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
-            // Without IPv6 the file is missing.
-            Err(e) if e.kind() == io::ErrorKind::NotFound && file != "tcp" => continue,
+            // Without IPv6 the file is missing; udp is always there.
+            Err(e) if e.kind() == io::ErrorKind::NotFound && file != "udp" => continue,
             Err(e) => return Err(e).with_context(|| format!("cannot read {path}")),
         };
         found.extend(text.lines().skip(1).filter_map(|line| parse(line, kind)));
     }
     Ok(found)
+}
+
+/// TCP connections by sock_diag (`struct inet_diag_req_v2`, linux/inet_diag.h).
+fn connections(pid: u32) -> Result<Vec<OpenSocket>> {
+    /// All but TIME_WAIT and LISTEN.
+    const STATES: u32 = 0xfff & !(1 << 6 | 1 << 10);
+    Netns::of(pid)?.run(|| {
+        let mut found = Vec::new();
+        let netlink = Netlink::diag()?;
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            let mut request = vec![family as u8, libc::IPPROTO_TCP as u8, 0, 0];
+            request.extend(STATES.to_ne_bytes());
+            // No port or address to look for, any interface and cookie.
+            request.extend([0; 48]);
+            netlink.dump(SOCK_DIAG_BY_FAMILY, &request, |message| {
+                found.extend(connection(message));
+            })?;
+        }
+        Ok(found)
+    })
+}
+
+/// `struct inet_diag_msg`: a connection that leads outside.
+fn connection(message: &[u8]) -> Option<OpenSocket> {
+    let endpoint = |port: usize, at: usize| {
+        let port = u16::from_be_bytes(message.get(port..port + 2)?.try_into().ok()?);
+        let octets: [u8; 16] = message.get(at..at + 16)?.try_into().ok()?;
+        let ip = if i32::from(*message.first()?) == libc::AF_INET {
+            let [a, b, c, d, ..] = octets;
+            IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+        } else {
+            IpAddr::V6(Ipv6Addr::from(octets)).to_canonical()
+        };
+        Some((ip, port))
+    };
+    let (local, peer) = (endpoint(4, 8)?, endpoint(6, 24)?);
+    let inode = u32::from_ne_bytes(message.get(68..72)?.try_into().ok()?);
+    is_outside(local.0, peer.0).then_some(OpenSocket {
+        kind: SocketKind::Tcp,
+        local: Some(local),
+        peer: Some(peer),
+        inode: inode.into(),
+    })
+}
+
+fn is_outside(local: IpAddr, peer: IpAddr) -> bool {
+    !peer.is_unspecified() && !peer.is_loopback() && peer != local
 }
 
 /// One line of `/proc/PID/net/*` (Documentation/networking/proc_net_tcp.rst).
@@ -100,7 +157,7 @@ fn parse(line: &str, kind: SocketKind) -> Option<OpenSocket> {
     let inode = fields.get(9)?.parse().ok()?;
     const TIME_WAIT: u8 = 6;
     const LISTEN: u8 = 10;
-    let outside = !peer.0.is_unspecified() && !peer.0.is_loopback() && peer.0 != local.0;
+    let outside = is_outside(local.0, peer.0);
     let matters = match kind {
         SocketKind::Tcp => outside && state != TIME_WAIT && state != LISTEN,
         SocketKind::Udp => outside,
@@ -261,6 +318,28 @@ mod tests {
         assert!(parse("garbage", SocketKind::Tcp).is_none());
         let packet = "ffff8881 3 3 0003 2 1 0 0 4712";
         assert_eq!(parse(packet, SocketKind::Packet).unwrap().inode, 4712);
+    }
+
+    #[test]
+    fn reads_what_sock_diag_says() {
+        let message = |peer: [u8; 4]| {
+            let mut bytes = vec![libc::AF_INET as u8, 1, 0, 0, 0x13, 0xc4, 0x0f, 0xa0];
+            for address in [[198, 51, 100, 2], peer] {
+                bytes.extend(address);
+                bytes.extend([0; 12]);
+            }
+            bytes.resize(68, 0);
+            bytes.extend(4711_u32.to_ne_bytes());
+            bytes
+        };
+        let found = connection(&message([198, 51, 100, 9])).unwrap();
+        assert_eq!(found.inode, 4711);
+        assert_eq!(found.local, Some(("198.51.100.2".parse().unwrap(), 5060)));
+        assert_eq!(found.peer, Some(("198.51.100.9".parse().unwrap(), 4000)));
+        assert_eq!(connection(&message([127, 0, 0, 1])), None);
+        for len in 0..72 {
+            assert_eq!(connection(&message([198, 51, 100, 9])[..len]), None);
+        }
     }
 
     #[test]

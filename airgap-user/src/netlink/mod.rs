@@ -14,6 +14,8 @@ pub use self::{
     route::{End, Mac},
 };
 
+/// A dump by this asks sock_diag(7) for sockets (linux/sock_diag.h).
+pub(crate) const SOCK_DIAG_BY_FAMILY: u16 = 20;
 /// `struct nlmsghdr`, bytes.
 const HEADER: usize = 16;
 const NLM_F_REQUEST: u16 = 1;
