@@ -4,7 +4,7 @@
 ///
 /// Four words as they lie in memory, so byte order is the network's.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Addr(pub [u32; 4]);
 
 const MAPPED: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);

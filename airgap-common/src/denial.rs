@@ -131,13 +131,57 @@ pub struct Denial {
     pub question_len: u32,
     /// Interface index in the container's (or, for frames, the host's) netns.
     pub ifindex: u32,
+    /// When the process started, `CLOCK_BOOTTIME`, nanoseconds; 0: not known.
+    pub start: u64,
+    /// [`crate::map::AttemptKey::name`].
+    pub name: u64,
+    /// Process id in the process's own pid namespace; 0: not known.
+    pub nspid: u32,
+    /// Parent's process id in the initial pid namespace; 0: not known.
+    pub ppid: u32,
+    /// Parent's `comm`.
+    pub parent: [u8; 16],
     /// DNS question section in wire format (RFC 1035 §4.1.2), cut at its size;
     /// with [`Reason::UnixPeer`] the address as `sun_path` has it (unix(7)).
     /// Bytes behind `question_len` mean nothing.
     pub question: [u8; QUESTION_LEN],
 }
 
-const _: () = assert!(size_of::<Denial>() == 240);
+impl Denial {
+    /// All zero; no valid record, as `abi` is 0.
+    pub const EMPTY: Self = Self {
+        abi: 0,
+        size: 0,
+        hook: 0,
+        reason: 0,
+        attribution: 0,
+        protocol: 0,
+        time: 0,
+        seal: 0,
+        cgroup: 0,
+        tgid: 0,
+        tid: 0,
+        uid: 0,
+        gid: 0,
+        comm: [0; 16],
+        src: Addr([0; 4]),
+        dst: Addr([0; 4]),
+        sport: 0,
+        dport: 0,
+        family: 0,
+        socket_type: 0,
+        question_len: 0,
+        ifindex: 0,
+        start: 0,
+        name: 0,
+        nspid: 0,
+        ppid: 0,
+        parent: [0; 16],
+        question: [0; QUESTION_LEN],
+    };
+}
+
+const _: () = assert!(size_of::<Denial>() == 280);
 const _: () = assert!(core::mem::offset_of!(Denial, src) == 64);
-const _: () = assert!(core::mem::offset_of!(Denial, question) == 112);
+const _: () = assert!(core::mem::offset_of!(Denial, question) == 152);
 const _: () = assert!(size_of::<Denial>().is_multiple_of(8));

@@ -1,6 +1,9 @@
 //! Names, capacities and values of the pinned maps.
 
-use crate::{addr::Addr, denial::Reason};
+use crate::{
+    addr::Addr,
+    denial::{Denial, Reason},
+};
 
 /// Longest container id, and the only length taken: 64 hex digits.
 pub const ID_LEN: usize = 64;
@@ -24,6 +27,23 @@ pub const MAX_VETHS: u32 = 16_384;
 /// Flows remembered for answers that the kernel gives without a socket; the
 /// oldest are forgotten first.
 pub const MAX_SYNS: u32 = 65_536;
+/// Attempts remembered with who made them; those not repeated for longest are
+/// forgotten first.
+pub const MAX_ATTEMPTS: u32 = 16_384;
+/// Room for the attempts of seals that have used up their share of
+/// [`MAX_ATTEMPTS`].
+pub const MAX_BURSTS: u32 = 4_096;
+/// New attempts a seal may add to `ATTEMPTS` at once, and then one a second: a
+/// seal alone needs hours to push out what others did.
+pub const ATTEMPTS_BURST: u64 = 256;
+/// New attempts a second that a seal may add to `BURSTS`; what is beyond is
+/// counted by destination only.
+pub const BURSTS_PER_SECOND: u64 = 256;
+/// Destinations counted exactly, on the host.
+pub const MAX_DESTINATIONS: u32 = 65_536;
+/// Destinations counted exactly for one seal; the rest is in
+/// [`Counters::other`]. As many as 64 seals can have at once.
+pub const DESTINATIONS_PER_SEAL: u64 = 1_024;
 /// Most `--from` prefixes on one host.
 pub const MAX_CLIENTS: u32 = 65_536;
 
@@ -61,6 +81,12 @@ pub mod name {
     pub const VETHS: &str = "VETHS";
     /// [`super::Syn`] → [`super::SynSeen`]: SYNs that went in.
     pub const SYNS: &str = "SYNS";
+    /// [`super::AttemptKey`] → [`super::Attempt`], least recently used go first.
+    pub const ATTEMPTS: &str = "ATTEMPTS";
+    /// As `ATTEMPTS`, for seals that are over their share of it.
+    pub const BURSTS: &str = "BURSTS";
+    /// [`super::Destination`] → [`super::Tally`]; nothing is ever pushed out.
+    pub const DESTINATIONS: &str = "DESTINATIONS";
     /// Host-wide counters, index = [`super::Stat`].
     pub const STATS: &str = "STATS";
 
@@ -71,9 +97,29 @@ pub mod name {
     pub const JUDGED: &str = "JUDGED";
 
     /// Every map that is pinned.
-    pub const ALL: [&str; 19] = [
-        IDS, CGROUPS, HINTS, LEVELS, OVERFLOW, POLICIES, CLIENTS, COUNTERS, SEALS, GATE, TAGS,
-        MARKS, RINGS, FOLLOWERS, STATS, VETHS, SYNS, SWITCHES, JUDGED,
+    pub const ALL: [&str; 22] = [
+        IDS,
+        CGROUPS,
+        HINTS,
+        LEVELS,
+        OVERFLOW,
+        POLICIES,
+        CLIENTS,
+        COUNTERS,
+        SEALS,
+        GATE,
+        TAGS,
+        MARKS,
+        RINGS,
+        FOLLOWERS,
+        STATS,
+        VETHS,
+        SYNS,
+        SWITCHES,
+        JUDGED,
+        ATTEMPTS,
+        BURSTS,
+        DESTINATIONS,
     ];
 
     /// Those that gates of earlier versions do not have.
@@ -188,6 +234,97 @@ pub struct Mark {
     pub gid: u32,
     /// `task->comm`, NUL-terminated, chosen by the container.
     pub comm: [u8; 16],
+    /// When the process started, `CLOCK_BOOTTIME`, nanoseconds; 0: not known.
+    pub start: u64,
+    /// Process id in the process's own pid namespace; 0: not known.
+    pub nspid: u32,
+    /// Parent's process id in the initial pid namespace; 0: not known.
+    pub ppid: u32,
+    /// Parent's `comm`.
+    pub parent: [u8; 16],
+}
+
+/// Key of `ATTEMPTS`: refused attempts that differ only in time, thread and
+/// source port are one.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AttemptKey {
+    /// Seal.
+    pub seal: SealNumber,
+    /// Hash of the DNS question or the unix socket's path; 0: there is none.
+    pub name: u64,
+    /// Destination; all zero: not known.
+    pub dst: Addr,
+    /// Process id in the initial pid namespace; 0: not known.
+    pub tgid: u32,
+    /// Destination port, host byte order; 0: none.
+    pub dport: u16,
+    /// `AF_*` of a refused `socket`, else 0.
+    pub family: u16,
+    /// `SOCK_*` of a refused `socket`, else 0.
+    pub socket_type: u16,
+    /// IP protocol number; 0: not known.
+    pub protocol: u8,
+    /// [`Reason`].
+    pub reason: u8,
+    /// [`crate::denial::Hook`].
+    pub hook: u8,
+    /// Zero.
+    pub _pad: [u8; 3],
+}
+
+/// Value of `ATTEMPTS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// How many there were. One attempt more may have been counted than was
+    /// written to the record: it is being filled then, and its `abi` is 0.
+    pub count: u64,
+    /// The last, `CLOCK_BOOTTIME`, nanoseconds.
+    pub last: u64,
+    /// The first.
+    pub record: Denial,
+}
+
+impl Attempt {
+    /// What is inserted before the record is filled.
+    pub const EMPTY: Self = Self {
+        count: 0,
+        last: 0,
+        record: Denial::EMPTY,
+    };
+}
+
+/// Key of `DESTINATIONS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Destination {
+    /// Seal.
+    pub seal: SealNumber,
+    /// Address; all zero: not known.
+    pub addr: Addr,
+    /// Port, host byte order; 0: none.
+    pub port: u16,
+    /// IP protocol number; 0: not known.
+    pub protocol: u8,
+    /// [`Reason`].
+    pub reason: u8,
+    /// [`crate::denial::Hook`].
+    pub hook: u8,
+    /// Zero.
+    pub _pad: [u8; 3],
+}
+
+/// Value of `DESTINATIONS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// How many attempts were refused.
+    pub count: u64,
+    /// The first, `CLOCK_BOOTTIME`, nanoseconds.
+    pub first: u64,
+    /// The last, `CLOCK_BOOTTIME`, nanoseconds.
+    pub last: u64,
 }
 
 /// Denials of one seal by [`crate::denial::Reason`], and neighbour discovery state.
@@ -200,9 +337,33 @@ pub struct Counters {
     pub nd_second: u64,
     /// Messages in that window.
     pub nd_count: u64,
+    /// How many of `DESTINATIONS` are this seal's.
+    pub destinations: u64,
+    /// Refused attempts, of reasons that are not silent, whose destination did
+    /// not fit into `DESTINATIONS`.
+    pub other: u64,
+    /// Refused attempts that fitted into neither `ATTEMPTS` nor `BURSTS`: who
+    /// made them is not known.
+    pub suppressed: u64,
+    /// When the next new attempt is due in `ATTEMPTS`, `CLOCK_BOOTTIME`, ns.
+    pub attempts_due: u64,
+    /// When the next new attempt is due in `BURSTS`, `CLOCK_BOOTTIME`, ns.
+    pub bursts_due: u64,
 }
 
 impl Counters {
+    /// Counters of a seal that refused nothing yet.
+    pub const ZERO: Self = Self {
+        by_reason: [0; 24],
+        nd_second: 0,
+        nd_count: 0,
+        destinations: 0,
+        other: 0,
+        suppressed: 0,
+        attempts_due: 0,
+        bursts_due: 0,
+    };
+
     /// Attempts that something inside the container made and that were
     /// refused: all but the silent reasons.
     pub fn refused(&self) -> u64 {
@@ -318,12 +479,16 @@ pub const fn overflow_slot(cgroup: u64) -> u32 {
 const _: () = assert!(size_of::<Policy>() == 40);
 const _: () = assert!(size_of::<Client>() == 24);
 const _: () = assert!(size_of::<Tag>() == 16);
-const _: () = assert!(size_of::<Mark>() == 40);
-const _: () = assert!(size_of::<Counters>() == 208);
+const _: () = assert!(size_of::<Mark>() == 72);
+const _: () = assert!(size_of::<Counters>() == 248);
 const _: () = assert!(size_of::<Seal>() == 216);
 const _: () = assert!(size_of::<Gate>() == 24);
 const _: () = assert!(size_of::<Follower>() == 24);
 const _: () = assert!(size_of::<Syn>() == 48);
+const _: () = assert!(size_of::<AttemptKey>() == 48);
+const _: () = assert!(size_of::<Attempt>() == 296);
+const _: () = assert!(size_of::<Destination>() == 32);
+const _: () = assert!(size_of::<Tally>() == 24);
 
 #[cfg(feature = "user")]
 mod pod {
@@ -341,7 +506,12 @@ mod pod {
         super::Counters,
         super::Seal,
         super::Gate,
-        super::Follower
+        super::Follower,
+        super::AttemptKey,
+        super::Attempt,
+        crate::denial::Denial,
+        super::Destination,
+        super::Tally
     );
 }
 
@@ -363,8 +533,7 @@ mod tests {
         }
         let counters = Counters {
             by_reason,
-            nd_second: 0,
-            nd_count: 0,
+            ..Counters::ZERO
         };
         assert_eq!(counters.refused(), 7);
         assert!(Reason::Inbound.is_silent() && Reason::KernelChatter.is_silent());

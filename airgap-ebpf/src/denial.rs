@@ -1,33 +1,44 @@
-//! Counting a denial and copying it to every follower's ring.
+//! Bookkeeping of a denial: exact counters by reason and destination, one
+//! record for attempts that are alike, and a copy of it to every follower.
 //!
-//! Nothing here can change a verdict: full rings count a loss, that is all.
+//! Nothing here can change a verdict: what does not fit is counted as such.
 
 use airgap_common::{
     ABI_VERSION,
     addr::Addr,
     denial::{Attribution, Denial, Hook, QUESTION_LEN, Reason},
-    map::{MAX_FOLLOWERS, Mark},
+    map::{
+        ATTEMPTS_BURST, Attempt, AttemptKey, BURSTS_PER_SECOND, Counters, DESTINATIONS_PER_SEAL,
+        Destination, MAX_FOLLOWERS, Mark, Tally,
+    },
 };
 use aya_ebpf::{
     bindings::__sk_buff,
+    helpers::bpf_get_current_pid_tgid,
     helpers::generated::{bpf_ktime_get_boot_ns, bpf_probe_read_kernel, bpf_skb_load_bytes},
 };
 
 use crate::{
-    maps::{COUNTERS, FOLLOWERS, RINGS, add},
+    kernel::HASH_SEED,
+    maps::{ATTEMPTS, BURSTS, COUNTERS, DESTINATIONS, FOLLOWERS, RINGS, add},
     subject::Subject,
+    task,
 };
 
 /// Followers poll on a timer: waking them costs the refused task far more than
 /// the record does.
 const BPF_RB_NO_WAKEUP: u64 = 1;
+const BPF_NOEXIST: u64 = 1;
+const SECOND: u64 = 1_000_000_000;
+
+/// In read-only data, so that no program needs the room on its stack.
+static EMPTY: Attempt = Attempt::EMPTY;
 
 /// What a program knows of the attempt it refuses.
 pub(crate) struct Details {
     pub(crate) hook: Hook,
     pub(crate) reason: Reason,
-    pub(crate) attribution: Attribution,
-    pub(crate) mark: Mark,
+    pub(crate) who: Who,
     pub(crate) protocol: u8,
     pub(crate) src: Addr,
     pub(crate) dst: Addr,
@@ -38,10 +49,19 @@ pub(crate) struct Details {
     pub(crate) ifindex: u32,
 }
 
+/// Whose attempt it is.
+#[derive(Clone, Copy)]
+pub(crate) enum Who {
+    /// The task that runs now.
+    Task,
+    /// Whoever used the socket last; null: not known.
+    Socket(*const Mark),
+}
+
 /// Where in a packet a DNS question starts.
 pub(crate) struct Question {
     pub(crate) skb: *mut __sk_buff,
-    /// Bytes from where the program's packet starts.
+    /// Bytes from where the program's packet starts; 0: it carries none.
     pub(crate) offset: u32,
 }
 
@@ -53,48 +73,334 @@ pub(crate) struct UnixAddress {
     pub(crate) len: u32,
 }
 
+/// A name that belongs to the attempt, still where the kernel has it: it is
+/// read in pieces for its hash, as a whole only into a new record.
+enum Name<'a> {
+    None,
+    Question(&'a Question),
+    Unix(&'a UnixAddress),
+}
+
+/// Bytes of a piece.
+const PIECE: u32 = 16;
+
+impl Name<'_> {
+    /// How many bytes of it are kept.
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        let len = match self {
+            Self::None => 0,
+            Self::Question(question) => {
+                // SAFETY: the context is a __sk_buff.
+                let len = unsafe { (*question.skb).len };
+                if question.offset == 0 || len <= question.offset {
+                    return 0;
+                }
+                len - question.offset
+            }
+            Self::Unix(address) if address.at == 0 => 0,
+            Self::Unix(address) => address.len,
+        };
+        if len > QUESTION_LEN as u32 {
+            QUESTION_LEN as u32
+        } else {
+            len
+        }
+    }
+
+    /// Copies `n` bytes from `offset`.
+    ///
+    /// # Safety
+    /// `to` has room for them.
+    #[inline(always)]
+    unsafe fn read(&self, offset: u32, to: *mut u8, n: u32) -> bool {
+        // SAFETY: the caller's promise; any source address is taken.
+        let error = unsafe {
+            match self {
+                Self::None => return false,
+                Self::Question(question) => {
+                    bpf_skb_load_bytes(question.skb.cast(), question.offset + offset, to.cast(), n)
+                }
+                Self::Unix(address) => {
+                    let from = address.at + u64::from(offset);
+                    bpf_probe_read_kernel(to.cast(), n, from as *const core::ffi::c_void)
+                }
+            }
+        };
+        error == 0
+    }
+
+    /// Never 0 for a name, and 0 for none.
+    #[inline(always)]
+    fn hash(&self) -> u64 {
+        let len = self.len();
+        if len == 0 {
+            return 0;
+        }
+        let mut hash = HASH_SEED.load() ^ u64::from(len);
+        let mut at = 0;
+        while at < QUESTION_LEN as u32 {
+            if at >= len {
+                break;
+            }
+            let mut piece = [0u64; 2];
+            let left = len - at;
+            let n = bounded(if left > PIECE { PIECE } else { left }, PIECE);
+            // SAFETY: the piece has room for 16 bytes.
+            if !unsafe { self.read(at, piece.as_mut_ptr().cast(), n) } {
+                break;
+            }
+            hash = mix(mix(hash, piece[0]), piece[1]);
+            at += PIECE;
+        }
+        hash | 1
+    }
+
+    /// Copies it into a record; returns how many bytes.
+    ///
+    /// # Safety
+    /// `to` has room for [`QUESTION_LEN`] bytes.
+    #[inline(always)]
+    unsafe fn copy(&self, to: *mut u8) -> u32 {
+        let len = self.len();
+        if len == 0 {
+            return 0;
+        }
+        let n = bounded(len, QUESTION_LEN as u32);
+        // SAFETY: the caller's promise.
+        if unsafe { self.read(0, to, n) } { n } else { 0 }
+    }
+}
+
+/// The same number, from 1 to `limit`, a power of two: a mask shows that to the
+/// verifier, which a comparison does not, where LLVM cannot tell that it is idle.
+#[inline(always)]
+fn bounded(n: u32, limit: u32) -> u32 {
+    let mut less = u64::from(n - 1);
+    // SAFETY: one instruction on two registers.
+    unsafe {
+        core::arch::asm!("{n} &= {m}", n = inout(reg) less, m = in(reg) u64::from(limit - 1));
+    }
+    less as u32 + 1
+}
+
+#[inline(always)]
+fn mix(hash: u64, word: u64) -> u64 {
+    let hash = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    hash ^ (hash >> 29)
+}
+
 /// Counts and reports one refused attempt.
 #[inline(always)]
-pub(crate) fn deny(subject: &Subject, details: &Details, question: Option<Question>) {
-    report_all(subject, details, |bytes| match &question {
-        Some(question) => copy(question, bytes),
-        None => 0,
-    });
+pub(crate) fn deny(subject: &Subject, details: &Details) {
+    report(subject, details, &Name::None);
+}
+
+/// As [`deny`], with the DNS question that a packet may carry.
+#[inline(always)]
+pub(crate) fn deny_question(subject: &Subject, details: &Details, question: &Question) {
+    report(subject, details, &Name::Question(question));
 }
 
 /// As [`deny`], with a unix socket as destination.
 #[inline(always)]
 pub(crate) fn deny_peer(subject: &Subject, details: &Details, peer: &UnixAddress) {
-    report_all(subject, details, |bytes| copy_address(peer, bytes));
+    report(subject, details, &Name::Unix(peer));
 }
 
-/// `fill` writes up to [`QUESTION_LEN`] bytes of the record and says how many.
 #[inline(always)]
-fn report_all(subject: &Subject, details: &Details, fill: impl Fn(*mut u8) -> u32) {
-    count(subject, details.reason);
-    if details.reason.is_silent() {
-        return;
+fn count(counters: *mut Counters, reason: Reason) {
+    // SAFETY: a live map value; every reason is below the array's length.
+    unsafe {
+        let counter = (&raw mut (*counters).by_reason).cast::<u64>();
+        add(counter.add(reason as usize), 1);
     }
+}
+
+/// In this order, attempt, destination, total: a reader that goes the other
+/// way finds at least what it expects.
+#[inline(always)]
+fn report(subject: &Subject, details: &Details, name: &Name<'_>) {
+    let Some(counters) = COUNTERS.get_ptr_mut(subject.seal) else {
+        return;
+    };
+    if details.reason.is_silent() {
+        return count(counters, details.reason);
+    }
+    // SAFETY: takes nothing.
+    let now = unsafe { bpf_ktime_get_boot_ns() };
+    if !attempt(subject, details, counters, name, now) {
+        // SAFETY: a live map value.
+        unsafe { add(&raw mut (*counters).suppressed, 1) };
+    }
+    if !destination(subject, details, counters, now) {
+        // SAFETY: a live map value.
+        unsafe { add(&raw mut (*counters).other, 1) };
+    }
+    count(counters, details.reason);
+}
+
+/// Counts the attempt under its key; false if there is no room for a new one.
+#[inline(always)]
+fn attempt(
+    subject: &Subject,
+    details: &Details,
+    counters: *mut Counters,
+    name: &Name<'_>,
+    now: u64,
+) -> bool {
+    let key = AttemptKey {
+        seal: subject.seal,
+        name: name.hash(),
+        dst: details.dst,
+        tgid: match details.who {
+            Who::Task => (bpf_get_current_pid_tgid() >> 32) as u32,
+            Who::Socket(mark) if mark.is_null() => 0,
+            // SAFETY: not null, so it points to a live mark.
+            Who::Socket(mark) => unsafe { (*mark).tgid },
+        },
+        dport: details.dport,
+        family: details.family,
+        socket_type: details.kind,
+        protocol: details.protocol,
+        reason: details.reason as u8,
+        hook: details.hook as u8,
+        _pad: [0; 3],
+    };
+    let known = match ATTEMPTS.get_ptr_mut(&key) {
+        None => BURSTS.get_ptr_mut(&key),
+        known => known,
+    };
+    if let Some(known) = known {
+        again(known, now);
+        return true;
+    }
+    // SAFETY: live map values; a lost race admits one more.
+    let entry = unsafe {
+        if admit(
+            &raw mut (*counters).attempts_due,
+            now,
+            SECOND,
+            ATTEMPTS_BURST,
+        ) {
+            let _ = ATTEMPTS.insert(&key, &EMPTY, BPF_NOEXIST);
+            ATTEMPTS.get_ptr_mut(&key)
+        } else if admit(
+            &raw mut (*counters).bursts_due,
+            now,
+            SECOND / BURSTS_PER_SECOND,
+            BURSTS_PER_SECOND,
+        ) {
+            let _ = BURSTS.insert(&key, &EMPTY, BPF_NOEXIST);
+            BURSTS.get_ptr_mut(&key)
+        } else {
+            None
+        }
+    };
+    let Some(entry) = entry else {
+        return false;
+    };
+    // SAFETY: a live map value.
+    if unsafe { (*entry).record.size } != 0 {
+        // Another processor was faster.
+        again(entry, now);
+        return true;
+    }
+    fill(entry, subject, details, name, &key, now);
     let mut slot = 0;
     while slot < MAX_FOLLOWERS {
-        report(slot, subject, details, &fill);
+        tell(slot, entry);
         slot += 1;
     }
+    true
 }
 
+/// A leaky bucket: one in `interval`, and up to `burst` at once.
+///
+/// # Safety
+/// `due` points to 8 aligned bytes of a live map value.
 #[inline(always)]
-fn count(subject: &Subject, reason: Reason) {
-    if let Some(counters) = COUNTERS.get_ptr_mut(subject.seal) {
-        // SAFETY: a live map value; every reason is below the array's length.
-        unsafe {
-            let counter = (&raw mut (*counters).by_reason).cast::<u64>();
-            add(counter.add(reason as usize), 1);
+unsafe fn admit(due: *mut u64, now: u64, interval: u64, burst: u64) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut at = *due;
+        if at < now {
+            at = now;
         }
+        if at - now >= interval * burst {
+            return false;
+        }
+        *due = at + interval;
+        true
     }
 }
 
 #[inline(always)]
-fn report(slot: u32, subject: &Subject, details: &Details, fill: &impl Fn(*mut u8) -> u32) {
+fn again(entry: *mut Attempt, now: u64) {
+    // SAFETY: a live map value.
+    unsafe {
+        add(&raw mut (*entry).count, 1);
+        (*entry).last = now;
+    }
+}
+
+#[inline(always)]
+fn fill(
+    entry: *mut Attempt,
+    subject: &Subject,
+    details: &Details,
+    name: &Name<'_>,
+    key: &AttemptKey,
+    now: u64,
+) {
+    // SAFETY: a live map value that only this program fills; a reader believes
+    // in it once `abi` is set, and checks it against the key.
+    unsafe {
+        let record = &raw mut (*entry).record;
+        (*record).size = size_of::<Denial>() as u16;
+        (*record).hook = details.hook as u8;
+        (*record).reason = details.reason as u8;
+        (*record).protocol = details.protocol;
+        (*record).time = now;
+        (*record).seal = subject.seal;
+        (*record).cgroup = subject.cgroup;
+        match details.who {
+            Who::Task => {
+                (*record).attribution = Attribution::Task as u8;
+                task::write!(record);
+            }
+            Who::Socket(mark) if mark.is_null() => {}
+            Who::Socket(mark) => {
+                (*record).attribution = Attribution::Socket as u8;
+                (*record).tgid = (*mark).tgid;
+                (*record).tid = (*mark).tid;
+                (*record).uid = (*mark).uid;
+                (*record).gid = (*mark).gid;
+                (*record).comm = (*mark).comm;
+                (*record).start = (*mark).start;
+                (*record).nspid = (*mark).nspid;
+                (*record).ppid = (*mark).ppid;
+                (*record).parent = (*mark).parent;
+            }
+        }
+        (*record).src = details.src;
+        (*record).dst = details.dst;
+        (*record).sport = details.sport;
+        (*record).dport = details.dport;
+        (*record).family = details.family;
+        (*record).socket_type = details.kind;
+        (*record).ifindex = details.ifindex;
+        (*record).name = key.name;
+        (*record).question_len = name.copy((&raw mut (*record).question).cast());
+        (&raw mut (*record).abi).write_volatile(ABI_VERSION as u16);
+        (*entry).last = now;
+        add(&raw mut (*entry).count, 1);
+    }
+}
+
+/// Copies the record to one follower.
+#[inline(always)]
+fn tell(slot: u32, entry: *const Attempt) {
     let Some(follower) = FOLLOWERS.get_ptr_mut(slot) else {
         return;
     };
@@ -105,76 +411,51 @@ fn report(slot: u32, subject: &Subject, details: &Details, fill: &impl Fn(*mut u
     let Some(ring) = RINGS.get(slot) else {
         return;
     };
-    let Some(mut entry) = ring.reserve(0) else {
+    // SAFETY: a live map value.
+    let record = unsafe { &(*entry).record };
+    if ring.output(record, BPF_RB_NO_WAKEUP).is_err() {
         // SAFETY: a live array element.
         unsafe { add(&raw mut (*follower).lost, 1) };
-        return;
+    }
+}
+
+/// Counts the attempt under its destination; false if there is no room.
+#[inline(always)]
+fn destination(subject: &Subject, details: &Details, counters: *mut Counters, now: u64) -> bool {
+    let key = Destination {
+        seal: subject.seal,
+        addr: details.dst,
+        port: details.dport,
+        protocol: details.protocol,
+        reason: details.reason as u8,
+        hook: details.hook as u8,
+        _pad: [0; 3],
     };
-    let record = entry.as_mut_ptr();
-    // SAFETY: the ring gave us room for one record and nobody reads it before
-    // submit; every field but the rest of `question` is written.
+    let mut tally = DESTINATIONS.get_ptr_mut(&key);
+    if tally.is_none() {
+        // SAFETY: a live map value; a lost race admits one more.
+        if unsafe { (*counters).destinations } >= DESTINATIONS_PER_SEAL {
+            return false;
+        }
+        let first = Tally {
+            count: 1,
+            first: now,
+            last: now,
+        };
+        if DESTINATIONS.insert(&key, &first, BPF_NOEXIST).is_ok() {
+            // SAFETY: a live map value.
+            unsafe { add(&raw mut (*counters).destinations, 1) };
+            return true;
+        }
+        tally = DESTINATIONS.get_ptr_mut(&key);
+    }
+    let Some(tally) = tally else {
+        return false;
+    };
+    // SAFETY: a live map value.
     unsafe {
-        (*record).abi = ABI_VERSION as u16;
-        (*record).size = size_of::<Denial>() as u16;
-        (*record).hook = details.hook as u8;
-        (*record).reason = details.reason as u8;
-        (*record).attribution = details.attribution as u8;
-        (*record).protocol = details.protocol;
-        (*record).time = bpf_ktime_get_boot_ns();
-        (*record).seal = subject.seal;
-        (*record).cgroup = subject.cgroup;
-        (*record).tgid = details.mark.tgid;
-        (*record).tid = details.mark.tid;
-        (*record).uid = details.mark.uid;
-        (*record).gid = details.mark.gid;
-        (*record).comm = details.mark.comm;
-        (*record).src = details.src;
-        (*record).dst = details.dst;
-        (*record).sport = details.sport;
-        (*record).dport = details.dport;
-        (*record).family = details.family;
-        (*record).socket_type = details.kind;
-        (*record).ifindex = details.ifindex;
-        let bytes = (&raw mut (*record).question).cast::<u8>();
-        // What is not asked for is left as it is: only `question_len` bytes
-        // count, and clearing them all here costs old verifiers a million steps.
-        (*record).question_len = fill(bytes);
+        add(&raw mut (*tally).count, 1);
+        (*tally).last = now;
     }
-    entry.submit(BPF_RB_NO_WAKEUP);
-}
-
-/// Copies up to [`QUESTION_LEN`] bytes; returns how many.
-#[inline(always)]
-fn copy(question: &Question, to: *mut u8) -> u32 {
-    // SAFETY: the context is a __sk_buff.
-    let len = unsafe { (*question.skb).len };
-    if len <= question.offset {
-        return 0;
-    }
-    let mut n = len - question.offset;
-    if n > QUESTION_LEN as u32 {
-        n = QUESTION_LEN as u32;
-    }
-    // Masking shows the verifier 1..=128, which a comparison does not.
-    let n = ((n - 1) & (QUESTION_LEN as u32 - 1)) + 1;
-    // SAFETY: `to` has room for QUESTION_LEN bytes.
-    let read = unsafe { bpf_skb_load_bytes(question.skb.cast(), question.offset, to.cast(), n) };
-    if read == 0 { n } else { 0 }
-}
-
-/// Copies up to [`QUESTION_LEN`] bytes; returns how many.
-#[inline(always)]
-fn copy_address(peer: &UnixAddress, to: *mut u8) -> u32 {
-    if peer.at == 0 || peer.len == 0 {
-        return 0;
-    }
-    let mut n = peer.len;
-    if n > QUESTION_LEN as u32 {
-        n = QUESTION_LEN as u32;
-    }
-    // As in `copy`.
-    let n = ((n - 1) & (QUESTION_LEN as u32 - 1)) + 1;
-    // SAFETY: `to` has room for QUESTION_LEN bytes; any source address is taken.
-    let read = unsafe { bpf_probe_read_kernel(to.cast(), n, peer.at as *const core::ffi::c_void) };
-    if read == 0 { n } else { 0 }
+    true
 }

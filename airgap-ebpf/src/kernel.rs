@@ -40,8 +40,20 @@ offsets! {
     OFF_SOCKET_FILE = "socket.file";
     OFF_INET_SADDR = "inet_sock.inet_saddr";
     OFF_TASK_FLAGS = "task_struct.flags";
+    OFF_TASK_LEADER = "task_struct.group_leader";
+    OFF_TASK_PARENT = "task_struct.real_parent";
+    OFF_TASK_PID = "task_struct.thread_pid";
+    OFF_TASK_TGID = "task_struct.tgid";
+    OFF_TASK_COMM = "task_struct.comm";
+    OFF_TASK_START = "task_struct.start_boottime";
+    OFF_PID_LEVEL = "pid.level";
+    OFF_PID_NUMBERS = "pid.numbers";
     OFF_SOCK_ADDR_SK = "bpf_sock_addr_kern.sk";
 }
+
+/// Drawn when the gate is loaded, so that nobody can choose names that share a hash.
+#[unsafe(no_mangle)]
+pub(crate) static HASH_SEED: Global<u64> = Global::new(0);
 
 /// 1 where `bpf_set_retval` exists (5.18); the verifier drops the branch elsewhere.
 #[unsafe(no_mangle)]

@@ -6,7 +6,7 @@
 
 use airgap_common::{
     addr::Addr,
-    denial::{Attribution, Hook, Reason},
+    denial::{Hook, Reason},
     verdict::socket::{
         AF_INET, AF_INET6, AF_UNIX, SELF_TEST_ERRNO, SELF_TEST_PROTOCOL, family_errno,
         is_membership, use_of,
@@ -15,13 +15,12 @@ use airgap_common::{
 use aya_ebpf::{helpers::generated::bpf_get_current_task, programs::LsmContext};
 
 use crate::{
-    denial::{Details, UnixAddress, deny_peer},
+    denial::{Details, UnixAddress, Who, deny, deny_peer},
     kernel::{
         OFF_FILE_INODE, OFF_FILE_PRIVATE, OFF_INODE_MODE, OFF_SOCK_CGROUP, OFF_SOCK_DADDR,
         OFF_SOCK_DPORT, OFF_SOCK_FAMILY, OFF_SOCK_PROTOCOL, OFF_SOCK_V6_DADDR, OFF_SOCKET_FILE,
         OFF_SOCKET_SK, OFF_TASK_FLAGS, OFF_UNIX_ADDR, OFF_UNIX_LEN, OFF_UNIX_NAME, read,
     },
-    sock::current,
     subject::Subject,
 };
 
@@ -210,14 +209,14 @@ fn address(sk: u64) -> UnixAddress {
 
 #[inline(always)]
 fn refuse(subject: &Subject, reason: Reason, family: u16, kind: u16, peer: &UnixAddress) -> i32 {
-    deny_peer(subject, &details(subject, reason, family, kind), peer);
+    deny_peer(subject, &details(reason, family, kind), peer);
     -EPERM
 }
 
 /// As [`refuse`], with the address an IP socket is connected to.
 #[inline(always)]
 fn refuse_peer(subject: &Subject, reason: Reason, family: u16, sk: u64) -> i32 {
-    let mut details = details(subject, reason, family, 0);
+    let mut details = details(reason, family, 0);
     let dst = match family {
         AF_INET => read::<u32>(sk, &OFF_SOCK_DADDR).map(Addr::v4),
         AF_INET6 => read::<[u32; 4]>(sk, &OFF_SOCK_V6_DADDR).map(Addr),
@@ -227,17 +226,16 @@ fn refuse_peer(subject: &Subject, reason: Reason, family: u16, sk: u64) -> i32 {
         details.dst = dst;
         details.dport = u16::from_be(read::<u16>(sk, &OFF_SOCK_DPORT).unwrap_or(0));
     }
-    deny_peer(subject, &details, &NO_ADDRESS);
+    deny(subject, &details);
     -EPERM
 }
 
 #[inline(always)]
-fn details(subject: &Subject, reason: Reason, family: u16, kind: u16) -> Details {
+fn details(reason: Reason, family: u16, kind: u16) -> Details {
     Details {
         hook: Hook::Lsm,
         reason,
-        attribution: Attribution::Task,
-        mark: current(subject.seal),
+        who: Who::Task,
         protocol: 0,
         src: Addr::default(),
         dst: Addr::default(),

@@ -20,6 +20,7 @@ mod skb;
 mod sock;
 mod sock_addr;
 mod subject;
+mod task;
 
 use airgap_common::{addr::Addr, denial::Hook};
 use aya_ebpf::{

@@ -3,9 +3,10 @@
 use airgap_common::{
     denial::Denial,
     map::{
-        Client, Counters, Follower, Gate, HINT_BUCKETS, ID_LEN, MAX_CGROUPS, MAX_CLIENTS,
-        MAX_FOLLOWERS, MAX_JUDGED, MAX_LEVEL, MAX_SEALS, MAX_SYNS, MAX_VETHS, Mark, OVERFLOW_SLOTS,
-        Policy, STATS as STAT_COUNT, SWITCHES as SWITCH_COUNT, Seal, SealNumber, Syn, SynSeen, Tag,
+        Attempt, AttemptKey, Client, Counters, Destination, Follower, Gate, HINT_BUCKETS, ID_LEN,
+        MAX_ATTEMPTS, MAX_BURSTS, MAX_CGROUPS, MAX_CLIENTS, MAX_DESTINATIONS, MAX_FOLLOWERS,
+        MAX_JUDGED, MAX_LEVEL, MAX_SEALS, MAX_SYNS, MAX_VETHS, Mark, OVERFLOW_SLOTS, Policy,
+        STATS as STAT_COUNT, SWITCHES as SWITCH_COUNT, Seal, SealNumber, Syn, SynSeen, Tag, Tally,
     },
 };
 use aya_ebpf::{
@@ -84,6 +85,15 @@ pub(crate) static RINGS: ArrayOfMaps<RingBuf<Denial, 262_144>, { MAX_FOLLOWERS a
 pub(crate) static FOLLOWERS: Array<Follower, { MAX_FOLLOWERS as usize }> = Array::new();
 #[btf_map]
 pub(crate) static STATS: Array<u64, { STAT_COUNT as usize }> = Array::new();
+#[btf_map]
+pub(crate) static ATTEMPTS: LruHashMap<AttemptKey, Attempt, { MAX_ATTEMPTS as usize }> =
+    LruHashMap::new();
+#[btf_map]
+pub(crate) static BURSTS: LruHashMap<AttemptKey, Attempt, { MAX_BURSTS as usize }> =
+    LruHashMap::new();
+#[btf_map]
+pub(crate) static DESTINATIONS: HashMap<Destination, Tally, { MAX_DESTINATIONS as usize }> =
+    HashMap::new();
 
 #[btf_map]
 pub(crate) static VETHS: HashMap<u32, SealNumber, { MAX_VETHS as usize }> = HashMap::new();

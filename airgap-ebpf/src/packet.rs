@@ -3,8 +3,8 @@
 
 use airgap_common::{
     addr::Addr,
-    denial::{Attribution, Hook, Reason},
-    map::{Client, Mark, Policy, SYN_LIFE, Syn, Tag},
+    denial::{Hook, Reason},
+    map::{Client, Policy, SYN_LIFE, Syn, Tag},
     packet::{self, Ip, Kind, Transport},
     verdict::{Kernel, Peer, Socket},
 };
@@ -18,7 +18,7 @@ use aya_ebpf::{
 };
 
 use crate::{
-    denial::{Details, Question, deny},
+    denial::{Details, Question, Who, deny_question},
     kernel::{OFF_SKB_SK, is_kernel_socket, read},
     maps::{CLIENTS, COUNTERS, SYNS, TAGS, add},
     sock::mark_of,
@@ -180,8 +180,7 @@ impl Packet {
         let mut details = Details {
             hook,
             reason,
-            attribution: Attribution::None,
-            mark: Mark::default(),
+            who: Who::Socket(core::ptr::null()),
             protocol: 0,
             src: Addr::default(),
             dst: Addr::default(),
@@ -191,7 +190,10 @@ impl Packet {
             kind: 0,
             ifindex,
         };
-        let mut question = None;
+        let mut question = Question {
+            skb: self.skb,
+            offset: 0,
+        };
         if let Some((ip, transport)) = headers {
             details.protocol = ip.protocol;
             details.src = ip.src;
@@ -201,21 +203,16 @@ impl Packet {
             if transport.kind == Kind::Udp && matches!(reason, Reason::Dns) {
                 // Behind the UDP header and the twelve bytes of RFC 1035 §4.1.1.
                 let header = if ip.version == 4 { 20 } else { 40 };
-                question = Some(Question {
-                    skb: self.skb,
-                    offset: self.base + header + 8 + 12,
-                });
+                question.offset = self.base + header + 8 + 12;
             }
         }
         if !self.sk.is_null() {
             // SAFETY: not null, and the verifier knows a full bpf_sock.
             if let Some(mark) = unsafe { mark_of(self.sk, self.subject.seal) } {
-                details.attribution = Attribution::Socket;
-                // SAFETY: a live value.
-                details.mark = unsafe { *mark };
+                details.who = Who::Socket(mark);
             }
         }
-        deny(&self.subject, &details, question);
+        deny_question(&self.subject, &details, &question);
     }
 }
 

@@ -2,24 +2,25 @@
 
 use airgap_common::{
     addr::Addr,
-    denial::{Attribution, Hook, Reason},
+    denial::{Hook, Reason},
     map::{Mark, SealNumber},
     verdict::socket_errno,
 };
 use aya_ebpf::{
     bindings::{BPF_SK_STORAGE_GET_F_CREATE, bpf_sock},
     helpers::{
-        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
+        bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
         generated::{bpf_set_retval, bpf_sk_storage_get},
     },
     programs::SockContext,
 };
 
 use crate::{
-    denial::{Details, deny},
+    denial::{Details, Who, deny},
     kernel::HAS_SET_RETVAL,
     maps::MARKS,
     subject::Subject,
+    task,
 };
 
 /// `cgroup/sock_create`: 1 allows, 0 refuses.
@@ -31,17 +32,20 @@ pub(crate) fn create(ctx: &SockContext) -> i32 {
     // SAFETY: the context of this program type is a bpf_sock.
     let (family, kind, protocol) =
         unsafe { ((*ctx.sock).family, (*ctx.sock).type_, (*ctx.sock).protocol) };
-    let mut mark = current(subject.seal);
     let Some(errno) = socket_errno(kind, protocol) else {
         // Without a mark (no memory) the socket is only judged more strictly.
-        // SAFETY: map and socket are live; `mark` has the map's value layout.
+        // SAFETY: map and socket are live; without a value the mark is zero.
         unsafe {
-            bpf_sk_storage_get(
+            let mark = bpf_sk_storage_get(
                 MARKS.as_ptr(),
                 ctx.sock.cast(),
-                (&raw mut mark).cast(),
+                core::ptr::null_mut(),
                 BPF_SK_STORAGE_GET_F_CREATE.into(),
-            );
+            )
+            .cast::<Mark>();
+            if !mark.is_null() {
+                write_mark(mark, subject.seal);
+            }
         }
         return 1;
     };
@@ -54,8 +58,7 @@ pub(crate) fn create(ctx: &SockContext) -> i32 {
         &Details {
             hook: Hook::SockCreate,
             reason: Reason::SocketType,
-            attribution: Attribution::Task,
-            mark,
+            who: Who::Task,
             protocol: protocol as u8,
             src: Addr::default(),
             dst: Addr::default(),
@@ -65,23 +68,30 @@ pub(crate) fn create(ctx: &SockContext) -> i32 {
             kind: kind as u16,
             ifindex: 0,
         },
-        None,
     );
     0
 }
 
-/// Who runs now.
+/// Writes who runs now into a socket's mark.
+///
+/// # Safety
+/// `mark` is a live map value.
 #[inline(always)]
-pub(crate) fn current(seal: SealNumber) -> Mark {
+pub(crate) unsafe fn write_mark(mark: *mut Mark, seal: SealNumber) {
     let ids = bpf_get_current_pid_tgid();
-    let users = bpf_get_current_uid_gid();
-    Mark {
-        seal,
-        tgid: (ids >> 32) as u32,
-        tid: ids as u32,
-        uid: users as u32,
-        gid: (users >> 32) as u32,
-        comm: bpf_get_current_comm().unwrap_or_default(),
+    // SAFETY: the caller's promise; a torn write only mixes two users of a socket.
+    unsafe {
+        if (*mark).seal == seal && u64::from((*mark).tgid) == ids >> 32 {
+            // What a process cannot change is left as it is.
+            (*mark).tid = ids as u32;
+            let users = bpf_get_current_uid_gid();
+            (*mark).uid = users as u32;
+            (*mark).gid = (users >> 32) as u32;
+            task::write_comm(&raw mut (*mark).comm);
+            return;
+        }
+        (*mark).seal = seal;
+        task::write!(mark);
     }
 }
 

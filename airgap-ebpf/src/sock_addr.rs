@@ -6,7 +6,7 @@ use core::ptr;
 
 use airgap_common::{
     addr::Addr,
-    denial::{Attribution, Hook, Reason},
+    denial::{Hook, Reason},
     packet::UDP,
 };
 use aya_ebpf::{
@@ -17,10 +17,10 @@ use aya_ebpf::{
 };
 
 use crate::{
-    denial::{Details, deny},
+    denial::{Details, Who, deny},
     kernel::{OFF_INET_SADDR, OFF_SOCK_ADDR_SK, OFF_SOCK_CGROUP, OFF_SOCK_FLAGS, read},
     maps::TAGS,
-    sock::{current, mark_of},
+    sock::{mark_of, write_mark},
     subject::Subject,
 };
 
@@ -146,8 +146,8 @@ fn judge(ctx: &SockAddrContext, subject: &Subject, dst: Addr) -> Judgement {
 fn is_own_socket(ctx: &SockAddrContext, subject: &Subject) -> bool {
     // SAFETY: the verifier knows the context's socket.
     if let Some(mark) = unsafe { mark_of(socket(ctx), subject.seal) } {
-        // SAFETY: a live value; a torn write only mixes two users of a socket.
-        unsafe { *mark = current(subject.seal) };
+        // SAFETY: a live value.
+        unsafe { write_mark(mark, subject.seal) };
         return true;
     }
     // Created before the seal: the socket itself says where.
@@ -272,8 +272,7 @@ fn refuse(ctx: &SockAddrContext, subject: &Subject, dst: Addr, hook: Hook, reaso
         &Details {
             hook,
             reason,
-            attribution: Attribution::Task,
-            mark: current(subject.seal),
+            who: Who::Task,
             protocol: protocol(ctx),
             src: Addr::default(),
             dst,
@@ -283,7 +282,6 @@ fn refuse(ctx: &SockAddrContext, subject: &Subject, dst: Addr, hook: Hook, reaso
             kind: 0,
             ifindex: 0,
         },
-        None,
     );
     0
 }

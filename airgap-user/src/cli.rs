@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    commands::{Install, Quarantine, Run, Watch},
+    commands::{Install, Quarantine, Run, Tail, Watch},
     policy::{Cidr, Port},
     preflight::Risk,
 };
@@ -181,17 +181,6 @@ pub struct Doctor {
     /// As JSON
     #[arg(long)]
     pub json: bool,
-}
-
-/// Arguments of `tail`.
-#[derive(Args, Debug)]
-pub struct Tail {
-    /// One JSON object a line
-    #[arg(long)]
-    pub json: bool,
-    /// Only these containers [default: all that are sealed]
-    #[arg(value_name = "CONTAINER")]
-    pub containers: Vec<String>,
 }
 
 #[cfg(test)]

@@ -32,9 +32,36 @@ pub fn started(pid: u32) -> Option<u64> {
     }
 }
 
+/// A span as people write it: a number and `s`, `m`, `h` or `d`.
+///
+/// # Errors
+/// If it is anything else.
+pub fn parse_ago(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("'{text}' is no span of time: write 90s, 15m, 1h or 2d");
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: u32 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    Ok(Duration::from_secs(u64::from(number) * seconds))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_spans() {
+        assert_eq!(parse_ago("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_ago("2d"), Ok(Duration::from_secs(172_800)));
+        for bad in ["", "h", "1", "-1h", "1.5h", "1w", "1é", "99999999999h"] {
+            assert!(parse_ago(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn knows_who_is_alive_and_since_when() {

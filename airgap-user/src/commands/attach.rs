@@ -13,7 +13,7 @@ use crate::{
     container::{Container, Engine, locate},
     failure::{Failure, exit},
     gate::{Place, mount_bpffs},
-    output,
+    output::{self, Format},
     policy::Rules,
     preflight::{self, Facts, Finding, Risk},
     state::{Origin, State},
@@ -73,7 +73,18 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: Attach) -> Resu
         return Ok(code);
     }
     let seals: Vec<_> = reports.iter().map(|r| r.seal).collect();
-    if tail::follow(&seals, args.json, true).await? == tail::End::Unsealed {
+    let following = tail::Following {
+        host,
+        seals: &seals,
+        format: if args.json {
+            Format::Json
+        } else {
+            Format::Text
+        },
+        since: None,
+        keep: true,
+    };
+    if tail::follow(&following).await? == tail::End::Unsealed {
         return Ok(exit::NOT_SEALED);
     }
     let names: Vec<_> = reports.iter().map(|r| r.container.name.as_str()).collect();

@@ -7,6 +7,7 @@ mod existing;
 mod install;
 mod keep;
 mod list;
+mod names;
 mod quarantine;
 mod report;
 mod restore;
@@ -30,8 +31,15 @@ use crate::{
 use airgap_common::map::{Seal, SealNumber};
 
 pub use {
-    doctor::Check, existing::Existing, install::Install, list::Row, quarantine::Quarantine,
-    report::Report, run::Run, watch::Watch,
+    doctor::Check,
+    existing::Existing,
+    install::Install,
+    list::Row,
+    quarantine::Quarantine,
+    report::Report,
+    run::Run,
+    tail::{Output, Tail},
+    watch::Watch,
 };
 
 /// Runs what the command line asks for.
@@ -60,7 +68,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Uninstall(args) => install::uninstall(&args)?,
         Command::List(args) => list::run(host, state, &args).await?,
         Command::Status(args) => status::run(host, state, &args).await?,
-        Command::Tail(args) => tail::run(&args).await?,
+        Command::Tail(args) => tail::run(host, &args).await?,
         Command::Verify(args) => verify::run(host, &args).await?,
         Command::Doctor(args) => doctor::run(host, state, &args).await?,
         Command::Probe(args) => {

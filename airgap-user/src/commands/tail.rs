@@ -1,34 +1,113 @@
 //! `airgap tail`, and the tail of `attach`.
 
-use std::collections::HashMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use airgap_common::map::SealNumber;
 use anyhow::{Context as _, Result};
+use clap::{Args, ValueEnum};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{MissedTickBehavior, interval},
 };
 
-use super::{find_seal, keep::Keeper, standing};
+use super::{find_seal, keep::Keeper, names::Names, standing};
 use crate::{
-    cli::Tail,
-    events::{Event, Follower, POLL},
+    clock::parse_ago,
+    events::{Event, Follower, POLL, past},
     failure::{Failure, exit},
-    gate::{bpf_log_level, seal_id, seal_name},
-    output,
+    gate::{Gate, bpf_log_level},
+    output::{self, Format},
 };
 
-pub(super) async fn run(args: &Tail) -> Result<u8> {
-    let seals = standing()?.map_or_else(|| Ok(Vec::new()), |gate| gate.seals())?;
+/// Arguments of `tail`.
+#[derive(Args, Debug)]
+pub struct Tail {
+    /// One JSON object a line (`airgap schema event`)
+    #[arg(long, conflicts_with = "output")]
+    pub json: bool,
+    /// Where to, and how
+    #[arg(long, value_enum, default_value = "text")]
+    pub output: Output,
+    /// Begin with what was refused so long ago, whether anybody watched or not
+    #[arg(long, value_name = "90s|15m|1h|2d", value_parser = parse_ago)]
+    pub since: Option<Duration>,
+    /// Tell what the kernel remembers (all of it without --since), and end
+    #[arg(long)]
+    pub no_follow: bool,
+    /// Only these containers [default: all that are sealed]
+    #[arg(value_name = "CONTAINER")]
+    pub containers: Vec<String>,
+}
+
+/// Where events go.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Output {
+    /// A line for people on stdout
+    Text,
+    /// A line of JSON on stdout
+    Json,
+    /// Entries of the systemd journal
+    Journald,
+}
+
+impl Tail {
+    fn format(&self) -> Format {
+        match self.output {
+            _ if self.json => Format::Json,
+            Output::Text => Format::Text,
+            Output::Json => Format::Json,
+            Output::Journald => Format::Journald,
+        }
+    }
+}
+
+pub(super) async fn run(host: Option<&str>, args: &Tail) -> Result<u8> {
+    let format = args.format();
+    if format == Format::Journald {
+        output::journal::check()?;
+    }
+    let mut gate = standing()?;
+    let seals = gate
+        .as_ref()
+        .map_or_else(|| Ok(Vec::new()), |gate| gate.seals())?;
     let chosen: Result<Vec<_>> = args
         .containers
         .iter()
         .map(|r| find_seal(&seals, r).map(|(number, _)| number))
         .collect();
-    Ok(match follow(&chosen?, args.json, false).await? {
+    let (chosen, gate) = (chosen?, gate.take().ok_or_else(nothing_sealed)?);
+    let since = args.since.map(|ago| SystemTime::now() - ago);
+    if args.no_follow {
+        let mut names = Names::new(host).await;
+        for event in past(&gate, &chosen, since.unwrap_or(UNIX_EPOCH))? {
+            tell(&event, &gate, &mut names, format, true).await?;
+        }
+        return Ok(exit::OK);
+    }
+    let following = Following {
+        host,
+        seals: &chosen,
+        format,
+        since,
+        keep: false,
+    };
+    drop(gate);
+    Ok(match follow(&following).await? {
         End::Asked => exit::OK,
         End::Unsealed => exit::NOT_SEALED,
     })
+}
+
+/// What is followed, and how it is shown.
+pub(super) struct Following<'a> {
+    pub(super) host: Option<&'a str>,
+    /// Empty: all.
+    pub(super) seals: &'a [SealNumber],
+    pub(super) format: Format,
+    /// Begin with what happened since.
+    pub(super) since: Option<SystemTime>,
+    /// Guard the veths that they get meanwhile.
+    pub(super) keep: bool,
 }
 
 /// Why a display of denials ended.
@@ -43,29 +122,38 @@ pub(super) enum End {
 /// How often the seals are looked at, in polls: about once a second.
 const SEAL_CHECK: u32 = 50;
 
-/// Prints denials until asked to end or nothing is sealed any more; `seals`
-/// empty: all of them. `keep`: guards the veths they get meanwhile.
-pub(super) async fn follow(seals: &[SealNumber], json: bool, keep: bool) -> Result<End> {
-    let mut gate = standing()?.ok_or_else(|| {
-        Failure::new(
-            "no container is sealed on this host",
-            "airgap attach CONTAINER",
-        )
-        .with_code(exit::NOT_SEALED)
-    })?;
+fn nothing_sealed() -> Failure {
+    Failure::new(
+        "no container is sealed on this host",
+        "airgap attach CONTAINER",
+    )
+    .with_code(exit::NOT_SEALED)
+}
+
+/// Prints events until asked to end or nothing is sealed any more.
+pub(super) async fn follow(following: &Following<'_>) -> Result<End> {
+    let Following { seals, format, .. } = *following;
+    let mut gate = standing()?.ok_or_else(nothing_sealed)?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    let mut follower = Follower::start(&mut gate)?;
+    let mut follower = match following.since {
+        Some(since) => Follower::start_since(&mut gate, seals, since)?,
+        None => Follower::start(&mut gate, seals)?,
+    };
     log::info!("showing refused attempts; Ctrl-C ends this, not the seal");
     let mut debug_log = match bpf_log_level() {
         0 => None,
         _ => Some(gate.debug_log()?),
     };
-    let mut names: HashMap<SealNumber, (String, String)> = HashMap::new();
+    let mut names = Names::new(following.host).await;
     let mut timer = interval(POLL);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut polls = 0;
-    let mut keeper = keep.then(|| Keeper::new(&gate, seals)).transpose()?;
+    let mut keeper = following
+        .keep
+        .then(|| Keeper::new(&gate, seals))
+        .transpose()?;
+    let mut dated = following.since.is_some();
     loop {
         tokio::select! {
             _ = timer.tick() => polls += 1,
@@ -84,28 +172,24 @@ pub(super) async fn follow(seals: &[SealNumber], json: bool, keep: bool) -> Resu
         if let Some(log) = &mut debug_log {
             log.flush();
         }
-        let events = follower.poll();
-        for event in &events {
-            match event {
-                Event::Denial(denial) => {
-                    if !seals.is_empty() && !seals.contains(&denial.seal) {
-                        continue;
-                    }
-                    if !names.contains_key(&denial.seal) {
-                        for (number, seal) in gate.seals()? {
-                            names.insert(number, (seal_id(&seal), seal_name(&seal)));
-                        }
-                    }
-                    let unknown = (String::new(), format!("seal {}", denial.seal));
-                    let container = names.get(&denial.seal).unwrap_or(&unknown);
-                    output::denial(denial, container, json)?;
-                }
-                Event::Lost(count) => output::lost(*count, json)?,
-            }
+        for event in follower.poll(&gate)? {
+            tell(&event, &gate, &mut names, format, dated).await?;
         }
+        dated = false;
         if unsealed {
             log::warn!("the seal was lifted: nothing is refused any more");
             return Ok(End::Unsealed);
         }
     }
+}
+
+async fn tell(
+    event: &Event,
+    gate: &Gate,
+    names: &mut Names,
+    format: Format,
+    dated: bool,
+) -> Result<()> {
+    let container = names.of(gate, event.seal()).await?;
+    output::event(event, &container, format, dated)
 }

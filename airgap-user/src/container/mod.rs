@@ -5,6 +5,7 @@ mod cgroup;
 mod docker;
 mod events;
 mod holder;
+mod identity;
 mod interfaces;
 mod sockets;
 
@@ -14,6 +15,7 @@ pub use self::{
     docker::{Container, Engine},
     events::{EngineEvent, EngineEvents, Happened},
     holder::{Holder, borrow, holders},
+    identity::Identity,
     interfaces::{HostEnd, Interface, interfaces},
     sockets::{OpenSocket, SocketKind, destroy, is_held, open_sockets},
 };

@@ -3,11 +3,12 @@
 use std::{
     mem::{offset_of, size_of},
     net::{IpAddr, Ipv6Addr},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use airgap_common::{
     ABI_VERSION,
+    addr::Addr,
     denial::{Denial as Record, Reason},
 };
 
@@ -34,6 +35,7 @@ pub fn decode(bytes: &[u8], boot: SystemTime) -> Result<Denial, String> {
     }
     let source = at(offset_of!(Record, src)).addr();
     let destination = at(offset_of!(Record, dst)).addr();
+    let dport = at(offset_of!(Record, dport)).u16();
     let protocol = bytes[offset_of!(Record, protocol)];
     let family = at(offset_of!(Record, family)).u16();
     let asked = (at(offset_of!(Record, question_len)).u32() as usize)
@@ -41,11 +43,17 @@ pub fn decode(bytes: &[u8], boot: SystemTime) -> Result<Denial, String> {
     let text = &bytes[offset_of!(Record, question)..][..asked];
     let is_unix = bytes[offset_of!(Record, reason)] == Reason::UnixPeer as u8;
     let attribution = bytes[offset_of!(Record, attribution)];
-    let comm = &bytes[offset_of!(Record, comm)..][..16];
-    let comm = &comm[..comm.iter().position(|b| *b == 0).unwrap_or(comm.len())];
-    let time = at(offset_of!(Record, time)).u64();
+    let comm = |offset: usize| {
+        let comm = &bytes[offset..][..16];
+        let end = comm.iter().position(|b| *b == 0).unwrap_or(comm.len());
+        String::from_utf8_lossy(&comm[..end]).into_owned()
+    };
+    let known = |offset: usize| Some(at(offset).u32()).filter(|n| *n != 0);
+    let time = boot + Duration::from_nanos(at(offset_of!(Record, time)).u64());
     Ok(Denial {
-        time: boot + std::time::Duration::from_nanos(time),
+        time,
+        first: time,
+        count: 1,
         seal: at(offset_of!(Record, seal)).u64(),
         hook: hook(bytes[offset_of!(Record, hook)]),
         reason: reason(bytes[offset_of!(Record, reason)]),
@@ -53,13 +61,22 @@ pub fn decode(bytes: &[u8], boot: SystemTime) -> Result<Denial, String> {
             pid: at(offset_of!(Record, tgid)).u32(),
             tid: at(offset_of!(Record, tid)).u32(),
             uid: at(offset_of!(Record, uid)).u32(),
-            name: String::from_utf8_lossy(comm).into_owned(),
+            name: comm(offset_of!(Record, comm)),
+            inner_pid: known(offset_of!(Record, nspid)),
+            start: Some(at(offset_of!(Record, start)).u64()).filter(|n| *n != 0),
+            parent: known(offset_of!(Record, ppid))
+                .map(|pid| (pid, comm(offset_of!(Record, parent)))),
+            executable: None,
+            command_line: None,
             by_socket: attribution == 2,
         }),
         protocol: (protocol != 0).then_some(protocol),
         socket: (family != 0).then(|| (family, at(offset_of!(Record, socket_type)).u16())),
         source: source.map(|a| (a, at(offset_of!(Record, sport)).u16())),
-        destination: destination.map(|a| (a, at(offset_of!(Record, dport)).u16())),
+        destination: destination.map(|a| (a, asked_port(a, dport))),
+        translated_port: destination
+            .filter(|a| asked_port(*a, dport) != dport)
+            .map(|_| dport),
         interface: at(offset_of!(Record, ifindex)).u32(),
         question: if is_unix { None } else { question(text) },
         unix_peer: is_unix.then(|| unix_path(text)),
@@ -75,6 +92,19 @@ fn unix_path(bytes: &[u8]) -> String {
             String::from_utf8_lossy(&path[..end]).into_owned()
         }
     }
+}
+
+/// The record in `bytes`, if there are enough.
+pub(super) fn record(bytes: &[u8]) -> Option<Record> {
+    // SAFETY: enough bytes, and any bytes are a value of a Pod.
+    (bytes.len() >= size_of::<Record>())
+        .then(|| unsafe { bytes.as_ptr().cast::<Record>().read_unaligned() })
+}
+
+/// The bytes of a record.
+pub(super) fn bytes(record: &Record) -> &[u8] {
+    // SAFETY: a Pod has no padding.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(record).cast(), size_of::<Record>()) }
 }
 
 struct Field<'a>(&'a [u8]);
@@ -98,15 +128,32 @@ impl Field<'_> {
         u64::from_ne_bytes(self.array())
     }
 
-    /// `None` for all zero: not known.
     fn addr(&self) -> Option<IpAddr> {
-        let octets: [u8; 16] = self.array();
-        (octets != [0; 16]).then(|| Ipv6Addr::from(octets).to_canonical())
+        canonical(self.array())
     }
 }
 
+/// `None` for all zero: not known.
+fn canonical(octets: [u8; 16]) -> Option<IpAddr> {
+    (octets != [0; 16]).then(|| Ipv6Addr::from(octets).to_canonical())
+}
+
+/// The port that was asked for: Docker's resolver listens on port 53 by a DNAT
+/// rule of the container, and packets are judged behind it.
+pub(super) fn asked_port(ip: IpAddr, port: u16) -> u16 {
+    if ip == IpAddr::from([127, 0, 0, 11]) {
+        53
+    } else {
+        port
+    }
+}
+
+pub(super) fn address(addr: Addr) -> Option<IpAddr> {
+    canonical(addr.octets())
+}
+
 /// Name of a [`airgap_common::denial::Hook`].
-fn hook(number: u8) -> &'static str {
+pub(super) fn hook(number: u8) -> &'static str {
     match number {
         1 => "connect4",
         2 => "connect6",
@@ -143,7 +190,7 @@ pub const REASONS: [&str; 18] = [
     "socket-option",
 ];
 
-fn reason(number: u8) -> &'static str {
+pub(super) fn reason(number: u8) -> &'static str {
     REASONS
         .get(usize::from(number))
         .copied()
@@ -158,9 +205,9 @@ mod tests {
 
     /// The bytes of one record, written by hand from the layout.
     fn golden() -> Vec<u8> {
-        let mut b = vec![0u8; 240];
-        b[0..2].copy_from_slice(&1u16.to_ne_bytes());
-        b[2..4].copy_from_slice(&240u16.to_ne_bytes());
+        let mut b = vec![0u8; 280];
+        b[0..2].copy_from_slice(&2u16.to_ne_bytes());
+        b[2..4].copy_from_slice(&280u16.to_ne_bytes());
         b[4] = 6; // egress
         b[5] = 2; // dns
         b[6] = 2; // by socket
@@ -175,10 +222,14 @@ mod tests {
         b[64 + 10..64 + 16].copy_from_slice(&[0xff, 0xff, 198, 51, 100, 2]);
         b[80 + 10..80 + 16].copy_from_slice(&[0xff, 0xff, 127, 0, 0, 11]);
         b[96..98].copy_from_slice(&40000u16.to_ne_bytes());
-        b[98..100].copy_from_slice(&53u16.to_ne_bytes());
+        b[98..100].copy_from_slice(&41_000u16.to_ne_bytes());
         b[104..108].copy_from_slice(&10u32.to_ne_bytes());
         b[108..112].copy_from_slice(&3u32.to_ne_bytes());
-        b[112..122].copy_from_slice(b"\x01a\x02bc\x00\x00\x1c\x00\x01");
+        b[112..120].copy_from_slice(&900u64.to_ne_bytes());
+        b[128..132].copy_from_slice(&17u32.to_ne_bytes());
+        b[132..136].copy_from_slice(&4000u32.to_ne_bytes());
+        b[136..138].copy_from_slice(b"sh");
+        b[152..162].copy_from_slice(b"\x01a\x02bc\x00\x00\x1c\x00\x01");
         b
     }
 
@@ -188,7 +239,9 @@ mod tests {
         assert_eq!(
             denial,
             Denial {
-                time: UNIX_EPOCH + std::time::Duration::from_millis(1500),
+                time: UNIX_EPOCH + Duration::from_millis(1500),
+                first: UNIX_EPOCH + Duration::from_millis(1500),
+                count: 1,
                 seal: 7,
                 hook: "egress",
                 reason: "dns",
@@ -197,12 +250,18 @@ mod tests {
                     tid: 4243,
                     uid: 1000,
                     name: "curl".into(),
+                    inner_pid: Some(17),
+                    start: Some(900),
+                    parent: Some((4000, "sh".into())),
+                    executable: None,
+                    command_line: None,
                     by_socket: true
                 }),
                 protocol: Some(17),
                 socket: None,
                 source: Some(("198.51.100.2".parse().unwrap(), 40000)),
                 destination: Some(("127.0.0.11".parse().unwrap(), 53)),
+                translated_port: Some(41_000),
                 interface: 3,
                 question: Some(("a.bc".into(), "AAAA".into())),
                 unix_peer: None,
@@ -221,7 +280,7 @@ mod tests {
             record[5] = Reason::UnixPeer as u8;
             record[108..112].copy_from_slice(&[0; 4]);
             record[104..108].copy_from_slice(&(bytes.len() as u32).to_ne_bytes());
-            record[112..112 + bytes.len()].copy_from_slice(bytes);
+            record[152..152 + bytes.len()].copy_from_slice(bytes);
             let denial = decode(&record, UNIX_EPOCH).unwrap();
             assert_eq!(denial.unix_peer.as_deref(), Some(path));
             assert_eq!(denial.question, None);
@@ -248,13 +307,13 @@ mod tests {
                 .wrapping_add(1);
             (state >> 33) as u8
         };
-        for len in (0..300).chain(std::iter::repeat_n(240, 20_000)) {
+        for len in (0..300).chain(std::iter::repeat_n(280, 20_000)) {
             let mut bytes: Vec<u8> = (0..len).map(|_| byte()).collect();
             if len >= 2 {
-                bytes[0..2].copy_from_slice(&1u16.to_ne_bytes());
+                bytes[0..2].copy_from_slice(&2u16.to_ne_bytes());
             }
             let _ = decode(&bytes, UNIX_EPOCH);
         }
-        assert!(decode(&golden()[..239], UNIX_EPOCH).is_err());
+        assert!(decode(&golden()[..279], UNIX_EPOCH).is_err());
     }
 }

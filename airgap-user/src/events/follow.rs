@@ -1,61 +1,298 @@
-//! Following the ring, with losses.
+//! Following the refused attempts: the first of each kind at once from the
+//! ring, the rest as counts, about once a second.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
+use airgap_common::{
+    denial::Denial as Record,
+    map::{Attempt, AttemptKey, Destination, SealNumber, Tally},
+};
 use anyhow::Result;
 
-use super::{Denial, decode};
+use super::{
+    Denial, Event, Lost, Origins, Suppressed,
+    decode::{self, decode},
+    ledger::{Ledger, key_of},
+    past::Past,
+};
 use crate::{
     clock,
-    gate::{Gate, Lock, rings::Ring},
+    gate::{Attempts, Gate, Lock, rings::Ring},
 };
 
-/// How long a denial waits at most before it is shown.
+/// How long the first of the attempts that are alike waits at most.
 pub const POLL: Duration = Duration::from_millis(20);
+/// How long the others wait at most.
+const LOOK: Duration = Duration::from_secs(1);
 
-/// What a follower gets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A refused attempt.
-    Denial(Box<Denial>),
-    /// So many denials did not fit into the ring; the counters have them.
-    Lost(u64),
-}
-
-/// Reads denials as they come.
+/// Reads attempts as they come.
 pub struct Follower {
     ring: Ring,
+    attempts: Attempts,
+    ledger: Ledger,
+    origins: Origins,
     boot: SystemTime,
+    /// Empty: all.
+    seals: Vec<SealNumber>,
+    look: Duration,
+    looked: Instant,
+    /// Sum of the totals at the last look.
+    total: u64,
+    waiting: Vec<Event>,
 }
 
 impl Follower {
-    /// Starts to follow all seals of the host.
+    /// Starts to follow these seals, or with none all of the host.
     ///
     /// # Errors
-    /// If there is no free slot.
-    pub fn start(gate: &mut Gate) -> Result<Self> {
+    /// If there is no free slot, or a map cannot be read.
+    pub fn start(gate: &mut Gate, seals: &[SealNumber]) -> Result<Self> {
+        Self::with(gate, seals, None)
+    }
+
+    /// As [`Self::start`], and first tells what the kernel remembers of the
+    /// time from `since` on, in order.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_since(gate: &mut Gate, seals: &[SealNumber], since: SystemTime) -> Result<Self> {
+        Self::with(gate, seals, Some(since))
+    }
+
+    fn with(gate: &mut Gate, seals: &[SealNumber], since: Option<SystemTime>) -> Result<Self> {
+        let attempts = gate.attempts()?;
+        let boot = boot();
+        // What comes from here on is new: first the counts, then the ring.
+        let (ledger, past, total) = base(gate, &attempts, seals, boot, since)?;
         let lock = Lock::take()?;
         Ok(Self {
             ring: gate.follow(&lock)?,
-            boot: SystemTime::now() - clock::since_boot(),
+            attempts,
+            ledger,
+            origins: Origins::default(),
+            boot,
+            seals: seals.to_vec(),
+            look: LOOK,
+            looked: Instant::now(),
+            total,
+            waiting: past,
         })
     }
 
+    /// Looks for repetitions more often.
+    #[must_use]
+    pub fn looking_every(mut self, look: Duration) -> Self {
+        self.look = look;
+        self
+    }
+
     /// What has come since the last call, in order.
-    pub fn poll(&mut self) -> Vec<Event> {
-        let mut events = Vec::new();
-        let boot = self.boot;
-        let mut malformed = 0;
-        let lost = self.ring.drain(|bytes| match decode(bytes, boot) {
-            Ok(denial) => events.push(Event::Denial(Box::new(denial))),
-            Err(error) => {
-                log::warn!("cannot read a denial: {error}");
-                malformed += 1;
-            }
-        });
-        if lost + malformed > 0 {
-            events.push(Event::Lost(lost + malformed));
+    ///
+    /// # Errors
+    /// If the kernel's maps are gone.
+    pub fn poll(&mut self, gate: &Gate) -> Result<Vec<Event>> {
+        let mut events = std::mem::take(&mut self.waiting);
+        self.drain(&mut events);
+        if self.looked.elapsed() >= self.look {
+            self.looked = Instant::now();
+            self.look(gate, &mut events)?;
         }
-        events
+        Ok(events)
+    }
+
+    fn drain(&mut self, events: &mut Vec<Event>) {
+        let (ledger, origins, boot, seals) =
+            (&mut self.ledger, &mut self.origins, self.boot, &self.seals);
+        let mut malformed = 0;
+        // What does not fit into the ring is found by the next look.
+        self.ring.drain(|bytes| {
+            let (record, denial) = match (decode::record(bytes), decode(bytes, boot)) {
+                (Some(record), Ok(denial)) => (record, denial),
+                (_, denial) => {
+                    log::warn!("cannot read a denial: {:?}", denial.err());
+                    malformed += 1;
+                    return;
+                }
+            };
+            if !is_followed(seals, record.seal)
+                || !ledger.record(&key_of(&record, record.name), record.time)
+            {
+                return;
+            }
+            events.push(Event::Denial(Box::new(completed(denial, origins))));
+        });
+        if malformed > 0 {
+            events.push(Event::Lost(Lost {
+                time: SystemTime::now(),
+                count: malformed,
+                seal: None,
+            }));
+        }
+    }
+
+    /// Compares the kernel's counts with what was told. Totals first, then
+    /// destinations, then attempts: each kind may only be behind the next.
+    fn look(&mut self, gate: &Gate, events: &mut Vec<Event>) -> Result<()> {
+        let totals = totals(gate, &self.attempts, &self.seals)?;
+        let total: u64 = totals.iter().map(|(_, total)| total).sum();
+        if total == self.total {
+            return Ok(());
+        }
+        self.total = total;
+        let mut destinations = Vec::new();
+        self.attempts.each_destination(|key, tally| {
+            if is_followed(&self.seals, key.seal) {
+                destinations.push((*key, *tally));
+            }
+        })?;
+        self.drain(events);
+        self.ledger.begin();
+        let mut again = Vec::new();
+        let (ledger, boot) = (&mut self.ledger, self.boot);
+        self.attempts.each_attempt(|key, attempt| {
+            if !is_followed(&self.seals, key.seal) || !is_whole(key, attempt) {
+                return;
+            }
+            let count = ledger.attempt(key, attempt);
+            if count > 0
+                && let Ok(denial) = decode(decode::bytes(&attempt.record), boot)
+            {
+                again.push(Denial {
+                    time: boot + Duration::from_nanos(attempt.last),
+                    count,
+                    ..denial
+                });
+            }
+        })?;
+        self.ledger.attempts_done();
+        again.sort_by_key(|denial| denial.time);
+        events.extend(
+            again
+                .into_iter()
+                .map(|denial| Event::Denial(Box::new(completed(denial, &mut self.origins)))),
+        );
+        for (key, tally) in &destinations {
+            let count = self.ledger.destination(key, tally);
+            if count > 0 {
+                events.push(Event::Suppressed(suppressed(key, tally, count, boot)));
+            }
+        }
+        for (seal, total) in totals {
+            let count = self.ledger.total(seal, total);
+            if count > 0 {
+                events.push(Event::Lost(Lost {
+                    time: SystemTime::now(),
+                    count,
+                    seal: Some(seal),
+                }));
+            }
+        }
+        self.ledger.end();
+        Ok(())
+    }
+}
+
+/// When `CLOCK_BOOTTIME` was zero.
+fn boot() -> SystemTime {
+    SystemTime::now() - clock::since_boot()
+}
+
+/// What the kernel remembers of refused attempts from `since` on, in order.
+///
+/// # Errors
+/// If its maps cannot be read.
+pub fn past(gate: &Gate, seals: &[SealNumber], since: SystemTime) -> Result<Vec<Event>> {
+    Ok(base(gate, &gate.attempts()?, seals, boot(), Some(since))?.1)
+}
+
+/// Reads the kernel's counts as they are now, attempts first.
+fn base(
+    gate: &Gate,
+    attempts: &Attempts,
+    seals: &[SealNumber],
+    boot: SystemTime,
+    since: Option<SystemTime>,
+) -> Result<(Ledger, Vec<Event>, u64)> {
+    let mut ledger = Ledger::default();
+    let mut past = since.map(|since| Past::new(since, boot));
+    attempts.each_attempt(|key, attempt| {
+        if is_followed(seals, key.seal) && is_whole(key, attempt) {
+            ledger.base_attempt(key, attempt);
+            if let Some(past) = &mut past {
+                past.attempt(key, attempt);
+            }
+        }
+    })?;
+    attempts.each_destination(|key, tally| {
+        if is_followed(seals, key.seal) {
+            ledger.base_destination(key, tally);
+            if let Some(past) = &mut past {
+                past.destination(key, tally);
+            }
+        }
+    })?;
+    let totals = totals(gate, attempts, seals)?;
+    for (seal, total) in &totals {
+        ledger.base_total(*seal, *total);
+        if let Some(past) = &mut past {
+            past.total(*seal, *total);
+        }
+    }
+    let total = totals.iter().map(|(_, total)| total).sum();
+    Ok((ledger, past.map_or_else(Vec::new, Past::events), total))
+}
+
+fn totals(
+    gate: &Gate,
+    attempts: &Attempts,
+    seals: &[SealNumber],
+) -> Result<Vec<(SealNumber, u64)>> {
+    let all = if seals.is_empty() {
+        gate.seals()?
+            .into_iter()
+            .map(|(number, _)| number)
+            .collect()
+    } else {
+        seals.to_vec()
+    };
+    Ok(all
+        .into_iter()
+        .filter_map(|seal| Some((seal, attempts.counters(seal)?.refused())))
+        .collect())
+}
+
+fn is_followed(seals: &[SealNumber], seal: SealNumber) -> bool {
+    seals.is_empty() || seals.contains(&seal)
+}
+
+/// Whether the record is filled, and nobody else's: under many new attempts
+/// the kernel gives an element away while another processor still writes it.
+fn is_whole(key: &AttemptKey, attempt: &Attempt) -> bool {
+    let Record { abi, name, .. } = attempt.record;
+    abi != 0 && key_of(&attempt.record, name) == *key
+}
+
+fn completed(mut denial: Denial, origins: &mut Origins) -> Denial {
+    if let Some(process) = &mut denial.process {
+        origins.complete(process);
+    }
+    denial
+}
+
+pub(super) fn suppressed(
+    key: &Destination,
+    tally: &Tally,
+    count: u64,
+    boot: SystemTime,
+) -> Suppressed {
+    Suppressed {
+        time: boot + Duration::from_nanos(tally.last),
+        first: boot + Duration::from_nanos(tally.first),
+        count,
+        seal: key.seal,
+        hook: decode::hook(key.hook),
+        reason: decode::reason(key.reason),
+        protocol: (key.protocol != 0).then_some(key.protocol),
+        destination: decode::address(key.addr).map(|ip| (ip, decode::asked_port(ip, key.port))),
     }
 }

@@ -33,7 +33,7 @@ const MINIMUM: (u8, u8) = (5, 8);
 /// Programs that take the verifier longest.
 const LONGEST: [&str; 2] = ["airgap_egress", "airgap_frame_out"];
 
-const OFFSETS: [(&str, &str, &str); 28] = [
+const OFFSETS: [(&str, &str, &str); 36] = [
     ("OFF_CGROUP_KN", "cgroup", "kn"),
     ("OFF_CGROUP_ROOT", "cgroup", "root"),
     ("OFF_CGROUP_LEVEL", "cgroup", "level"),
@@ -61,6 +61,14 @@ const OFFSETS: [(&str, &str, &str); 28] = [
     ("OFF_UNIX_LEN", "unix_address", "len"),
     ("OFF_INET_SADDR", "inet_sock", "inet_saddr"),
     ("OFF_TASK_FLAGS", "task_struct", "flags"),
+    ("OFF_TASK_LEADER", "task_struct", "group_leader"),
+    ("OFF_TASK_PARENT", "task_struct", "real_parent"),
+    ("OFF_TASK_PID", "task_struct", "thread_pid"),
+    ("OFF_TASK_TGID", "task_struct", "tgid"),
+    ("OFF_TASK_COMM", "task_struct", "comm"),
+    ("OFF_TASK_START", "task_struct", "start_boottime"),
+    ("OFF_PID_LEVEL", "pid", "level"),
+    ("OFF_PID_NUMBERS", "pid", "numbers"),
     ("OFF_SOCK_ADDR_SK", "bpf_sock_addr_kern", "sk"),
 ];
 
@@ -186,11 +194,13 @@ fn load_and_attach(place: &Place) -> Result<()> {
 }
 
 /// Counters of a seal that refused nothing yet.
-pub(super) const NO_DENIALS: Counters = Counters {
-    by_reason: [0; 24],
-    nd_second: 0,
-    nd_count: 0,
-};
+pub(super) const NO_DENIALS: Counters = Counters::ZERO;
+
+fn seed() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    io::Read::read_exact(&mut File::open("/dev/urandom")?, &mut bytes)?;
+    Ok(u64::from_ne_bytes(bytes))
+}
 
 fn load(place: &Place, kernel: &AyaBtf, version: KernelVersion) -> Result<Ebpf> {
     let btf = Btf::of_kernel()?;
@@ -207,6 +217,8 @@ fn load(place: &Place, kernel: &AyaBtf, version: KernelVersion) -> Result<Ebpf> 
     loader
         .btf(Some(kernel))
         .override_global("HAS_SET_RETVAL", &has_set_retval, true);
+    let seed = seed().context("cannot draw a random number")?;
+    loader.override_global("HASH_SEED", &seed, true);
     let log_level = super::bpf_log_level();
     loader.override_global(aya_log::LEVEL, &log_level, true);
     for (offset, (global, _, _)) in offsets.iter().zip(OFFSETS) {

@@ -5,6 +5,7 @@
 
 mod arm;
 mod aside;
+mod attempts;
 pub mod btf;
 mod clients;
 mod frames;
@@ -29,6 +30,7 @@ use anyhow::{Context as _, Result};
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData};
 
 pub use self::{
+    attempts::Attempts,
     frames::{FrameGuard, FrameLayer, Trial},
     host::{cgroup_mount, mount_bpffs},
     lock::Lock,

@@ -370,6 +370,7 @@ impl Gate {
         let _ = self.seals.remove(&number);
         let _ = self.policies.remove(&number);
         let _ = self.counters.remove(&number);
+        let _ = self.forget_destinations();
     }
 
     pub(super) fn hints(&self) -> Result<Hints> {

@@ -126,6 +126,70 @@ pub(super) fn delete(map: &impl AsFd, key: u32) -> io::Result<()> {
     bpf(bpf_cmd::BPF_MAP_DELETE_ELEM, &mut attr).map(drop)
 }
 
+/// Deletes an element by a key of any layout.
+///
+/// # Errors
+/// `ENOENT` if there was none.
+pub(super) fn delete_key<K: aya::Pod>(map: &impl AsFd, key: &K) -> io::Result<()> {
+    let mut attr = attr();
+    attr.__bindgen_anon_2.map_fd = map.as_fd().as_raw_fd() as u32;
+    attr.__bindgen_anon_2.key = std::ptr::from_ref(key) as u64;
+    bpf(bpf_cmd::BPF_MAP_DELETE_ELEM, &mut attr).map(drop)
+}
+
+/// Reads a whole hash map, `batch` elements a call (`BPF_MAP_LOOKUP_BATCH`,
+/// Linux 5.6). `K` and `V` have the map's own layouts.
+///
+/// # Errors
+/// Whatever the system call says.
+pub(super) fn each<K: aya::Pod, V: aya::Pod>(
+    map: &impl AsFd,
+    batch: usize,
+    each: &mut impl FnMut(&K, &V),
+) -> io::Result<()> {
+    let mut room = batch;
+    let (mut at, mut next) = (0u64, 0u64);
+    let mut first = true;
+    loop {
+        let mut keys: Vec<K> = Vec::with_capacity(room);
+        let mut values: Vec<V> = Vec::with_capacity(room);
+        let mut attr = attr();
+        attr.batch.in_batch = if first { 0 } else { &raw const at as u64 };
+        attr.batch.out_batch = &raw mut next as u64;
+        attr.batch.keys = keys.as_mut_ptr() as u64;
+        attr.batch.values = values.as_mut_ptr() as u64;
+        attr.batch.count = room as u32;
+        attr.batch.map_fd = map.as_fd().as_raw_fd() as u32;
+        let outcome = bpf(bpf_cmd::BPF_MAP_LOOKUP_BATCH, &mut attr);
+        // SAFETY: the kernel wrote the count into this arm of the union.
+        let count = unsafe { attr.batch.count } as usize;
+        let end = match outcome {
+            Ok(_) => false,
+            Err(error) => match error.raw_os_error() {
+                // The last batch.
+                Some(libc::ENOENT) => true,
+                // One bucket holds more than there is room for.
+                Some(libc::ENOSPC) if room < 1 << 20 => {
+                    room *= 4;
+                    continue;
+                }
+                _ => return Err(error),
+            },
+        };
+        // SAFETY: the kernel filled so many elements of each, and any bytes
+        // are a value of a Pod.
+        unsafe {
+            keys.set_len(count.min(room));
+            values.set_len(count.min(room));
+        }
+        keys.iter().zip(&values).for_each(|(k, v)| each(k, v));
+        if end {
+            return Ok(());
+        }
+        (at, first) = (next, false);
+    }
+}
+
 /// Loads, and lets go of, a program for a security hook that returns 0.
 ///
 /// # Errors

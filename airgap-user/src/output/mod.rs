@@ -2,7 +2,9 @@
 
 mod diff;
 mod escape;
-mod json;
+pub mod journal;
+pub mod json;
+mod line;
 mod proof;
 mod text;
 
@@ -17,7 +19,8 @@ pub use escape::escape;
 
 use crate::{
     commands::{Check, Existing, Report, Row},
-    events::Denial,
+    container::Identity,
+    events::Event,
     gate::Unsealed,
     policy::Rules,
     state::Entry,
@@ -159,26 +162,25 @@ pub fn quarantine(on: bool, denied: &[String]) -> Result<()> {
     print(&text)
 }
 
-/// One refused attempt of the container (id, name).
-///
-/// # Errors
-/// If stdout cannot be written.
-pub fn denial(denial: &Denial, container: &(String, String), json: bool) -> Result<()> {
-    if json {
-        print_json(&json::denial(denial, container))
-    } else {
-        print(&text::denial(denial, &container.1, colour()))
-    }
+/// How events are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A line for people.
+    Text,
+    /// A line of JSON.
+    Json,
+    /// An entry of the systemd journal.
+    Journald,
 }
 
-/// Denials that did not fit into the ring.
+/// One event of a container; `dated`: with the date in text.
 ///
 /// # Errors
-/// If stdout cannot be written.
-pub fn lost(count: u64, json: bool) -> Result<()> {
-    if json {
-        print_json(&json::lost(count))
-    } else {
-        print(&text::lost(count))
+/// If stdout or the journal cannot be written.
+pub fn event(event: &Event, container: &Identity, format: Format, dated: bool) -> Result<()> {
+    match format {
+        Format::Text => print(&line::event(event, container, colour(), dated)),
+        Format::Json => print_json(&json::event(event, container)),
+        Format::Journald => journal::event(event, container),
     }
 }

@@ -9,15 +9,14 @@ use std::{
 use super::escape;
 use crate::{
     commands::{Check, Existing, Report, Row},
-    events::Denial,
     gate::Unsealed,
     policy::Rules,
     state::Entry,
 };
 
-const RED: &str = "\x1b[31m";
+pub(super) const RED: &str = "\x1b[31m";
 const BOLD: &str = "\x1b[1m";
-const RESET: &str = "\x1b[0m";
+pub(super) const RESET: &str = "\x1b[0m";
 
 /// UTC, RFC 3339, microseconds.
 pub(super) fn timestamp(time: SystemTime) -> String {
@@ -77,57 +76,12 @@ pub(super) fn socket_type(kind: u16) -> String {
     }
 }
 
-fn endpoint((ip, port): (IpAddr, u16)) -> String {
+pub(super) fn endpoint((ip, port): (IpAddr, u16)) -> String {
     match (ip, port) {
         (ip, 0) => ip.to_string(),
         (IpAddr::V4(ip), port) => format!("{ip}:{port}"),
         (IpAddr::V6(ip), port) => format!("[{ip}]:{port}"),
     }
-}
-
-/// One line: time, verdict, container, process, attempt, reason.
-pub(super) fn denial(denial: &Denial, container: &str, colour: bool) -> String {
-    let (red, reset) = if colour { (RED, RESET) } else { ("", "") };
-    let time = timestamp(denial.time);
-    // To the millisecond, without the date: the reader is there now.
-    let time = &time[11..23];
-    let who = denial.process.as_ref().map_or_else(
-        || "?".to_owned(),
-        |p| format!("{}[{}] uid={}", escape(&p.name), p.pid, p.uid),
-    );
-    let mut attempt = match denial.protocol {
-        Some(protocol) => {
-            transport(protocol).map_or_else(|| format!("ip-{protocol}"), str::to_owned)
-        }
-        None if denial.socket.is_some() => "socket".to_owned(),
-        None => "packet".to_owned(),
-    };
-    if let Some((fam, kind)) = denial.socket {
-        let _ = write!(attempt, " {}/{}", family(fam), socket_type(kind));
-    }
-    if let Some(destination) = denial.destination {
-        let _ = write!(attempt, " → {}", endpoint(destination));
-    }
-    if let Some(peer) = &denial.unix_peer {
-        let _ = write!(attempt, " → {}", escape(peer));
-    }
-    if let Some((name, kind)) = &denial.question {
-        let _ = write!(attempt, " \"{}\" {kind}", escape(name));
-    }
-    format!(
-        "{time}  {red}DENIED{reset}  {:<16}  {:<28}  {:<44}  {} ({})\n",
-        escape(container),
-        who,
-        attempt,
-        denial.reason,
-        denial.hook
-    )
-}
-
-pub(super) fn lost(count: u64) -> String {
-    format!(
-        "              LOST    {count} denials came faster than they could be shown (airgap status has the counts)\n"
-    )
 }
 
 fn clients(report: &Report) -> String {
@@ -350,55 +304,5 @@ mod tests {
         ] {
             assert_eq!(timestamp(UNIX_EPOCH + Duration::from_secs(seconds)), text);
         }
-    }
-
-    #[test]
-    fn a_denial_is_one_safe_line() {
-        let event = Denial {
-            time: UNIX_EPOCH,
-            seal: 1,
-            hook: "connect6",
-            reason: "egress",
-            process: Some(crate::events::Process {
-                pid: 1,
-                tid: 1,
-                uid: 0,
-                name: "a\nb\x1b[0m".into(),
-                by_socket: false,
-            }),
-            protocol: Some(6),
-            socket: None,
-            source: None,
-            destination: Some(("2001:db8::1".parse().unwrap(), 443)),
-            interface: 0,
-            question: None,
-            unix_peer: None,
-        };
-        let line = denial(&event, "w\x07b", false);
-        assert_eq!(line.matches(char::is_control).collect::<String>(), "\n");
-        assert!(
-            line.contains("tcp → [2001:db8::1]:443") && line.contains("a\\nb\\x1b[0m[1]"),
-            "{line}"
-        );
-    }
-
-    #[test]
-    fn a_unix_socket_is_shown_by_its_escaped_path() {
-        let event = Denial {
-            time: UNIX_EPOCH,
-            seal: 1,
-            hook: "lsm",
-            reason: "unix-peer",
-            process: None,
-            protocol: None,
-            socket: Some((1, 0)),
-            source: None,
-            destination: None,
-            question: None,
-            interface: 0,
-            unix_peer: Some("@a\x1b".into()),
-        };
-        let line = denial(&event, "web", false);
-        assert!(line.contains("→ @a\\x1b"), "{line}");
     }
 }

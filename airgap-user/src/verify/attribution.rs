@@ -61,28 +61,12 @@ pub(super) fn silent(before: &[u64], after: &[u64]) -> Option<String> {
 mod tests {
     use super::*;
     use crate::events::Process;
-    use std::time::UNIX_EPOCH;
 
     fn denial(pid: u32, dport: u16) -> Denial {
         Denial {
-            time: UNIX_EPOCH,
-            seal: 3,
-            hook: "connect4",
-            reason: "egress",
-            process: Some(Process {
-                pid,
-                tid: pid,
-                uid: 0,
-                name: "x".into(),
-                by_socket: false,
-            }),
-            protocol: None,
-            socket: None,
-            source: None,
+            process: Some(Process::example("x", pid)),
             destination: Some(([198, 51, 100, 254].into(), dport)),
-            interface: 0,
-            question: None,
-            unix_peer: None,
+            ..Denial::example()
         }
     }
 
@@ -122,7 +106,7 @@ mod tests {
         };
         assert!(mine.is(&question("ag21000xbeef.leak.example")));
         assert!(!mine.is(&question("ag20999xbeef.leak.example")));
-        let events = [Event::Lost(1), Event::Denial(Box::new(denial(7, 53)))];
+        let events = [Event::Denial(Box::new(denial(7, 53)))];
         assert_eq!(mine.find(&events).as_deref(), Some("connect4: egress"));
     }
 

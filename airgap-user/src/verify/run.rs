@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     container::locate,
-    events::{Event, Follower},
+    events::{Event, Follower, Lost, Suppressed},
     failure::Failure,
     gate::{Gate, Lock, seal_id, seal_name},
     netns::Netns,
@@ -69,7 +69,7 @@ pub fn run(gate: &mut Gate, number: SealNumber, seal: &Seal, pid: u32) -> Result
     let run = Run {
         number,
         pid,
-        follower: Follower::start(gate)?,
+        follower: Follower::start(gate, &[number])?.looking_every(Duration::ZERO),
         numbers: Numbers::draw(),
         outside: Probe::start(pid, &id, &Place::Unsealed)?,
         aside: Probe::start(pid, &id, &Place::Aside(&target.aside))?,
@@ -98,7 +98,7 @@ struct Run {
     target: Target,
     follower: Follower,
     numbers: Numbers,
-    /// Records that did not fit into the ring.
+    /// Refusals whose record there was no room for.
     lost: u64,
 }
 
@@ -221,7 +221,7 @@ impl Run {
         let way = &TABLE[at];
         let line = line(way, &trace, &self.target, self.facts.service);
         let (seal, pid) = (self.number, self.inside.pid());
-        self.records();
+        self.records(gate)?;
         let report = self.inside.attempt(way, &line)?;
         let mut refused = None;
         if report.outcome != Outcome::Skipped {
@@ -233,7 +233,7 @@ impl Run {
                     interface: run.facts.index,
                 };
                 let after = gate.state(seal)?.1.by_reason;
-                mine.find(&run.records()).or_else(|| {
+                mine.find(&run.records(gate).ok()?).or_else(|| {
                     let silent = silent(&before, &after);
                     silent.filter(|_| way.vector == JOINS)
                 })
@@ -317,14 +317,16 @@ impl Run {
     }
 
     /// What the gate has refused since the last call.
-    fn records(&mut self) -> Vec<Event> {
-        let events = self.follower.poll();
+    fn records(&mut self, gate: &Gate) -> Result<Vec<Event>> {
+        let events = self.follower.poll(gate)?;
         for event in &events {
-            if let Event::Lost(count) = event {
+            if let Event::Suppressed(Suppressed { count, .. }) | Event::Lost(Lost { count, .. }) =
+                event
+            {
                 self.lost += count;
             }
         }
-        events
+        Ok(events)
     }
 
     /// Polls until there is a value, for [`SOON`].

@@ -1,0 +1,266 @@
+//! Events as text: one line each, in columns.
+
+use std::{
+    fmt::Write as _,
+    time::{Duration, SystemTime},
+};
+
+use super::{
+    escape,
+    text::{RED, RESET, endpoint, family, socket_type, timestamp, transport},
+};
+use crate::{
+    container::Identity,
+    events::{Denial, Event, Lost, Process, Suppressed},
+};
+
+/// One line: time, verdict, container, process, attempt, reason. `dated`: with
+/// the date, for what was not seen as it happened.
+pub(super) fn event(event: &Event, container: &Identity, colour: bool, dated: bool) -> String {
+    match event {
+        Event::Denial(denial) => {
+            let who = denial.process.as_ref().map_or_else(|| "?".to_owned(), who);
+            let why = format!("{} ({})", denial.reason, denial.hook);
+            let line = Line {
+                time: denial.time,
+                verdict: "DENIED",
+                who,
+                what: attempt(denial),
+                why,
+            };
+            let mut out = line.render(container, colour, dated);
+            if denial.count > 1 {
+                out += &repeated(denial.count, denial.first, denial.time);
+            }
+            if let Some(command) = denial.process.as_ref().and_then(command) {
+                let _ = write!(out, "  cmd={}", escape(command));
+            }
+            out + "\n"
+        }
+        Event::Suppressed(suppressed) => {
+            let line = Line {
+                time: suppressed.time,
+                verdict: "DENIED",
+                who: "?".to_owned(),
+                what: what(suppressed.protocol, suppressed.destination),
+                why: format!("{} ({})", suppressed.reason, suppressed.hook),
+            };
+            let Suppressed {
+                count, first, time, ..
+            } = suppressed;
+            let mut out = line.render(container, colour, dated);
+            out += &repeated(*count, *first, *time);
+            out + "  suppressed: too many new ones at once to tell who\n"
+        }
+        Event::Lost(lost) => {
+            let what = match lost.seal {
+                Some(_) => "attempts to destinations beyond those counted one by one",
+                None => "records that could not be read",
+            };
+            let time = clock(lost.time, dated);
+            let Lost { count, .. } = lost;
+            format!(
+                "{time}  LOST    {:<16}  {count} {what}\n",
+                escape(&container.name)
+            )
+        }
+    }
+}
+
+struct Line {
+    time: SystemTime,
+    verdict: &'static str,
+    who: String,
+    what: String,
+    why: String,
+}
+
+impl Line {
+    fn render(&self, container: &Identity, colour: bool, dated: bool) -> String {
+        let (red, reset) = if colour { (RED, RESET) } else { ("", "") };
+        format!(
+            "{}  {red}{}{reset}  {:<16}  {:<28}  {:<44}  {}",
+            clock(self.time, dated),
+            self.verdict,
+            escape(&container.name),
+            self.who,
+            self.what,
+            self.why
+        )
+    }
+}
+
+/// To the millisecond; without the date where the reader is there now.
+fn clock(time: SystemTime, dated: bool) -> String {
+    let time = timestamp(time);
+    if dated {
+        time[..23].replace('T', " ")
+    } else {
+        time[11..23].to_owned()
+    }
+}
+
+/// Name and number, and the program where the name does not say it.
+fn who(process: &Process) -> String {
+    format!(
+        "{}[{}] uid={}",
+        escape(&process.name),
+        process.pid,
+        process.uid
+    )
+}
+
+fn command(process: &Process) -> Option<&str> {
+    process
+        .command_line
+        .as_deref()
+        .or(process.executable.as_deref())
+}
+
+fn what(protocol: Option<u8>, destination: Option<(std::net::IpAddr, u16)>) -> String {
+    let mut out = match protocol {
+        Some(protocol) => {
+            transport(protocol).map_or_else(|| format!("ip-{protocol}"), str::to_owned)
+        }
+        None => "packet".to_owned(),
+    };
+    if let Some(destination) = destination {
+        let _ = write!(out, " → {}", endpoint(destination));
+    }
+    out
+}
+
+fn attempt(denial: &Denial) -> String {
+    let mut out = match denial.socket {
+        Some((fam, kind)) => {
+            let kind = format!("{}/{}", family(fam), socket_type(kind));
+            match denial.protocol.and_then(transport) {
+                Some(protocol) => format!("{protocol} {kind}"),
+                None => format!("socket {kind}"),
+            }
+        }
+        None => what(denial.protocol, denial.destination),
+    };
+    if denial.socket.is_some()
+        && let Some(destination) = denial.destination
+    {
+        let _ = write!(out, " → {}", endpoint(destination));
+    }
+    if let Some(peer) = &denial.unix_peer {
+        let _ = write!(out, " → {}", escape(peer));
+    }
+    if let Some((name, kind)) = &denial.question {
+        let _ = write!(out, " \"{}\" {kind}", escape(name));
+    }
+    out
+}
+
+/// ` ×12 in 3.4 s`
+fn repeated(count: u64, first: SystemTime, last: SystemTime) -> String {
+    let span = last.duration_since(first).unwrap_or(Duration::ZERO);
+    if span < Duration::from_millis(100) {
+        format!("  ×{count}")
+    } else {
+        format!("  ×{count} since {}", clock(first, false))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    fn web() -> Identity {
+        Identity {
+            name: "w\x07b".into(),
+            ..Identity::default()
+        }
+    }
+
+    fn denied(denial: Denial) -> Event {
+        Event::Denial(Box::new(denial))
+    }
+
+    #[test]
+    fn a_denial_is_one_safe_line() {
+        let denial = Denial {
+            hook: "connect6",
+            process: Some(Process {
+                command_line: Some("a\n --b".into()),
+                ..Process::example("a\nb\x1b[0m", 1)
+            }),
+            destination: Some(("2001:db8::1".parse().unwrap(), 443)),
+            ..Denial::example()
+        };
+        assert_eq!(
+            event(&denied(denial), &web(), false, false),
+            "00:00:00.000  DENIED  w\\x07b            a\\nb\\x1b[0m[1] uid=0          tcp → [2001:db8::1]:443                       egress (connect6)  cmd=a\\n --b\n"
+        );
+    }
+
+    /// A contract: change it only with a note in the CHANGELOG.
+    #[test]
+    fn repetitions_suppressions_and_losses_are_lines() {
+        let second = |n| UNIX_EPOCH + Duration::from_secs(n);
+        let name = Identity {
+            name: "web".into(),
+            ..Identity::default()
+        };
+        let denial = Denial {
+            time: second(90),
+            count: 12,
+            ..Denial::example()
+        };
+        let suppressed = Suppressed {
+            time: second(3),
+            first: second(3),
+            count: 5,
+            seal: 3,
+            hook: "sendmsg4",
+            reason: "egress",
+            protocol: Some(17),
+            destination: Some(([198, 51, 100, 7].into(), 9)),
+        };
+        let lost = Lost {
+            time: second(4),
+            count: 6,
+            seal: Some(3),
+        };
+        let lines = [
+            event(&denied(denial), &name, false, true),
+            event(&Event::Suppressed(suppressed), &name, false, false),
+            event(&Event::Lost(lost), &name, false, false),
+        ];
+        assert_eq!(
+            lines,
+            [
+                "1970-01-01 00:01:30.000  DENIED  web               ?                             tcp → 198.51.100.7:443                        egress (connect4)  ×12 since 00:00:00.000\n",
+                "00:00:03.000  DENIED  web               ?                             udp → 198.51.100.7:9                          egress (sendmsg4)  ×5  suppressed: too many new ones at once to tell who\n",
+                "00:00:04.000  LOST    web               6 attempts to destinations beyond those counted one by one\n",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_unix_socket_is_shown_by_its_escaped_path() {
+        let denial = Denial {
+            hook: "lsm",
+            reason: "unix-peer",
+            protocol: None,
+            socket: Some((1, 0)),
+            destination: None,
+            unix_peer: Some("@a\x1b".into()),
+            ..Denial::example()
+        };
+        let line = event(&denied(denial), &web(), false, false);
+        assert!(line.contains("→ @a\\x1b"), "{line}");
+    }
+
+    #[test]
+    fn colour_is_only_where_it_is_asked_for() {
+        let plain = event(&denied(Denial::example()), &web(), false, false);
+        let red = event(&denied(Denial::example()), &web(), true, false);
+        assert!(!plain.contains('\x1b') && red.contains("\x1b[31mDENIED\x1b[0m"));
+    }
+}
