@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    commands::{Install, Quarantine, Run, Tail, Watch},
+    commands::{Install, Quarantine, Run, Schema, Tail, Watch},
     policy::{Cidr, Port},
     preflight::Risk,
 };
@@ -79,6 +79,8 @@ pub enum Command {
     Verify(Verify),
     /// Say what this host can and cannot do, and how to mend it.
     Doctor(Doctor),
+    /// Print the JSON Schema of what other commands print as JSON.
+    Schema(Schema),
     /// The process that verify starts inside a container.
     #[command(hide = true)]
     Probe(Probe),

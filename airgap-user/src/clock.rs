@@ -46,7 +46,7 @@ pub fn parse_ago(text: &str) -> Result<Duration, String> {
         'd' => 86_400,
         _ => return Err(wrong()),
     };
-    let number: u32 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    let number: u32 = text[..text.len() - 1].parse().or(Err(wrong()))?;
     Ok(Duration::from_secs(u64::from(number) * seconds))
 }
 

@@ -25,6 +25,7 @@ pub mod kernel;
 pub mod netns;
 pub mod outside;
 pub mod plan;
+pub mod schema;
 pub mod scratch;
 pub mod services;
 pub mod session;

@@ -2,16 +2,31 @@
 
 use crate::{airgap, wait};
 use serde_json::Value;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// A running `airgap` whose stdout is collected; killed by pid on drop.
+/// A running `airgap` whose output is collected; killed by pid on drop.
 #[derive(Debug)]
 pub struct Tail {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
+    messages: Arc<Mutex<Vec<String>>>,
+}
+
+/// Lines as they come.
+fn collect(from: impl Read + Send + 'static) -> Arc<Mutex<Vec<String>>> {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&lines);
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            sink.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(line);
+        }
+    });
+    lines
 }
 
 impl Tail {
@@ -35,19 +50,31 @@ impl Tail {
             .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|e| panic!("cannot start airgap {args:?}: {e}"));
-        let stdout = child.stdout.take().expect("airgap was given a pipe");
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let sink = Arc::clone(&lines);
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                sink.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(line);
-            }
+        let lines = collect(child.stdout.take().expect("airgap was given a pipe"));
+        let messages = collect(child.stderr.take().expect("airgap was given a pipe"));
+        Self {
+            child,
+            lines,
+            messages,
+        }
+    }
+
+    /// Waits until it follows: what is refused from then on is told.
+    ///
+    /// # Panics
+    /// When it does not say so in time.
+    #[track_caller]
+    pub fn await_start(&self) {
+        wait::until("airgap tail follows", wait::SOON, || {
+            let messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+            messages
+                .iter()
+                .any(|line| line.contains("showing refused attempts"))
+                .then_some(())
         });
-        Self { child, lines }
     }
 
     #[must_use]

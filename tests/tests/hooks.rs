@@ -178,7 +178,7 @@ fn outsider() -> Outsider {
 
 fn unix_sockets_of_others_are_refused_by_name(pair: &mut Pair) {
     let outsider = outsider();
-    let mut follower = Follower::start(pair.scratch.gate()).expect("follow");
+    let mut follower = Follower::start(pair.scratch.gate(), &[]).expect("follow");
     for (technique, _) in HOST_TABLE.iter().filter(|(n, _)| n.starts_with("unix-")) {
         let name = name_of(technique);
         let control = try_in(&pair.open, Network::Shared, technique, &name);
@@ -201,9 +201,10 @@ fn unix_sockets_of_others_are_refused_by_name(pair: &mut Pair) {
 
 fn next(follower: &mut Follower) -> Denial {
     let found = wait::within(Duration::from_secs(5), || {
-        follower.poll().into_iter().find_map(|event| match event {
+        let events = follower.poll().expect("poll");
+        events.into_iter().find_map(|event| match event {
             Event::Denial(denial) => Some(*denial),
-            Event::Lost(_) => None,
+            Event::Suppressed(_) | Event::Lost(_) => None,
         })
     });
     found.expect("a record of the refusal")

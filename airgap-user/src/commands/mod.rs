@@ -12,6 +12,7 @@ mod quarantine;
 mod report;
 mod restore;
 mod run;
+mod schema;
 mod sealing;
 mod status;
 mod tail;
@@ -38,6 +39,7 @@ pub use {
     quarantine::Quarantine,
     report::Report,
     run::Run,
+    schema::{Schema, Shape},
     tail::{Output, Tail},
     watch::Watch,
 };
@@ -47,6 +49,9 @@ pub use {
 /// # Errors
 /// Whatever went wrong, with a hint where there is one.
 pub async fn run(cli: Cli) -> Result<ExitCode> {
+    if let Command::Schema(args) = &cli.command {
+        return Ok(ExitCode::from(schema::run(args)?));
+    }
     // SAFETY: takes nothing, returns the effective user id.
     if unsafe { libc::geteuid() } != 0 {
         return Err(Failure::new(
@@ -71,6 +76,8 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Tail(args) => tail::run(host, &args).await?,
         Command::Verify(args) => verify::run(host, &args).await?,
         Command::Doctor(args) => doctor::run(host, state, &args).await?,
+        // Told to anybody, above.
+        Command::Schema(args) => schema::run(&args)?,
         Command::Probe(args) => {
             crate::verify::probe(&args)?;
             exit::OK

@@ -172,7 +172,7 @@ pub(super) async fn follow(following: &Following<'_>) -> Result<End> {
         if let Some(log) = &mut debug_log {
             log.flush();
         }
-        for event in follower.poll(&gate)? {
+        for event in follower.poll()? {
             tell(&event, &gate, &mut names, format, dated).await?;
         }
         dated = false;

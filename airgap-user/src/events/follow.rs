@@ -63,7 +63,7 @@ impl Follower {
         let attempts = gate.attempts()?;
         let boot = boot();
         // What comes from here on is new: first the counts, then the ring.
-        let (ledger, past, total) = base(gate, &attempts, seals, boot, since)?;
+        let (ledger, past, total) = base(&attempts, seals, boot, since)?;
         let lock = Lock::take()?;
         Ok(Self {
             ring: gate.follow(&lock)?,
@@ -90,12 +90,12 @@ impl Follower {
     ///
     /// # Errors
     /// If the kernel's maps are gone.
-    pub fn poll(&mut self, gate: &Gate) -> Result<Vec<Event>> {
+    pub fn poll(&mut self) -> Result<Vec<Event>> {
         let mut events = std::mem::take(&mut self.waiting);
         self.drain(&mut events);
         if self.looked.elapsed() >= self.look {
             self.looked = Instant::now();
-            self.look(gate, &mut events)?;
+            self.look(&mut events)?;
         }
         Ok(events)
     }
@@ -132,8 +132,8 @@ impl Follower {
 
     /// Compares the kernel's counts with what was told. Totals first, then
     /// destinations, then attempts: each kind may only be behind the next.
-    fn look(&mut self, gate: &Gate, events: &mut Vec<Event>) -> Result<()> {
-        let totals = totals(gate, &self.attempts, &self.seals)?;
+    fn look(&mut self, events: &mut Vec<Event>) -> Result<()> {
+        let totals = self.attempts.totals(&self.seals)?;
         let total: u64 = totals.iter().map(|(_, total)| total).sum();
         if total == self.total {
             return Ok(());
@@ -202,12 +202,11 @@ fn boot() -> SystemTime {
 /// # Errors
 /// If its maps cannot be read.
 pub fn past(gate: &Gate, seals: &[SealNumber], since: SystemTime) -> Result<Vec<Event>> {
-    Ok(base(gate, &gate.attempts()?, seals, boot(), Some(since))?.1)
+    Ok(base(&gate.attempts()?, seals, boot(), Some(since))?.1)
 }
 
 /// Reads the kernel's counts as they are now, attempts first.
 fn base(
-    gate: &Gate,
     attempts: &Attempts,
     seals: &[SealNumber],
     boot: SystemTime,
@@ -231,7 +230,7 @@ fn base(
             }
         }
     })?;
-    let totals = totals(gate, attempts, seals)?;
+    let totals = attempts.totals(seals)?;
     for (seal, total) in &totals {
         ledger.base_total(*seal, *total);
         if let Some(past) = &mut past {
@@ -240,25 +239,6 @@ fn base(
     }
     let total = totals.iter().map(|(_, total)| total).sum();
     Ok((ledger, past.map_or_else(Vec::new, Past::events), total))
-}
-
-fn totals(
-    gate: &Gate,
-    attempts: &Attempts,
-    seals: &[SealNumber],
-) -> Result<Vec<(SealNumber, u64)>> {
-    let all = if seals.is_empty() {
-        gate.seals()?
-            .into_iter()
-            .map(|(number, _)| number)
-            .collect()
-    } else {
-        seals.to_vec()
-    };
-    Ok(all
-        .into_iter()
-        .filter_map(|seal| Some((seal, attempts.counters(seal)?.refused())))
-        .collect())
 }
 
 fn is_followed(seals: &[SealNumber], seal: SealNumber) -> bool {

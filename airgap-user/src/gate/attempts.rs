@@ -75,6 +75,24 @@ impl Attempts {
             .context("cannot read the map DESTINATIONS")
     }
 
+    /// How much was refused so far, silent reasons left out, under these seals,
+    /// or with none under each.
+    ///
+    /// # Errors
+    /// If the map cannot be read.
+    pub fn totals(&self, seals: &[SealNumber]) -> Result<Vec<(SealNumber, u64)>> {
+        let all = if seals.is_empty() {
+            let keys: Result<Vec<_>, _> = self.counters.keys().collect();
+            keys.context("cannot read the map COUNTERS")?
+        } else {
+            seals.to_vec()
+        };
+        Ok(all
+            .into_iter()
+            .filter_map(|seal| Some((seal, self.counters(seal)?.refused())))
+            .collect())
+    }
+
     /// The counters of a seal; `None` if there is no such seal.
     pub fn counters(&self, seal: SealNumber) -> Option<Counters> {
         self.counters.get(&seal, 0).ok()

@@ -14,6 +14,9 @@ use crate::{
 /// Version of the Elastic Common Schema whose names are used.
 pub(super) const ECS: &str = "8.11.0";
 
+/// JSON Schema (draft 2020-12) of an event.
+pub const SCHEMA: &str = include_str!("../../assets/event.schema.json");
+
 /// One event as an object of `airgap schema event`.
 pub fn event(event: &Event, container: &Identity) -> Value {
     match event {

@@ -36,6 +36,14 @@ fn print(text: &str) -> Result<()> {
     }
 }
 
+/// Text that is a result as it is.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn raw(text: &str) -> Result<()> {
+    print(text)
+}
+
 fn colour() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }

@@ -221,7 +221,7 @@ impl Run {
         let way = &TABLE[at];
         let line = line(way, &trace, &self.target, self.facts.service);
         let (seal, pid) = (self.number, self.inside.pid());
-        self.records(gate)?;
+        self.records()?;
         let report = self.inside.attempt(way, &line)?;
         let mut refused = None;
         if report.outcome != Outcome::Skipped {
@@ -233,7 +233,7 @@ impl Run {
                     interface: run.facts.index,
                 };
                 let after = gate.state(seal)?.1.by_reason;
-                mine.find(&run.records(gate).ok()?).or_else(|| {
+                mine.find(&run.records().ok()?).or_else(|| {
                     let silent = silent(&before, &after);
                     silent.filter(|_| way.vector == JOINS)
                 })
@@ -317,8 +317,8 @@ impl Run {
     }
 
     /// What the gate has refused since the last call.
-    fn records(&mut self, gate: &Gate) -> Result<Vec<Event>> {
-        let events = self.follower.poll(gate)?;
+    fn records(&mut self) -> Result<Vec<Event>> {
+        let events = self.follower.poll()?;
         for event in &events {
             if let Event::Suppressed(Suppressed { count, .. }) | Event::Lost(Lost { count, .. }) =
                 event

@@ -14,6 +14,7 @@
 //! - `get ADDRESS:PORT PATH`, `tell ADDRESS:PORT WORDS…`: one request each
 //! - `contained CGROUP`: a container-like process that serves; prints its pid
 //! - `churn --v4 A --v6 A --port SEED`: random lives of TCP sockets
+//! - `phone KIND MILLISECONDS --v4 A --v6 A --port N`: counts its own refused calls
 //! - `inherit FD`, `receive NAME`: sends on a socket that somebody outside opened
 //! - `stay PATH`: a unix connection that is kept
 //! - `legit`: what a sealed container must still be able to do, one JSON line each
@@ -33,6 +34,7 @@ mod get;
 mod hear;
 mod hold;
 mod legit;
+mod phone;
 mod serve;
 mod turncoat;
 mod whisper;
@@ -57,6 +59,7 @@ fn main() {
         ["tell", address, words @ ..] => get::tell(address, words),
         ["contained", cgroup] => contained::run(cgroup),
         ["churn", rest @ ..] => churn::run(&Target::parse(rest)),
+        ["phone", kind, time, rest @ ..] => phone::run(kind, time, &Target::parse(rest)),
         ["inherit", fd] => carried::inherit(fd),
         ["receive", name] => carried::receive(name),
         ["stay", path] => carried::stay(path),

@@ -1,0 +1,28 @@
+//! `airgap schema`.
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+
+use crate::{failure::exit, output};
+
+/// Arguments of `schema`.
+#[derive(Args, Debug)]
+pub struct Schema {
+    /// Of what
+    #[arg(value_enum)]
+    pub of: Shape,
+}
+
+/// What there is a schema of.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Shape {
+    /// A line of `airgap tail --json`
+    Event,
+}
+
+pub(super) fn run(args: &Schema) -> Result<u8> {
+    match args.of {
+        Shape::Event => output::raw(output::json::SCHEMA)?,
+    }
+    Ok(exit::OK)
+}
