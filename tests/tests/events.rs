@@ -173,3 +173,104 @@ fn two_tails_see_the_same_and_a_burst_is_counted() {
         assert_eq!(told(tail), all, "the {name} tail");
     }
 }
+
+/// Whoever reads the events can rely on their schema, hostile names and floods included.
+#[test]
+fn every_event_fits_the_published_schema() {
+    let schema: Value =
+        serde_json::from_str(&airgap_ok(&["schema", "event"]).stdout).expect("a schema");
+    let outside = Outside::new();
+    let container = outside
+        .container("contract")
+        .options(&["--label", "com.docker.compose.project=shop"])
+        .options(&["--label", "com.docker.compose.service=web"])
+        .run();
+    seal(&container.name, &[]);
+    let tail = Tail::json(&[&container.name]);
+    tail.await_start();
+    for technique in ["tcp4", "udp6", "raw4-icmp", "dns-embedded", "dns-direct"] {
+        container.attempt(technique, PORT, "contract");
+    }
+    attempt_named(&outside, &container, NASTY, "tcp6");
+    let v4 = outside.plan.outside4.to_string();
+    let scan = ["airgap-probe", "phone", "scan", "1500", "--v4", &v4];
+    container.exec(&scan).expect_code(0);
+    let action = |wanted: &str| {
+        tail.await_event(wanted, wait::SOON, |e| e["event"]["action"] == wanted);
+    };
+    ["denied", "suppressed", "lost"]
+        .into_iter()
+        .for_each(action);
+    for event in tail.events() {
+        let violations = airgap_tests::schema::violations(&schema, &event);
+        assert_eq!(violations, Vec::<String>::new(), "{event:#}");
+        assert_eq!(
+            event["container"]["labels"]["com_docker_compose_project"],
+            "shop"
+        );
+        assert_eq!(
+            event["container"]["labels"]["com_docker_compose_service"],
+            "web"
+        );
+        let image = event["container"]["image"]["name"].as_str().unwrap_or("");
+        assert!(image.starts_with("airgap-test:"), "{event:#}");
+    }
+}
+
+/// Both views of the process, its program, its arguments and its parent.
+#[test]
+fn a_process_is_told_with_program_arguments_and_parent() {
+    let outside = Outside::new();
+    let container = outside.container("who").run();
+    seal(&container.name, &[]);
+    let tail = Tail::json(&[&container.name]);
+    tail.await_start();
+    let v4 = outside.plan.outside4.to_string();
+    let script = format!(
+        "airgap-probe phone tcp 500 --v4 {v4} --port {PORT} & wait $!; \
+         airgap-probe phone udp 500 --v4 {v4} --port {PORT} & echo $!; wait $!"
+    );
+    let out = container.exec(&["sh", "-c", &script]).expect_code(0);
+    let event = tail.await_event("tcp", wait::SOON, |e| e["network"]["transport"] == "tcp");
+    assert_eq!(
+        event["process"]["executable"], "/bin/airgap-probe",
+        "{event:#}"
+    );
+    let command = event["process"]["command_line"].as_str().unwrap_or("");
+    assert!(
+        command.starts_with("airgap-probe phone tcp 500 --v4"),
+        "{event:#}"
+    );
+    assert_eq!(event["process"]["parent"]["name"], "sh", "{event:#}");
+    assert_eq!(event["airgap"]["unknown"], Value::Null, "{event:#}");
+    let event = tail.await_event("udp", wait::SOON, |e| e["network"]["transport"] == "udp");
+    let inner = event["process"]["vpid"].as_u64().expect("vpid").to_string();
+    assert!(
+        out.stdout.lines().any(|line| line == inner),
+        "{inner}: {}",
+        out.stdout
+    );
+    assert_ne!(
+        event["process"]["pid"], event["process"]["vpid"],
+        "{event:#}"
+    );
+}
+
+/// A process that is gone before anybody looked is named as far as the kernel knew it.
+#[test]
+fn what_is_not_known_any_more_is_marked_unknown() {
+    let outside = Outside::new();
+    let container = outside.container("gone").run();
+    seal(&container.name, &[]);
+    container.attempt("tcp4", PORT, "gone");
+    let out = airgap_ok(&["tail", "--json", "--no-follow", &container.name]);
+    let event: Value =
+        serde_json::from_str(out.stdout.lines().next().expect("a line")).expect("JSON");
+    assert_eq!(event["process"]["name"], "airgap-probe", "{event:#}");
+    assert_eq!(event["process"]["executable"], Value::Null, "{event:#}");
+    let unknown = &event["airgap"]["unknown"];
+    assert_eq!(
+        *unknown,
+        serde_json::json!(["process.executable", "process.command_line"])
+    );
+}

@@ -15,6 +15,7 @@
 //! - `contained CGROUP`: a container-like process that serves; prints its pid
 //! - `churn --v4 A --v6 A --port SEED`: random lives of TCP sockets
 //! - `phone KIND MILLISECONDS --v4 A --v6 A --port N`: counts its own refused calls
+//! - `ask --v4 A --v6 A`: DNS questions of many types; `lookup NAME`: musl's own
 //! - `inherit FD`, `receive NAME`: sends on a socket that somebody outside opened
 //! - `stay PATH`: a unix connection that is kept
 //! - `legit`: what a sealed container must still be able to do, one JSON line each
@@ -24,6 +25,7 @@
 //! - `list`: the techniques
 
 mod again;
+mod ask;
 mod attempt;
 mod beacon;
 mod carried;
@@ -60,6 +62,8 @@ fn main() {
         ["contained", cgroup] => contained::run(cgroup),
         ["churn", rest @ ..] => churn::run(&Target::parse(rest)),
         ["phone", kind, time, rest @ ..] => phone::run(kind, time, &Target::parse(rest)),
+        ["ask", rest @ ..] => ask::run(&Target::parse(rest)),
+        ["lookup", name] => ask::lookup(name),
         ["inherit", fd] => carried::inherit(fd),
         ["receive", name] => carried::receive(name),
         ["stay", path] => carried::stay(path),

@@ -3,6 +3,7 @@
 //! `phone KIND MILLISECONDS --v4 A --v6 A --port N`: one JSON object at the end,
 //! `{"tcp 198.51.100.2:20000": 17, …}`.
 
+use crate::ask::question;
 use airgap::technique::target::Target;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -34,7 +35,7 @@ pub(crate) fn run(kind: &str, milliseconds: &str, target: &Target) -> Result<(),
             "tcp6" => (at6, tcp(at6)),
             "udp" => (at4, udp(&v4, b"phone", at4)),
             "udp6" => (at6, udp(&v6, b"phone", at6)),
-            "dns" => (resolver, udp(&v4, &question(&name), resolver)),
+            "dns" => (resolver, udp(&v4, &question(&name, "phone", 1), resolver)),
             "children" => (at4, in_child(|| tcp(at4))),
             // As fast as it goes: the clock is not asked each time.
             "flood" => {
@@ -80,17 +81,6 @@ fn udp(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) -> bool {
     socket
         .send_to(bytes, to)
         .is_err_and(|e| e.kind() == ErrorKind::PermissionDenied)
-}
-
-/// A DNS query for `NAME.phone.example A` (RFC 1035 §4.1).
-fn question(name: &str) -> Vec<u8> {
-    let mut out = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-    for label in [name, "phone", "example"] {
-        out.push(label.len() as u8);
-        out.extend(label.as_bytes());
-    }
-    out.extend([0, 0, 1, 0, 1]);
-    out
 }
 
 /// The same in a process of its own.

@@ -1,0 +1,193 @@
+//! Promise: told live, with the name that was being looked up, for the resolvers that real
+//! programs have. The programs are this machine's own, mounted into the container.
+
+use airgap_tests::airgap::seal;
+use airgap_tests::{Container, Outside, Tail, wait};
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What a dynamically linked program of this machine needs.
+const HOST: [&str; 6] = [
+    "--volume",
+    "/usr:/usr:ro",
+    "--volume",
+    "/usr/lib:/lib:ro",
+    "--volume",
+    "/usr/lib64:/lib64:ro",
+];
+/// A refused look-up that fails at once takes less.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+fn question(event: &Value) -> (&str, &str) {
+    let question = &event["dns"]["question"];
+    (
+        question["name"].as_str().unwrap_or(""),
+        question["type"].as_str().unwrap_or(""),
+    )
+}
+
+/// Runs a command of this machine in the container to its end; how long it took.
+fn timed(container: &Container, command: &[&str]) -> Duration {
+    let start = Instant::now();
+    let out = container.exec(command);
+    println!("{command:?}: exit {} after {:?}", out.code, start.elapsed());
+    assert_ne!(out.code, 0, "it found a name: {}", out.describe());
+    assert_ne!(out.code, 127, "it did not run: {}", out.describe());
+    start.elapsed()
+}
+
+#[test]
+fn record_types_are_told_for_embedded_and_direct_servers() {
+    let outside = Outside::new();
+    let container = outside.container("types").run();
+    seal(&container.name, &[]);
+    let tail = Tail::json(&[&container.name]);
+    tail.await_start();
+    let (v4, v6) = (
+        outside.plan.outside4.to_string(),
+        outside.plan.outside6.to_string(),
+    );
+    let ask = ["airgap-probe", "ask", "--v4", &v4, "--v6", &v6];
+    container.exec(&ask).expect_code(0);
+    for server in [v4.as_str(), v6.as_str(), "127.0.0.11"] {
+        for kind in ["A", "AAAA", "TXT", "MX", "SRV", "HTTPS", "TYPE65280"] {
+            let name = format!("{}.ask.example", kind.to_lowercase());
+            let event = tail.await_event(&name, wait::SOON, |event| {
+                event["destination"]["ip"] == server && question(event) == (&name, kind)
+            });
+            assert_eq!(event["destination"]["port"], 53, "{event}");
+            let translated = event["destination"]["nat"]["port"].as_u64();
+            assert_eq!(translated.is_some(), server == "127.0.0.11", "{event}");
+        }
+    }
+    assert_eq!(outside.seen(), [], "a question got out");
+}
+
+#[test]
+fn glibc_and_go_fail_at_once_and_are_told_by_name() {
+    let outside = Outside::new();
+    let container = outside.container("glibc").options(&HOST).run();
+    seal(&container.name, &[]);
+    let tail = Tail::json(&[&container.name]);
+    tail.await_start();
+    let took = timed(
+        &container,
+        &["/usr/bin/getent", "ahosts", "glibc.phone.example"],
+    );
+    assert!(took < AT_ONCE, "glibc waited for {took:?}");
+    // It asks for A first, and takes the refusal of that for an answer.
+    tail.await_event("glibc", wait::SOON, |event| {
+        question(event) == ("glibc.phone.example", "A")
+    });
+    // Docker's own client is written in Go.
+    let client = ["/usr/bin/docker", "/usr/local/bin/docker"];
+    let client = client.into_iter().find(|path| Path::new(path).exists());
+    let client = client.expect("a docker client");
+    let took = timed(
+        &container,
+        &[
+            "/usr/bin/env",
+            "GODEBUG=netdns=go",
+            client,
+            "-H",
+            "tcp://go.phone.example:2375",
+            "version",
+        ],
+    );
+    assert!(took < AT_ONCE, "Go waited for {took:?}");
+    let event = tail.await_event("Go", wait::SOON, |event| {
+        question(event).0 == "go.phone.example"
+    });
+    assert_eq!(event["process"]["name"], "docker", "{event}");
+    assert_eq!(outside.seen(), [], "a question got out");
+}
+
+/// musl takes no errno for an answer and waits: its questions are told all the same.
+#[test]
+fn musl_is_told_by_name_though_it_waits() {
+    let outside = Outside::new();
+    let container = outside.container("musl").run();
+    seal(&container.name, &[]);
+    let tail = Tail::json(&[&container.name]);
+    tail.await_start();
+    let start = Instant::now();
+    let mut lookup = Command::new("docker")
+        .args([
+            "exec",
+            &container.id,
+            "airgap-probe",
+            "lookup",
+            "musl.phone.example",
+        ])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("start docker exec");
+    for kind in ["A", "AAAA"] {
+        tail.await_event("musl", wait::SOON, |event| {
+            question(event) == ("musl.phone.example", kind)
+        });
+    }
+    let told = start.elapsed();
+    let status = lookup.wait().expect("wait");
+    println!(
+        "told after {told:?}, musl gave up after {:?}",
+        start.elapsed()
+    );
+    assert!(!status.success(), "it found a name");
+    assert_eq!(outside.seen(), [], "a question got out");
+}
+
+/// Programs that call home by default, as their distributions ship them.
+#[test]
+fn real_programs_that_phone_home_are_seen_by_name() {
+    let outside = Outside::new();
+    let mut seen = 0;
+    let cases: [(&str, &str, &str); 3] = [
+        (
+            "/usr/bin/npm",
+            "cd /tmp && exec env -u CI PATH=/usr/bin HOME=/tmp npm_config_cache=/tmp/npm /usr/bin/npm ls",
+            "registry.npmjs.org",
+        ),
+        (
+            "/usr/bin/apt-get",
+            "mkdir -p /tmp/a/lists/partial /tmp/a/cache/archives/partial && \
+             printf 'deb http://deb.debian.org/debian stable main\n' > /tmp/a/sources && \
+             PATH=/usr/bin exec /usr/bin/apt-get -o Dir::Etc::SourceList=/tmp/a/sources \
+             -o Dir::State::Lists=/tmp/a/lists -o Dir::Cache=/tmp/a/cache -o Dir::State::status=/dev/null \
+             -o APT::Sandbox::User=root update",
+            "deb.debian.org",
+        ),
+        (
+            "/root/.pyenv/versions/3.11.7/bin/python3",
+            "exec env HOME=/tmp /root/.pyenv/versions/3.11.7/bin/python3 -m pip list",
+            "pypi.org",
+        ),
+    ];
+    for (program, script, name) in cases {
+        if !Path::new(program).exists() {
+            println!("skipped: there is no {program} here");
+            continue;
+        }
+        let container = outside
+            .container("home")
+            .options(&HOST)
+            .options(&["--volume", "/root/.pyenv:/root/.pyenv:ro"])
+            .run();
+        seal(&container.name, &[]);
+        let tail = Tail::json(&[&container.name]);
+        tail.await_start();
+        let out = container.exec(&["sh", "-c", script]);
+        let event = wait::within(wait::SOON, || {
+            let events = tail.events();
+            events.into_iter().find(|event| question(event).0 == name)
+        });
+        let event =
+            event.unwrap_or_else(|| panic!("{name}: {:#?}\n{}", tail.lines(), out.describe()));
+        println!("{program}: {} asked for {name}", event["process"]["name"]);
+        seen += 1;
+    }
+    assert!(seen > 0, "none of the programs is installed");
+    assert_eq!(outside.seen(), [], "something got out");
+}
