@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    commands::{Install, Quarantine, Run, Schema, Tail, Watch},
+    commands::{Explain, Install, Quarantine, Run, Schema, Tail, Watch},
     policy::{Cidr, Port},
     preflight::Risk,
 };
@@ -79,6 +79,8 @@ pub enum Command {
     Verify(Verify),
     /// Say what this host can and cannot do, and how to mend it.
     Doctor(Doctor),
+    /// Say what an event or a reason means, and what can be done about it.
+    Explain(Explain),
     /// Print the JSON Schema of what other commands print as JSON.
     Schema(Schema),
     /// The process that verify starts inside a container.

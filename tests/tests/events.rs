@@ -274,3 +274,60 @@ fn what_is_not_known_any_more_is_marked_unknown() {
         serde_json::json!(["process.executable", "process.command_line"])
     );
 }
+
+/// Whoever scrapes gets the kernel's counts, and the socket is gone afterwards.
+#[test]
+fn metrics_are_served_beside_the_display() {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::UnixStream;
+    let outside = Outside::new();
+    let container = outside.container("metrics").run();
+    seal(&container.name, &[]);
+    let dir = std::env::temp_dir();
+    let path = dir.join(format!("airgap-metrics-{}", std::process::id()));
+    let address = format!("unix:{}", path.display());
+    let mut tail = Tail::json(&["--metrics", &address, &container.name]);
+    tail.await_start();
+    for _ in 0..3 {
+        container.attempt("tcp4", PORT, "metrics");
+    }
+    let mut stream = UnixStream::connect(&path).expect("connect");
+    let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+    stream.write_all(request).expect("ask");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let (name, id) = (&container.name, &container.id);
+    let who = format!("container=\"{name}\",id=\"{id}\"");
+    let v4 = outside.plan.outside4;
+    for line in [
+        format!("airgap_refused_total{{{who},reason=\"egress\"}} 3\n"),
+        format!("airgap_refused_destination_total{{{who},address=\"{v4}\",port=\"{PORT}\"}} 3\n"),
+    ] {
+        assert!(answer.contains(&line), "{line}: {answer}");
+    }
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.ends_with("# EOF\n"), "{answer}");
+    let pid = libc::pid_t::try_from(tail.pid()).expect("a pid");
+    // SAFETY: integers only; the pid is a child's that is not reaped yet.
+    unsafe { libc::kill(pid, libc::SIGTERM) };
+    wait::until("tail ends", wait::SOON, || {
+        (!tail.is_running()).then_some(())
+    });
+    assert!(!path.exists(), "the socket file is left");
+}
+
+/// An event says what it means.
+#[test]
+fn an_event_is_explained() {
+    let outside = Outside::new();
+    let container = outside.container("why").run();
+    seal(&container.name, &[]);
+    container.attempt("dns-embedded", PORT, "why");
+    let out = airgap_ok(&["tail", "--json", "--no-follow", &container.name]);
+    let line = out.stdout.lines().next().expect("an event");
+    let text = airgap_ok(&["explain", line]).stdout;
+    for part in ["airgap-probe", "To:   127.0.0.11 port 53", "look a name up"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert_eq!(airgap_tests::airgap(&["explain", "nothing"]).code, 2);
+}

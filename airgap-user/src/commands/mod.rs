@@ -4,6 +4,7 @@ mod attach;
 mod detach;
 mod doctor;
 mod existing;
+mod explain;
 mod install;
 mod keep;
 mod list;
@@ -34,6 +35,7 @@ use airgap_common::map::{Seal, SealNumber};
 pub use {
     doctor::Check,
     existing::Existing,
+    explain::Explain,
     install::Install,
     list::Row,
     quarantine::Quarantine,
@@ -49,8 +51,11 @@ pub use {
 /// # Errors
 /// Whatever went wrong, with a hint where there is one.
 pub async fn run(cli: Cli) -> Result<ExitCode> {
-    if let Command::Schema(args) = &cli.command {
-        return Ok(ExitCode::from(schema::run(args)?));
+    // These only print what is known anyway, to anybody.
+    match &cli.command {
+        Command::Schema(args) => return Ok(ExitCode::from(schema::run(args)?)),
+        Command::Explain(args) => return Ok(ExitCode::from(explain::run(args)?)),
+        _ => {}
     }
     // SAFETY: takes nothing, returns the effective user id.
     if unsafe { libc::geteuid() } != 0 {
@@ -77,7 +82,9 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Verify(args) => verify::run(host, &args).await?,
         Command::Doctor(args) => doctor::run(host, state, &args).await?,
         // Told to anybody, above.
+        Command::Explain(args) => explain::run(&args)?,
         Command::Schema(args) => schema::run(&args)?,
+        Command::Explain(args) => explain::run(&args)?,
         Command::Probe(args) => {
             crate::verify::probe(&args)?;
             exit::OK

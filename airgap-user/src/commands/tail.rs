@@ -16,6 +16,7 @@ use crate::{
     events::{Event, Follower, POLL, past},
     failure::{Failure, exit},
     gate::{Gate, bpf_log_level},
+    metrics::{Address, Listener, gather, render},
     output::{self, Format},
 };
 
@@ -34,6 +35,13 @@ pub struct Tail {
     /// Tell what the kernel remembers (all of it without --since), and end
     #[arg(long)]
     pub no_follow: bool,
+    /// Serve OpenMetrics of all seals meanwhile
+    #[arg(
+        long,
+        value_name = "unix:PATH|127.0.0.1:PORT",
+        conflicts_with = "no_follow"
+    )]
+    pub metrics: Option<Address>,
     /// Only these containers [default: all that are sealed]
     #[arg(value_name = "CONTAINER")]
     pub containers: Vec<String>,
@@ -92,7 +100,20 @@ pub(super) async fn run(host: Option<&str>, args: &Tail) -> Result<u8> {
         keep: false,
     };
     drop(gate);
-    Ok(match follow(&following).await? {
+    let metrics = match &args.metrics {
+        Some(address) => Some(Listener::bind(address).await?),
+        None => None,
+    };
+    // Ends with this process's only thread of work; the socket file with it.
+    let serving = metrics.map(|listener| {
+        tokio::spawn(listener.serve(|| Ok(render(&gather(standing()?.as_ref())?))))
+    });
+    let end = follow(&following).await;
+    if let Some(serving) = serving {
+        serving.abort();
+        let _ = serving.await;
+    }
+    Ok(match end? {
         End::Asked => exit::OK,
         End::Unsealed => exit::NOT_SEALED,
     })

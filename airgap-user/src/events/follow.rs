@@ -1,7 +1,10 @@
 //! Following the refused attempts: the first of each kind at once from the
 //! ring, the rest as counts, about once a second.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant, SystemTime},
+};
 
 use airgap_common::{
     denial::Denial as Record,
@@ -275,4 +278,30 @@ pub(super) fn suppressed(
         protocol: (key.protocol != 0).then_some(key.protocol),
         destination: decode::address(key.addr).map(|ip| (ip, decode::asked_port(ip, key.port))),
     }
+}
+
+/// Address, port, and how many attempts were refused.
+pub type Refused = (String, u16, u64);
+
+/// Refused attempts by seal and destination, most first.
+///
+/// # Errors
+/// If the kernel's maps cannot be read.
+pub fn destinations(gate: &Gate) -> Result<HashMap<SealNumber, Vec<Refused>>> {
+    let mut sums: HashMap<(SealNumber, String, u16), u64> = HashMap::new();
+    gate.attempts()?.each_destination(|key, tally| {
+        let Some(ip) = decode::address(key.addr) else {
+            return;
+        };
+        let port = decode::asked_port(ip, key.port);
+        *sums.entry((key.seal, ip.to_string(), port)).or_default() += tally.count;
+    })?;
+    let mut found: HashMap<_, Vec<_>> = HashMap::new();
+    for ((seal, ip, port), count) in sums {
+        found.entry(seal).or_default().push((ip, port, count));
+    }
+    for list in found.values_mut() {
+        list.sort_by(|a, b| b.2.cmp(&a.2).then_with(|| a.cmp(b)));
+    }
+    Ok(found)
 }

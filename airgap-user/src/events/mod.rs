@@ -2,6 +2,7 @@
 
 mod decode;
 mod dns;
+mod explain;
 mod follow;
 mod ledger;
 mod origin;
@@ -12,7 +13,8 @@ use std::{net::IpAddr, time::SystemTime};
 pub use self::{
     decode::{REASONS, decode},
     dns::question,
-    follow::{Follower, POLL, past},
+    explain::{EXPLANATIONS, Explanation, explain},
+    follow::{Follower, POLL, Refused, destinations, past},
     origin::{COMMAND_LINE, Origins},
 };
 

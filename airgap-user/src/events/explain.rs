@@ -1,0 +1,132 @@
+//! What the reasons mean, in plain words, and what an operator can do.
+
+/// A reason in words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// The stable word of [`super::REASONS`].
+    pub reason: &'static str,
+    /// What happened.
+    pub what: &'static str,
+    /// What the operator can do.
+    pub advice: &'static str,
+}
+
+const INSIDE: &str = "If the service needs it, it cannot run sealed as it is. If not, look at the program and its parent: something in the container calls home.";
+const HOSTILE: &str = "No ordinary program does this. Look at the process, and keep the container for an examination.";
+const NOTHING: &str = "Nothing: no program inside asked for it.";
+
+/// One for each reason, in the order of [`super::REASONS`] from 1 on.
+pub const EXPLANATIONS: [Explanation; 17] = {
+    const fn of(reason: &'static str, what: &'static str, advice: &'static str) -> Explanation {
+        Explanation {
+            reason,
+            what,
+            advice,
+        }
+    }
+    [
+        of(
+            "egress",
+            "A program in the container tried to connect or send to an address outside. It got EPERM at once, and nothing left.",
+            INSIDE,
+        ),
+        of(
+            "dns",
+            "A program in the container tried to look a name up, or to talk to Docker's resolver. The question was read and dropped. glibc and Go fail at once, musl waits for its timeout.",
+            INSIDE,
+        ),
+        of(
+            "socket-type",
+            "A program asked for a socket that cannot be judged, such as a raw, ping, packet or MPTCP socket. Runtimes that try MPTCP first fall back to TCP by themselves.",
+            "Mostly harmless. For ping and the like there is no way under a seal.",
+        ),
+        of(
+            "syn",
+            "A packet that opens a connection was about to leave: the call had passed the first hook, the packet did not pass the second.",
+            HOSTILE,
+        ),
+        of(
+            "no-provenance",
+            "A packet was no reply on a connection that a client opened: often the rest of a connection that is older than the seal.",
+            "Right after attach, nothing: old connections are cut. Later, look at the process.",
+        ),
+        of(
+            "stale-provenance",
+            "A reply on a connection opened under an earlier seal, or from a port that is served no more.",
+            "Nothing, after a detach and attach or a change of ports: clients connect again.",
+        ),
+        of(
+            "client",
+            "A reply to a client that --from does not allow.",
+            "If the client is yours, attach again with its network in --from.",
+        ),
+        of(
+            "header",
+            "A packet with IP options, fragments, extension headers or a malformed header.",
+            "Replies that are too large for the path and fragmented are refused, too: look at the MTU. Otherwise no ordinary program does this.",
+        ),
+        of(
+            "loopback",
+            "Traffic on loopback that was forged, or to a listener outside the container.",
+            HOSTILE,
+        ),
+        of(
+            "neighbour",
+            "A neighbour discovery message that the kernel would not send, or more of them than a container needs.",
+            HOSTILE,
+        ),
+        of(
+            "inbound",
+            "A packet from outside that is for no service port. It is counted and makes no event.",
+            NOTHING,
+        ),
+        of(
+            "unrecorded",
+            "The container's cgroup did not fit into the gate's tables, so all is denied.",
+            "Lift seals that are not needed (airgap list), then restart the container.",
+        ),
+        of(
+            "foreign-socket",
+            "A program used a socket that was opened outside the container and handed in.",
+            "Find who hands sockets in: a shared unix socket, or a helper on the host.",
+        ),
+        of(
+            "kernel-chatter",
+            "The container's own kernel wanted to say something on the link, such as a multicast report. It is counted and makes no event.",
+            NOTHING,
+        ),
+        of(
+            "frame",
+            "An Ethernet frame that the container's kernel did not make, from a packet socket.",
+            "Run the container with --cap-drop NET_RAW, and look at the process.",
+        ),
+        of(
+            "unix-peer",
+            "A program connected to a unix socket of a process outside the container.",
+            "Do not mount sockets of the host into the container.",
+        ),
+        of(
+            "socket-option",
+            "A program wanted to join a multicast group, which makes the kernel announce that on the link.",
+            INSIDE,
+        ),
+    ]
+};
+
+/// The explanation of a reason.
+pub fn explain(reason: &str) -> Option<&'static Explanation> {
+    EXPLANATIONS.iter().find(|e| e.reason == reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::REASONS;
+
+    #[test]
+    fn every_reason_has_words() {
+        let names: Vec<_> = EXPLANATIONS.iter().map(|e| e.reason).collect();
+        assert_eq!(names, REASONS[1..]);
+        assert_eq!(explain("unknown"), None);
+    }
+}

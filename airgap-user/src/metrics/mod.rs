@@ -1,0 +1,204 @@
+//! Refused attempts as OpenMetrics 1.0.
+
+mod listen;
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+
+pub use self::listen::{Address, Listener};
+
+use crate::{
+    events::{REASONS, destinations},
+    gate::{Gate, seal_id, seal_name},
+};
+use airgap_common::denial::Reason;
+
+/// Destinations that get a line of their own, for each seal; the rest is summed
+/// up, so that no container can fill a metrics store.
+const TOP: usize = 20;
+
+/// What is told of one seal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SealMetrics {
+    /// Name when it was sealed, chosen by whoever made the container.
+    pub container: String,
+    /// Container id.
+    pub id: String,
+    /// Refused attempts by reason; silent reasons included.
+    pub reasons: Vec<(&'static str, u64)>,
+    /// `ADDRESS`, port and count of the destinations most asked for.
+    pub top: Vec<(String, u16, u64)>,
+    /// Refused attempts to all other destinations.
+    pub other: u64,
+    /// Refused attempts of which it is not known who made them.
+    pub suppressed: u64,
+}
+
+/// Reads all seals; empty if no gate stands.
+///
+/// # Errors
+/// If a map cannot be read.
+pub fn gather(gate: Option<&Gate>) -> Result<Vec<SealMetrics>> {
+    let Some(gate) = gate else {
+        return Ok(Vec::new());
+    };
+    let mut all = Vec::new();
+    let mut found = destinations(gate)?;
+    for (number, seal) in gate.seals()? {
+        let Some((_, counters)) = gate.state(number) else {
+            continue;
+        };
+        let mut top = found.remove(&number).unwrap_or_default();
+        top.truncate(TOP);
+        let shown: u64 = top.iter().map(|(_, _, count)| count).sum();
+        let named = REASONS.iter().zip(&counters.by_reason);
+        all.push(SealMetrics {
+            container: seal_name(&seal),
+            id: seal_id(&seal),
+            reasons: named.map(|(name, count)| (*name, *count)).skip(1).collect(),
+            top,
+            other: counters.refused().saturating_sub(shown),
+            suppressed: counters.suppressed,
+        });
+    }
+    Ok(all)
+}
+
+/// The text of one exposition, `# EOF` included.
+pub fn render(seals: &[SealMetrics]) -> String {
+    let mut out = String::new();
+    let family = |out: &mut String, name: &str, kind: &str, help: &str| {
+        let _ = writeln!(out, "# TYPE {name} {kind}\n# HELP {name} {help}");
+    };
+    family(&mut out, "airgap_sealed", "gauge", "1 for each seal.");
+    for seal in seals {
+        let _ = writeln!(out, "airgap_sealed{{{}}} 1", who(seal));
+    }
+    family(
+        &mut out,
+        "airgap_refused",
+        "counter",
+        "Refused attempts by reason.",
+    );
+    for seal in seals {
+        for (reason, count) in seal.reasons.iter().filter(|(r, _)| !is_silent(r)) {
+            let who = who(seal);
+            let _ = writeln!(
+                out,
+                "airgap_refused_total{{{who},reason=\"{reason}\"}} {count}"
+            );
+        }
+    }
+    family(
+        &mut out,
+        "airgap_uninvited",
+        "counter",
+        "Packets from outside or of the container's own kernel.",
+    );
+    for seal in seals {
+        for (reason, count) in seal.reasons.iter().filter(|(r, _)| is_silent(r)) {
+            let who = who(seal);
+            let _ = writeln!(
+                out,
+                "airgap_uninvited_total{{{who},reason=\"{reason}\"}} {count}"
+            );
+        }
+    }
+    family(
+        &mut out,
+        "airgap_refused_destination",
+        "counter",
+        "Refused attempts by destination, and of all others.",
+    );
+    for seal in seals {
+        let who = who(seal);
+        for (address, port, count) in &seal.top {
+            let address = label(address);
+            let _ = writeln!(
+                out,
+                "airgap_refused_destination_total{{{who},address=\"{address}\",port=\"{port}\"}} {count}"
+            );
+        }
+        let _ = writeln!(
+            out,
+            "airgap_refused_destination_total{{{who},address=\"other\",port=\"\"}} {}",
+            seal.other
+        );
+    }
+    family(
+        &mut out,
+        "airgap_suppressed",
+        "counter",
+        "Refused attempts of which it is not known who made them.",
+    );
+    for seal in seals {
+        let _ = writeln!(
+            out,
+            "airgap_suppressed_total{{{}}} {}",
+            who(seal),
+            seal.suppressed
+        );
+    }
+    out + "# EOF\n"
+}
+
+fn is_silent(reason: &str) -> bool {
+    [Reason::Inbound, Reason::KernelChatter]
+        .iter()
+        .any(|silent| REASONS[*silent as usize] == reason)
+}
+
+fn who(seal: &SealMetrics) -> String {
+    format!(
+        "container=\"{}\",id=\"{}\"",
+        label(&seal.container),
+        label(&seal.id)
+    )
+}
+
+/// A label's value as OpenMetrics escapes it.
+fn label(text: &str) -> String {
+    text.replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A contract: names and labels are what dashboards are built on.
+    #[test]
+    fn renders_an_exposition() {
+        let seal = SealMetrics {
+            container: "w\"e\nb".into(),
+            id: "ab".into(),
+            reasons: vec![("egress", 3), ("inbound", 9)],
+            top: vec![("198.51.100.7".into(), 443, 2)],
+            other: 1,
+            suppressed: 0,
+        };
+        assert_eq!(
+            render(&[seal]),
+            r#"# TYPE airgap_sealed gauge
+# HELP airgap_sealed 1 for each seal.
+airgap_sealed{container="w\"e\nb",id="ab"} 1
+# TYPE airgap_refused counter
+# HELP airgap_refused Refused attempts by reason.
+airgap_refused_total{container="w\"e\nb",id="ab",reason="egress"} 3
+# TYPE airgap_uninvited counter
+# HELP airgap_uninvited Packets from outside or of the container's own kernel.
+airgap_uninvited_total{container="w\"e\nb",id="ab",reason="inbound"} 9
+# TYPE airgap_refused_destination counter
+# HELP airgap_refused_destination Refused attempts by destination, and of all others.
+airgap_refused_destination_total{container="w\"e\nb",id="ab",address="198.51.100.7",port="443"} 2
+airgap_refused_destination_total{container="w\"e\nb",id="ab",address="other",port=""} 1
+# TYPE airgap_suppressed counter
+# HELP airgap_suppressed Refused attempts of which it is not known who made them.
+airgap_suppressed_total{container="w\"e\nb",id="ab"} 0
+# EOF
+"#
+        );
+    }
+}
