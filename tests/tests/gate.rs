@@ -136,3 +136,23 @@ fn a_missing_link_is_noticed_and_mended() {
     );
     assert_eq!(udp_errno(&cgroup), EPERM, "the seal outlives the mending");
 }
+
+/// The verifier of every kernel must have room to spare: it gives up at a million steps.
+#[test]
+fn programs_stay_far_below_the_verifiers_limit() {
+    const LIMIT: u32 = 900_000;
+    let mut scratch = Scratch::new("steps", None);
+    scratch.seal(&id(1));
+    let mut most = (0, String::new());
+    for program in aya::programs::loaded_programs().map_while(Result::ok) {
+        let name = program.name_as_str().unwrap_or_default().to_owned();
+        // Before Linux 5.16 the kernel does not say.
+        if let Some(steps) = program.verified_instruction_count()
+            && name.starts_with("airgap_")
+        {
+            most = most.max((steps, name));
+        }
+    }
+    println!("steps: {} of {}", most.0, most.1);
+    assert!(most.0 < LIMIT, "{} takes {} steps", most.1, most.0);
+}
