@@ -257,6 +257,8 @@ pub struct AttemptKey {
     pub dst: Addr,
     /// Process id in the initial pid namespace; 0: not known.
     pub tgid: u32,
+    /// Interface of a packet or frame, as in [`Denial::ifindex`]; 0: none.
+    pub ifindex: u32,
     /// Destination port, host byte order; 0: none.
     pub dport: u16,
     /// `AF_*` of a refused `socket`, else 0.
@@ -270,7 +272,7 @@ pub struct AttemptKey {
     /// [`crate::denial::Hook`].
     pub hook: u8,
     /// Zero.
-    pub _pad: [u8; 3],
+    pub _pad: [u8; 7],
 }
 
 /// Value of `ATTEMPTS`.
@@ -485,7 +487,7 @@ const _: () = assert!(size_of::<Seal>() == 216);
 const _: () = assert!(size_of::<Gate>() == 24);
 const _: () = assert!(size_of::<Follower>() == 24);
 const _: () = assert!(size_of::<Syn>() == 48);
-const _: () = assert!(size_of::<AttemptKey>() == 48);
+const _: () = assert!(size_of::<AttemptKey>() == 56);
 const _: () = assert!(size_of::<Attempt>() == 296);
 const _: () = assert!(size_of::<Destination>() == 32);
 const _: () = assert!(size_of::<Tally>() == 24);

@@ -259,13 +259,14 @@ fn attempt(
             // SAFETY: not null, so it points to a live mark.
             Who::Socket(mark) => unsafe { (*mark).tgid },
         },
+        ifindex: details.ifindex,
         dport: details.dport,
         family: details.family,
         socket_type: details.kind,
         protocol: details.protocol,
         reason: details.reason as u8,
         hook: details.hook as u8,
-        _pad: [0; 3],
+        _pad: [0; 7],
     };
     let known = match ATTEMPTS.get_ptr_mut(&key) {
         None => BURSTS.get_ptr_mut(&key),

@@ -36,6 +36,12 @@ pub(crate) fn out(ctx: &TcContext) -> i32 {
     if passes::<{ ETHERNET as usize }, true>(skb) {
         return NEXT;
     }
+    judge_out(skb)
+}
+
+/// Not inlined: the stack of the short way ends before this begins.
+#[inline(never)]
+fn judge_out(skb: *mut __sk_buff) -> i32 {
     let Some(subject) = subject(skb) else {
         return NEXT;
     };

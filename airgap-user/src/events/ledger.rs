@@ -140,13 +140,14 @@ pub(super) fn key_of(record: &Record, name: u64) -> AttemptKey {
         name,
         dst: record.dst,
         tgid: record.tgid,
+        ifindex: record.ifindex,
         dport: record.dport,
         family: record.family,
         socket_type: record.socket_type,
         protocol: record.protocol,
         reason: record.reason,
         hook: record.hook,
-        _pad: [0; 3],
+        _pad: [0; 7],
     }
 }
 
