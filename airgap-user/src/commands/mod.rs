@@ -81,8 +81,6 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Tail(args) => tail::run(host, &args).await?,
         Command::Verify(args) => verify::run(host, &args).await?,
         Command::Doctor(args) => doctor::run(host, state, &args).await?,
-        // Told to anybody, above.
-        Command::Explain(args) => explain::run(&args)?,
         Command::Schema(args) => schema::run(&args)?,
         Command::Explain(args) => explain::run(&args)?,
         Command::Probe(args) => {
