@@ -105,7 +105,11 @@ fn sweep_torn_pins() {
     let mut list = Command::new(binary);
     let readable = list.env("AIRGAP_STATE", airgap::STATE).arg("list").output();
     let torn = readable.is_ok_and(|out| out.stdout.is_empty());
-    if torn || pins.join("v1-aside-1").exists() {
+    if torn
+        || pins
+            .join(format!("v{}-aside-1", airgap_common::ABI_VERSION))
+            .exists()
+    {
         eprintln!("removing a torn {}", pins.display());
         cmd::attempt(&format!("rm -r {}", pins.display()));
     }
