@@ -5,38 +5,14 @@ use ::airgap::gate::{Gate, Lock, Place, Sealing, cgroup_mount};
 use ::airgap::policy::Rules;
 use airgap_tests::airgap::{STATE, binary, seal};
 use airgap_tests::cmd;
+use airgap_tests::other::Other;
 use airgap_tests::session::Session;
 use airgap_tests::{Container, Outcome, Outside, SERVICE_PORT, airgap, airgap_ok, wait};
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 const PORT: u16 = 20_000;
-
-/// The same binary with another BPF object in it, by one word of its licence; gone with it.
-struct Other(PathBuf);
-
-impl Other {
-    fn new() -> Self {
-        let mut bytes = fs::read(binary()).expect("read the binary");
-        let (old, new) = (b"Dual MIT/GPL", b"Dual BSD/GPL");
-        let at = bytes.windows(old.len()).position(|w| w == old);
-        let at = at.expect("the object's licence");
-        bytes[at..at + new.len()].copy_from_slice(new);
-        let path = PathBuf::from(format!("/run/airgap-test-other-{}", std::process::id()));
-        fs::write(&path, bytes).expect("write the binary");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("chmod");
-        Self(path)
-    }
-}
-
-impl Drop for Other {
-    fn drop(&mut self) {
-        drop(fs::remove_file(&self.0));
-    }
-}
 
 /// The program that a link of the gate runs.
 fn program(link: &str) -> String {

@@ -100,6 +100,9 @@ pub(super) async fn seal(
         Ok(()) => in_kernel(site, container, wanted, &record, before.as_ref(), &lock).await,
         Err(error) => Err(error),
     };
+    if done.is_err() {
+        Gate::clear_remains(site.place, &lock)?;
+    }
     // Where the kernel could not be put back, the record stays: it is the narrower of the two.
     if done.is_err() && in_force(site.place, container).is_ok_and(|now| now == before) {
         let back = site
