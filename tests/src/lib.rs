@@ -27,6 +27,7 @@ pub mod netns;
 pub mod other;
 pub mod outside;
 pub mod plan;
+pub mod private;
 pub mod scratch;
 pub mod services;
 pub mod session;
