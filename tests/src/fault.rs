@@ -48,13 +48,13 @@ pub fn points(binary: &Path, args: &[&str]) -> Vec<Point> {
     counts.into_iter().flat_map(numbered).collect()
 }
 
-/// At most `AIRGAP_TEST_FAULTS` of them, 14 unless told otherwise, evenly spread.
+/// At most `AIRGAP_TEST_FAULTS` of them, 8 unless told otherwise, evenly spread.
 ///
 /// # Panics
 /// When that is no number.
 #[must_use]
 pub fn sample(points: Vec<Point>) -> Vec<Point> {
-    let wanted = std::env::var("AIRGAP_TEST_FAULTS").map_or(14, |n| {
+    let wanted = std::env::var("AIRGAP_TEST_FAULTS").map_or(8, |n| {
         n.parse::<usize>()
             .expect("AIRGAP_TEST_FAULTS must be a number")
     });

