@@ -145,7 +145,8 @@ fn detach_killed_anywhere_is_sealed_or_lifted() {
             !is_refused(&container, &when) && !has_record(&container),
             "{when}"
         );
-        assert!(!Path::new("/sys/fs/bpf/airgap").exists(), "{when}");
+        let pins = format!("/sys/fs/bpf/airgap/v{}", airgap_common::ABI_VERSION);
+        assert!(!Path::new(&pins).exists(), "{when}");
     }
     assert!(killed > 3, "only {killed} detaches were killed");
 }

@@ -16,7 +16,7 @@ const PINS: &str = "/sys/fs/bpf/airgap";
 
 /// All that a reboot takes from the kernel's side; containers and records stay.
 fn lose_the_kernel_side() {
-    cmd::ok(&format!("rm -r {PINS}"));
+    cmd::ok(&format!("rm -r {PINS}/v{ABI_VERSION}"));
 }
 
 fn record(container: &Container) -> PathBuf {

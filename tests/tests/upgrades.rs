@@ -176,7 +176,7 @@ fn two_layouts_side_by_side_deny_what_either_denies() {
     refused();
     assert!(!Path::new(&format!("/sys/fs/bpf/airgap/v{ABI_VERSION}")).exists());
     drop(beside);
-    assert!(!Path::new("/sys/fs/bpf/airgap").exists());
+    assert!(!Path::new("/sys/fs/bpf/airgap/beside").exists());
     wait::until("it is open", wait::SOON, || {
         (container.attempt("udp4", PORT, "open").outcome == Outcome::Sent).then_some(())
     });
