@@ -105,11 +105,9 @@ fn sweep_torn_pins() {
     let mut list = Command::new(binary);
     let readable = list.env("AIRGAP_STATE", airgap::STATE).arg("list").output();
     let torn = readable.is_ok_and(|out| out.stdout.is_empty());
-    if torn
-        || pins
-            .join(format!("v{}-aside-1", airgap_common::ABI_VERSION))
-            .exists()
-    {
+    let aside = |entry: fs::DirEntry| entry.file_name().to_string_lossy().contains("-aside-");
+    let asides = fs::read_dir(pins).into_iter().flatten().flatten();
+    if torn || asides.into_iter().any(aside) {
         eprintln!("removing a torn {}", pins.display());
         cmd::attempt(&format!("rm -r {}", pins.display()));
     }

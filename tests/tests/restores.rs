@@ -1,6 +1,7 @@
 //! Promise: no unprotected instant, not over a reboot. What is recorded comes back; what cannot be
 //! read comes back denied; what is not in force is never called sealed.
 
+use airgap_common::ABI_VERSION;
 use airgap_tests::airgap::{STATE, seal};
 use airgap_tests::kernel::assert_same;
 use airgap_tests::{
@@ -15,7 +16,7 @@ const PINS: &str = "/sys/fs/bpf/airgap";
 
 /// All that a reboot takes from the kernel's side; containers and records stay.
 fn lose_the_kernel_side() {
-    cmd::ok(&format!("rm -r {PINS}"));
+    cmd::ok(&format!("rm -r {PINS}/v{ABI_VERSION}"));
 }
 
 fn record(container: &Container) -> PathBuf {
@@ -261,7 +262,8 @@ fn a_damaged_gate_is_told_and_built_anew_without_a_gap() {
         "links/cgroup_mkdir",
     ] {
         seal(&container.name, &[]);
-        fs::remove_file(format!("{PINS}/v1/{pin}")).unwrap_or_else(|e| panic!("{pin}: {e}"));
+        fs::remove_file(format!("{PINS}/v{ABI_VERSION}/{pin}"))
+            .unwrap_or_else(|e| panic!("{pin}: {e}"));
         for command in [vec!["list"], vec!["status", &container.name]] {
             let out = airgap(&command);
             assert_eq!(out.code, 3, "{pin}\n{}", out.describe());
@@ -271,7 +273,10 @@ fn a_damaged_gate_is_told_and_built_anew_without_a_gap() {
         airgap_ok(&["restore"]);
         assert_outcome(&container, Outcome::Refused);
         assert_eq!(outside.seen(), [], "{pin}");
-        assert!(!Path::new(&format!("{PINS}/v1-aside-1")).exists(), "{pin}");
+        assert!(
+            !Path::new(&format!("{PINS}/v{ABI_VERSION}-aside-1")).exists(),
+            "{pin}"
+        );
         assert!(matches!(status(&container).0, 0 | 4), "{pin}");
         outside
             .get(container.ip4(), SERVICE_PORT, "/")

@@ -13,6 +13,10 @@ use std::time::Duration;
 const PORT: u16 = 20_000;
 const LABEL: [&str; 2] = ["--label", "airgap.seal=true"];
 
+fn pins() -> String {
+    format!("/sys/fs/bpf/airgap/v{}", airgap_common::ABI_VERSION)
+}
+
 /// `airgap watch`, told from here what systemd would hear; killed by pid on drop, and the
 /// quarantine ends with it.
 struct Watch {
@@ -194,7 +198,7 @@ fn quarantine_outlives_a_reboot_and_ends_with_off() {
     let watch = Watch::start(&["--quarantine"]);
     drop(watch);
     airgap_ok(&["quarantine", "on"]);
-    cmd::ok("rm -r /sys/fs/bpf/airgap");
+    cmd::ok(&format!("rm -r {}", pins()));
     let lost = airgap(&["quarantine"]).expect_code(3);
     assert!(lost.stdout.contains("off"), "{}", lost.describe());
     assert_eq!(airgap(&["doctor"]).code, 3);
@@ -203,7 +207,7 @@ fn quarantine_outlives_a_reboot_and_ends_with_off() {
     await_outcome(&container, Outcome::Refused);
     airgap_ok(&["quarantine", "off"]);
     await_outcome(&container, Outcome::Sent);
-    assert!(!Path::new("/sys/fs/bpf/airgap").exists(), "the gate stays");
+    assert!(!Path::new(&pins()).exists(), "the gate stays");
 }
 
 #[test]

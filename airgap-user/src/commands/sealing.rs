@@ -3,7 +3,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::{
     Existing, Report,
@@ -100,6 +100,9 @@ pub(super) async fn seal(
         Ok(()) => in_kernel(site, container, wanted, &record, before.as_ref(), &lock).await,
         Err(error) => Err(error),
     };
+    if done.is_err() {
+        Gate::clear_remains(site.place, &lock)?;
+    }
     // Where the kernel could not be put back, the record stays: it is the narrower of the two.
     if done.is_err() && in_force(site.place, container).is_ok_and(|now| now == before) {
         let back = site
@@ -223,13 +226,9 @@ async fn finish(
         container = engine.find(&container.id).await?;
     }
     gate.complete(sealed.number, lock)?;
-    let seals = gate.seals()?;
-    let (_, seal) = seals
-        .iter()
-        .find(|(number, _)| *number == sealed.number)
-        .context("the seal is not in the map SEALS")?;
+    let seal = gate.seal(sealed.number)?;
     let entry = site.state.entry(&container.id);
-    let mut report = Report::gather(gate, sealed.number, seal, Some(&container), entry.as_ref())?;
+    let mut report = Report::gather(gate, sealed.number, &seal, Some(&container), entry.as_ref())?;
     if report.state == "broken" {
         return Err(Failure::new(
             format!(

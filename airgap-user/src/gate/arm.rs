@@ -91,6 +91,7 @@ impl Gate {
             Ok(()) => Self::open(place)?.ok_or_else(|| anyhow!("the gate's maps are gone again")),
             Err(error) => {
                 // Nothing may be left of a gate that guards nobody.
+                let _ = Self::clear_remains(place, lock);
                 if Self::open(place).is_ok_and(|gate| gate.is_none_or(|g| g.is_idle())) {
                     let _ = disarm(place);
                 }

@@ -197,6 +197,16 @@ impl Gate {
         Ok(seals)
     }
 
+    /// One seal.
+    ///
+    /// # Errors
+    /// If there is none of this number.
+    pub fn seal(&self, number: SealNumber) -> Result<Seal> {
+        self.seals
+            .get(&number, 0)
+            .context("cannot read the map SEALS")
+    }
+
     /// Denials so far, and the policy in force; `None` if there is no such seal.
     pub fn state(&self, seal: SealNumber) -> Option<(Policy, Counters)> {
         let policy = self.policies.get(&seal, 0).ok()?;

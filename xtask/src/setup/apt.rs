@@ -11,7 +11,7 @@ use super::{docker, say};
 use crate::command;
 
 /// Program and the package that brings it.
-const TOOLS: [(&str, &str); 7] = [
+const TOOLS: [(&str, &str); 8] = [
     ("iptables", "iptables"),
     ("ip", "iproute2"),
     ("debootstrap", "debootstrap"),
@@ -19,6 +19,7 @@ const TOOLS: [(&str, &str); 7] = [
     ("modprobe", "kmod"),
     ("curl", "curl"),
     ("python3", "python3"),
+    ("strace", "strace"),
 ];
 
 /// File and the package that brings it, where there is no program to look for.

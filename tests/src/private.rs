@@ -1,0 +1,170 @@
+//! A Docker daemon of one test's own: data root, sockets and settings that nobody else has, no
+//! network and no packet filter rules.
+
+use crate::cmd::{self, Output};
+use crate::{image, wait};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Ends with its containers and files on drop; containers have no network but loopback.
+#[derive(Debug)]
+pub struct PrivateEngine {
+    dir: PathBuf,
+    live_restore: bool,
+    child: Option<Child>,
+}
+
+impl PrivateEngine {
+    /// Starts it with the image under test in it.
+    ///
+    /// # Panics
+    /// When it does not start or take the image.
+    #[must_use]
+    pub fn start(live_restore: bool) -> Self {
+        // Not below /run, which may hold little.
+        let dir = PathBuf::from(format!(
+            "/var/tmp/airgap-test-engine-{}",
+            std::process::id()
+        ));
+        fs::create_dir_all(&dir).expect("mkdir");
+        let mut engine = Self {
+            dir,
+            live_restore,
+            child: None,
+        };
+        engine.run();
+        let mut save = Command::new("docker")
+            .args(["save", image::ensure()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("docker save");
+        let stream = save.stdout.take().expect("a pipe");
+        let load = engine.command(&["load"]).stdin(stream).output();
+        let load = load.expect("docker load");
+        assert!(
+            load.status.success() && save.wait().is_ok_and(|s| s.success()),
+            "{load:?}"
+        );
+        engine
+    }
+
+    /// For `--host`.
+    #[must_use]
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.dir.join("docker.sock").display())
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new("docker");
+        command.args(["--host", &self.host()]).args(args);
+        command
+    }
+
+    /// Runs `docker ARGS…` against it.
+    #[track_caller]
+    pub fn docker(&self, args: &[&str]) -> Output {
+        cmd::run_command(&mut self.command(args))
+    }
+
+    /// Starts the daemon, again after a [`Self::kill`].
+    ///
+    /// # Panics
+    /// When it does not answer in time.
+    pub fn run(&mut self) {
+        let path = |name: &str| self.dir.join(name).display().to_string();
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.dir.join("log"));
+        let child = Command::new("dockerd")
+            .args(["--data-root", &path("data"), "--exec-root", &path("exec")])
+            .args(["--pidfile", &path("pid"), "--host", &self.host()])
+            .args(["--bridge", "none", "--iptables=false", "--ip6tables=false"])
+            .arg(format!("--live-restore={}", self.live_restore))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log.expect("its log"))
+            .spawn()
+            .expect("start dockerd");
+        self.child = Some(child);
+        let answers = || (self.docker(&["version"]).code == 0).then_some(());
+        if wait::within(PATIENCE, answers).is_none() {
+            let log = fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+            panic!("no dockerd within {PATIENCE:?}:\n{log}");
+        }
+    }
+
+    /// SIGKILLs the daemon, and its containerd, which the kernel would end with it; the containers
+    /// and their shims live on.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+        let containerd = self.dir.join("exec/containerd/containerd.pid");
+        signal(&containerd, libc::SIGKILL);
+        // Of the dead, nobody may be taken for alive.
+        for file in [containerd, self.dir.join("pid")] {
+            drop(fs::remove_file(file));
+        }
+    }
+
+    /// Shims that are left of containers that nobody could remove.
+    fn shims(&self) -> Vec<i32> {
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let ours = |pid: &i32| {
+            let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.contains("containerd-shim") && line.contains(&*self.dir.to_string_lossy())
+        };
+        pids.filter(ours).collect()
+    }
+}
+
+/// Signals the process that a pid file names; it wrote its own.
+fn signal(pid_file: &Path, signal: i32) -> Option<i32> {
+    let text = fs::read_to_string(pid_file).ok()?;
+    let pid = text.trim().parse::<i32>().ok().filter(|pid| *pid > 1)?;
+    // SAFETY: kill takes no pointers.
+    let sent = unsafe { libc::kill(pid, signal) };
+    (sent == 0).then_some(pid)
+}
+
+impl Drop for PrivateEngine {
+    fn drop(&mut self) {
+        if self.child.is_some() {
+            let all = self.docker(&["ps", "-aq"]).stdout;
+            for id in all.lines() {
+                self.docker(&["rm", "-f", id]);
+            }
+            signal(&self.dir.join("pid"), libc::SIGTERM);
+        }
+        if let Some(mut child) = self.child.take() {
+            drop(child.wait());
+        }
+        signal(
+            &self.dir.join("exec/containerd/containerd.pid"),
+            libc::SIGKILL,
+        );
+        for pid in self.shims() {
+            // SAFETY: kill takes no pointers; the process is of this engine.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+        }
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let dir = self.dir.display().to_string();
+        let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+        let mut points: Vec<_> = points.filter(|point| point.starts_with(&dir)).collect();
+        // The inner ones were mounted last.
+        points.reverse();
+        for point in points {
+            cmd::attempt(&format!("umount {point}"));
+        }
+        if let Err(error) = fs::remove_dir_all(&self.dir) {
+            eprintln!("cannot remove {dir}: {error}");
+        }
+    }
+}
