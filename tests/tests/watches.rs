@@ -2,10 +2,12 @@
 //! included; and none when airgap watch is dead.
 
 use airgap_tests::airgap::{STATE, command};
+use airgap_tests::internal::Internal;
 use airgap_tests::{Container, Outcome, Outside, SERVICE_PORT, airgap, airgap_ok, cmd, wait};
 use serde_json::Value;
 use std::fs;
-use std::os::unix::net::UnixDatagram;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -247,4 +249,49 @@ fn without_quarantine_labels_are_read_at_creation() {
     let told = list.stdout.matches("the container is gone").count();
     assert_eq!(told, 1, "{}", list.describe());
     airgap_ok(&["detach", "--all"]);
+}
+
+/// Both a restart and another network bring a veth that no kernel hook tells of; whoever scrapes
+/// learns what is sealed.
+#[test]
+fn new_veths_are_guarded_and_seals_are_told_as_metrics() {
+    let outside = Outside::new();
+    let other = Internal::new(&outside);
+    let path = std::env::temp_dir().join(format!("airgap-watch-{}", std::process::id()));
+    let address = format!("unix:{}", path.display());
+    let _watch = Watch::start(&["--metrics", &address]);
+    let container = outside.container("guarded").options(&LABEL).run();
+    let guarded = |links: u64| {
+        let status = airgap(&["status", "--json", &container.name]);
+        let report: Value = serde_json::from_str(&status.stdout).unwrap_or_default();
+        let vectors = report["coverage"].as_array().cloned().unwrap_or_default();
+        let frames = vectors
+            .iter()
+            .find(|v| v["vector"] == "raw frames (AF_PACKET, AF_XDP)")?
+            .clone();
+        let by = frames["by"].as_str().unwrap_or_default();
+        (frames["covered"] == true && by.split(", ").count() as u64 == links).then_some(())
+    };
+    wait::until("the label seals it", wait::SOON, || guarded(1));
+    container.restart();
+    wait::until("the new veth is guarded", wait::SOON, || guarded(1));
+    let name = &other.plan.name;
+    cmd::ok(&format!("docker network connect {name} {}", container.id));
+    wait::until("the second veth is guarded", wait::SOON, || guarded(2));
+    cmd::ok(&format!(
+        "docker network disconnect {name} {}",
+        container.id
+    ));
+
+    let mut stream = UnixStream::connect(&path).expect("connect");
+    stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        .expect("ask");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let line = format!(
+        "airgap_sealed{{container=\"{}\",id=\"{}\"}} 1\n",
+        container.name, container.id
+    );
+    assert!(answer.contains(&line), "{answer}");
 }

@@ -28,6 +28,7 @@ use crate::{
     cli::{Cli, Command},
     failure::{Failure, exit},
     gate::{Gate, Lock, Place, seal_id, seal_name},
+    metrics::{Address, Listener, gather, render},
     state::State,
 };
 use airgap_common::map::{Seal, SealNumber};
@@ -89,6 +90,24 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         }
     };
     Ok(ExitCode::from(code))
+}
+
+/// Serves OpenMetrics of all seals while `work` is done, if there is an address for it.
+///
+/// # Errors
+/// If the address is taken or cannot be used.
+async fn with_metrics<T>(address: Option<&Address>, work: impl Future<Output = T>) -> Result<T> {
+    let Some(address) = address else {
+        return Ok(work.await);
+    };
+    let serve = Listener::bind(address)
+        .await?
+        .serve(|| Ok(render(&gather(standing()?.as_ref())?)));
+    // The socket file goes with its listener.
+    Ok(tokio::select! {
+        done = work => done,
+        never = serve => match never {},
+    })
 }
 
 /// The gate of this host, if it stands.

@@ -10,13 +10,13 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{find_seal, keep::Keeper, names::Names, standing};
+use super::{find_seal, keep::Keeper, names::Names, standing, with_metrics};
 use crate::{
     clock::parse_ago,
     events::{Event, Follower, POLL, past},
     failure::{Failure, exit},
     gate::{Gate, bpf_log_level},
-    metrics::{Address, Listener, gather, render},
+    metrics::Address,
     output::{self, Format},
 };
 
@@ -100,19 +100,7 @@ pub(super) async fn run(host: Option<&str>, args: &Tail) -> Result<u8> {
         keep: false,
     };
     drop(gate);
-    let metrics = match &args.metrics {
-        Some(address) => Some(Listener::bind(address).await?),
-        None => None,
-    };
-    // Ends with this process's only thread of work; the socket file with it.
-    let serving = metrics.map(|listener| {
-        tokio::spawn(listener.serve(|| Ok(render(&gather(standing()?.as_ref())?))))
-    });
-    let end = follow(&following).await;
-    if let Some(serving) = serving {
-        serving.abort();
-        let _ = serving.await;
-    }
+    let end = with_metrics(args.metrics.as_ref(), follow(&following)).await?;
     Ok(match end? {
         End::Asked => exit::OK,
         End::Unsealed => exit::NOT_SEALED,

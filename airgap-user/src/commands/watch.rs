@@ -21,12 +21,14 @@ use super::{
     keep::Keeper,
     quarantine,
     sealing::{self, Site, Wanted},
+    with_metrics,
 };
 use crate::{
     container::{Cgroup, Container, Engine, EngineEvent, Happened, all_cgroups},
     failure::exit,
     gate::{Gate, Lock, Place, mount_bpffs},
     labels::{self, Asked},
+    metrics::Address,
     sd_notify::notify,
     state::{Entry, Origin, State},
 };
@@ -38,6 +40,9 @@ pub struct Watch {
     /// process has read their labels; stays on until: airgap quarantine off
     #[arg(long)]
     pub quarantine: bool,
+    /// Serve OpenMetrics of all seals meanwhile
+    #[arg(long, value_name = "unix:PATH|127.0.0.1:PORT")]
+    pub metrics: Option<Address>,
 }
 
 /// A veth is guarded within so long.
@@ -50,6 +55,10 @@ const RESYNC: u32 = 1200;
 const RETRY: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(host: Option<&str>, state: &State, args: &Watch) -> Result<u8> {
+    with_metrics(args.metrics.as_ref(), watch(host, state, args)).await?
+}
+
+async fn watch(host: Option<&str>, state: &State, args: &Watch) -> Result<u8> {
     let place = Place::host()?;
     mount_bpffs()?;
     state.prepare(&Lock::take()?)?;

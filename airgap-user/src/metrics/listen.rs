@@ -1,6 +1,7 @@
 //! Serves the exposition to whoever asks, on a unix socket or on loopback.
 
 use std::{
+    convert::Infallible,
     fs, io,
     net::SocketAddr,
     os::unix::{fs::FileTypeExt as _, net::UnixStream as StdUnixStream},
@@ -78,7 +79,7 @@ impl Listener {
     }
 
     /// Answers each request with what `render` gives, for ever.
-    pub async fn serve(self, render: impl Fn() -> Result<String>) {
+    pub async fn serve(self, render: impl Fn() -> Result<String>) -> Infallible {
         loop {
             let served = match &self.0 {
                 Socket::Unix(listener, _) => match listener.accept().await {
