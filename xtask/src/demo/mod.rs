@@ -92,7 +92,7 @@ fn tell(plan: &Plan, airgap: &Path, undo: &mut Undo) -> Result<()> {
     phones_home(&service, &outside)?;
 
     step(5, "Seal the container");
-    let seal = Seal::attach(airgap, &plan.name, undo)?;
+    let seal = Seal::attach(airgap, &dir.join("state"), &plan.name, undo)?;
     let report = wait::until("airgap's report", Duration::from_secs(5), || {
         Ok(Some(seal.printed()).filter(|lines| !lines.is_empty()))
     })?;

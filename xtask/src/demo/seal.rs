@@ -19,6 +19,8 @@ const SEALED: [Option<i32>; 2] = [Some(0), Some(4)];
 /// A sealed container, and the denials that `airgap attach` prints.
 pub(super) struct Seal {
     airgap: PathBuf,
+    /// Where it records seals: not where the machine's own are.
+    state: PathBuf,
     container: String,
     attach: Child,
     lines: Receiver<String>,
@@ -29,14 +31,21 @@ impl Seal {
     ///
     /// # Errors
     /// When attach ends, or the container is not sealed after half a minute.
-    pub(super) fn attach(airgap: &Path, container: &str, undo: &mut Undo) -> Result<Self> {
+    pub(super) fn attach(
+        airgap: &Path,
+        state: &Path,
+        container: &str,
+        undo: &mut Undo,
+    ) -> Result<Self> {
         let path = airgap.display();
+        let run = format!("AIRGAP_STATE={} {path}", state.display());
         undo.later(&format!(
-            "{path} status {container} >/dev/null 2>&1; \
-             case $? in 0|4) {path} detach {container};; esac"
+            "{run} status {container} >/dev/null 2>&1; \
+             case $? in 0|4) {run} detach {container};; esac"
         ))?;
         let mut attach = Command::new(airgap);
         attach
+            .env("AIRGAP_STATE", state)
             .args(["attach", container])
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
@@ -59,6 +68,7 @@ impl Seal {
         });
         let mut seal = Self {
             airgap: airgap.to_path_buf(),
+            state: state.to_path_buf(),
             container: container.to_owned(),
             attach: child,
             lines,
@@ -75,6 +85,7 @@ impl Seal {
     fn is_sealed(&self) -> Result<bool> {
         let status = Command::new(&self.airgap)
             .args(["status", &self.container])
+            .env("AIRGAP_STATE", &self.state)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -102,7 +113,9 @@ impl Seal {
             bail!("ending the tail has lifted the seal of {}", self.container);
         }
         let mut detach = Command::new(&self.airgap);
-        detach.args(["detach", &self.container]);
+        detach
+            .args(["detach", &self.container])
+            .env("AIRGAP_STATE", &self.state);
         println!("      $ {}", command::line(&detach));
         command::run(&mut detach)
     }
