@@ -127,8 +127,34 @@ fn reborn(cgroup: u64) -> Option<(SealNumber, u64)> {
         }
         i += 1;
     }
+    if seal == QUARANTINED && is_below_judged(cgroup, &mut id) {
+        return None;
+    }
     // 0 stands for a cgroup that cannot be read, and so not be guarded.
     Some((seal, cgroup_id(cgroup).unwrap_or(0)))
+}
+
+/// Whether an ancestor is of a container that was let go: what that makes
+/// below itself no engine of this host knows, and it must not fill the map.
+#[inline(always)]
+fn is_below_judged(cgroup: u64, id: &mut [u8; ID_LEN]) -> bool {
+    let mut at = cgroup;
+    let mut i = 0;
+    while i < WALK {
+        match cgroup_parent(at) {
+            Some(parent) if parent != 0 => at = parent,
+            _ => return false,
+        }
+        let name = read::<u64>(at, &OFF_CGROUP_KN).and_then(|node| read(node, &OFF_KN_NAME));
+        if name.and_then(|name| container_id(name, id)).is_some()
+            // SAFETY: only whether there is a value.
+            && unsafe { JUDGED.get(&*id) }.is_some()
+        {
+            return true;
+        }
+        i += 1;
+    }
+    false
 }
 
 #[inline(always)]
@@ -149,7 +175,8 @@ fn is_unjudged(id: &[u8; ID_LEN]) -> bool {
 
 /// The last 64 characters of a cgroup's name before an optional `.scope`:
 /// `<id>` (cgroupfs driver), `docker-<id>.scope`, `libpod-<id>.scope`, … .
-#[inline(always)]
+/// Not inlined: its stack is needed once.
+#[inline(never)]
 fn container_id(name: u64, id: &mut [u8; ID_LEN]) -> Option<()> {
     const SCOPE: [u8; 6] = *b".scope";
     let mut copy = [0u8; 256];

@@ -8,6 +8,7 @@ use airgap::{
 };
 use airgap_common::map::Stat;
 use airgap_tests::scratch::{Network, Scratch, id, try_in};
+use airgap_tests::sweep;
 
 const EPERM: i32 = libc::EPERM;
 const ENETUNREACH: i32 = libc::ENETUNREACH;
@@ -76,6 +77,35 @@ fn a_full_map_denies_the_container_and_nobody_else() {
         assert_eq!(udp_errno(cgroup), EPERM, "{}", cgroup.path.display());
     }
     assert_eq!(udp_errno(&bystander), ENETUNREACH);
+}
+
+#[test]
+fn what_was_let_go_cannot_fill_the_map() {
+    // Other tests' containers would be denied meanwhile.
+    let _turn = sweep::take_turn();
+    let mut scratch = Scratch::new("crowd", Some(3));
+    let lock = Lock::take().expect("lock");
+    scratch.gate().set_quarantine(true, &lock).expect("on");
+    let outer = scratch.mkdir(&id(40));
+    let denied = udp_errno(&outer);
+    let key = id(40).into_bytes().try_into().expect("64 digits");
+    let gate = scratch.gate();
+    gate.let_go(&key, std::slice::from_ref(&outer), &lock)
+        .expect("let go");
+    let path = |n: u32| format!("{}/{}", id(40), id(n));
+    let nested: Vec<_> = (41..45).map(|n| scratch.mkdir(&path(n))).collect();
+    let deep = scratch.mkdir(&format!("{}/{}", path(41), id(46)));
+    let unjudged = scratch.mkdir(&id(47));
+    let (errnos, unjudged): (Vec<_>, _) = (
+        nested.iter().chain([&deep]).map(udp_errno).collect(),
+        udp_errno(&unjudged),
+    );
+    let overflowed = scratch.gate().stat(Stat::Overflowed);
+    scratch.gate().set_quarantine(false, &lock).expect("off");
+    drop(lock);
+    assert_eq!((denied, unjudged), (EPERM, EPERM));
+    assert_eq!(errnos, [ENETUNREACH; 5], "an inner container is denied");
+    assert_eq!(overflowed, 0, "an inner container fills the map");
 }
 
 #[test]

@@ -195,6 +195,58 @@ fn in_quarantine_a_label_seals_from_the_first_instruction() {
 }
 
 #[test]
+fn a_seal_that_fails_lets_nobody_out_of_quarantine() {
+    let outside = Outside::new();
+    let mut watch = Watch::start(&["--quarantine"]);
+    let judged = outside.container("judged").run();
+    await_outcome(&judged, Outcome::Sent);
+    watch.kill();
+    let denied = outside.container("denied").run();
+    await_outcome(&denied, Outcome::Refused);
+    for container in [&denied, &judged] {
+        let failed = airgap(&["attach", "-d", "--require", "full", &container.id]);
+        if failed.code == 0 {
+            println!("skipped: this host covers everything, so that --require full does not fail");
+            airgap_ok(&["detach", "--all"]);
+            return;
+        }
+    }
+    await_outcome(&judged, Outcome::Sent);
+    for _ in 0..2 {
+        let attempt = denied.attempt("udp4", PORT, "watch");
+        assert_eq!(attempt.outcome, Outcome::Refused, "{attempt:?}");
+        denied.restart();
+    }
+    let status = airgap_ok(&["quarantine"]);
+    assert!(status.stdout.contains(&denied.id), "{}", status.describe());
+}
+
+/// A record without its seal, as after a restore that failed.
+#[test]
+fn what_is_recorded_is_not_let_go() {
+    let outside = Outside::new();
+    let mut watch = Watch::start(&["--quarantine"]);
+    watch.kill();
+    let known = outside.container("known").create();
+    let damaged = outside.container("damaged").create();
+    airgap(&["attach", "-d", &known.id, &damaged.id]);
+    cmd::ok(&format!("rm -r {}", pins()));
+    fs::write(format!("{STATE}/seals/{}.json", damaged.id), "{").expect("damage the record");
+    let plain = outside.container("plain").create();
+    let mut watch = Watch::start(&["--quarantine"]);
+    for container in [&known, &damaged, &plain] {
+        container.start();
+    }
+    await_outcome(&plain, Outcome::Sent);
+    watch.kill();
+    for container in [&known, &damaged] {
+        let attempt = container.attempt("udp4", PORT, "watch");
+        assert_eq!(attempt.outcome, Outcome::Refused, "{attempt:?}");
+    }
+    airgap(&["detach", "--all"]);
+}
+
+#[test]
 fn quarantine_outlives_a_reboot_and_ends_with_off() {
     let outside = Outside::new();
     let watch = Watch::start(&["--quarantine"]);

@@ -160,6 +160,7 @@ async fn in_kernel(
         accepted: record.accepted,
         since: record.since,
     };
+    let open = gate.open_unjudged(sealing.id);
     let sealed = match gate.seal_id(&sealing, lock) {
         Ok(sealed) => sealed,
         Err(error) => {
@@ -183,7 +184,7 @@ async fn in_kernel(
             Err(error)
         }
         Err(error) => {
-            gate.unseal(sealed.number, lock)?;
+            gate.withdraw(sealed.number, open.as_deref(), lock)?;
             gate.disarm_if_idle(lock)?;
             Err(error)
         }

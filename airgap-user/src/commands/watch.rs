@@ -280,6 +280,13 @@ impl Watcher<'_> {
         if gate.standing(&key)?.is_some() || gate.is_let_go(&key) {
             return Ok(());
         }
+        if self.state.entry(&container.id).is_some() {
+            log::error!(
+                "{} has no label, but a record of a seal that is not in force, and is not let go: airgap restore",
+                container.name
+            );
+            return Ok(());
+        }
         if gate.let_go(&key, cgroups, &lock)? > 0 {
             log::info!(
                 "{} has no label and is let out of quarantine",

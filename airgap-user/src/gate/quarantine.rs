@@ -1,12 +1,14 @@
 //! Containers that nobody has judged: while the switch is on, they start
 //! denied everything, and stay so until they are sealed or let go.
 
-use airgap_common::map::{ID_LEN, QUARANTINED, Switch, name};
+use airgap_common::map::{ID_LEN, QUARANTINED, SealNumber, Switch, name};
 use anyhow::{Context as _, Result};
 use aya::maps::HashMap;
 
 use super::{Gate, Lock, arm::NO_DENIALS, array};
-use crate::container::Cgroup;
+use crate::container::{Cgroup, find_cgroups};
+
+const BPF_EXIST: u64 = 2;
 
 impl Gate {
     /// Whether the kernel denies containers that nobody has judged.
@@ -70,6 +72,46 @@ impl Gate {
             }
         }
         Ok(count)
+    }
+
+    /// The cgroups of `id` that are open now, where nobody has judged it: what
+    /// [`Self::withdraw`] is to leave open. `None` without quarantine, and for
+    /// one that was judged. Walks the whole cgroup tree.
+    pub fn open_unjudged(&self, id: &[u8; ID_LEN]) -> Option<Vec<u64>> {
+        if !self.quarantine() || self.is_let_go(id) {
+            return None;
+        }
+        let cgroups = find_cgroups(&self.place.cgroup, &String::from_utf8_lossy(id));
+        let ids = cgroups.into_iter().map(|cgroup| cgroup.id);
+        Some(ids.filter(|id| self.cgroups.get(id, 0).is_err()).collect())
+    }
+
+    /// Lifts a new seal that could not be finished; whoever nobody had judged
+    /// before is denied everything again. `open` is what
+    /// [`Self::open_unjudged`] was before the seal.
+    ///
+    /// # Errors
+    /// If a map cannot be read or written.
+    pub fn withdraw(
+        &mut self,
+        number: SealNumber,
+        open: Option<&[u64]>,
+        lock: &Lock,
+    ) -> Result<()> {
+        let Some(open) = open else {
+            return self.unseal(number, lock).map(drop);
+        };
+        // The id first: what is born from here on is denied for being unjudged.
+        self.unseal_id(number)?;
+        for cgroup in self.cgroups_of(number)? {
+            if !open.contains(&cgroup)
+                && let Err(error) = self.cgroups.insert(cgroup, QUARANTINED, BPF_EXIST)
+                && self.cgroups.get(&cgroup, 0).is_ok()
+            {
+                return Err(error).context("cannot write the map CGROUPS");
+            }
+        }
+        self.lift(number).map(drop)
     }
 
     /// Whether a container was judged as not to be sealed.

@@ -319,19 +319,26 @@ impl Gate {
     /// # Errors
     /// If a map cannot be read or written.
     pub fn unseal(&mut self, number: SealNumber, _lock: &Lock) -> Result<Unsealed> {
-        let seal = self
-            .seals
-            .get(&number, 0)
-            .context("cannot read the map SEALS")?;
-        let denials = self.state(number).map_or(0, |(_, c)| c.refused());
         if self.quarantine() {
             // Whoever lifts a seal has judged: the next start is not denied.
-            self.remember_judged(&seal.id)?;
+            self.remember_judged(&self.seal(number)?.id)?;
         }
+        self.lift(number)
+    }
+
+    pub(super) fn unseal_id(&mut self, number: SealNumber) -> Result<()> {
+        let id = self.seal(number)?.id;
         self.ids
-            .remove(&seal.id)
+            .remove(&id)
             .or_else(absent)
-            .context("cannot write the map IDS")?;
+            .context("cannot write the map IDS")
+    }
+
+    /// Lifts a seal, and judges nothing.
+    pub(super) fn lift(&mut self, number: SealNumber) -> Result<Unsealed> {
+        let seal = self.seal(number)?;
+        let denials = self.state(number).map_or(0, |(_, c)| c.refused());
+        self.unseal_id(number)?;
         self.unguard_frames(number)?;
         let hints = self.hints()?;
         let cgroups = self.cgroups_of(number)?;
