@@ -247,6 +247,21 @@ fn what_is_recorded_is_not_let_go() {
 }
 
 #[test]
+fn a_label_does_not_widen_what_an_operator_recorded() {
+    let outside = Outside::new();
+    let ports = ["--label", "airgap.ports=5060,80"];
+    let container = outside.container("both").options(&LABEL).options(&ports);
+    let container = container.create();
+    airgap(&["attach", "-d", "--from", "198.51.100.0/24", &container.id]);
+    cmd::ok(&format!("rm -r {}", pins()));
+    let _watch = Watch::start(&[]);
+    let json = await_sealed(&container);
+    assert_eq!(json["ports"], serde_json::json!(["5060/tcp"]));
+    assert_eq!(json["clients"], serde_json::json!(["198.51.100.0/24"]));
+    airgap_ok(&["detach", &container.id]);
+}
+
+#[test]
 fn quarantine_outlives_a_reboot_and_ends_with_off() {
     let outside = Outside::new();
     let watch = Watch::start(&["--quarantine"]);

@@ -207,13 +207,19 @@ impl Watcher<'_> {
                 accept,
                 wrong,
             } => {
+                let by = match self.state.entry(&container.id) {
+                    Some(Entry::Known(record)) => record.by,
+                    _ => Origin::Label,
+                };
+                // What an operator recorded, and is not in force, comes back as it was.
+                let named = by == Origin::Label;
                 let wanted = Wanted {
                     rules,
-                    ports_named: true,
-                    from_named: true,
+                    ports_named: named,
+                    from_named: named,
                     accept,
                     full: false,
-                    by: Origin::Label,
+                    by,
                 };
                 self.seal(engine, &container, &wanted, &wrong).await
             }
