@@ -246,6 +246,21 @@ fn what_is_recorded_is_not_let_go() {
     airgap(&["detach", "--all"]);
 }
 
+/// What the hooks cannot refuse without LSM is named, not left to be found out.
+#[test]
+fn quarantine_tells_what_it_does_not_deny() {
+    let outside = Outside::new();
+    let watch = Watch::start(&["--quarantine"]);
+    drop(watch);
+    let on = airgap_ok(&["quarantine", "on"]);
+    let container = outside.container("unjudged").run();
+    let attempt = container.attempt("packet-raw", PORT, "watch");
+    let status = airgap_ok(&["quarantine"]);
+    airgap_ok(&["quarantine", "off"]);
+    let told = [&on, &status].map(|out| out.stderr.contains("NET_RAW"));
+    assert_eq!(told, [attempt.outcome == Outcome::Sent; 2], "{attempt:?}");
+}
+
 #[test]
 fn a_label_does_not_widen_what_an_operator_recorded() {
     let outside = Outside::new();

@@ -54,7 +54,18 @@ pub(super) fn turn_on(state: &State) -> Result<()> {
             return Err(error);
         }
     };
-    gate.set_quarantine(true, &lock)
+    gate.set_quarantine(true, &lock)?;
+    warn_of_frames(&gate);
+    Ok(())
+}
+
+/// No veth of a container that nobody has judged is guarded.
+fn warn_of_frames(gate: &Gate) {
+    if gate.lsm_since() == 0 {
+        log::warn!(
+            "without BPF LSM, quarantine does not deny raw frames to containers with CAP_NET_RAW, which Docker gives by default: --cap-drop NET_RAW, or boot with lsm=…,bpf"
+        );
+    }
 }
 
 /// In the kernel first: cut short, a reboot comes up with it on.
@@ -82,6 +93,9 @@ fn status(state: &State) -> Result<u8> {
         .map(|(id, _)| id)
         .collect();
     output::quarantine(on, &ids)?;
+    if let Some(gate) = gate.filter(|_| on) {
+        warn_of_frames(&gate);
+    }
     if state.quarantine() && !on {
         log::error!("it ought to be on and is not in force: airgap restore");
         return Ok(exit::NOT_SEALED);
