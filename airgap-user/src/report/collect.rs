@@ -95,7 +95,7 @@ fn notes(attempts: &Attempts, container: &Subject, limited: bool) -> Vec<String>
     if container.image.is_none() {
         notes.push("the image is not known: the container engine does not say".into());
     }
-    notes.push("all attempts here were refused; what was refused before this seal, or after this report, is not in it".into());
+    notes.push("all attempts here were refused; what airgap verify tried from inside the container is among them; what was refused before this seal, or after this report, is not".into());
     notes
 }
 
