@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    commands::{Explain, Install, Quarantine, Run, Schema, Tail, Watch},
+    commands::{Explain, Install, Quarantine, Reporting, Run, Schema, Tail, Watch},
     policy::{Cidr, Port},
     preflight::Risk,
 };
@@ -70,6 +70,10 @@ pub enum Command {
     Status(Status),
     /// Show refused attempts as they happen.
     Tail(Tail),
+    /// Sum up a seal for an auditor: what is in force, who tried to reach what.
+    ///
+    /// All of it is read from the kernel, whether anybody watched or not.
+    Report(Reporting),
     /// Prove a seal: try every known way out from inside the container.
     ///
     /// The target is airgap's own, in a network namespace of its own; nothing
@@ -211,6 +215,11 @@ mod tests {
             "status",
             "verify",
             "verify web db",
+            "report",
+            "report --json --html f web",
+            "report --diff old.json",
+            "report --diff old.json new.json web",
+            "report --diff old.json new.json --since 1h",
             "frobnicate",
         ] {
             let args = std::iter::once("airgap").chain(bad.split(' '));

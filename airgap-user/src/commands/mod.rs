@@ -11,6 +11,7 @@ mod list;
 mod names;
 mod quarantine;
 mod report;
+mod reporting;
 mod restore;
 mod run;
 mod schema;
@@ -41,6 +42,7 @@ pub use {
     list::Row,
     quarantine::Quarantine,
     report::Report,
+    reporting::Reporting,
     run::Run,
     schema::{Schema, Shape},
     tail::{Output, Tail},
@@ -56,6 +58,11 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
     match &cli.command {
         Command::Schema(args) => return Ok(ExitCode::from(schema::run(args)?)),
         Command::Explain(args) => return Ok(ExitCode::from(explain::run(args)?)),
+        Command::Report(args) => {
+            if let Some([old, new]) = args.diff.as_deref() {
+                return Ok(ExitCode::from(reporting::difference(old, new, args.json)?));
+            }
+        }
         _ => {}
     }
     // SAFETY: takes nothing, returns the effective user id.
@@ -80,6 +87,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::List(args) => list::run(host, state, &args).await?,
         Command::Status(args) => status::run(host, state, &args).await?,
         Command::Tail(args) => tail::run(host, &args).await?,
+        Command::Report(args) => reporting::run(host, state, &args).await?,
         Command::Verify(args) => verify::run(host, &args).await?,
         Command::Doctor(args) => doctor::run(host, state, &args).await?,
         Command::Schema(args) => schema::run(&args)?,

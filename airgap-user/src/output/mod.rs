@@ -1,6 +1,7 @@
 //! Results on stdout: text for people, JSON for programs.
 
 mod diff;
+mod document;
 mod escape;
 pub mod journal;
 pub mod json;
@@ -16,6 +17,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 pub use escape::escape;
+pub(crate) use text::{endpoint, family, socket_type, timestamp, transport};
 
 use crate::{
     commands::{Check, Existing, Report, Row},
@@ -23,6 +25,7 @@ use crate::{
     events::Event,
     gate::Unsealed,
     policy::Rules,
+    report::{Difference, Document},
     state::Entry,
     verify::Proof,
 };
@@ -119,6 +122,30 @@ pub fn proof(proof: &Proof, json: bool) -> Result<()> {
         print_json(proof)
     } else {
         print(&proof::text(proof, colour()))
+    }
+}
+
+/// A report on one seal.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn document(document: &Document, json: bool) -> Result<()> {
+    if json {
+        print_json(document)
+    } else {
+        print(&document::document(document, colour()))
+    }
+}
+
+/// What two reports tell apart.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn difference(difference: &Difference, json: bool) -> Result<()> {
+    if json {
+        print_json(difference)
+    } else {
+        print(&document::difference(difference))
     }
 }
 

@@ -19,7 +19,7 @@ const BOLD: &str = "\x1b[1m";
 pub(super) const RESET: &str = "\x1b[0m";
 
 /// UTC, RFC 3339, microseconds.
-pub(super) fn timestamp(time: SystemTime) -> String {
+pub(crate) fn timestamp(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
     // Days to a civil date, in eras of 400 years that begin on 1 March.
@@ -40,7 +40,7 @@ pub(super) fn timestamp(time: SystemTime) -> String {
     )
 }
 
-pub(super) fn transport(protocol: u8) -> Option<&'static str> {
+pub(crate) fn transport(protocol: u8) -> Option<&'static str> {
     Some(match protocol {
         1 => "icmp",
         2 => "igmp",
@@ -53,7 +53,7 @@ pub(super) fn transport(protocol: u8) -> Option<&'static str> {
     })
 }
 
-pub(super) fn family(family: u16) -> String {
+pub(crate) fn family(family: u16) -> String {
     match family {
         1 => "unix".into(),
         2 => "inet".into(),
@@ -66,7 +66,7 @@ pub(super) fn family(family: u16) -> String {
     }
 }
 
-pub(super) fn socket_type(kind: u16) -> String {
+pub(crate) fn socket_type(kind: u16) -> String {
     match kind {
         1 => "stream".into(),
         2 => "dgram".into(),
@@ -76,7 +76,7 @@ pub(super) fn socket_type(kind: u16) -> String {
     }
 }
 
-pub(super) fn endpoint((ip, port): (IpAddr, u16)) -> String {
+pub(crate) fn endpoint((ip, port): (IpAddr, u16)) -> String {
     match (ip, port) {
         (ip, 0) => ip.to_string(),
         (IpAddr::V4(ip), port) => format!("{ip}:{port}"),

@@ -1,0 +1,134 @@
+//! `airgap report`.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+
+use super::{Report, find_seal, names::Names, standing};
+use crate::{
+    clock::parse_ago,
+    container::Engine,
+    events::{Event, Origins, past},
+    failure::{Failure, exit},
+    gate::seal_id,
+    output,
+    report::{Document, Material, Saved, Verified, compare, html},
+    state::State,
+};
+
+/// Arguments of `report`.
+#[derive(Args, Debug)]
+pub struct Reporting {
+    /// Only kinds of attempts of which one was made since
+    #[arg(long, value_name = "90s|15m|1h|2d", value_parser = parse_ago)]
+    pub since: Option<Duration>,
+    /// As JSON (docs/REPORT.md)
+    #[arg(long)]
+    pub json: bool,
+    /// Write one self-contained page to FILE
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub html: Option<PathBuf>,
+    /// Include what `airgap verify --json` printed
+    #[arg(long, value_name = "FILE")]
+    pub verify: Option<PathBuf>,
+    /// Compare two reports that were saved with --json
+    #[arg(
+        long,
+        num_args = 2,
+        value_names = ["OLD.json", "NEW.json"],
+        conflicts_with_all = ["container", "since", "html", "verify"]
+    )]
+    pub diff: Option<Vec<PathBuf>>,
+    /// Name, id or unique prefix of an id
+    #[arg(value_name = "CONTAINER", required_unless_present = "diff")]
+    pub container: Option<String>,
+}
+
+/// Compares saved reports; touches nothing else.
+pub(super) fn difference(old: &Path, new: &Path, json: bool) -> Result<u8> {
+    let saved = |path: &Path| {
+        Saved::parse(&read(path)?).map_err(|why| {
+            Failure::new(
+                format!("cannot compare {}: {why}", path.display()),
+                "give two files saved with: airgap report --json CONTAINER",
+            )
+        })
+    };
+    fn read(path: &Path) -> Result<String, Failure> {
+        fs::read_to_string(path).map_err(|error| unreadable(path, &error))
+    }
+    output::difference(&compare(&saved(old)?, &saved(new)?), json)?;
+    Ok(exit::OK)
+}
+
+pub(super) async fn run(host: Option<&str>, state: &State, args: &Reporting) -> Result<u8> {
+    let reference = args.container.as_deref().unwrap_or_default();
+    let gate = standing()?;
+    let seals = gate
+        .as_ref()
+        .map_or_else(|| Ok(Vec::new()), |g| g.seals())?;
+    let (number, seal) = find_seal(&seals, reference)?;
+    let Some(gate) = gate else {
+        anyhow::bail!("the gate is gone while its seals were read");
+    };
+    let id = seal_id(&seal);
+    let verify = args.verify.as_deref().map(|p| proof(p, &id)).transpose()?;
+    // One seal's, all of it: what is left out is counted.
+    let mut events = past(&gate, &[number], UNIX_EPOCH)?;
+    let mut origins = Origins::default();
+    for event in &mut events {
+        if let Event::Denial(denial) = event
+            && let Some(process) = &mut denial.process
+        {
+            origins.complete(process);
+        }
+    }
+    let now = SystemTime::now();
+    let identity = Names::new(host).await.of(&gate, number).await?;
+    let container = match Engine::connect(host).await {
+        Ok(engine) => engine.find(&id).await.ok(),
+        Err(_) => None,
+    };
+    let entry = state.entry(&id);
+    let document = Document::collect(Material {
+        now,
+        identity,
+        status: Report::gather(&gate, number, &seal, container.as_ref(), entry.as_ref())?,
+        events,
+        since: args.since.map(|ago| now - ago),
+        verify,
+    });
+    match &args.html {
+        Some(path) => {
+            fs::write(path, html(&document))
+                .with_context(|| format!("cannot write {}", path.display()))?;
+            log::info!("{} is written", path.display());
+        }
+        None => output::document(&document, args.json)?,
+    }
+    Ok(exit::OK)
+}
+
+/// A saved proof of the container `id`.
+fn proof(path: &Path, id: &str) -> Result<Verified> {
+    let text = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+    let modified = fs::metadata(path).and_then(|m| m.modified()).ok();
+    Ok(Verified::parse(&text, id, modified).map_err(|why| {
+        Failure::new(
+            format!("cannot include {}: {why}", path.display()),
+            "give a file saved with: airgap verify --json CONTAINER",
+        )
+    })?)
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(
+        format!("cannot read {}: {error}", path.display()),
+        "give a file that was saved with --json",
+    )
+}

@@ -1,0 +1,455 @@
+//! What the kernel told → a [`Document`].
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use super::{
+    Attempts, Compose, Counted, Destination, Document, Program, SCHEMA, Subject, Target, Verified,
+};
+use crate::{
+    commands::Report,
+    container::Identity,
+    events::{Denial, Event, Process, Suppressed},
+};
+
+/// What a report is made of.
+#[derive(Debug)]
+pub struct Material {
+    /// When it was read.
+    pub now: SystemTime,
+    /// The container.
+    pub identity: Identity,
+    /// What is in force.
+    pub status: Report,
+    /// All that the kernel remembers of this one seal.
+    pub events: Vec<Event>,
+    /// Leave out kinds of attempts of which none was made since.
+    pub since: Option<SystemTime>,
+    /// A saved proof.
+    pub verify: Option<Verified>,
+}
+
+impl Document {
+    /// Sums and ranks the material. Pure.
+    pub fn collect(material: Material) -> Self {
+        let Material {
+            now,
+            identity,
+            status,
+            events,
+            since,
+            verify,
+        } = material;
+        let mut sums = Sums::default();
+        for event in &events {
+            sums.add(event, since);
+        }
+        let (attempts, destinations, processes) = sums.ranked();
+        let container = Subject {
+            id: identity.id,
+            name: identity.name,
+            image: identity.image,
+            compose: identity
+                .compose
+                .map(|(project, service)| Compose { project, service }),
+        };
+        Self {
+            schema: SCHEMA,
+            generated: now,
+            sealed: UNIX_EPOCH + Duration::from_secs(status.since),
+            notes: notes(&attempts, &container, since.is_some()),
+            container,
+            status,
+            since,
+            attempts,
+            destinations,
+            processes,
+            verify,
+        }
+    }
+}
+
+/// What limits a report, in words.
+fn notes(attempts: &Attempts, container: &Subject, limited: bool) -> Vec<String> {
+    let mut notes = Vec::new();
+    if limited {
+        notes.push(format!(
+            "limited in time: a kind of attempt whose last one was later is told with all of its attempts since the first; {} attempts of other kinds are left out",
+            attempts.earlier
+        ));
+    }
+    if attempts.unattributed > 0 {
+        notes.push(format!(
+            "{} attempts: the destination is known, the process and a looked-up name are not (too many new kinds at once, or not remembered any more); their times are those of all attempts there",
+            attempts.unattributed
+        ));
+    }
+    if attempts.lost > 0 {
+        notes.push(format!(
+            "{} attempts went to other destinations, beyond those counted one by one: where, by whom and when is not known",
+            attempts.lost
+        ));
+    }
+    if container.image.is_none() {
+        notes.push("the image is not known: the container engine does not say".into());
+    }
+    notes.push("all attempts here were refused; what airgap verify tried from inside the container is among them; what was refused before this seal, or after this report, is not".into());
+    notes
+}
+
+type Counts = BTreeMap<String, u64>;
+
+#[derive(Default)]
+struct Sums {
+    attempts: Attempts,
+    destinations: BTreeMap<Target, Place>,
+    programs: BTreeMap<Maker, Made>,
+}
+
+#[derive(Default)]
+struct Place {
+    span: Span,
+    unattributed: u64,
+    reasons: Counts,
+    processes: Counts,
+    record_types: Counts,
+    servers: Counts,
+}
+
+/// Name, user id, executable, arguments.
+type Maker = (String, u32, Option<String>, Option<String>);
+
+#[derive(Default)]
+struct Made {
+    span: Span,
+    by_socket: u64,
+    processes: BTreeSet<(u32, Option<u64>)>,
+    targets: BTreeSet<Target>,
+}
+
+/// How many, from when to when.
+struct Span {
+    count: u64,
+    first: SystemTime,
+    last: SystemTime,
+}
+
+impl Default for Span {
+    fn default() -> Self {
+        Self {
+            count: 0,
+            // Far enough, and written with four digits.
+            first: UNIX_EPOCH + Duration::from_secs(253_402_300_799),
+            last: UNIX_EPOCH,
+        }
+    }
+}
+
+impl Span {
+    fn add(&mut self, count: u64, first: SystemTime, last: SystemTime) {
+        self.count += count;
+        self.first = self.first.min(first);
+        self.last = self.last.max(last);
+    }
+}
+
+impl Sums {
+    fn add(&mut self, event: &Event, since: Option<SystemTime>) {
+        let (count, last) = match event {
+            Event::Denial(denial) => (denial.count, denial.time),
+            Event::Suppressed(suppressed) => (suppressed.count, suppressed.time),
+            Event::Lost(lost) => {
+                self.attempts.lost += lost.count;
+                self.attempts.total += lost.count;
+                return;
+            }
+        };
+        if since.is_some_and(|since| last < since) {
+            self.attempts.earlier += count;
+            return;
+        }
+        self.attempts.total += count;
+        match event {
+            Event::Denial(denial) => self.denial(denial),
+            Event::Suppressed(suppressed) => self.suppressed(suppressed),
+            Event::Lost(_) => {}
+        }
+    }
+
+    fn denial(&mut self, denial: &Denial) {
+        let target = Target::of(denial);
+        let count = denial.count;
+        let place = self.place(&target, count, denial.first, denial.time);
+        *place.reasons.entry(denial.reason.into()).or_default() += count;
+        if let Some((_, kind)) = &denial.question {
+            *place.record_types.entry(kind.clone()).or_default() += count;
+            if let Some(server) = denial.destination {
+                let server = crate::output::endpoint(server);
+                *place.servers.entry(server).or_default() += count;
+            }
+        }
+        match &denial.process {
+            Some(process) => {
+                *place.processes.entry(process.name.clone()).or_default() += count;
+                self.made(process, denial, target);
+            }
+            None => {
+                place.unattributed += count;
+                self.attempts.unattributed += count;
+            }
+        }
+    }
+
+    fn made(&mut self, process: &Process, denial: &Denial, target: Target) {
+        let maker = (
+            process.name.clone(),
+            process.uid,
+            process.executable.clone(),
+            process.command_line.clone(),
+        );
+        let made = self.programs.entry(maker).or_default();
+        made.span.add(denial.count, denial.first, denial.time);
+        made.by_socket += if process.by_socket { denial.count } else { 0 };
+        made.processes.insert((process.pid, process.start));
+        made.targets.insert(target);
+    }
+
+    fn suppressed(&mut self, suppressed: &Suppressed) {
+        let Suppressed { count, .. } = *suppressed;
+        let target = suppressed.destination.map_or(Target::Unknown, |at| {
+            Target::address(at, suppressed.protocol)
+        });
+        let place = self.place(&target, count, suppressed.first, suppressed.time);
+        *place.reasons.entry(suppressed.reason.into()).or_default() += count;
+        place.unattributed += count;
+        self.attempts.unattributed += count;
+    }
+
+    fn place(
+        &mut self,
+        target: &Target,
+        count: u64,
+        first: SystemTime,
+        last: SystemTime,
+    ) -> &mut Place {
+        let earliest = self.attempts.first.get_or_insert(first);
+        *earliest = first.min(*earliest);
+        let latest = self.attempts.last.get_or_insert(last);
+        *latest = last.max(*latest);
+        let place = self.destinations.entry(target.clone()).or_default();
+        place.span.add(count, first, last);
+        place
+    }
+
+    fn ranked(self) -> (Attempts, Vec<Destination>, Vec<Program>) {
+        let mut destinations: Vec<_> = self
+            .destinations
+            .into_iter()
+            .map(|(target, place)| Destination {
+                target,
+                count: place.span.count,
+                unattributed: place.unattributed,
+                first: place.span.first,
+                last: place.span.last,
+                reasons: counted(place.reasons),
+                processes: counted(place.processes),
+                record_types: counted(place.record_types),
+                servers: counted(place.servers),
+            })
+            .collect();
+        // Stable: equals stay in the order of their targets.
+        destinations.sort_by_key(|d| std::cmp::Reverse(d.count));
+        let mut programs: Vec<_> = self
+            .programs
+            .into_iter()
+            .map(|((name, uid, executable, command_line), made)| Program {
+                name,
+                uid,
+                executable,
+                command_line,
+                processes: made.processes.len(),
+                destinations: made.targets.len(),
+                count: made.span.count,
+                by_socket: made.by_socket,
+                first: made.span.first,
+                last: made.span.last,
+            })
+            .collect();
+        programs.sort_by_key(|p| std::cmp::Reverse(p.count));
+        (self.attempts, destinations, programs)
+    }
+}
+
+fn counted(counts: Counts) -> Vec<Counted> {
+    let mut list: Vec<_> = counts
+        .into_iter()
+        .map(|(what, count)| Counted { what, count })
+        .collect();
+    list.sort_by_key(|c| std::cmp::Reverse(c.count));
+    list
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::{events::Lost, state::Entry};
+
+    pub(crate) fn second(n: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(n)
+    }
+
+    /// `count` attempts of `name` from second 10 to `last`.
+    pub(crate) fn tried(name: &str, count: u64, last: u64) -> Denial {
+        Denial {
+            process: Some(Process::example(name, 42)),
+            count,
+            first: second(10),
+            time: second(last),
+            ..Denial::example()
+        }
+    }
+
+    pub(crate) fn asked(name: &str, question: &str, count: u64) -> Denial {
+        Denial {
+            reason: "dns",
+            protocol: Some(17),
+            destination: Some(([127, 0, 0, 11].into(), 53)),
+            question: Some((question.into(), "A".into())),
+            ..tried(name, count, 30)
+        }
+    }
+
+    pub(crate) fn material(denials: Vec<Denial>) -> Material {
+        let entry = Entry::Unreadable {
+            id: "ab".repeat(32),
+            why: "test".into(),
+        };
+        Material {
+            now: second(100),
+            identity: Identity {
+                id: "ab".repeat(32),
+                name: "web".into(),
+                ..Identity::default()
+            },
+            status: Report::of_entry(&entry),
+            events: denials
+                .into_iter()
+                .map(|d| Event::Denial(Box::new(d)))
+                .collect(),
+            since: None,
+            verify: None,
+        }
+    }
+
+    fn flood() -> Material {
+        let mut material = material(vec![
+            tried("curl", 3, 20),
+            tried("wget", 1, 40),
+            asked("curl", "Phone.Example", 2),
+            asked("curl", "phone.example.", 9),
+        ]);
+        material.events.push(Event::Suppressed(Suppressed {
+            time: second(50),
+            first: second(5),
+            count: 100,
+            seal: 3,
+            hook: "connect4",
+            reason: "egress",
+            protocol: Some(6),
+            destination: Some(([198, 51, 100, 7].into(), 443)),
+        }));
+        material.events.push(Event::Lost(Lost {
+            time: second(100),
+            count: 1000,
+            seal: Some(3),
+        }));
+        material
+    }
+
+    #[test]
+    fn every_attempt_is_in_one_destination_or_said_to_be_lost() {
+        let document = Document::collect(flood());
+        let Attempts {
+            total,
+            unattributed,
+            lost,
+            first,
+            last,
+            ..
+        } = document.attempts;
+        assert_eq!((total, unattributed, lost), (1115, 100, 1000));
+        assert_eq!((first, last), (Some(second(5)), Some(second(50))));
+        let sum: u64 = document.destinations.iter().map(|d| d.count).sum();
+        assert_eq!(sum + lost, total);
+        let ranked: Vec<_> = document
+            .destinations
+            .iter()
+            .map(|d| (d.target.to_string(), d.count, d.unattributed))
+            .collect();
+        assert_eq!(
+            ranked,
+            [
+                ("tcp 198.51.100.7:443".into(), 104, 100),
+                ("name phone.example".into(), 11, 0)
+            ]
+        );
+        let programs: Vec<_> = document
+            .processes
+            .iter()
+            .map(|p| (p.name.as_str(), p.count, p.destinations, p.processes))
+            .collect();
+        assert_eq!(programs, [("curl", 14, 2, 1), ("wget", 1, 1, 1)]);
+        let notes = document.notes.join("\n");
+        for said in [
+            "100 attempts: the destination",
+            "1000 attempts went to other",
+            "image is not known",
+        ] {
+            assert!(notes.contains(said), "{said}: {notes}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_said() {
+        let document = Document::collect(Material {
+            since: Some(second(40)),
+            ..flood()
+        });
+        // curl's connects and both questions ended before; the lost have no time.
+        assert_eq!(document.attempts.earlier, 14);
+        assert_eq!(document.attempts.total, 1101);
+        assert!(document.notes[0].contains("14 attempts of other kinds"));
+    }
+
+    /// A contract: change it only with a new schema number.
+    #[test]
+    fn schema_1() {
+        let document = Document::collect(material(vec![asked("cu\"rl", "phone.example", 2)]));
+        let json = serde_json::to_value(&document).unwrap();
+        assert_eq!(json["schema"], 1);
+        assert_eq!(json["generated"], "1970-01-01T00:01:40.000000Z");
+        assert_eq!(json["container"]["image"], serde_json::Value::Null);
+        assert_eq!(json["status"]["state"], "not-sealed");
+        assert_eq!(
+            json["destinations"][0],
+            serde_json::json!({
+                "kind": "name", "name": "phone.example", "count": 2, "unattributed": 0,
+                "first": "1970-01-01T00:00:10.000000Z", "last": "1970-01-01T00:00:30.000000Z",
+                "reasons": [{ "what": "dns", "count": 2 }],
+                "processes": [{ "what": "cu\"rl", "count": 2 }],
+                "record_types": [{ "what": "A", "count": 2 }],
+                "servers": [{ "what": "127.0.0.11:53", "count": 2 }],
+            })
+        );
+        assert_eq!(
+            json["processes"][0],
+            serde_json::json!({
+                "name": "cu\"rl", "uid": 0, "executable": null, "command_line": null,
+                "processes": 1, "destinations": 1, "count": 2, "by_socket": 0,
+                "first": "1970-01-01T00:00:10.000000Z", "last": "1970-01-01T00:00:30.000000Z",
+            })
+        );
+    }
+}

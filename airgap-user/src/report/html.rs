@@ -1,0 +1,404 @@
+//! A report as one page: no script, nothing from elsewhere, fit for paper.
+
+use std::fmt::Write as _;
+
+use super::{Counted, Destination, Document, Program, Verified, clock, plot};
+use crate::output::escape;
+
+/// Rows of a table; the rest is in the JSON.
+const ROWS: usize = 1000;
+
+const STYLE: &str = include_str!("../../assets/report.css");
+
+/// Text for a page: controls made visible, markup made text. Good between
+/// tags and in quoted attributes.
+pub(super) fn escaped(text: &str) -> String {
+    let visible = escape(text);
+    let mut out = String::with_capacity(visible.len() + 8);
+    for c in visible.chars() {
+        match c {
+            '&' => out += "&amp;",
+            '<' => out += "&lt;",
+            '>' => out += "&gt;",
+            '"' => out += "&quot;",
+            '\'' => out += "&#39;",
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// The page.
+pub fn html(document: &Document) -> String {
+    let title = format!("airgap report: {}", escaped(&document.container.name));
+    let mut out = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n\
+         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
+    );
+    seal(&mut out, document);
+    coverage(&mut out, document);
+    verify(&mut out, document.verify.as_ref());
+    attempts(&mut out, document);
+    destinations(&mut out, &document.destinations);
+    processes(&mut out, &document.processes);
+    out += "<h2>What limits this report</h2>\n<ul>\n";
+    for note in &document.notes {
+        let _ = writeln!(out, "<li>{}</li>", escaped(note));
+    }
+    out += "</ul>\n</body>\n</html>\n";
+    out
+}
+
+fn seal(out: &mut String, document: &Document) {
+    let Document {
+        container, status, ..
+    } = document;
+    let compose = container.compose.as_ref();
+    let clients = match status.clients.as_slice() {
+        [] => "ANY (each is an exit)".to_owned(),
+        some => some.join(", "),
+    };
+    let accepted = match status.accepted.as_slice() {
+        [] => "none".to_owned(),
+        some => some.join(", "),
+    };
+    let rows = [
+        ("Container", container.name.clone()),
+        ("Id", container.id.clone()),
+        (
+            "Image",
+            container.image.clone().unwrap_or_else(|| "unknown".into()),
+        ),
+        (
+            "Compose",
+            compose.map_or_else(
+                || "none, or unknown".into(),
+                |c| format!("{} / {}", c.project, c.service),
+            ),
+        ),
+        ("State", status.state.to_owned()),
+        ("Sealed since", clock(document.sealed) + " UTC"),
+        ("Report of", clock(document.generated) + " UTC"),
+        ("Service ports", status.ports.join(", ")),
+        ("Clients", clients),
+        ("Risks accepted", accepted),
+        ("Reboot", status.reboot.clone()),
+    ];
+    out.push_str("<h2>The seal</h2>\n<table class=\"facts\">\n");
+    for (name, value) in rows {
+        let _ = writeln!(out, "<tr><th>{name}</th><td>{}</td></tr>", escaped(&value));
+    }
+    out.push_str("</table>\n");
+    for problem in &status.problems {
+        let _ = writeln!(out, "<p class=\"bad\">Problem: {}</p>", escaped(problem));
+    }
+}
+
+fn coverage(out: &mut String, document: &Document) {
+    out.push_str("<h2>What stands in each way out</h2>\n");
+    table(out, &["Way out", "Covered", "By, or why not"]);
+    for vector in &document.status.coverage {
+        let (class, word) = if vector.covered {
+            ("", "yes")
+        } else {
+            (" class=\"bad\"", "NO")
+        };
+        let _ = writeln!(
+            out,
+            "<tr{class}><td>{}</td><td>{word}</td><td>{}</td></tr>",
+            escaped(vector.vector),
+            escaped(&vector.by)
+        );
+    }
+    out.push_str("</tbody></table>\n");
+}
+
+fn verify(out: &mut String, proof: Option<&Verified>) {
+    out.push_str("<h2>Proof</h2>\n");
+    let Some(proof) = proof else {
+        out.push_str("<p>None was given (<code>airgap verify --json</code>).</p>\n");
+        return;
+    };
+    let written = proof
+        .file_modified
+        .map_or_else(|| "at an unknown time".into(), |t| clock(t) + " UTC");
+    let _ = writeln!(
+        out,
+        "<p><strong>{}</strong>: {} of {} ways out that were tried are proven closed. File last written {written}; the proof has no date of its own.</p>",
+        escaped(&proof.verdict),
+        proof.proven(),
+        proof.techniques.len()
+    );
+    table(out, &["Kind of way out", "Verdict", "Proven", "Tried"]);
+    for v in &proof.vectors {
+        let _ = writeln!(
+            out,
+            "<tr{}><td>{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
+            mark(&v.verdict),
+            escaped(&v.vector),
+            escaped(&v.verdict),
+            v.proven,
+            v.tried
+        );
+    }
+    out.push_str("</tbody></table>\n<ul>\n");
+    for tried in proof.techniques.iter().filter(|t| t.verdict != "PROVEN") {
+        let _ = writeln!(
+            out,
+            "<li class=\"bad\">{} {}: {}</li>",
+            escaped(&tried.verdict),
+            escaped(&tried.technique),
+            escaped(tried.detail.as_deref().unwrap_or("no detail"))
+        );
+    }
+    for note in &proof.notes {
+        let _ = writeln!(out, "<li>{}</li>", escaped(note));
+    }
+    out.push_str("</ul>\n");
+}
+
+fn mark(verdict: &str) -> &'static str {
+    if verdict == "PROVEN" {
+        ""
+    } else {
+        " class=\"bad\""
+    }
+}
+
+fn attempts(out: &mut String, document: &Document) {
+    let sums = &document.attempts;
+    let _ = writeln!(
+        out,
+        "<h2>Refused attempts</h2>\n<p><strong>{}</strong> attempts at {} destinations by {} programs. \
+         Process not known: {}. Destination not known: {}.</p>",
+        sums.total,
+        document.destinations.len(),
+        document.processes.len(),
+        sums.unattributed,
+        sums.lost
+    );
+    if let Some(since) = document.since {
+        let _ = writeln!(
+            out,
+            "<p>Only kinds of attempts of which one was made since {} UTC; left out: {}.</p>",
+            clock(since),
+            sums.earlier
+        );
+    }
+    if let Some(svg) = plot::svg(&document.destinations) {
+        let shown = document.destinations.len().min(plot::ROWS);
+        let _ = writeln!(
+            out,
+            "<figure>\n{svg}<figcaption>First to last attempt at the first {shown} of {} destinations, UTC; the thicker, the more.</figcaption>\n</figure>",
+            document.destinations.len()
+        );
+    }
+    table(out, &["Reason, since the seal", "Attempts"]);
+    for (reason, count) in &document.status.denials.by_reason {
+        let _ = writeln!(
+            out,
+            "<tr><td>{}</td><td class=\"n\">{count}</td></tr>",
+            escaped(reason)
+        );
+    }
+    out.push_str("</tbody></table>\n");
+}
+
+fn destinations(out: &mut String, list: &[Destination]) {
+    out.push_str("<h2>Where to</h2>\n");
+    let head = [
+        "Destination",
+        "Attempts",
+        "First, UTC",
+        "Last, UTC",
+        "By",
+        "Reason",
+    ];
+    table(out, &head);
+    for d in list.iter().take(ROWS) {
+        let mut by = words(&d.processes);
+        if d.unattributed > 0 {
+            let comma = if by.is_empty() { "" } else { ", " };
+            let _ = write!(by, "{comma}not known ({})", d.unattributed);
+        }
+        let mut target = d.target.to_string();
+        if !d.servers.is_empty() {
+            let _ = write!(
+                target,
+                " ({} of {})",
+                words(&d.record_types),
+                words(&d.servers)
+            );
+        }
+        let _ = writeln!(
+            out,
+            "<tr><td>{}</td><td class=\"n\">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            escaped(&target),
+            d.count,
+            clock(d.first),
+            clock(d.last),
+            escaped(&by),
+            escaped(&words(&d.reasons))
+        );
+    }
+    out.push_str("</tbody></table>\n");
+    rest(out, list.iter().map(|d| d.count));
+}
+
+fn processes(out: &mut String, list: &[Program]) {
+    out.push_str("<h2>Who</h2>\n");
+    let head = [
+        "Name",
+        "Command",
+        "User id",
+        "Processes",
+        "Destinations",
+        "Attempts",
+        "First, UTC",
+        "Last, UTC",
+    ];
+    table(out, &head);
+    for p in list.iter().take(ROWS) {
+        let command = p.command_line.as_deref().or(p.executable.as_deref());
+        let _ = writeln!(
+            out,
+            "<tr><td>{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td><td>{}</td></tr>",
+            escaped(&p.name),
+            escaped(command.unwrap_or("unknown")),
+            p.uid,
+            p.processes,
+            p.destinations,
+            p.count,
+            clock(p.first),
+            clock(p.last)
+        );
+    }
+    out.push_str("</tbody></table>\n");
+    rest(out, list.iter().map(|p| p.count));
+}
+
+/// What a table has no room for.
+fn rest(out: &mut String, counts: impl ExactSizeIterator<Item = u64>) {
+    if counts.len() > ROWS {
+        let more = counts.len() - ROWS;
+        let sum: u64 = counts.skip(ROWS).sum();
+        let _ = writeln!(
+            out,
+            "<p>And {more} more with {sum} attempts, in the JSON.</p>"
+        );
+    }
+}
+
+fn table(out: &mut String, head: &[&str]) {
+    out.push_str("<table>\n<thead><tr>");
+    for name in head {
+        let _ = write!(out, "<th>{name}</th>");
+    }
+    out.push_str("</tr></thead>\n<tbody>\n");
+}
+
+fn words(list: &[Counted]) -> String {
+    let texts: Vec<_> = match list {
+        [only] => vec![only.what.clone()],
+        many => many
+            .iter()
+            .map(|c| format!("{} ({})", c.what, c.count))
+            .collect(),
+    };
+    texts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        events::Process,
+        report::collect::tests::{asked, material, tried},
+    };
+
+    const NASTY: &str = "</td><script>alert('1')</script><img src=\"x\" onerror=y>\u{202e}\n&amp;";
+
+    /// All that a container, its image or a saved file can choose.
+    fn hostile() -> String {
+        let mut unix = tried(NASTY, 1, 20);
+        unix.unix_peer = Some(NASTY.into());
+        unix.process = Some(Process {
+            command_line: Some(NASTY.into()),
+            executable: Some(NASTY.into()),
+            ..Process::example(NASTY, 1)
+        });
+        let mut material = material(vec![asked(NASTY, NASTY, 3), unix]);
+        material.identity.name = NASTY.into();
+        material.identity.image = Some(NASTY.into());
+        material.identity.compose = Some((NASTY.into(), NASTY.into()));
+        material.status.problems.push(NASTY.into());
+        let quoted = serde_json::to_string(NASTY).unwrap();
+        let proof = format!(
+            "{{\"schema\":1,\"id\":\"x\",\"verdict\":{quoted},\"notes\":[{quoted}],\
+             \"techniques\":[{{\"technique\":{quoted},\"verdict\":{quoted},\"detail\":{quoted}}}],\
+             \"vectors\":[{{\"vector\":{quoted},\"verdict\":{quoted},\"tried\":1,\"proven\":0}}]}}"
+        );
+        material.verify = Some(Verified::parse(&proof, "x", None).unwrap());
+        html(&Document::collect(material))
+    }
+
+    #[test]
+    fn no_string_of_the_container_is_markup() {
+        let page = hostile();
+        for bad in ["<script", "<img", "</td><s", "alert('", "\u{202e}", "src="] {
+            let unescaped = page.replace("src=&quot;", "");
+            assert!(!unescaped.contains(bad), "{bad}: {page}");
+        }
+        // Name twice, image, Compose twice, problem, proof, plot, tables.
+        let shown = page.matches("&lt;script&gt;").count();
+        assert!(shown >= 17, "{shown}: {page}");
+        // The only tags are the page's own.
+        for tag in page.split('<').skip(1) {
+            let name: String = tag
+                .chars()
+                .take_while(char::is_ascii_alphanumeric)
+                .collect();
+            let own = "html head meta title style body h1 h2 p table thead tbody tr th td strong figure \
+                       figcaption svg text path rect ul li";
+            let closes = tag.starts_with(['/', '!']);
+            assert!(
+                closes || own.split_whitespace().any(|o| o == name),
+                "<{name}: {page}"
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_comes_from_elsewhere() {
+        let page = html(&Document::collect(material(vec![tried("curl", 3, 20)])));
+        let page = page.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
+        for bad in [
+            "http:", "https:", "url(", "@import", "href", "<script", "<link",
+        ] {
+            assert!(!page.contains(bad), "{bad}");
+        }
+        assert!(page.contains("default-src 'none'"));
+        assert!(
+            page.contains("<td>tcp 198.51.100.7:443</td><td class=\"n\">3</td>"),
+            "{page}"
+        );
+        assert!(page.contains("<p>None was given"), "{page}");
+    }
+
+    #[test]
+    fn what_has_no_room_is_said() {
+        let denials = (0..1003)
+            .map(|n| asked("a", &format!("n{n}.example"), 2))
+            .collect();
+        let page = html(&Document::collect(material(denials)));
+        assert!(page.contains("And 3 more with 6 attempts"));
+        assert!(page.contains("the first 30 of 1003 destinations"));
+    }
+
+    #[test]
+    fn quotes_cannot_end_an_attribute() {
+        assert_eq!(escaped("a\"'<b>&\x1b"), "a&quot;&#39;&lt;b&gt;&amp;\\x1b");
+    }
+}
