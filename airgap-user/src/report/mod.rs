@@ -6,6 +6,7 @@ mod collect;
 mod diff;
 mod html;
 mod plot;
+mod sums;
 mod target;
 mod verified;
 

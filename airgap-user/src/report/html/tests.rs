@@ -1,0 +1,89 @@
+use super::*;
+use crate::{
+    events::Process,
+    report::collect::tests::{asked, material, tried},
+};
+
+const NASTY: &str = "</td><script>alert('1')</script><img src=\"x\" onerror=y>\u{202e}\n&amp;";
+
+/// All that a container, its image or a saved file can choose.
+fn hostile() -> String {
+    let mut unix = tried(NASTY, 1, 20);
+    unix.unix_peer = Some(NASTY.into());
+    unix.process = Some(Process {
+        command_line: Some(NASTY.into()),
+        executable: Some(NASTY.into()),
+        ..Process::example(NASTY, 1)
+    });
+    let mut material = material(vec![asked(NASTY, NASTY, 3), unix]);
+    material.identity.name = NASTY.into();
+    material.identity.image = Some(NASTY.into());
+    material.identity.compose = Some((NASTY.into(), NASTY.into()));
+    material.status.problems.push(NASTY.into());
+    let quoted = serde_json::to_string(NASTY).unwrap();
+    let proof = format!(
+        "{{\"schema\":1,\"id\":\"x\",\"verdict\":{quoted},\"notes\":[{quoted}],\
+         \"techniques\":[{{\"technique\":{quoted},\"verdict\":{quoted},\"detail\":{quoted}}}],\
+         \"vectors\":[{{\"vector\":{quoted},\"verdict\":{quoted},\"tried\":1,\"proven\":0}}]}}"
+    );
+    material.verify = Some(Verified::parse(&proof, "x", None).unwrap());
+    html(&Document::collect(material))
+}
+
+#[test]
+fn no_string_of_the_container_is_markup() {
+    let page = hostile();
+    for bad in ["<script", "<img", "</td><s", "alert('", "\u{202e}", "src="] {
+        let unescaped = page.replace("src=&quot;", "");
+        assert!(!unescaped.contains(bad), "{bad}: {page}");
+    }
+    // Name twice, image, Compose twice, problem, proof, plot, tables.
+    let shown = page.matches("&lt;script&gt;").count();
+    assert!(shown >= 17, "{shown}: {page}");
+    // The only tags are the page's own.
+    for tag in page.split('<').skip(1) {
+        let name: String = tag
+            .chars()
+            .take_while(char::is_ascii_alphanumeric)
+            .collect();
+        let own = "html head meta title style body h1 h2 p table thead tbody tr th td strong figure \
+                   figcaption svg text path rect ul li";
+        let closes = tag.starts_with(['/', '!']);
+        assert!(
+            closes || own.split_whitespace().any(|o| o == name),
+            "<{name}: {page}"
+        );
+    }
+}
+
+#[test]
+fn nothing_comes_from_elsewhere() {
+    let page = html(&Document::collect(material(vec![tried("curl", 3, 20)])));
+    let page = page.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
+    for bad in [
+        "http:", "https:", "url(", "@import", "href", "<script", "<link",
+    ] {
+        assert!(!page.contains(bad), "{bad}");
+    }
+    assert!(page.contains("default-src 'none'"));
+    assert!(
+        page.contains("<td>tcp 198.51.100.7:443</td><td class=\"n\">3</td>"),
+        "{page}"
+    );
+    assert!(page.contains("<p>None was given"), "{page}");
+}
+
+#[test]
+fn what_has_no_room_is_said() {
+    let denials = (0..1003)
+        .map(|n| asked("a", &format!("n{n}.example"), 2))
+        .collect();
+    let page = html(&Document::collect(material(denials)));
+    assert!(page.contains("And 3 more with 6 attempts"));
+    assert!(page.contains("the first 30 of 1003 destinations"));
+}
+
+#[test]
+fn quotes_cannot_end_an_attribute() {
+    assert_eq!(escaped("a\"'<b>&\x1b"), "a&quot;&#39;&lt;b&gt;&amp;\\x1b");
+}
