@@ -144,7 +144,7 @@ impl Beside {
 impl Drop for Beside {
     fn drop(&mut self) {
         if let (Some(mut gate), Ok(lock)) = (self.0.take(), Lock::take()) {
-            drop(gate.unseal(self.1, &lock));
+            drop(gate.unseal(&[self.1], &lock));
             drop(gate.disarm_if_idle(&lock));
         }
     }

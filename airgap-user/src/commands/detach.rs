@@ -1,5 +1,7 @@
 //! `airgap detach`. Needs no engine: a seal may outlive its container.
 
+use std::collections::HashSet;
+
 use anyhow::Result;
 
 use super::find_seal;
@@ -35,16 +37,16 @@ pub(super) fn run(state: &State, args: &Detach) -> Result<u8> {
     chosen.sort_by_key(|(number, _)| *number);
     chosen.dedup_by_key(|(number, _)| *number);
     // The kernel first: cut short, it comes up sealed after a reboot.
-    for (number, seal) in &chosen {
-        let Some(gate) = &mut gate else { break };
-        let lifted = gate.unseal(*number, &lock)?;
-        state.remove(&seal_id(seal), &lock)?;
-        output::unsealed(&lifted)?;
+    if let Some(gate) = &mut gate {
+        let numbers: Vec<_> = chosen.iter().map(|(number, _)| *number).collect();
+        let lifted = gate.unseal(&numbers, &lock)?;
+        state.remove(lifted.iter().map(|lifted| lifted.id.as_str()), &lock)?;
+        lifted.iter().try_for_each(output::unsealed)?;
     }
-    recorded.retain(|entry| !chosen.iter().any(|(_, seal)| seal_id(seal) == entry.id()));
-    for entry in &recorded {
-        forget(state, entry, &lock)?;
-    }
+    let chosen_ids: HashSet<_> = chosen.iter().map(|(_, seal)| seal_id(seal)).collect();
+    recorded.retain(|entry| !chosen_ids.contains(entry.id()));
+    state.remove(recorded.iter().map(Entry::id), &lock)?;
+    recorded.iter().try_for_each(output::forgotten)?;
     if let Some(gate) = gate
         && gate.disarm_if_idle(&lock)?
     {
@@ -53,11 +55,4 @@ pub(super) fn run(state: &State, args: &Detach) -> Result<u8> {
         log::info!("no container is sealed on this host");
     }
     Ok(exit::OK)
-}
-
-fn forget(state: &State, entry: &Entry, lock: &Lock) -> Result<()> {
-    if state.remove(entry.id(), lock)? {
-        output::forgotten(entry)?;
-    }
-    Ok(())
 }

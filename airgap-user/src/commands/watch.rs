@@ -316,11 +316,11 @@ impl Watcher<'_> {
                 let seals = gate.seals()?;
                 let number = seals.iter().find(|(_, seal)| seal.id == *id.as_bytes());
                 if let Some((number, _)) = number {
-                    gate.unseal(*number, &lock)?;
+                    gate.unseal(&[*number], &lock)?;
                 }
                 gate.disarm_if_idle(&lock)?;
             }
-            self.state.remove(id, &lock).map(drop)
+            self.state.remove([id], &lock)
         };
         if let Err(error) = forget() {
             log::error!("the seal of the removed container {id} stays: {error:#}");

@@ -14,14 +14,22 @@ impl Gate {
     /// If the map cannot be read.
     pub fn clients_of(&self, number: SealNumber) -> Result<Vec<Cidr>> {
         let mut clients = Vec::new();
+        self.each_client(|seal, client| {
+            if seal == number {
+                clients.push(client);
+            }
+        })?;
+        Ok(clients)
+    }
+
+    fn each_client(&self, mut each: impl FnMut(SealNumber, Cidr)) -> Result<()> {
         for key in self.clients.keys() {
             let key = key.context("cannot read the map CLIENTS")?;
             let client = key.data();
-            if client.seal == number {
-                clients.push(Cidr::from_mapped(client.addr, key.prefix_len() - SEAL_BITS));
-            }
+            let range = Cidr::from_mapped(client.addr, key.prefix_len() - SEAL_BITS);
+            each(client.seal, range);
         }
-        Ok(clients)
+        Ok(())
     }
 
     pub(super) fn add_clients(&mut self, number: SealNumber, clients: &[Cidr]) -> Result<()> {
@@ -34,12 +42,21 @@ impl Gate {
     }
 
     pub(super) fn retain_clients(&mut self, number: SealNumber, keep: &[Cidr]) -> Result<()> {
-        for client in self.clients_of(number)? {
-            if !keep.contains(&client) {
-                self.clients
-                    .remove(&client_key(number, client))
-                    .context("cannot write the map CLIENTS")?;
+        self.forget_clients(|seal, client| seal == number && !keep.contains(&client))
+    }
+
+    /// Removes those that `of` is true of.
+    pub(super) fn forget_clients(&mut self, of: impl Fn(SealNumber, Cidr) -> bool) -> Result<()> {
+        let mut stale = Vec::new();
+        self.each_client(|seal, client| {
+            if of(seal, client) {
+                stale.push(client_key(seal, client));
             }
+        })?;
+        for key in &stale {
+            self.clients
+                .remove(key)
+                .context("cannot write the map CLIENTS")?;
         }
         Ok(())
     }

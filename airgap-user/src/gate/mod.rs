@@ -19,6 +19,7 @@ mod quarantine;
 pub mod rings;
 mod seal;
 mod sys;
+mod unseal;
 
 use std::path::{Path, PathBuf};
 
@@ -35,8 +36,9 @@ pub use self::{
     host::{cgroup_mount, mount_bpffs},
     lock::Lock,
     lsm::loads as lsm_loads,
-    seal::{Sealed, Sealing, Standing, Unsealed},
+    seal::{Sealed, Sealing, Standing},
     sys::LinkState,
+    unseal::Unsealed,
 };
 
 /// Where the gate lives; tests use places of their own.

@@ -99,10 +99,10 @@ impl Gate {
         lock: &Lock,
     ) -> Result<()> {
         let Some(open) = open else {
-            return self.unseal(number, lock).map(drop);
+            return self.unseal(&[number], lock).map(drop);
         };
         // The id first: what is born from here on is denied for being unjudged.
-        self.unseal_id(number)?;
+        self.unseal_id(&self.seal(number)?.id)?;
         for cgroup in self.cgroups_of(number)? {
             if !open.contains(&cgroup)
                 && let Err(error) = self.cgroups.insert(cgroup, QUARANTINED, BPF_EXIST)
@@ -111,7 +111,7 @@ impl Gate {
                 return Err(error).context("cannot write the map CGROUPS");
             }
         }
-        self.lift(number).map(drop)
+        self.lift(&[number]).map(drop)
     }
 
     /// Whether a container was judged as not to be sealed.

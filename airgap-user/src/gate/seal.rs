@@ -6,13 +6,13 @@ use std::{
 };
 
 use airgap_common::map::{
-    Gate as GateInfo, ID_LEN, MAX_LEVEL, MAX_SEALS, Policy, QUARANTINED, Seal, SealNumber, Stat,
-    Tag, name,
+    Gate as GateInfo, ID_LEN, MAX_LEVEL, MAX_SEALS, Policy, QUARANTINED, Seal, SealNumber, Tag,
+    name,
 };
 use anyhow::{Context as _, Result, bail};
 use aya::maps::{Map, SkStorage};
 
-use super::{Gate, Lock, arm::NO_DENIALS, hints::Hints, map, seal_id, seal_name};
+use super::{Gate, Lock, arm::NO_DENIALS, hints::Hints, map, seal_name};
 use crate::{
     clock,
     container::Cgroup,
@@ -71,19 +71,6 @@ pub struct Sealed {
     pub number: SealNumber,
     /// Whether the container was sealed before (then only the policy changed).
     pub renewed: bool,
-}
-
-/// What lifting a seal removed.
-#[derive(Clone, Debug)]
-pub struct Unsealed {
-    /// Container id.
-    pub id: String,
-    /// Container name when it was sealed.
-    pub name: String,
-    /// Live cgroups that were sealed.
-    pub cgroups: usize,
-    /// Attempts refused under this seal.
-    pub denials: u64,
 }
 
 impl Gate {
@@ -185,7 +172,7 @@ impl Gate {
                 .context("map IDS")
         };
         if let Err(error) = write(self) {
-            self.forget(number, sealing.id);
+            self.forget(&[(number, *sealing.id)]);
             return Err(error.context(format!("cannot seal {}", sealing.name)));
         }
         self.forget_judged(sealing.id);
@@ -313,89 +300,8 @@ impl Gate {
             .context("cannot write the map SEALS")
     }
 
-    /// Lifts a seal. The id goes first, so that no cgroup is marked any more
-    /// when the marks are removed.
-    ///
-    /// # Errors
-    /// If a map cannot be read or written.
-    pub fn unseal(&mut self, number: SealNumber, _lock: &Lock) -> Result<Unsealed> {
-        if self.quarantine() {
-            // Whoever lifts a seal has judged: the next start is not denied.
-            self.remember_judged(&self.seal(number)?.id)?;
-        }
-        self.lift(number)
-    }
-
-    pub(super) fn unseal_id(&mut self, number: SealNumber) -> Result<()> {
-        let id = self.seal(number)?.id;
-        self.ids
-            .remove(&id)
-            .or_else(absent)
-            .context("cannot write the map IDS")
-    }
-
-    /// Lifts a seal, and judges nothing.
-    pub(super) fn lift(&mut self, number: SealNumber) -> Result<Unsealed> {
-        let seal = self.seal(number)?;
-        let denials = self.state(number).map_or(0, |(_, c)| c.refused());
-        self.unseal_id(number)?;
-        self.unguard_frames(number)?;
-        let hints = self.hints()?;
-        let cgroups = self.cgroups_of(number)?;
-        for id in &cgroups {
-            // Released meanwhile: the kernel has counted it out of the hints.
-            if self.cgroups.remove(id).is_ok() {
-                hints.remove(*id);
-            }
-        }
-        if self.stat(Stat::Overflowed) > 0 && self.ids.keys().next().is_none() {
-            self.clear_overflow()?;
-        }
-        self.forget(number, &seal.id);
-        Ok(Unsealed {
-            id: seal_id(&seal),
-            name: seal_name(&seal),
-            cgroups: cgroups.len(),
-            denials,
-        })
-    }
-
-    fn clear_overflow(&mut self) -> Result<()> {
-        for slot in 0..self.overflow.len() {
-            self.overflow
-                .set(slot, 0, 0)
-                .context("cannot write the map OVERFLOW")?;
-        }
-        self.stats
-            .set(Stat::Overflowed as u32, 0, 0)
-            .context("cannot write the map STATS")
-    }
-
-    fn forget(&mut self, number: SealNumber, id: &[u8; ID_LEN]) {
-        if self.ids.get(id, 0).is_ok_and(|n| n == number) {
-            let _ = self.ids.remove(id);
-        }
-        let _ = self.retain_clients(number, &[]);
-        let _ = self.seals.remove(&number);
-        let _ = self.policies.remove(&number);
-        let _ = self.counters.remove(&number);
-        let _ = self.forget_destinations();
-    }
-
     pub(super) fn hints(&self) -> Result<Hints> {
         Hints::map(map(&self.place, name::HINTS)?.fd()).context("cannot map HINTS")
-    }
-}
-
-fn absent(error: aya::maps::MapError) -> Result<(), aya::maps::MapError> {
-    match error {
-        aya::maps::MapError::KeyNotFound => Ok(()),
-        aya::maps::MapError::SyscallError(ref e)
-            if e.io_error.raw_os_error() == Some(libc::ENOENT) =>
-        {
-            Ok(())
-        }
-        other => Err(other),
     }
 }
 

@@ -62,10 +62,11 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Removes a file; returns whether there was one.
+/// Removes a file; returns whether there was one. It is gone for good only
+/// after [`flush_parent`].
 pub(super) fn remove(path: &Path) -> Result<bool> {
     match fs::remove_file(path) {
-        Ok(()) => flush_parent(path).map(|()| true),
+        Ok(()) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(e) => Err(e).with_context(|| format!("cannot remove {}", path.display())),
     }
@@ -94,7 +95,7 @@ pub(super) fn names(path: &Path) -> Result<Vec<String>> {
 }
 
 /// The name itself is on disk only once its directory is.
-fn flush_parent(path: &Path) -> Result<()> {
+pub(super) fn flush_parent(path: &Path) -> Result<()> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     File::open(parent)
         .and_then(|dir| dir.sync_all())

@@ -212,16 +212,16 @@ impl State {
     pub fn put_back(&self, id: &str, earlier: Option<&[u8]>, lock: &Lock) -> Result<()> {
         match earlier {
             Some(bytes) => file::replace(&self.path(id), bytes),
-            None => self.remove(id, lock).map(drop),
+            None => self.remove([id], lock),
         }
     }
 
-    /// Forgets a container; returns whether there was a record.
+    /// Forgets containers, whether or not there are records of them.
     ///
     /// # Errors
     /// If the directory cannot be written.
-    pub fn remove(&self, id: &str, _lock: &Lock) -> Result<bool> {
-        file::remove(&self.path(id)).with_context(|| {
+    pub fn remove<'a>(&self, ids: impl IntoIterator<Item = &'a str>, _lock: &Lock) -> Result<()> {
+        let stays = |id: &str| {
             Failure::new(
                 format!("the record of {id} cannot be removed: the next restore seals it again"),
                 format!(
@@ -229,7 +229,16 @@ impl State {
                     self.dir.display()
                 ),
             )
-        })
+        };
+        let mut last = None;
+        for id in ids {
+            if file::remove(&self.path(id)).with_context(|| stays(id))? {
+                last = Some(id);
+            }
+        }
+        // Once for all of them.
+        let Some(id) = last else { return Ok(()) };
+        file::flush_parent(&self.path(id)).with_context(|| stays(id))
     }
 
     /// Whether containers that nobody has judged are to start denied.
@@ -246,7 +255,12 @@ impl State {
         self.prepare(lock)?;
         match on {
             true => file::replace(&self.switch(), b"on\n"),
-            false => file::remove(&self.switch()).map(drop),
+            false => {
+                if file::remove(&self.switch())? {
+                    file::flush_parent(&self.switch())?;
+                }
+                Ok(())
+            }
         }
     }
 

@@ -54,11 +54,12 @@ fn keeps_records_for_root_only_and_forgets_them() {
     assert_eq!(state.entries().unwrap().len(), 2);
     assert!(matches!(state.find("aaa").unwrap(), Some(Entry::Known(r)) if r == web));
     assert!(state.find("cc").unwrap().is_none() && state.find("").unwrap().is_none());
-    assert!(state.remove(&web.id, &lock).unwrap());
-    assert!(!state.remove(&web.id, &lock).unwrap());
+    state.remove([web.id.as_str()], &lock).unwrap();
+    assert!(state.entry(&web.id).is_none());
+    state.remove([web.id.as_str()], &lock).unwrap();
     assert!(state.entry(&web.id).is_none());
     // Empty, and not the same as gone.
-    state.remove(&"b".repeat(64), &lock).unwrap();
+    state.remove(["b".repeat(64).as_str()], &lock).unwrap();
     assert!(state.is_prepared().unwrap());
 }
 

@@ -286,9 +286,9 @@ impl Gate {
     }
 
     /// Lifts the guards of a seal.
-    pub(super) fn unguard_frames(&mut self, seal: SealNumber) -> Result<()> {
+    pub(super) fn unguard_frames(&mut self, of: impl Fn(SealNumber) -> bool) -> Result<()> {
         for index in self.guarded()? {
-            if self.veths.get(&index, 0).is_ok_and(|n| n == seal) {
+            if self.veths.get(&index, 0).is_ok_and(&of) {
                 self.drop_veth(index)?;
             }
         }

@@ -1,0 +1,138 @@
+//! Lifting seals: in the reverse order of sealing, many as cheaply as one.
+
+use std::collections::{HashMap as Table, HashSet};
+
+use airgap_common::map::{ID_LEN, SealNumber, Stat};
+use anyhow::{Context as _, Result};
+
+use super::{Gate, Lock, seal_id, seal_name};
+
+/// What lifting a seal removed.
+#[derive(Clone, Debug)]
+pub struct Unsealed {
+    /// Container id.
+    pub id: String,
+    /// Container name when it was sealed.
+    pub name: String,
+    /// Live cgroups that were sealed.
+    pub cgroups: usize,
+    /// Attempts refused under this seal.
+    pub denials: u64,
+}
+
+impl Gate {
+    /// Lifts seals, of which none may be named twice. The ids go first, so that
+    /// no cgroup is marked any more when the marks are removed. Each map is
+    /// walked once, however many seals there are.
+    ///
+    /// # Errors
+    /// If one of them is no seal, or a map cannot be read; then nothing has
+    /// changed. If a map cannot be written.
+    pub fn unseal(&mut self, numbers: &[SealNumber], _lock: &Lock) -> Result<Vec<Unsealed>> {
+        if self.quarantine() {
+            // Whoever lifts a seal has judged: the next start is not denied.
+            for number in numbers {
+                self.remember_judged(&self.seal(*number)?.id)?;
+            }
+        }
+        self.lift(numbers)
+    }
+
+    pub(super) fn unseal_id(&mut self, id: &[u8; ID_LEN]) -> Result<()> {
+        self.ids
+            .remove(id)
+            .or_else(absent)
+            .context("cannot write the map IDS")
+    }
+
+    /// Lifts seals, and judges nothing.
+    pub(super) fn lift(&mut self, numbers: &[SealNumber]) -> Result<Vec<Unsealed>> {
+        let seals: Vec<_> = numbers
+            .iter()
+            .map(|number| self.seal(*number))
+            .collect::<Result<_>>()?;
+        let mut lifted = Table::new();
+        for (number, seal) in numbers.iter().zip(&seals) {
+            lifted.insert(
+                *number,
+                Unsealed {
+                    id: seal_id(seal),
+                    name: seal_name(seal),
+                    cgroups: 0,
+                    denials: self.state(*number).map_or(0, |(_, c)| c.refused()),
+                },
+            );
+        }
+        for seal in &seals {
+            self.unseal_id(&seal.id)?;
+        }
+        self.unguard_frames(|seal| lifted.contains_key(&seal))?;
+        self.unmark(&mut lifted)?;
+        if self.stat(Stat::Overflowed) > 0 && self.ids.keys().next().is_none() {
+            self.clear_overflow()?;
+        }
+        let ids = seals.iter().map(|seal| seal.id);
+        self.forget(&numbers.iter().copied().zip(ids).collect::<Vec<_>>());
+        Ok(numbers.iter().filter_map(|n| lifted.remove(n)).collect())
+    }
+
+    /// Removes the marks of cgroups.
+    fn unmark(&mut self, lifted: &mut Table<SealNumber, Unsealed>) -> Result<()> {
+        let hints = self.hints()?;
+        let marks: Vec<_> = self
+            .cgroups
+            .iter()
+            .collect::<Result<_, _>>()
+            .context("cannot read the map CGROUPS")?;
+        for (cgroup, number) in marks {
+            let Some(unsealed) = lifted.get_mut(&number) else {
+                continue;
+            };
+            unsealed.cgroups += 1;
+            // Released meanwhile: the kernel has counted it out of the hints.
+            if self.cgroups.remove(&cgroup).is_ok() {
+                hints.remove(cgroup);
+            }
+        }
+        Ok(())
+    }
+
+    fn clear_overflow(&mut self) -> Result<()> {
+        for slot in 0..self.overflow.len() {
+            self.overflow
+                .set(slot, 0, 0)
+                .context("cannot write the map OVERFLOW")?;
+        }
+        self.stats
+            .set(Stat::Overflowed as u32, 0, 0)
+            .context("cannot write the map STATS")
+    }
+
+    /// Removes what the maps hold of seals; what cannot be removed is of no
+    /// consequence without the id and the marks.
+    pub(super) fn forget(&mut self, seals: &[(SealNumber, [u8; ID_LEN])]) {
+        let numbers: HashSet<_> = seals.iter().map(|(number, _)| *number).collect();
+        let _ = self.forget_clients(|seal, _| numbers.contains(&seal));
+        for (number, id) in seals {
+            if self.ids.get(id, 0).is_ok_and(|n| n == *number) {
+                let _ = self.ids.remove(id);
+            }
+            let _ = self.seals.remove(number);
+            let _ = self.policies.remove(number);
+            let _ = self.counters.remove(number);
+        }
+        let _ = self.forget_destinations();
+    }
+}
+
+fn absent(error: aya::maps::MapError) -> Result<(), aya::maps::MapError> {
+    match error {
+        aya::maps::MapError::KeyNotFound => Ok(()),
+        aya::maps::MapError::SyscallError(ref e)
+            if e.io_error.raw_os_error() == Some(libc::ENOENT) =>
+        {
+            Ok(())
+        }
+        other => Err(other),
+    }
+}
