@@ -5,6 +5,8 @@ use crate::plan::Plan;
 use std::fs;
 use std::net::Ipv4Addr;
 
+/// Name of an nftables table of a test, up to what tells runs apart.
+pub const TABLE_PREFIX: &str = "airgap_test_";
 const V4_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 const V6_FORWARD: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
 

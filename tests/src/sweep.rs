@@ -1,5 +1,6 @@
 //! Removes what a killed run left behind, and makes runs take turns.
 
+use crate::firewall::TABLE_PREFIX;
 use crate::{LABEL, PREFIX, airgap, cmd};
 use std::fs::{self, File};
 use std::os::fd::AsRawFd as _;
@@ -66,6 +67,7 @@ fn sweep() {
         cmd::attempt(&format!("docker rm -f {id}"));
     }
     sweep_torn_pins();
+    sweep_seals();
     let _ = fs::remove_dir_all(airgap::STATE);
     for id in ids(&format!("docker network ls -q --filter label={LABEL}")) {
         cmd::attempt(&format!("docker network rm {id}"));
@@ -77,6 +79,12 @@ fn sweep() {
             .filter(|n| n.starts_with(PREFIX))
         {
             cmd::attempt(&format!("ip netns del {name}"));
+        }
+    }
+    for line in cmd::attempt("nft list tables").stdout.lines() {
+        // `table inet NAME`; a left one would stop what later tests let through.
+        if line.contains(&format!(" {TABLE_PREFIX}")) {
+            cmd::attempt(&format!("nft delete {line}"));
         }
     }
     for table in ["iptables", "ip6tables"] {
@@ -110,6 +118,27 @@ fn sweep_torn_pins() {
     if torn || asides.into_iter().any(aside) {
         eprintln!("removing a torn {}", pins.display());
         cmd::attempt(&format!("rm -r {}", pins.display()));
+    }
+}
+
+/// Seals of containers that are gone, or never were.
+fn sweep_seals() {
+    if !Path::new("/sys/fs/bpf/airgap").exists() || std::env::var_os("AIRGAP_BIN").is_none() {
+        return;
+    }
+    let listed = airgap(&["list", "--json"]).stdout;
+    let list: serde_json::Value = serde_json::from_str(&listed).unwrap_or_default();
+    let ours = |seal: &&serde_json::Value| {
+        let name = seal["name"].as_str();
+        name.is_some_and(|name| name.starts_with(PREFIX))
+    };
+    let seals = list["containers"].as_array().into_iter().flatten();
+    let ids: Vec<_> = seals
+        .filter(ours)
+        .filter_map(|s| s["id"].as_str())
+        .collect();
+    for ids in ids.chunks(500) {
+        airgap(&[&["detach"], ids].concat());
     }
 }
 

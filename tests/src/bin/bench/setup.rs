@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use airgap_tests::airgap::seal;
-use airgap_tests::firewall::Firewall;
+use airgap_tests::firewall::{Firewall, TABLE_PREFIX};
 use airgap_tests::{Container, airgap_ok, cmd};
 
 /// A set-up of one container; lifted when dropped.
@@ -65,28 +65,28 @@ pub(crate) enum Raised {
     Iptables {
         _rule: Firewall,
     },
-    Table,
+    /// Its name.
+    Table(String),
 }
 
-const TABLE: &str = "airgap_bench";
-
 fn nftables(container: Ipv4Addr) -> Raised {
+    let table = format!("{TABLE_PREFIX}{}", std::process::id());
     for line in [
-        format!("add table inet {TABLE}"),
-        format!("add chain inet {TABLE} forward {{ type filter hook forward priority -1; }}"),
-        format!("add rule inet {TABLE} forward ip saddr {container} ct state != established drop"),
+        format!("add table inet {table}"),
+        format!("add chain inet {table} forward {{ type filter hook forward priority -1; }}"),
+        format!("add rule inet {table} forward ip saddr {container} ct state != established drop"),
     ] {
         cmd::run("nft", &[line]).expect_code(0);
     }
-    Raised::Table
+    Raised::Table(table)
 }
 
 impl Drop for Raised {
     fn drop(&mut self) {
         match self {
             Self::Seal(name) => drop(airgap_ok(&["detach", name])),
-            Self::Table => {
-                cmd::attempt(&format!("nft delete table inet {TABLE}"));
+            Self::Table(table) => {
+                cmd::attempt(&format!("nft delete table inet {table}"));
             }
             Self::Nothing | Self::Iptables { .. } => {}
         }
