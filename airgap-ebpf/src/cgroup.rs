@@ -3,6 +3,8 @@
 //! before the directory becomes visible (kernel/cgroup/cgroup.c), with
 //! `cgroup_mutex` held, so these programs never race each other.
 
+use core::mem::MaybeUninit;
+
 use airgap_common::map::{
     HINT_BUCKETS, ID_LEN, MAX_LEVEL, QUARANTINED, SealNumber, Stat, Switch, overflow_slot,
 };
@@ -162,16 +164,27 @@ fn is_unjudged(id: &[u8; ID_LEN]) -> bool {
     if SWITCHES.get(Switch::Quarantine as u32) != Some(&1) {
         return false;
     }
+    let mut strange = 0;
     let mut i = 0;
     while i < ID_LEN {
-        if !matches!(id[i], b'0'..=b'9' | b'a'..=b'f') {
-            return false;
-        }
+        strange |= NO_DIGIT[id[i] as usize];
         i += 1;
     }
     // SAFETY: only whether there is a value.
-    unsafe { JUDGED.get(id) }.is_none()
+    strange == 0 && unsafe { JUDGED.get(id) }.is_none()
 }
+
+/// 1 for each byte that is no lower-case hex digit: a comparison a byte would
+/// be two ways for the verifier to go on.
+static NO_DIGIT: [u8; 256] = {
+    let mut table = [1; 256];
+    let mut i = 0;
+    while i < 16 {
+        table[b"0123456789abcdef"[i] as usize] = 0;
+        i += 1;
+    }
+    table
+};
 
 /// The last 64 characters of a cgroup's name before an optional `.scope`:
 /// `<id>` (cgroupfs driver), `docker-<id>.scope`, `libpod-<id>.scope`, … .
@@ -179,12 +192,13 @@ fn is_unjudged(id: &[u8; ID_LEN]) -> bool {
 #[inline(never)]
 fn container_id(name: u64, id: &mut [u8; ID_LEN]) -> Option<()> {
     const SCOPE: [u8; 6] = *b".scope";
-    let mut copy = [0u8; 256];
+    // Left as it is: setting it is a loop, walked by the verifier for each ancestor.
+    let mut copy = MaybeUninit::<[u8; 256]>::uninit();
     // SAFETY: the buffer is as long as said; any source address is taken.
     let len = unsafe {
         bpf_probe_read_kernel_str(
             copy.as_mut_ptr().cast(),
-            copy.len() as u32,
+            size_of_val(&copy) as u32,
             name as *const core::ffi::c_void,
         )
     };
