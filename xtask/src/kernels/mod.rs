@@ -84,22 +84,6 @@ pub(crate) fn run(names: &[String], page: bool) -> Result<bool> {
     Ok(good == outcomes.len())
 }
 
-/// Tests [`QUICK`] kernels; returns how many tests passed and failed in all. A kernel without a
-/// result counts as one failure.
-///
-/// # Errors
-/// As [`run`].
-pub(crate) fn quick() -> Result<(u64, u64)> {
-    let outcomes = test_all(&QUICK)?;
-    Ok(outcomes
-        .iter()
-        .fold((0, 0), |(passed, failed), outcome| match outcome {
-            Ok(o) if o.is_good() => (passed + o.passed, failed),
-            Ok(o) => (passed + o.passed, failed + o.failed.max(1)),
-            Err(_) => (passed, failed + 1),
-        }))
-}
-
 /// The outcome of each, and a table of them on stdout.
 fn test_all(names: &[&str]) -> Result<Vec<Result<Outcome>>> {
     let boots = names

@@ -46,15 +46,6 @@ impl Tally {
         }
     }
 
-    /// Counts tests that ran elsewhere.
-    pub(super) fn add(&mut self, name: &str, passed: u64, failed: u64) {
-        self.passed += passed;
-        self.failed += failed;
-        if failed > 0 {
-            self.broken.push(format!("{name}: {failed} test(s) failed"));
-        }
-    }
-
     /// One line per step that went wrong.
     pub(super) fn broken(&self) -> &[String] {
         &self.broken
