@@ -6,6 +6,7 @@
 
 mod attach;
 mod denial;
+mod events;
 mod figure;
 mod growth;
 mod load;
@@ -64,9 +65,10 @@ impl Wanted {
 /// A part of the measurement, by the name that `--part` takes.
 type Part = (&'static str, fn(&Wanted) -> Vec<Figure>);
 
-const PARTS: [Part; 4] = [
+const PARTS: [Part; 5] = [
     ("attach", attach::measure),
     ("denial", denial::measure),
+    ("events", events::measure),
     ("reply", reply::measure),
     ("growth", growth::measure),
 ];
