@@ -2,14 +2,17 @@
 //! and a stand-in engine. Needs a machine of its own (`cargo xtask kernels`), which has
 //! `AIRGAP_LSM`; elsewhere the other tests do this with a real engine.
 
+use airgap::container::Cgroup;
 use airgap::netlink::{End, Netlink};
 use airgap::netns::Netns;
 use airgap_tests::engine::{Described, Engine};
+use airgap_tests::scratch::{Network, try_in};
 use airgap_tests::{SERVICE_PORT, http, wait};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::MetadataExt as _;
 use std::process::{Child, Command, Stdio};
 
 const HOST4: &str = "198.51.100.1";
@@ -134,6 +137,53 @@ fn names(list: &Value, keep: impl Fn(&Value) -> bool) -> Vec<&str> {
         .collect()
 }
 
+/// Neither verdicts nor counts nor `--since` go by the clock that can be set.
+fn the_clock_jumps(engine: &Engine, container: &Container) {
+    const YEAR: i64 = 365 * 86_400;
+    let cgroup = Cgroup {
+        id: fs::metadata(&container.cgroup).expect("the cgroup").ino(),
+        level: 2,
+        path: container.cgroup.clone().into(),
+    };
+    let refused = |report: &Value| report["denials"]["total"].as_u64().expect("a count");
+    let (_, stderr, before) = airgap(engine, &["status", "--json", "web"]);
+    let mut counted = refused(&before);
+    for years in [10, -20, 10] {
+        jump(years * YEAR);
+        let tried = try_in(&cgroup, Network::Own, "udp4", "jump");
+        assert_eq!(tried.errno, libc::EPERM, "{years} years: {tried:?}");
+        container.serves(2);
+        let (code, stderr, now) = airgap(engine, &["status", "--json", "web"]);
+        assert_eq!(code, 4, "{years} years: {stderr}");
+        assert!(refused(&now) > counted, "{years} years: {now:#}");
+        assert_eq!(now["since"], before["since"], "{years} years");
+        counted = refused(&now);
+        let late = ["tail", "--no-follow", "--json", "--since", "1h", "web"];
+        let (code, stderr, last) = airgap(engine, &late);
+        assert_eq!(code, 0, "{years} years: {stderr}");
+        assert_eq!(last["event"]["action"], "denied", "{years} years: {last:#}");
+        let (code, stderr, _) = airgap(engine, &["attach", "-d", "--json", "web"]);
+        assert_eq!(code, 4, "{years} years: {stderr}");
+    }
+    println!("\nclock: refused, counted and told after 10 years on, 20 back and 10 on\n{stderr}");
+}
+
+/// Sets the clock forward, or back.
+fn jump(seconds: i64) {
+    // SAFETY: plain data, and whole structures to read from and write to.
+    unsafe {
+        let mut now = std::mem::zeroed::<libc::timespec>();
+        assert_eq!(libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut now), 0);
+        now.tv_sec += seconds;
+        assert_eq!(
+            libc::clock_settime(libc::CLOCK_REALTIME, &raw const now),
+            0,
+            "{}",
+            std::io::Error::last_os_error()
+        );
+    }
+}
+
 #[test]
 fn the_whole_product_on_this_kernel() {
     let Ok(lsm) = std::env::var("AIRGAP_LSM") else {
@@ -205,6 +255,8 @@ fn the_whole_product_on_this_kernel() {
     let tried = proof["techniques"].as_array().map_or(0, Vec::len);
     println!("\nproven: {} of {tried}", tried - bad.len());
     container.serves(10);
+
+    the_clock_jumps(&engine, &container);
 
     let (code, stderr, _) = airgap(&engine, &["detach", "web"]);
     assert_eq!(code, 0, "{stderr}");

@@ -103,6 +103,9 @@ fn live(outside: &Outside) {
         );
         outside.clear();
         (boot, counted) = (boot + 1, now);
+        if life % 50 == 0 {
+            eprintln!("{life} lives, 0 packets");
+        }
         match life % 4 {
             0 => container.restart(),
             // Docker starts it again.
