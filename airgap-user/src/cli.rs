@@ -70,6 +70,10 @@ pub enum Command {
     Status(Status),
     /// Show refused attempts as they happen.
     Tail(Tail),
+    /// Show seals, rates and top destinations on the terminal, live.
+    ///
+    /// Counts are the kernel's own and hold after a flood. ? shows the keys.
+    Top,
     /// Sum up a seal for an auditor: what is in force, who tried to reach what.
     ///
     /// All of it is read from the kernel, whether anybody watched or not.

@@ -2,7 +2,7 @@
 //!
 //! Data flows one way: arguments → [`container`] → [`preflight`] → [`policy`] →
 //! [`gate`] → kernel → [`events`] → [`output`]. Only `container` knows Docker,
-//! only `gate` and `events` know BPF, only `output` and `main` print.
+//! only `gate` and `events` know BPF, only `output`, `top` and `main` print.
 #![deny(missing_docs)]
 
 pub mod cli;
@@ -29,5 +29,6 @@ pub mod state;
     reason = "system calls and packets, named after what they are"
 )]
 pub mod technique;
+pub mod top;
 pub mod units;
 pub mod verify;

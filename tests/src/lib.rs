@@ -37,6 +37,7 @@ pub mod table;
 pub mod tail;
 pub mod tap;
 pub mod techniques;
+pub mod tmux;
 pub mod wait;
 
 pub use ::airgap::technique::{Outcome, Report};
@@ -48,6 +49,7 @@ pub use outside::Outside;
 pub use services::Seen;
 pub use tail::Tail;
 pub use tap::Tap;
+pub use tmux::Terminal;
 
 /// Prefix of every network, namespace and container the harness makes.
 pub const PREFIX: &str = "airgap-test-";

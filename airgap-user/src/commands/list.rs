@@ -48,44 +48,19 @@ type Listed = (String, String, bool);
 
 pub(super) async fn run(host: Option<&str>, state: &State, args: &List) -> Result<u8> {
     let gate = standing()?;
-    let entries = state.entries()?;
-    let seals = match &gate {
-        Some(gate) => gate.seals()?,
-        None => Vec::new(),
-    };
-    if seals.is_empty() && entries.is_empty() {
-        output::list(&[], args.json)?;
-        return Ok(exit::OK);
-    }
-    let engine = match Engine::connect(host).await {
-        Ok(engine) => Some(engine),
-        Err(error) => {
-            log::warn!("whether names have new containers is not known: {error:#}");
-            None
+    let rows = match is_empty(gate.as_ref(), state)? {
+        true => Vec::new(),
+        false => {
+            let engine = match Engine::connect(host).await {
+                Ok(engine) => Some(engine),
+                Err(error) => {
+                    log::warn!("whether names have new containers is not known: {error:#}");
+                    None
+                }
+            };
+            rows(gate.as_ref(), state, engine.as_ref()).await?
         }
     };
-    let containers = match &engine {
-        Some(engine) => Some(engine.list().await?),
-        None => None,
-    };
-    let mut rows = Vec::new();
-    if let Some(gate) = &gate {
-        rows = in_force(
-            gate,
-            &seals,
-            &entries,
-            engine.as_ref(),
-            containers.as_deref(),
-        )
-        .await?;
-    }
-    let sealed: Vec<String> = seals.iter().map(|(_, seal)| seal_id(seal)).collect();
-    for entry in entries
-        .iter()
-        .filter(|e| !sealed.iter().any(|id| id == e.id()))
-    {
-        rows.push(row(Report::of_entry(entry), containers.as_deref(), &sealed));
-    }
     output::list(&rows, args.json)?;
     Ok(rows
         .iter()
@@ -97,6 +72,48 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: &List) -> Resul
             _ => 0,
         })
         .unwrap_or(exit::OK))
+}
+
+/// Whether nothing is sealed, and nothing ought to be.
+fn is_empty(gate: Option<&Gate>, state: &State) -> Result<bool> {
+    let sealed = match gate {
+        Some(gate) => !gate.seals()?.is_empty(),
+        None => false,
+    };
+    Ok(!sealed && state.entries()?.is_empty())
+}
+
+/// Every seal in force, then every one that is only recorded. Without an
+/// engine less is known of them, and they are judged by that.
+///
+/// # Errors
+/// If the gate's maps, the records or the engine's list cannot be read.
+pub(super) async fn rows(
+    gate: Option<&Gate>,
+    state: &State,
+    engine: Option<&Engine>,
+) -> Result<Vec<Row>> {
+    let entries = state.entries()?;
+    let seals = match gate {
+        Some(gate) => gate.seals()?,
+        None => Vec::new(),
+    };
+    let containers = match engine {
+        Some(engine) => Some(engine.list().await?),
+        None => None,
+    };
+    let mut rows = Vec::new();
+    if let Some(gate) = gate {
+        rows = in_force(gate, &seals, &entries, engine, containers.as_deref()).await?;
+    }
+    let sealed: Vec<String> = seals.iter().map(|(_, seal)| seal_id(seal)).collect();
+    for entry in entries
+        .iter()
+        .filter(|e| !sealed.iter().any(|id| id == e.id()))
+    {
+        rows.push(row(Report::of_entry(entry), containers.as_deref(), &sealed));
+    }
+    Ok(rows)
 }
 
 async fn in_force(

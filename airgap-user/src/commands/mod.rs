@@ -18,6 +18,7 @@ mod schema;
 mod sealing;
 mod status;
 mod tail;
+mod top;
 mod verify;
 mod watch;
 
@@ -41,7 +42,7 @@ pub use {
     install::Install,
     list::Row,
     quarantine::Quarantine,
-    report::Report,
+    report::{Denials, Report},
     reporting::Reporting,
     run::Run,
     schema::{Schema, Shape},
@@ -87,6 +88,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::List(args) => list::run(host, state, &args).await?,
         Command::Status(args) => status::run(host, state, &args).await?,
         Command::Tail(args) => tail::run(host, &args).await?,
+        Command::Top => top::run(host, state).await?,
         Command::Report(args) => reporting::run(host, state, &args).await?,
         Command::Verify(args) => verify::run(host, &args).await?,
         Command::Doctor(args) => doctor::run(host, state, &args).await?,

@@ -205,7 +205,29 @@ fn boot() -> SystemTime {
 /// # Errors
 /// If its maps cannot be read.
 pub fn past(gate: &Gate, seals: &[SealNumber], since: SystemTime) -> Result<Vec<Event>> {
-    Ok(base(&gate.attempts()?, seals, boot(), Some(since))?.1)
+    let attempts = gate.attempts()?;
+    let mut past = Past::new(since, boot());
+    // Totals first, attempts last: what is refused meanwhile is then in the
+    // later ones, and nothing is taken for lost that only came between.
+    let totals = attempts.totals(seals)?;
+    let mut destinations = Vec::new();
+    attempts.each_destination(|key, tally| {
+        if is_followed(seals, key.seal) {
+            destinations.push((*key, *tally));
+        }
+    })?;
+    attempts.each_attempt(|key, attempt| {
+        if is_followed(seals, key.seal) && is_whole(key, attempt) {
+            past.attempt(key, attempt);
+        }
+    })?;
+    for (key, tally) in &destinations {
+        past.destination(key, tally);
+    }
+    for (seal, total) in totals {
+        past.total(seal, total);
+    }
+    Ok(past.events())
 }
 
 /// Reads the kernel's counts as they are now, attempts first.

@@ -130,7 +130,8 @@ fn what(protocol: Option<u8>, destination: Option<(std::net::IpAddr, u16)>) -> S
     out
 }
 
-fn attempt(denial: &Denial) -> String {
+/// What was tried, escaped.
+pub(crate) fn attempt(denial: &Denial) -> String {
     let mut out = match denial.socket {
         Some((fam, kind)) => {
             let kind = format!("{}/{}", family(fam), socket_type(kind));

@@ -17,6 +17,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 pub use escape::escape;
+pub(crate) use line::attempt;
 pub(crate) use text::{endpoint, family, socket_type, timestamp, transport};
 
 use crate::{
@@ -47,7 +48,8 @@ pub fn raw(text: &str) -> Result<()> {
     print(text)
 }
 
-fn colour() -> bool {
+/// Whether stdout is a terminal and `NO_COLOR` is not set.
+pub(crate) fn colour() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }
 

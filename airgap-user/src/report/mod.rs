@@ -14,6 +14,7 @@ use std::time::SystemTime;
 
 use serde::{Serialize, Serializer};
 
+pub(crate) use self::sums::Sums;
 pub use self::{
     collect::Material,
     diff::{Change, Difference, Saved, Side, compare},

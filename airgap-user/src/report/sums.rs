@@ -15,7 +15,7 @@ type Counts = BTreeMap<String, u64>;
 
 /// Attempts by destination and by program.
 #[derive(Default)]
-pub(super) struct Sums {
+pub(crate) struct Sums {
     attempts: Attempts,
     destinations: BTreeMap<Target, Place>,
     programs: BTreeMap<Maker, Made>,
@@ -70,7 +70,7 @@ impl Span {
 
 impl Sums {
     /// Adds an event, unless its last attempt was before `since`.
-    pub(super) fn add(&mut self, event: &Event, since: Option<SystemTime>) {
+    pub(crate) fn add(&mut self, event: &Event, since: Option<SystemTime>) {
         let (count, last) = match event {
             Event::Denial(denial) => (denial.count, denial.time),
             Event::Suppressed(suppressed) => (suppressed.count, suppressed.time),
@@ -158,7 +158,7 @@ impl Sums {
     }
 
     /// The sums, most attempts first.
-    pub(super) fn ranked(self) -> (Attempts, Vec<Destination>, Vec<Program>) {
+    pub(crate) fn ranked(self) -> (Attempts, Vec<Destination>, Vec<Program>) {
         let mut destinations: Vec<_> = self
             .destinations
             .into_iter()

@@ -1,0 +1,295 @@
+//! What is known of all seals, and what of it is shown.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
+};
+
+use airgap_common::map::SealNumber;
+
+use super::{
+    Count,
+    history::History,
+    line::{Line, Sort, Standing, open, problems, standing},
+};
+use crate::commands::Row;
+
+/// Older counts are said to be old.
+const COUNTS_OLD: Duration = Duration::from_secs(5);
+/// Older states are not believed any more.
+const STATES_OLD: Duration = Duration::from_secs(30);
+
+/// What the model is told.
+#[derive(Debug)]
+pub enum News {
+    /// The counters of every seal, or why they cannot be read.
+    Counts(SystemTime, Result<Vec<Count>, String>),
+    /// What is in force, or why that cannot be told.
+    Rows(Result<Vec<Row>, String>),
+    /// Why the container engine tells nothing; `None`: it does.
+    Engine(Option<String>),
+}
+
+/// What was asked for at the keyboard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// One line up.
+    Up,
+    /// One line down.
+    Down,
+    /// Many lines up.
+    PageUp,
+    /// Many lines down.
+    PageDown,
+    /// To the first line.
+    Home,
+    /// To the last line.
+    End,
+    /// Into a container.
+    Enter,
+    /// Back to the list.
+    Back,
+    /// To the next list of a container.
+    Next,
+    /// By another order.
+    Sort,
+    /// What the keys do.
+    Help,
+    /// End.
+    Quit,
+}
+
+/// The lists of one container.
+pub(super) const PANES: usize = 4;
+
+/// One container, looked at closely.
+#[derive(Clone, Debug)]
+pub(super) struct Detail {
+    pub(super) id: String,
+    pub(super) pane: usize,
+    pub(super) offsets: [usize; PANES],
+}
+
+/// All that is known and shown.
+#[derive(Debug)]
+pub struct Model {
+    pub(super) colour: bool,
+    pub(super) lines: Vec<Line>,
+    pub(super) sort: Sort,
+    pub(super) detail: Option<Detail>,
+    pub(super) help: bool,
+    /// When the counts were read.
+    pub(super) time: Option<SystemTime>,
+    /// Why the kernel's counts cannot be read.
+    pub(super) counts_failed: Option<String>,
+    /// Why it is not known what is in force.
+    pub(super) rows_failed: Option<String>,
+    /// Why the engine says nothing.
+    pub(super) engine_failed: Option<String>,
+    now: Duration,
+    counts: Vec<Count>,
+    rows: Vec<Row>,
+    counted: Duration,
+    judged: Option<Duration>,
+    histories: HashMap<SealNumber, History>,
+    /// Id of the chosen line.
+    chosen: Option<String>,
+}
+
+impl Model {
+    /// Nothing is known yet.
+    pub fn new(colour: bool) -> Self {
+        Self {
+            colour,
+            lines: Vec::new(),
+            sort: Sort::Rate,
+            detail: None,
+            help: false,
+            time: None,
+            counts_failed: None,
+            rows_failed: None,
+            engine_failed: None,
+            now: Duration::ZERO,
+            counts: Vec::new(),
+            rows: Vec::new(),
+            counted: Duration::ZERO,
+            judged: None,
+            histories: HashMap::new(),
+            chosen: None,
+        }
+    }
+
+    /// Takes in what was read at `now`, time since the start.
+    pub fn learn(&mut self, now: Duration, news: News) {
+        self.now = now;
+        match news {
+            News::Counts(time, Ok(counts)) => {
+                (self.time, self.counted, self.counts_failed) = (Some(time), now, None);
+                self.histories
+                    .retain(|seal, _| counts.iter().any(|c| c.seal == *seal));
+                for count in &counts {
+                    let history = self.histories.entry(count.seal).or_default();
+                    history.add(now, count.denials.total);
+                }
+                self.counts = counts;
+            }
+            News::Counts(_, Err(why)) => self.counts_failed = Some(why),
+            News::Rows(Ok(rows)) => {
+                (self.rows, self.judged, self.rows_failed) = (rows, Some(now), None);
+            }
+            News::Rows(Err(why)) => self.rows_failed = Some(why),
+            News::Engine(why) => self.engine_failed = why,
+        }
+        self.arrange();
+    }
+
+    /// Time passes without news.
+    pub fn tick(&mut self, now: Duration) {
+        self.now = now;
+        self.arrange();
+    }
+
+    /// Does what a key asks for; `false`: it asks for the end.
+    pub fn press(&mut self, key: Key) -> bool {
+        match key {
+            Key::Quit => return false,
+            _ if self.help => self.help = false,
+            Key::Help => self.help = true,
+            Key::Sort => {
+                self.sort = self.sort.next();
+                self.arrange();
+            }
+            Key::Back => self.detail = None,
+            Key::Enter if self.detail.is_none() => {
+                let line = self.chosen().and_then(|at| self.lines.get(at));
+                self.detail = line.map(|line| Detail {
+                    id: line.id.clone(),
+                    pane: 0,
+                    offsets: [0; PANES],
+                });
+            }
+            Key::Enter => {}
+            _ => match &mut self.detail {
+                Some(detail) => {
+                    let line = self.lines.iter().find(|line| line.id == detail.id);
+                    detail.press(key, lengths(line.and_then(|line| line.count.as_ref())));
+                }
+                None => self.choose(key),
+            },
+        }
+        true
+    }
+
+    /// Index of the chosen line; the first, if it is gone.
+    pub(super) fn chosen(&self) -> Option<usize> {
+        if self.lines.is_empty() {
+            return None;
+        }
+        let at = self
+            .chosen
+            .as_ref()
+            .and_then(|id| self.lines.iter().position(|line| line.id == *id));
+        Some(at.unwrap_or(0))
+    }
+
+    /// How long ago the counts were read, if that is long.
+    pub(super) fn counts_old(&self) -> Option<Duration> {
+        Some(self.now.saturating_sub(self.counted)).filter(|age| *age > COUNTS_OLD)
+    }
+
+    fn choose(&mut self, key: Key) {
+        let Some(at) = self.chosen() else { return };
+        let at = moved(at, key).min(self.lines.len() - 1);
+        self.chosen = Some(self.lines[at].id.clone());
+    }
+
+    /// Joins counts and states, and sorts them.
+    fn arrange(&mut self) {
+        let believed = self
+            .judged
+            .is_some_and(|judged| self.now.saturating_sub(judged) <= STATES_OLD)
+            && self.rows_failed.is_none()
+            && self.counts_failed.is_none();
+        let mut lines: Vec<Line> = self
+            .counts
+            .iter()
+            .map(|count| {
+                let row = self.rows.iter().find(|row| {
+                    row.report.seal == count.seal && row.report.container.id == count.id
+                });
+                let history = self.histories.get(&count.seal);
+                Line {
+                    id: count.id.clone(),
+                    name: count.name.clone(),
+                    standing: match row {
+                        Some(row) if believed => standing(&row.report),
+                        _ => Standing::Unknown,
+                    },
+                    problems: row.map_or_else(Vec::new, problems),
+                    report: row.map(|row| row.report.clone()),
+                    count: Some(count.clone()),
+                    rate: history.and_then(History::rate),
+                    seconds: history.map_or_else(Vec::new, History::seconds),
+                }
+            })
+            .collect();
+        for row in &self.rows {
+            let counted = |id: &str| self.counts.iter().any(|count| count.id == id);
+            // A record of which no seal is in force.
+            if row.report.seal == 0 && !counted(&row.report.container.id) {
+                lines.push(Line {
+                    report: Some(row.report.clone()),
+                    ..open(&row.report.container.id, row, problems(row))
+                });
+            }
+            if let Some(other) = row.not_sealed.as_deref().filter(|id| !counted(id)) {
+                let why = "a sealed container's name is now this one's, which is not sealed: airgap attach";
+                lines.push(open(other, row, vec![why.to_owned()]));
+            }
+        }
+        lines.sort_by(|a, b| self.sort.compare(a, b));
+        self.lines = lines;
+    }
+}
+
+impl Detail {
+    fn press(&mut self, key: Key, lengths: [usize; PANES]) {
+        if key == Key::Next {
+            self.pane = (self.pane + 1) % PANES;
+            return;
+        }
+        // The last three lines stay in sight.
+        let last = lengths[self.pane].saturating_sub(3);
+        let offset = &mut self.offsets[self.pane];
+        *offset = moved((*offset).min(last), key).min(last);
+    }
+}
+
+/// Lines of the lists of a container, in the order of the panes.
+fn lengths(count: Option<&Count>) -> [usize; PANES] {
+    count.map_or([0; PANES], |count| {
+        let ranking = &count.ranking;
+        [
+            ranking.destinations.len(),
+            ranking.processes.len(),
+            count.denials.by_reason.len(),
+            ranking.recent.len(),
+        ]
+    })
+}
+
+/// Where a key leads to from line `at`; not bounded below.
+fn moved(at: usize, key: Key) -> usize {
+    match key {
+        Key::Up => at.saturating_sub(1),
+        Key::Down => at.saturating_add(1),
+        Key::PageUp => at.saturating_sub(10),
+        Key::PageDown => at.saturating_add(10),
+        Key::Home => 0,
+        Key::End => usize::MAX,
+        _ => at,
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;
