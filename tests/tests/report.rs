@@ -13,7 +13,13 @@ const NASTY: &str = "<img src='x\">";
 fn report(container: &Container, options: &[&str]) -> Value {
     let mut args = vec!["report", "--json", &container.name];
     args.extend(options);
-    serde_json::from_str(&airgap_ok(&args).stdout).expect("JSON")
+    let report = serde_json::from_str(&airgap_ok(&args).stdout).expect("JSON");
+    // A contract: every report of these tests is as its schema says.
+    let schema = airgap_ok(&["schema", "report"]).stdout;
+    let schema: Value = serde_json::from_str(&schema).expect("JSON");
+    let violations = airgap_tests::schema::violations(&schema, &report);
+    assert_eq!(violations, [""; 0], "{report:#}");
+    report
 }
 
 /// The entry of `list` with these fields.
