@@ -11,12 +11,14 @@
 pub mod airgap;
 pub mod attempt;
 pub mod bench;
+pub mod browser;
 pub mod client;
 pub mod cmd;
 pub mod container;
 pub mod disk;
 pub mod engine;
 pub mod fault;
+pub mod files;
 pub mod firewall;
 pub mod frame;
 pub mod http;

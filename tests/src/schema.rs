@@ -22,12 +22,27 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str, found: &mut Vec<
                 check(root, target, value, at, found);
                 true
             }
-            "type" => is_type(wanted.as_str().expect("one type"), value),
+            "type" => match wanted.as_array() {
+                Some(several) => several
+                    .iter()
+                    .any(|one| is_type(one.as_str().expect("a type"), value)),
+                None => is_type(wanted.as_str().expect("one type"), value),
+            },
             "const" => value == wanted,
             "enum" => wanted.as_array().expect("an array").contains(value),
-            "minimum" => value.as_i64() >= wanted.as_i64(),
-            "maximum" => value.as_i64() <= wanted.as_i64(),
-            "pattern" => matches(wanted.as_str().expect("text"), value.as_str().unwrap_or("")),
+            "minimum" => !value.is_number() || value.as_i64() >= wanted.as_i64(),
+            "maximum" => !value.is_number() || value.as_i64() <= wanted.as_i64(),
+            "pattern" => value
+                .as_str()
+                .is_none_or(|text| matches(wanted.as_str().expect("text"), text)),
+            "prefixItems" => {
+                let schemas = wanted.as_array().expect("an array").iter();
+                let items = value.as_array().into_iter().flatten();
+                for (i, (inner, item)) in schemas.zip(items).enumerate() {
+                    check(root, inner, item, &format!("{at}[{i}]"), found);
+                }
+                true
+            }
             "items" => {
                 for (i, item) in value.as_array().into_iter().flatten().enumerate() {
                     check(root, wanted, item, &format!("{at}[{i}]"), found);
@@ -36,7 +51,10 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str, found: &mut Vec<
             }
             "required" => {
                 let names = wanted.as_array().expect("an array").iter();
-                let missing = names.filter(|name| value.get(name.as_str().unwrap_or("")).is_none());
+                let is_missing = |name: &&Value| {
+                    value.is_object() && value.get(name.as_str().unwrap_or("")).is_none()
+                };
+                let missing = names.filter(is_missing);
                 found.extend(missing.map(|name| format!("{at} has no {name}")));
                 true
             }
@@ -66,6 +84,8 @@ fn is_type(name: &str, value: &Value) -> bool {
         "array" => value.is_array(),
         "string" => value.is_string(),
         "integer" => value.is_i64() || value.is_u64(),
+        "boolean" => value.is_boolean(),
+        "null" => value.is_null(),
         other => panic!("the schema uses the type {other}, which this validator does not know"),
     }
 }
@@ -134,12 +154,16 @@ mod tests {
             "properties": {
                 "a": { "$ref": "#/$defs/n" }, "b": { "enum": ["x"] },
                 "c": { "type": "array", "items": { "pattern": "^[A-Z]+[0-9]{2}\\.$" } },
+                "e": { "type": ["object", "null"], "required": ["f"] },
+                "g": { "prefixItems": [{ "type": "string" }, { "type": "integer" }] },
             },
             "$defs": { "n": { "type": "integer", "minimum": 1, "maximum": 3 } },
         });
         let good = [
             json!({ "a": 1 }),
             json!({ "a": 3, "b": "x", "c": ["AB12."] }),
+            json!({ "a": 1, "e": null, "g": ["x", 1] }),
+            json!({ "a": 1, "e": { "f": 1 }, "g": ["x"] }),
         ];
         for value in good {
             assert_eq!(violations(&schema, &value), Vec::<String>::new());
@@ -153,6 +177,9 @@ mod tests {
             json!({ "a": 1, "b": "y" }),
             json!({ "a": 1, "d": 1 }),
             json!({ "a": 1, "c": ["A1."] }),
+            json!({ "a": 1, "e": {} }),
+            json!({ "a": 1, "e": 7 }),
+            json!({ "a": 1, "g": ["x", "y"] }),
             json!({ "a": 1, "c": ["A12.x"] }),
         ] {
             assert!(!violations(&schema, &value).is_empty(), "{value}");

@@ -95,6 +95,13 @@ impl Tail {
             .clone()
     }
 
+    /// Lines since the last call, which are then kept no longer: for those who follow long.
+    #[must_use]
+    pub fn take_lines(&self) -> Vec<String> {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut lines)
+    }
+
     /// Lines that are JSON objects with `event.action`.
     #[must_use]
     pub fn events(&self) -> Vec<Value> {

@@ -2,9 +2,9 @@
 //! programs have. The programs are this machine's own, mounted into the container.
 
 use airgap_tests::airgap::seal;
-use airgap_tests::{Container, Outside, Tail, wait};
+use airgap_tests::{Container, Outside, Tail, cmd, wait};
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -101,6 +101,55 @@ fn glibc_and_go_fail_at_once_and_are_told_by_name() {
         question(event).0 == "go.phone.example"
     });
     assert_eq!(event["process"]["name"], "docker", "{event}");
+    assert_eq!(outside.seen(), [], "a question got out");
+}
+
+/// Builds the Go program of the assets, static; once built, its cache makes it quick.
+fn go_program() -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/lookup.go");
+    let program = dir.join("go-lookup");
+    let mut build = Command::new("go");
+    build
+        .args(["build", "-o"])
+        .args([&program, &source])
+        .env("CGO_ENABLED", "0")
+        .env("GO111MODULE", "off")
+        .env("GOFLAGS", "")
+        // Nothing is fetched: it needs no more than the standard library.
+        .env("GOPROXY", "off")
+        .env("GOTOOLCHAIN", "local")
+        .env("GOCACHE", dir.join("go-cache"));
+    cmd::run_command(&mut build).expect_code(0);
+    program
+}
+
+/// With its own resolver, in a container that has no C library; both addresses are asked for.
+#[test]
+fn a_static_go_program_fails_at_once_and_is_told_by_name() {
+    let program = go_program();
+    let outside = Outside::new();
+    let container = outside.container("go").run();
+    let copied = format!("{}:/bin/go-lookup", container.id);
+    cmd::run("docker", &["cp", &program.display().to_string(), &copied]).expect_code(0);
+    seal(&container.name, &[]);
+    let tail = Tail::json(&[&container.name]);
+    tail.await_start();
+    let name = "static.phone.example";
+    let out = container.exec(&["go-lookup", name]).expect_code(1);
+    assert!(
+        out.stdout.contains("operation not permitted"),
+        "{}",
+        out.describe()
+    );
+    let taken = out.stdout.split(' ').next().and_then(|ms| ms.parse().ok());
+    let taken: u64 = taken.unwrap_or_else(|| panic!("{}", out.describe()));
+    println!("Go gave up after {taken} ms");
+    assert!(taken < 500, "Go waited for {taken} ms");
+    for kind in ["A", "AAAA"] {
+        let event = tail.await_event(kind, wait::SOON, |event| question(event) == (name, kind));
+        assert_eq!(event["process"]["name"], "go-lookup", "{event}");
+    }
     assert_eq!(outside.seen(), [], "a question got out");
 }
 

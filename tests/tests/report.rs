@@ -1,45 +1,25 @@
 //! Promise: what a container tried can be kept: exact counts, as JSON and as a page.
 
 use airgap_tests::airgap::seal;
+use airgap_tests::files::Files;
 use airgap_tests::{Container, Outside, airgap, airgap_ok};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const PORT: u16 = 20_000;
 /// A process name that would be markup on a careless page.
 const NASTY: &str = "<img src='x\">";
 
-/// A directory of this test's own; gone on drop.
-struct Files(PathBuf);
-
-impl Files {
-    fn new() -> Self {
-        let dir = std::env::temp_dir().join(format!("airgap-test-report-{}", std::process::id()));
-        std::fs::create_dir(&dir).expect("make a directory");
-        Self(dir)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).display().to_string()
-    }
-
-    fn write(&self, name: &str, text: &str) -> String {
-        let path = self.path(name);
-        std::fs::write(&path, text).expect("write a file");
-        path
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.0));
-    }
-}
-
 fn report(container: &Container, options: &[&str]) -> Value {
     let mut args = vec!["report", "--json", &container.name];
     args.extend(options);
-    serde_json::from_str(&airgap_ok(&args).stdout).expect("JSON")
+    let report = serde_json::from_str(&airgap_ok(&args).stdout).expect("JSON");
+    // A contract: every report of these tests is as its schema says.
+    let schema = airgap_ok(&["schema", "report"]).stdout;
+    let schema: Value = serde_json::from_str(&schema).expect("JSON");
+    let violations = airgap_tests::schema::violations(&schema, &report);
+    assert_eq!(violations, [""; 0], "{report:#}");
+    report
 }
 
 /// The entry of `list` with these fields.

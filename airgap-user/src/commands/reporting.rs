@@ -27,7 +27,7 @@ pub struct Reporting {
     /// Only kinds of attempts of which one was made since
     #[arg(long, value_name = "90s|15m|1h|2d", value_parser = parse_ago)]
     pub since: Option<Duration>,
-    /// As JSON (docs/REPORT.md)
+    /// As JSON (`airgap schema report`)
     #[arg(long)]
     pub json: bool,
     /// Write one self-contained page to FILE

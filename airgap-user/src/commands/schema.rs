@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
-use crate::{failure::exit, output};
+use crate::{failure::exit, output, report::JSON_SCHEMA};
 
 /// Arguments of `schema`.
 #[derive(Args, Debug)]
@@ -18,11 +18,14 @@ pub struct Schema {
 pub enum Shape {
     /// A line of `airgap tail --json`
     Event,
+    /// What `airgap report --json` prints
+    Report,
 }
 
 pub(super) fn run(args: &Schema) -> Result<u8> {
     match args.of {
         Shape::Event => output::raw(output::json::SCHEMA)?,
+        Shape::Report => output::raw(JSON_SCHEMA)?,
     }
     Ok(exit::OK)
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Attempts, Compose, Document, SCHEMA, Subject, Verified, sums::Sums};
+use super::{Attempts, Compose, Document, Program, SCHEMA, Subject, Verified, sums::Sums};
 use crate::{commands::Report, container::Identity, events::Event};
 
 /// What a report is made of.
@@ -50,7 +50,7 @@ impl Document {
             schema: SCHEMA,
             generated: now,
             sealed: UNIX_EPOCH + Duration::from_secs(status.since),
-            notes: notes(&attempts, &container, since.is_some()),
+            notes: notes(&attempts, &processes, &container, since.is_some()),
             container,
             status,
             since,
@@ -63,7 +63,12 @@ impl Document {
 }
 
 /// What limits a report, in words.
-fn notes(attempts: &Attempts, container: &Subject, limited: bool) -> Vec<String> {
+fn notes(
+    attempts: &Attempts,
+    processes: &[Program],
+    container: &Subject,
+    limited: bool,
+) -> Vec<String> {
     let mut notes = Vec::new();
     if limited {
         notes.push(format!(
@@ -75,6 +80,13 @@ fn notes(attempts: &Attempts, container: &Subject, limited: bool) -> Vec<String>
         notes.push(format!(
             "{} attempts: the destination is known, the process and a looked-up name are not (too many new kinds at once, or not remembered any more); their times are those of all attempts there",
             attempts.unattributed
+        ));
+    }
+    let ended = processes.iter().filter(|p| p.executable.is_none());
+    let ended: u64 = ended.map(|p| p.count).sum();
+    if ended > 0 {
+        notes.push(format!(
+            "{ended} attempts were made by processes that have ended: their program and arguments are not known, airgap tail tells them while they run"
         ));
     }
     if attempts.lost > 0 {
@@ -206,6 +218,7 @@ pub(crate) mod tests {
         let notes = document.notes.join("\n");
         for said in [
             "100 attempts: the destination",
+            "15 attempts were made by processes that have ended",
             "1000 attempts went to other",
             "image is not known",
         ] {

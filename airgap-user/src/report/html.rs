@@ -8,6 +8,16 @@ use crate::output::escape;
 /// Rows of a table; the rest is in the JSON.
 const ROWS: usize = 1000;
 
+/// Columns of numbers.
+const NUMBERS: [&str; 6] = [
+    "Attempts",
+    "Destinations",
+    "Processes",
+    "Proven",
+    "Tried",
+    "User id",
+];
+
 const STYLE: &str = include_str!("../../assets/report.css");
 
 /// Text for a page: controls made visible, markup made text. Good between
@@ -64,6 +74,10 @@ fn seal(out: &mut String, document: &Document) {
         [] => "none".to_owned(),
         some => some.join(", "),
     };
+    let ports = match status.ports.as_slice() {
+        [] => "none".to_owned(),
+        some => some.join(", "),
+    };
     let rows = [
         ("Container", container.name.clone()),
         ("Id", container.id.clone()),
@@ -81,14 +95,22 @@ fn seal(out: &mut String, document: &Document) {
         ("State", status.state.to_owned()),
         ("Sealed since", clock(document.sealed) + " UTC"),
         ("Report of", clock(document.generated) + " UTC"),
-        ("Service ports", status.ports.join(", ")),
+        ("Service ports", ports),
         ("Clients", clients),
         ("Risks accepted", accepted),
         ("Reboot", status.reboot.clone()),
     ];
     out.push_str("<h2>The seal</h2>\n<table class=\"facts\">\n");
     for (name, value) in rows {
-        let _ = writeln!(out, "<tr><th>{name}</th><td>{}</td></tr>", escaped(&value));
+        let class = match name == "State" && value != "sealed" {
+            true => " class=\"bad\"",
+            false => "",
+        };
+        let _ = writeln!(
+            out,
+            "<tr><th>{name}</th><td{class}>{}</td></tr>",
+            escaped(&value)
+        );
     }
     out.push_str("</table>\n");
     for problem in &status.problems {
@@ -103,7 +125,7 @@ fn coverage(out: &mut String, document: &Document) {
         let (class, word) = if vector.covered {
             ("", "yes")
         } else {
-            (" class=\"bad\"", "NO")
+            (" class=\"bad\"", "<b>NO</b>")
         };
         let _ = writeln!(
             out,
@@ -195,6 +217,7 @@ fn attempts(out: &mut String, document: &Document) {
             document.destinations.len()
         );
     }
+    out.push_str("<div class=\"narrow\">\n");
     table(out, &["Reason, since the seal", "Attempts"]);
     for (reason, count) in &document.status.denials.by_reason {
         let _ = writeln!(
@@ -203,7 +226,7 @@ fn attempts(out: &mut String, document: &Document) {
             escaped(reason)
         );
     }
-    out.push_str("</tbody></table>\n");
+    out.push_str("</tbody></table>\n</div>\n");
 }
 
 fn destinations(out: &mut String, list: &[Destination]) {
@@ -234,7 +257,7 @@ fn destinations(out: &mut String, list: &[Destination]) {
         }
         let _ = writeln!(
             out,
-            "<tr><td>{}</td><td class=\"n\">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            "<tr><td>{}</td><td class=\"n\">{}</td><td class=\"t\">{}</td><td class=\"t\">{}</td><td>{}</td><td>{}</td></tr>",
             escaped(&target),
             d.count,
             clock(d.first),
@@ -264,9 +287,9 @@ fn processes(out: &mut String, list: &[Program]) {
         let command = p.command_line.as_deref().or(p.executable.as_deref());
         let _ = writeln!(
             out,
-            "<tr><td>{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td><td>{}</td></tr>",
+            "<tr><td>{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"t\">{}</td><td class=\"t\">{}</td></tr>",
             escaped(&p.name),
-            escaped(command.unwrap_or("unknown")),
+            command.map_or_else(|| "<i>unknown</i>".into(), escaped),
             p.uid,
             p.processes,
             p.destinations,
@@ -294,7 +317,11 @@ fn rest(out: &mut String, counts: impl ExactSizeIterator<Item = u64>) {
 fn table(out: &mut String, head: &[&str]) {
     out.push_str("<table>\n<thead><tr>");
     for name in head {
-        let _ = write!(out, "<th>{name}</th>");
+        let class = match NUMBERS.contains(name) {
+            true => " class=\"n\"",
+            false => "",
+        };
+        let _ = write!(out, "<th{class}>{name}</th>");
     }
     out.push_str("</tr></thead>\n<tbody>\n");
 }

@@ -34,6 +34,8 @@ pub(crate) mod examples {
 
 /// Version of the shapes in this module.
 pub const SCHEMA: u32 = 1;
+/// JSON Schema (draft 2020-12) of a [`Document`].
+pub const JSON_SCHEMA: &str = include_str!("../../assets/report.schema.json");
 
 /// A report. Strings of the container are as it chose them: not safe for
 /// terminals and pages.
