@@ -172,6 +172,7 @@ fn what_cannot_be_read_can_be_recorded_without_the_engine() {
     assert_outcome(&container, Outcome::Refused);
     let closed = outside.get(container.ip4(), SERVICE_PORT, "/");
     assert!(closed.is_err(), "the service answers");
+    assert_eq!(status(&container).0, 4, "known by its name, which is lost");
     seal(&container.name, &["-p", "5060"]);
     outside
         .get(container.ip4(), SERVICE_PORT, "/")

@@ -31,7 +31,7 @@ use crate::{
     failure::{Failure, exit},
     gate::{Gate, Lock, Place, seal_id, seal_name},
     metrics::{Address, Listener, gather, render},
-    state::State,
+    state::{State, UNKNOWN},
 };
 use airgap_common::map::{Seal, SealNumber};
 
@@ -145,7 +145,11 @@ fn find_seal(seals: &[(SealNumber, Seal)], reference: &str) -> Result<(SealNumbe
     match found.as_slice() {
         [one] => Ok(**one),
         [] => {
-            let names: Vec<_> = seals.iter().map(|s| seal_name(&s.1)).collect();
+            let name = |seal: &Seal| match seal_name(seal) {
+                unknown if unknown == UNKNOWN => seal_id(seal),
+                name => name,
+            };
+            let names: Vec<_> = seals.iter().map(|s| name(&s.1)).collect();
             let hint = if names.is_empty() {
                 "no container is sealed on this host".to_owned()
             } else {
