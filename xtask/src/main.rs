@@ -60,12 +60,13 @@ enum Task {
         #[arg(long, conflicts_with = "engine")]
         table: bool,
         /// Instead of the tests without Docker: the core of the end-to-end tests, in a machine with
-        /// systemd and Docker [default: 6.1 and 6.12]
+        /// systemd and Docker, a quarter of an hour each; `test` leaves them out
+        /// [default: 6.1 and 6.12]
         #[arg(long)]
         engine: bool,
     },
     /// Reboot a machine with systemd and Docker, in QEMU, and see that a sealed container that the
-    /// engine starts again sends nothing
+    /// engine starts again sends nothing (minutes; `test` leaves it out)
     Reboot {
         /// A series such as 6.12
         #[arg(long, value_name = "NAME", default_value = "6.12")]
