@@ -10,7 +10,7 @@ use super::package::Boot;
 use super::whole::{self, Luggage, Ran, Run};
 use super::{host, lock};
 use crate::workspace;
-use crate::{build, test};
+use crate::{build, setup, test};
 
 /// Four minutes when measured, with another load beside it.
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -44,8 +44,9 @@ StandardError=file:/dev/ttyS1
 /// `N passed, N failed`. Returns whether none failed and none was left out.
 ///
 /// # Errors
-/// When something cannot be built, installed, written or started.
+/// Without root, and when something cannot be built, installed, written or started.
 pub(crate) fn run(kernel: &str) -> Result<bool> {
+    setup::require_root("reboot")?;
     let boot = Boot::new(kernel)?;
     let root = workspace::root()?;
     let cache = root.join("target/kernels");
