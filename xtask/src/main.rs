@@ -66,7 +66,7 @@ enum Task {
         engine: bool,
     },
     /// Reboot a machine with systemd and Docker, in QEMU, and see that a sealed container that the
-    /// engine starts again sends nothing (minutes; `test` leaves it out)
+    /// engine starts again sends nothing (up to seven minutes; `test` leaves it out)
     Reboot {
         /// A series such as 6.12
         #[arg(long, value_name = "NAME", default_value = "6.12")]

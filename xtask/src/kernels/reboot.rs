@@ -12,7 +12,7 @@ use super::{host, lock};
 use crate::workspace;
 use crate::{build, setup, test};
 
-/// Four minutes when measured, with another load beside it.
+/// Seven minutes when measured, with another load beside it.
 const LIMIT: Duration = Duration::from_secs(1800);
 
 const SINK: &str = "\
