@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    commands::{Explain, Install, Quarantine, Reporting, Run, Schema, Tail, Watch},
+    commands::{Explain, Install, Quarantine, Reporting, Restore, Run, Schema, Tail, Watch},
     policy::{Cidr, Port},
     preflight::Risk,
 };
@@ -46,8 +46,9 @@ pub enum Command {
     /// Put every recorded seal in force, without the engine or the containers.
     ///
     /// Run at boot, before the engine starts (airgap install). A record that
-    /// cannot be read seals its container with no service port at all.
-    Restore,
+    /// cannot be read seals its container with no service port at all, and fails
+    /// the restore.
+    Restore(Restore),
     /// Seal containers by their labels, as they are created; a service.
     ///
     /// Labels: airgap.seal=true, airgap.ports=5060/tcp,… airgap.from=CIDR,…

@@ -69,6 +69,24 @@ pub fn seal(container: &str, options: &[&str]) -> Output {
     out
 }
 
+/// Whether this kernel runs BPF LSM, as the product found out with a live refusal.
+///
+/// # Panics
+/// When `AIRGAP_LSM` says `required` and it does not.
+#[must_use]
+#[track_caller]
+pub fn lsm_refuses() -> bool {
+    let doctor = airgap(&["doctor", "--json"]);
+    let refuses = doctor.stdout.contains("a refusal was seen now");
+    let required = env::var("AIRGAP_LSM").is_ok_and(|word| word == "required");
+    assert!(
+        refuses || !required,
+        "no security hooks, and this kernel must have them\n{}",
+        doctor.describe()
+    );
+    refuses
+}
+
 /// Lifts a seal on the way out, when the product is there and has any state.
 pub(crate) fn detach_quietly(container: &str) {
     if let Some(binary) = env::var_os("AIRGAP_BIN")

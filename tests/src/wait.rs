@@ -1,5 +1,6 @@
 //! Polling with a deadline.
 
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ pub fn until<T>(what: &str, limit: Duration, probe: impl FnMut() -> Option<T>) -
 
 /// Polls until `probe` yields a value or `limit` has passed.
 pub fn within<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
-    let end = Instant::now() + limit;
+    let end = Instant::now() + limit * patience();
     loop {
         if let Some(value) = probe() {
             return Some(value);
@@ -29,4 +30,16 @@ pub fn within<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Optio
         }
         thread::sleep(STEP);
     }
+}
+
+/// `AIRGAP_TEST_PATIENCE`: how many times longer everything takes here, as in an emulated machine.
+///
+/// # Panics
+/// When it is no whole number.
+fn patience() -> u32 {
+    static FACTOR: OnceLock<u32> = OnceLock::new();
+    *FACTOR.get_or_init(|| match std::env::var("AIRGAP_TEST_PATIENCE") {
+        Ok(text) => text.parse().expect("AIRGAP_TEST_PATIENCE must be a number"),
+        Err(_) => 1,
+    })
 }

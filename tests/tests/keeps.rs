@@ -2,6 +2,7 @@
 //! guards the veths that a restart or a network brings, and status never claims what is not so.
 
 use ::airgap::technique::find;
+use airgap_tests::airgap::lsm_refuses;
 use airgap_tests::bench::Bench;
 use airgap_tests::{Container, Outside, Tail, airgap, cmd, wait};
 use serde_json::Value;
@@ -49,8 +50,5 @@ fn a_running_attach_guards_what_comes_later() {
     // report says so.
     drop(attach);
     container.restart();
-    let lsm = airgap(&["doctor", "--json"])
-        .stdout
-        .contains("a refusal was seen now");
-    assert_eq!(covers_raw_frames(&container), lsm);
+    assert_eq!(covers_raw_frames(&container), lsm_refuses());
 }

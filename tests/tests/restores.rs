@@ -147,6 +147,38 @@ fn a_record_that_cannot_be_read_is_restored_denied() {
     }
 }
 
+/// Where no engine starts after a failed restore, nobody could attach again.
+#[test]
+fn what_cannot_be_read_can_be_recorded_without_the_engine() {
+    let outside = Outside::new();
+    let container = outside.container("closed").run();
+    seal(&container.name, &[]);
+    fs::write(record(&container), "{").expect("damage the record");
+    let close = ["restore", "--close-unreadable"];
+    // While the seal stands it is recorded as it is, its port too.
+    airgap(&["restore"]).expect_code(1);
+    airgap_ok(&close);
+    airgap_ok(&["restore"]);
+    outside
+        .get(container.ip4(), SERVICE_PORT, "/")
+        .expect("the service answers");
+
+    fs::write(record(&container), "{").expect("damage the record");
+    lose_the_kernel_side();
+    await_open(&container);
+    airgap_ok(&close);
+    let out = airgap_ok(&["restore"]);
+    assert!(out.stdout.contains("in force"), "{}", out.describe());
+    assert_outcome(&container, Outcome::Refused);
+    let closed = outside.get(container.ip4(), SERVICE_PORT, "/");
+    assert!(closed.is_err(), "the service answers");
+    assert_eq!(status(&container).0, 4, "known by its name, which is lost");
+    seal(&container.name, &["-p", "5060"]);
+    outside
+        .get(container.ip4(), SERVICE_PORT, "/")
+        .expect("attach opens the port again");
+}
+
 /// A file system of its own over the tests' state; gone with it.
 struct Disk;
 

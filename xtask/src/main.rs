@@ -57,8 +57,20 @@ enum Task {
         #[arg(long = "kernel", value_name = "NAME")]
         names: Vec<String>,
         /// Write what covers which vector on each of them to KERNELS.md
-        #[arg(long)]
+        #[arg(long, conflicts_with = "engine")]
         table: bool,
+        /// Instead of the tests without Docker: the core of the end-to-end tests, in a machine with
+        /// systemd and Docker, a quarter of an hour each; `test` leaves them out
+        /// [default: 6.1 and 6.12]
+        #[arg(long)]
+        engine: bool,
+    },
+    /// Reboot a machine with systemd and Docker, in QEMU, and see that a sealed container that the
+    /// engine starts again sends nothing (up to seven minutes; `test` leaves it out)
+    Reboot {
+        /// A series such as 6.12
+        #[arg(long, value_name = "NAME", default_value = "6.12")]
+        kernel: String,
     },
     /// Measure what a seal costs beside other means, and write PERFORMANCE.md (root)
     Bench {
@@ -94,8 +106,18 @@ fn main() -> ExitCode {
             test::run(filter.as_deref()).map(|good| ExitCode::from(u8::from(!good)))
         }
         Task::Escape { json } => escape::run(json).map(|good| ExitCode::from(u8::from(!good))),
-        Task::Kernels { names, table } => {
-            kernels::run(&names, table).map(|good| ExitCode::from(u8::from(!good)))
+        Task::Kernels {
+            names,
+            table,
+            engine,
+        } => if engine {
+            kernels::engine::run(&names)
+        } else {
+            kernels::run(&names, table)
+        }
+        .map(|good| ExitCode::from(u8::from(!good))),
+        Task::Reboot { kernel } => {
+            kernels::reboot::run(&kernel).map(|good| ExitCode::from(u8::from(!good)))
         }
         Task::Bench {
             rounds,

@@ -31,7 +31,7 @@ use crate::{
     failure::{Failure, exit},
     gate::{Gate, Lock, Place, seal_id, seal_name},
     metrics::{Address, Listener, gather, render},
-    state::State,
+    state::{State, UNKNOWN},
 };
 use airgap_common::map::{Seal, SealNumber};
 
@@ -44,6 +44,7 @@ pub use {
     quarantine::Quarantine,
     report::{Denials, Report},
     reporting::Reporting,
+    restore::Restore,
     run::Run,
     schema::{Schema, Shape},
     tail::{Output, Tail},
@@ -82,7 +83,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Run(args) => run::run(host, state, args).await?,
         Command::Watch(args) => watch::run(host, state, &args).await?,
         Command::Quarantine(args) => quarantine::run(state, &args)?,
-        Command::Restore => restore::run(state)?,
+        Command::Restore(args) => restore::run(state, &args)?,
         Command::Install(args) => install::install(state, &args)?,
         Command::Uninstall(args) => install::uninstall(&args)?,
         Command::List(args) => list::run(host, state, &args).await?,
@@ -144,7 +145,11 @@ fn find_seal(seals: &[(SealNumber, Seal)], reference: &str) -> Result<(SealNumbe
     match found.as_slice() {
         [one] => Ok(**one),
         [] => {
-            let names: Vec<_> = seals.iter().map(|s| seal_name(&s.1)).collect();
+            let name = |seal: &Seal| match seal_name(seal) {
+                unknown if unknown == UNKNOWN => seal_id(seal),
+                name => name,
+            };
+            let names: Vec<_> = seals.iter().map(|s| name(&s.1)).collect();
             let hint = if names.is_empty() {
                 "no container is sealed on this host".to_owned()
             } else {

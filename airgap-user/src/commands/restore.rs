@@ -4,8 +4,12 @@
 use std::collections::HashMap;
 
 use anyhow::{Context as _, Result};
+use clap::Args;
 
-use super::{existing, sealing};
+use super::{
+    existing,
+    sealing::{self, now},
+};
 use crate::{
     container::{Cgroup, all_cgroups},
     failure::{Failure, exit},
@@ -13,10 +17,19 @@ use crate::{
     output,
     policy::Rules,
     preflight::Risk,
-    state::{Entry, Record, State},
+    state::{Entry, Origin, Record, State, UNKNOWN},
 };
 
-pub(super) fn run(state: &State) -> Result<u8> {
+/// Arguments of `restore`.
+#[derive(Args, Debug)]
+pub struct Restore {
+    /// Record anew, as it is in force, what cannot be read: without any service
+    /// port, unless one still stands. The engine can start then
+    #[arg(long)]
+    pub close_unreadable: bool,
+}
+
+pub(super) fn run(state: &State, args: &Restore) -> Result<u8> {
     let lock = Lock::take()?;
     let place = Place::host()?;
     let mut entries = state.entries()?;
@@ -67,7 +80,7 @@ pub(super) fn run(state: &State) -> Result<u8> {
             }
         }
     }
-    let mut running = HashMap::new();
+    let (mut running, mut unreadable) = (HashMap::new(), Vec::new());
     for (id, cgroup) in all_cgroups(&place.cgroup) {
         running.entry(id).or_insert_with(Vec::new).push(cgroup);
     }
@@ -83,12 +96,22 @@ pub(super) fn run(state: &State) -> Result<u8> {
         gate.complete(done.number, &lock)?;
         output::restored(entry, done.renewed)?;
         if let Entry::Unreadable { id, why } = entry {
-            failed += 1;
             match done.renewed {
                 true => log::error!("{id} stays sealed as it was: {why}"),
                 false => log::error!("{id} is sealed without any service port: {why}"),
             }
-            log::error!("airgap attach -p PORT {id} records it again");
+            unreadable.push(id.as_str());
+        }
+    }
+    match (unreadable.as_slice(), args.close_unreadable) {
+        ([], _) => {}
+        (ids, true) => record_as_in_force(state, &mut gate, ids, &lock)?,
+        (ids, false) => {
+            failed += ids.len();
+            log::error!(
+                "until airgap restore --close-unreadable has recorded that, each restore fails, \
+                 and no engine starts after it; then open ports: airgap attach -p PORT CONTAINER"
+            );
         }
     }
     let broken = gate.broken_links();
@@ -105,6 +128,29 @@ pub(super) fn run(state: &State) -> Result<u8> {
         log::info!("what was left of the damaged gate is gone");
     }
     Ok(if failed == 0 { exit::OK } else { exit::FAILED })
+}
+
+/// What cannot be read is recorded as it is in force now, so that the next
+/// restore can read it.
+fn record_as_in_force(state: &State, gate: &mut Gate, ids: &[&str], lock: &Lock) -> Result<()> {
+    for id in ids {
+        let key = id.as_bytes().try_into().context("it is no container id")?;
+        let standing = gate.standing(key)?;
+        let standing = standing.with_context(|| format!("{id} is not sealed"))?;
+        let record = Record {
+            id: (*id).to_owned(),
+            // Neither is known without the engine; attach records both.
+            name: UNKNOWN.to_owned(),
+            engine: UNKNOWN.to_owned(),
+            rules: standing.rules(),
+            accepted: standing.accepted,
+            since: now(),
+            by: Origin::Operator,
+        };
+        state.write(&record, lock)?;
+        log::warn!("{id} is recorded as it is in force: airgap status {id}");
+    }
+    Ok(())
 }
 
 fn seal_id(gate: &mut Gate, entry: &Entry, lock: &Lock) -> Result<crate::gate::Sealed> {

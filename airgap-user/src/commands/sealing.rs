@@ -135,7 +135,8 @@ fn in_force(place: &Place, container: &Container) -> Result<Option<Standing>> {
     }
 }
 
-fn now() -> u64 {
+/// Seconds since 1970-01-01 UTC.
+pub(super) fn now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |d| d.as_secs())
 }

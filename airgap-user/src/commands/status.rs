@@ -1,5 +1,6 @@
 //! `airgap status`.
 
+use airgap_common::map::{Seal, SealNumber};
 use anyhow::Result;
 
 use super::{Report, find_seal, standing};
@@ -10,7 +11,11 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: &Status) -> Res
     let seals = gate
         .as_ref()
         .map_or_else(|| Ok(Vec::new()), |g| g.seals())?;
-    let (number, seal) = match find_seal(&seals, &args.container) {
+    let found = match find_seal(&seals, &args.container) {
+        Err(error) => by_engine(host, &seals, &args.container).await.ok_or(error),
+        found => found,
+    };
+    let (number, seal) = match found {
         Ok(found) => found,
         Err(error) => {
             // What is recorded was sealed and ought to be.
@@ -35,4 +40,16 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: &Status) -> Res
     let report = Report::gather(&gate, number, &seal, container.as_ref(), entry.as_ref())?;
     output::report(&report, args.json, false)?;
     Ok(report.code())
+}
+
+/// A seal whose record could not be read has no name, and a renamed container
+/// has another one: the engine knows whose id it is.
+async fn by_engine(
+    host: Option<&str>,
+    seals: &[(SealNumber, Seal)],
+    reference: &str,
+) -> Option<(SealNumber, Seal)> {
+    let engine = Engine::connect(host).await.ok()?;
+    let container = engine.find(reference).await.ok()?;
+    find_seal(seals, &container.id).ok()
 }

@@ -22,6 +22,9 @@ use crate::{
 /// Where the state is unless told otherwise.
 pub const DEFAULT: &str = "/var/lib/airgap";
 
+/// Stands for a name that no record tells.
+pub const UNKNOWN: &str = "?";
+
 /// The directory of the state.
 #[derive(Clone, Debug)]
 pub struct State {
@@ -55,7 +58,7 @@ impl Entry {
     pub fn name(&self) -> &str {
         match self {
             Self::Known(record) => &record.name,
-            Self::Unreadable { .. } => "?",
+            Self::Unreadable { .. } => UNKNOWN,
         }
     }
 }

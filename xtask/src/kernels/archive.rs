@@ -70,6 +70,21 @@ impl Archive {
         )
     }
 
+    /// Everything in a package, below `to`; `dir` is for the package itself.
+    ///
+    /// # Errors
+    /// When it cannot be downloaded or unpacked.
+    pub(super) fn unpack_all(
+        &self,
+        package: &str,
+        version: &str,
+        dir: &Path,
+        to: &Path,
+    ) -> Result<()> {
+        let deb = self.download(package, version, dir)?;
+        command::output(Command::new("dpkg-deb").arg("--extract").arg(deb).arg(to)).map(drop)
+    }
+
     /// The one file of a package that matches, kept in the cache.
     fn file(&self, package: &str, version: &str, pattern: &str, kind: &str) -> Result<PathBuf> {
         let name = format!("{package}_{version}.{kind}");

@@ -77,7 +77,10 @@ fn read(file: &Path) -> Result<Vec<u8>> {
 }
 
 /// The test program of that name, static.
-fn build_test(root: &Path, name: &str) -> Result<PathBuf> {
+///
+/// # Errors
+/// When the build fails.
+pub(super) fn build_test(root: &Path, name: &str) -> Result<PathBuf> {
     let mut cargo = workspace::cargo(root);
     cargo
         .args(["test", "--package", "airgap-tests", "--test", name])

@@ -38,8 +38,16 @@ pub(super) fn prepare() -> Result<Host> {
     if busybox().is_none() {
         missing.push("busybox-static");
     }
-    if apt::find("xz").is_none() {
-        missing.push("xz-utils");
+    for (program, package) in [
+        ("xz", "xz-utils"),
+        // For disks; some systems have them by default.
+        ("debootstrap", "debootstrap"),
+        ("depmod", "kmod"),
+        ("mkfs.ext4", "e2fsprogs"),
+    ] {
+        if apt::find(program).is_none() {
+            missing.push(package);
+        }
     }
     if !Path::new(KEYRING).exists() {
         missing.push("debian-archive-keyring");

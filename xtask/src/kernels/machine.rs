@@ -1,4 +1,5 @@
-//! One emulated machine: a kernel, an initial file system, two serial ports, and no network.
+//! One emulated machine: a kernel, an initial file system, disks if it has any, two serial ports,
+//! and no network.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,8 +15,6 @@ use crate::command;
 
 /// Until the tests start; boots took 2 to 17 s when measured.
 const BOOT: Duration = Duration::from_secs(180);
-/// For one kernel's whole run; 70 to 130 s when measured.
-const LIMIT: Duration = Duration::from_secs(900);
 const POLL: Duration = Duration::from_millis(50);
 
 /// What a machine needs, and where its serial ports write.
@@ -25,6 +24,13 @@ pub(super) struct Machine<'a> {
     pub(super) initramfs: &'a Path,
     /// Added to the kernel's command line.
     pub(super) arguments: &'a str,
+    /// File systems on virtio disks, in the order of their letters. It writes to a snapshot, which
+    /// lasts as long as the machine is on.
+    pub(super) disks: &'a [PathBuf],
+    /// Whether it may start again by itself; otherwise that is its end.
+    pub(super) restarts: bool,
+    /// For the whole run, once it has begun.
+    pub(super) limit: Duration,
     /// Without an extension; `.console` and `.tests` are added.
     pub(super) log: PathBuf,
 }
@@ -65,7 +71,7 @@ impl Machine<'_> {
             if booted.is_none() && Outcome::has_begun(&self.output()?) {
                 booted = Some(start.elapsed());
             }
-            let limit = if booted.is_some() { LIMIT } else { BOOT };
+            let limit = if booted.is_some() { self.limit } else { BOOT };
             if off {
                 break Ending::Off;
             }
@@ -91,8 +97,16 @@ impl Machine<'_> {
             // Never KVM: nested, it hangs. One thread: with more, a kernel that patches its own
             // text, as attaching BPF does, now and then oopses.
             .args(["-M", "q35", "-accel", "tcg,thread=single", "-cpu", "max"])
-            .args(["-smp", "2", "-m", "1024", "-nodefaults", "-no-user-config"])
-            .args(["-nic", "none", "-display", "none", "-no-reboot"])
+            .args(["-smp", "2", "-nodefaults", "-no-user-config"])
+            .args(["-nic", "none", "-display", "none"])
+            .args([
+                "-m",
+                if self.disks.is_empty() {
+                    "1024"
+                } else {
+                    "2048"
+                },
+            ])
             .args(["-serial", &format!("file:{}", self.console().display())])
             .args(["-serial", &format!("file:{}", self.tests().display())])
             .arg("-kernel")
@@ -106,6 +120,13 @@ impl Machine<'_> {
             ))
             .stdin(Stdio::null())
             .stdout(Stdio::null());
+        if !self.restarts {
+            emulator.arg("-no-reboot");
+        }
+        for disk in self.disks {
+            let drive = "format=raw,if=virtio,snapshot=on,cache=unsafe,file=";
+            emulator.args(["-drive", &format!("{drive}{}", disk.display())]);
+        }
         emulator
             .spawn()
             .with_context(|| format!("cannot start `{}`", command::line(&emulator)))

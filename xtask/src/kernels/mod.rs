@@ -5,17 +5,22 @@
 
 mod archive;
 mod coverage;
+mod disk;
+pub(crate) mod engine;
 mod guest;
 mod host;
 mod initramfs;
 mod machine;
 mod outcome;
 mod package;
+pub(crate) mod reboot;
 mod sources;
 mod table;
+mod whole;
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -45,6 +50,9 @@ pub(crate) const QUICK: [&str; 2] = ["6.1", "6.12-nolsm"];
 
 /// What the tests and verify need that the kernels have as modules, in the order of loading.
 const MODULES: [&str; 5] = ["llc", "stp", "bridge", "veth", "nbd"];
+
+/// For one kernel's whole run; 70 to 130 s when measured.
+const LIMIT: Duration = Duration::from_secs(900);
 
 /// What the frame layer needs before Linux 6.6.
 const FRAME_MODULES: [&str; 2] = ["sch_ingress", "cls_bpf"];
@@ -154,6 +162,9 @@ fn test(
         kernel: &image,
         initramfs: &complete,
         arguments: &boot.arguments(),
+        disks: &[],
+        restarts: false,
+        limit: LIMIT,
         log: initramfs.with_file_name("log").join(boot.name),
     };
     let mut outcome = machine.run()?;

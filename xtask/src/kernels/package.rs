@@ -11,6 +11,9 @@ const WITHOUT_LSM: &str = "-nolsm";
 /// Ends the name of a kernel that is booted without what its frame layer needs.
 const WITHOUT_FRAMES: &str = "-noframes";
 
+/// Ends the release of every kernel that is looked at.
+const FLAVOUR: &str = "-cloud-amd64";
+
 /// Since then the frame layer is no module.
 const TCX: (u32, u32) = (6, 6);
 
@@ -86,6 +89,11 @@ impl Kernel {
         self.package.replacen("linux-binary-", "linux-modules-", 1)
     }
 
+    /// What `uname -r` says: `6.12.117+deb12-cloud-amd64`.
+    pub(super) fn full_release(&self) -> String {
+        format!("{}{FLAVOUR}", self.release)
+    }
+
     /// `6.12` of `6.12.117+deb12`.
     fn series(&self) -> Option<(u32, u32)> {
         let mut numbers = self.release.split('.');
@@ -128,7 +136,7 @@ fn kernel(stanza: &str) -> Option<Kernel> {
     let name = package
         .strip_prefix("linux-image-")
         .or_else(|| package.strip_prefix("linux-binary-"))?;
-    let release = name.strip_suffix("-cloud-amd64")?;
+    let release = name.strip_suffix(FLAVOUR)?;
     let empty = package.starts_with("linux-image-")
         && field("Depends").is_some_and(|depends| depends.contains("linux-binary-"));
     // Meta packages are named after a series or nothing: two numbers at most.

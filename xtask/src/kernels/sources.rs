@@ -16,30 +16,62 @@ const SECURITY: [&str; 2] = ["bullseye-security", "bookworm-security"];
 /// # Errors
 /// When the host's own sources name no Debian mirror.
 pub(super) fn list(keyring: &Path) -> Result<String> {
+    lines(&targets()?, keyring).context(NO_MIRROR)
+}
+
+/// The address of Debian's archive that the host uses.
+///
+/// # Errors
+/// When the host's own sources name none.
+pub(super) fn mirror() -> Result<String> {
+    let targets = targets()?;
+    main(&mirrors(&targets))
+        .map(str::to_owned)
+        .context(NO_MIRROR)
+}
+
+const NO_MIRROR: &str = "apt's sources name no Debian mirror, which the kernels would come from\n\
+                         hint: run this on Debian";
+
+/// Lines of origin and address, one an index that apt knows.
+fn targets() -> Result<String> {
     let mut targets = Command::new("apt-get");
     targets
         .args(["indextargets", "--format", "$(ORIGIN) $(REPO_URI)"])
         .arg("Created-By: Packages");
-    let targets = command::output(&mut targets)?;
-    lines(&targets, keyring).context(
-        "apt's sources name no Debian mirror, which the kernels would come from\n\
-         hint: run this on Debian",
-    )
+    command::output(&mut targets)
+}
+
+fn mirrors(targets: &str) -> Vec<&str> {
+    targets
+        .lines()
+        .filter_map(|line| line.strip_prefix("Debian "))
+        .map(|address| address.trim_end_matches('/'))
+        .collect()
+}
+
+fn is_security(address: &str) -> bool {
+    address.ends_with("-security")
+}
+
+fn main<'a>(mirrors: &[&'a str]) -> Option<&'a str> {
+    mirrors
+        .iter()
+        .copied()
+        .find(|address| !is_security(address))
 }
 
 /// `None` without a Debian mirror in `targets`, lines of origin and address.
 fn lines(targets: &str, keyring: &Path) -> Option<String> {
-    let mirrors: Vec<&str> = targets
-        .lines()
-        .filter_map(|line| line.strip_prefix("Debian "))
-        .map(|address| address.trim_end_matches('/'))
-        .collect();
-    let is_security = |address: &&&str| address.ends_with("-security");
-    let main = *mirrors.iter().find(|address| !is_security(address))?;
-    let security = mirrors.iter().find(is_security).map_or_else(
-        || format!("{main}-security"),
-        |address| (*address).to_owned(),
-    );
+    let mirrors = mirrors(targets);
+    let main = main(&mirrors)?;
+    let security = mirrors
+        .iter()
+        .find(|address| is_security(address))
+        .map_or_else(
+            || format!("{main}-security"),
+            |address| (*address).to_owned(),
+        );
     let line = |address: &str, suite: &str| {
         let key = keyring.display();
         format!("deb [arch=amd64 signed-by={key}] {address} {suite} main\n")

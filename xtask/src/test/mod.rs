@@ -98,15 +98,24 @@ fn lints(root: &Path) -> Result<()> {
 /// # Errors
 /// When the build fails.
 pub(crate) fn build_probe(root: &Path) -> Result<PathBuf> {
+    build_tool(root, "airgap-probe")
+}
+
+/// A static program of the tests'.
+///
+/// # Errors
+/// When the build fails.
+pub(crate) fn build_tool(root: &Path, name: &str) -> Result<PathBuf> {
     let target = workspace::musl_target();
     let mut cargo = workspace::cargo(root);
     cargo
         .args(["build", "--release", "--package", "airgap-tests"])
-        .args(["--bin", "airgap-probe", "--target", &target]);
+        .args(["--bin", name, "--target", &target]);
     command::run(&mut cargo)?;
     Ok(workspace::target_dir(root)
         .join(target)
-        .join("release/airgap-probe"))
+        .join("release")
+        .join(name))
 }
 
 /// Runs one `cargo test`, passes its output on as it comes, and counts it.
