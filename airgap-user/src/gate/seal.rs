@@ -12,7 +12,7 @@ use airgap_common::map::{
 use anyhow::{Context as _, Result, bail};
 use aya::maps::{Map, SkStorage};
 
-use super::{Gate, Lock, arm::NO_DENIALS, hints::Hints, map, seal_name};
+use super::{Gate, Lock, arm::NO_DENIALS, hints::Hints, map, seal_name, sys};
 use crate::{
     clock,
     container::Cgroup,
@@ -23,6 +23,9 @@ use crate::{
 /// Seals above this share of the capacity are refused, so that the cgroups of
 /// restarting containers always find room.
 const FILL: u32 = MAX_SEALS / 10 * 9;
+
+/// Ids read by one system call.
+const BATCH: usize = 1024;
 
 const BPF_NOEXIST: u64 = 1;
 const BPF_EXIST: u64 = 2;
@@ -128,7 +131,7 @@ impl Gate {
         }
         // Numbers are never given twice, so few numbers are few seals; only beyond
         // that is each of them counted.
-        if self.info()?.last_seal >= u64::from(FILL) && self.ids.keys().count() >= FILL as usize {
+        if self.info()?.last_seal >= u64::from(FILL) && self.sealed()? >= FILL {
             return Err(Failure::new(
                 format!("{FILL} containers are sealed on this host, and more are not safe"),
                 "detach containers that are gone: airgap list, airgap detach",
@@ -180,6 +183,14 @@ impl Gate {
             number,
             renewed: false,
         })
+    }
+
+    /// How many ids are sealed.
+    fn sealed(&self) -> Result<u32> {
+        let (ids, mut count) = (map(&self.place, name::IDS)?, 0);
+        let mut each = |_: &[u8; ID_LEN], _: &SealNumber| count += 1;
+        sys::each(ids.fd(), BATCH, &mut each).context("cannot read the map IDS")?;
+        Ok(count)
     }
 
     /// Seals a cgroup that exists, with all that is below it.

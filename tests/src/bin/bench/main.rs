@@ -17,7 +17,7 @@ mod reply;
 mod report;
 mod setup;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use figure::Figure;
@@ -80,9 +80,11 @@ fn main() -> Result<()> {
         if wanted.has(name) {
             eprintln!("== {name}");
             figures.extend(measure(&wanted));
+            // What a run that is ended early has seen so far.
+            report::write(&wanted, Path::new("target/bench"), &figures)?;
         }
     }
-    report::write(&wanted, &figures)?;
+    report::write(&wanted, &wanted.out, &figures)?;
     print!("{}", report::summary(&figures));
     Ok(())
 }

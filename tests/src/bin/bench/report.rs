@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
@@ -12,8 +13,8 @@ use super::{Wanted, machine, plot};
 /// Directory of the plots and the JSON, beside `PERFORMANCE.md`.
 const DIRECTORY: &str = "performance";
 
-pub(crate) fn write(wanted: &Wanted, figures: &[Figure]) -> Result<()> {
-    let directory = wanted.out.join(DIRECTORY);
+pub(crate) fn write(wanted: &Wanted, out: &Path, figures: &[Figure]) -> Result<()> {
+    let directory = out.join(DIRECTORY);
     let put = |name: &str, text: String| {
         let path = directory.join(name);
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
@@ -26,7 +27,7 @@ pub(crate) fn write(wanted: &Wanted, figures: &[Figure]) -> Result<()> {
     let all: Vec<_> = figures.iter().map(Figure::json).collect();
     let all = json!({ "machine": machine::lines(), "rounds": wanted.rounds, "figures": all });
     put("figures.json", format!("{all:#}\n"))?;
-    let path = wanted.out.join("PERFORMANCE.md");
+    let path = out.join("PERFORMANCE.md");
     fs::write(&path, page(wanted, figures))
         .with_context(|| format!("cannot write {}", path.display()))
 }
@@ -86,7 +87,7 @@ The loads, from a network namespace behind a veth to a container on a Docker bri
 - bulk: `iperf3 -c … -R`, with `-N -l 128` for small writes\n\
 - refused calls: the median of 2,000 in one process; what is dropped in silence is given up after \
 one second, once\n\
-- programs: `kernel.bpf_stats_enabled`, which adds its own clock to each run\n\n\
+- programs: the kernel's statistics (`BPF_ENABLE_STATS`), which add their own clock to each run\n\n\
 Set-ups: *unsealed*, nothing at all; *sealed*, the container is sealed; *bystander*, another one \
 is; *iptables*, a rule in `DOCKER-USER` that drops what is no reply; *nftables*, the same as a \
 chain of its own. `IPAddressDeny=` needs the container's cgroup in systemd's hands and was not \
