@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io,
     os::unix::fs::DirBuilderExt as _,
+    panic::resume_unwind,
     path::Path,
     sync::Mutex,
     thread,
@@ -158,8 +159,17 @@ fn load_and_attach(place: &Place) -> Result<()> {
             .create(&dir)
             .with_context(|| format!("cannot create {}", dir.display()))?;
     }
-    let kernel = AyaBtf::from_sys_fs().context("cannot read the kernel's BTF")?;
-    let mut programs = load(place, &kernel, version)?;
+    // The loader reads all BTF for itself, and has no use for it: meanwhile, what is needed is read.
+    let (loader, kernel) = thread::scope(|scope| {
+        let kernel = scope.spawn(of_kernel);
+        let loader = EbpfLoader::new();
+        (
+            loader,
+            kernel.join().unwrap_or_else(|panic| resume_unwind(panic)),
+        )
+    });
+    let (kernel, offsets) = kernel?;
+    let mut programs = load(place, loader, &kernel, &offsets, version)?;
     verify(
         &mut programs,
         &frames::HOOKS.into_iter().chain(HOOKS).collect::<Vec<_>>(),
@@ -203,7 +213,14 @@ fn seed() -> io::Result<u64> {
     Ok(u64::from_ne_bytes(bytes))
 }
 
-fn load(place: &Place, kernel: &AyaBtf, version: KernelVersion) -> Result<Ebpf> {
+type Offsets = [u64; OFFSETS.len()];
+
+fn of_kernel() -> Result<(AyaBtf, Offsets)> {
+    let btf = AyaBtf::from_sys_fs().context("cannot read the kernel's BTF")?;
+    Ok((btf, offsets()?))
+}
+
+fn offsets() -> Result<Offsets> {
     let btf = Btf::of_kernel()?;
     let mut offsets = [0u64; OFFSETS.len()];
     for (offset, (_, structure, member)) in offsets.iter_mut().zip(OFFSETS) {
@@ -213,14 +230,25 @@ fn load(place: &Place, kernel: &AyaBtf, version: KernelVersion) -> Result<Ebpf> 
             found => found?,
         };
     }
+    Ok(offsets)
+}
+
+fn load(
+    place: &Place,
+    loader: EbpfLoader<'_>,
+    kernel: &AyaBtf,
+    offsets: &Offsets,
+    version: KernelVersion,
+) -> Result<Ebpf> {
     let has_set_retval = u32::from(version >= KernelVersion::new(5, 18, 0));
-    let mut loader = EbpfLoader::new();
+    let seed = seed().context("cannot draw a random number")?;
+    let log_level = super::bpf_log_level();
+    // Borrowed for no longer than what it is given here.
+    let mut loader = loader;
     loader
         .btf(Some(kernel))
         .override_global("HAS_SET_RETVAL", &has_set_retval, true);
-    let seed = seed().context("cannot draw a random number")?;
     loader.override_global("HASH_SEED", &seed, true);
-    let log_level = super::bpf_log_level();
     loader.override_global(aya_log::LEVEL, &log_level, true);
     for (offset, (global, _, _)) in offsets.iter().zip(OFFSETS) {
         loader.override_global(global, offset, true);

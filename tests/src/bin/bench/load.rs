@@ -7,6 +7,10 @@ use serde_json::Value;
 pub(crate) const HTTP: u16 = 5060;
 const BULK: u16 = 5061;
 
+/// Processors: the server has the first.
+const SERVER: &str = "0";
+const CLIENT: &str = "1";
+
 /// A worker, a small answer from memory, connections that last.
 const NGINX: &str = "worker_processes 1; \
     events { worker_connections 12000; } \
@@ -37,7 +41,14 @@ pub(crate) fn server(outside: &Outside, name: &str) -> Container {
     let container = outside
         .container(name)
         .image(&image)
-        .options(&["--env", &format!("CONFIGURATION={NGINX}")])
+        // One processor each: where the scheduler puts client and server
+        // moves a run by a fifth.
+        .options(&[
+            "--cpuset-cpus",
+            SERVER,
+            "--env",
+            &format!("CONFIGURATION={NGINX}"),
+        ])
         .command(&["sh", "-c", &script])
         .run();
     wait::until("nginx answers", wait::SOON, || {
@@ -65,7 +76,7 @@ pub(crate) fn requests(
 ) -> Requests {
     let header = if fresh { "-H 'Connection: close'" } else { "" };
     let line = format!(
-        "ulimit -n $(ulimit -Hn); exec wrk -t1 -c{connections} -d{seconds}s --timeout 10s --latency \
+        "ulimit -n $(ulimit -Hn); exec taskset -c {CLIENT} wrk -t1 -c{connections} -d{seconds}s --timeout 10s --latency \
          {header} http://{}:{HTTP}/",
         server.ip4()
     );
@@ -97,7 +108,7 @@ fn milliseconds(text: &str) -> Option<f64> {
 /// Gbit/s from the container to the client; `small`: written 128 bytes at a time, without delay.
 pub(crate) fn bulk(outside: &Outside, server: &Container, seconds: u32, small: bool) -> f64 {
     let line = format!(
-        "ip netns exec {} iperf3 -c {} -p {BULK} -R -J -t {seconds} {}",
+        "ip netns exec {} taskset -c {CLIENT} iperf3 -c {} -p {BULK} -R -J -t {seconds} {}",
         outside.plan.name,
         server.ip4(),
         if small { "-N -l 128" } else { "" }
