@@ -32,6 +32,22 @@ impl Outside {
     #[must_use]
     #[track_caller]
     pub fn new() -> Self {
+        Self::build("out0")
+    }
+
+    /// One that records no packet, for loads: what keeps each of them would take a processor and
+    /// all memory.
+    ///
+    /// # Panics
+    /// As [`Outside::new`].
+    #[must_use]
+    #[track_caller]
+    pub fn unrecorded() -> Self {
+        Self::build("lo")
+    }
+
+    #[track_caller]
+    fn build(tapped: &str) -> Self {
         let turn = sweep::take_turn();
         let plan = Plan::draw();
         let firewall = Firewall::open(&plan);
@@ -73,7 +89,7 @@ impl Outside {
         ] {
             cmd::ok(&line);
         }
-        let tap = Tap::inside(&netns, "out0");
+        let tap = Tap::inside(&netns, tapped);
         let services = Services::start(&netns, *outside4, *outside6);
         cmd::ok(&format!(
             "docker network create --ipv6 --subnet {net4} --subnet {net6} --gateway {gateway6} \

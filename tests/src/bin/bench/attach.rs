@@ -12,7 +12,7 @@ use super::Wanted;
 use super::figure::{Figure, Limit};
 
 pub(crate) fn measure(wanted: &Wanted) -> Vec<Figure> {
-    let outside = Outside::new();
+    let outside = Outside::unrecorded();
     let (one, two) = (
         outside.container("one").run(),
         outside.container("two").run(),

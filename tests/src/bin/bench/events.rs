@@ -13,7 +13,7 @@ use super::figure::Figure;
 const TIME: u64 = 1_000;
 
 pub(crate) fn measure(wanted: &Wanted) -> Vec<Figure> {
-    let outside = Outside::new();
+    let outside = Outside::unrecorded();
     let container = outside.container("told").run();
     let mut rate = Figure::new("refused calls a second, each counted", "1/s", true);
     let mut told = Figure::new("records before the first suppression", "records", true);

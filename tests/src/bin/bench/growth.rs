@@ -13,7 +13,7 @@ const SEALS: [u32; 3] = [1, 100, 10_000];
 const CONNECTIONS: [usize; 5] = [1, 10, 100, 1_000, 10_000];
 
 pub(crate) fn measure(wanted: &Wanted) -> Vec<Figure> {
-    let outside = Outside::new();
+    let outside = Outside::unrecorded();
     let container = server(&outside, "grown");
     let other = outside.container("other").run();
     let mut figures = seals(wanted, &outside, &container, &other);

@@ -10,7 +10,7 @@ use super::setup::{ALL, Setup};
 const CONNECTIONS: usize = 32;
 
 pub(crate) fn measure(wanted: &Wanted) -> Vec<Figure> {
-    let outside = Outside::new();
+    let outside = Outside::unrecorded();
     let container = server(&outside, "served");
     let other = outside.container("other").run();
     let (sealed, unsealed) = (Setup::Sealed.name(), Setup::Unsealed.name());
