@@ -41,8 +41,7 @@ pub(crate) fn server(outside: &Outside, name: &str) -> Container {
     let container = outside
         .container(name)
         .image(&image)
-        // One processor each: where the scheduler puts client and server
-        // moves a run by a fifth.
+        // One processor each, in every run.
         .options(&[
             "--cpuset-cpus",
             SERVER,
