@@ -329,12 +329,15 @@ pub struct Tally {
     pub last: u64,
 }
 
+/// Room for [`crate::denial::Reason`]s, whose numbers are all below.
+pub const REASONS: usize = 24;
+
 /// Denials of one seal by [`crate::denial::Reason`], and neighbour discovery state.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counters {
     /// Denials, index = reason.
-    pub by_reason: [u64; 24],
+    pub by_reason: [u64; REASONS],
     /// Second (`CLOCK_MONOTONIC`) of the neighbour discovery window.
     pub nd_second: u64,
     /// Messages in that window.
@@ -356,7 +359,7 @@ pub struct Counters {
 impl Counters {
     /// Counters of a seal that refused nothing yet.
     pub const ZERO: Self = Self {
-        by_reason: [0; 24],
+        by_reason: [0; REASONS],
         nd_second: 0,
         nd_count: 0,
         destinations: 0,
@@ -519,12 +522,12 @@ mod pod {
 
 #[cfg(test)]
 mod tests {
-    use super::{Counters, MAX_PORTS, Policy};
+    use super::{Counters, MAX_PORTS, Policy, REASONS};
     use crate::denial::Reason;
 
     #[test]
     fn refused_leaves_out_what_nobody_inside_asked_for() {
-        let mut by_reason = [0; 24];
+        let mut by_reason = [0; REASONS];
         for (reason, n) in [
             (Reason::Egress, 3),
             (Reason::Dns, 4),

@@ -16,6 +16,7 @@ use crate::{
     packet::{ETHERNET, Packet},
     short::{Segment, passes, peek},
     subject::Subject,
+    verifier::forgotten,
 };
 
 /// `TCX_NEXT` and `TC_ACT_UNSPEC`: leave it to whatever else is attached.
@@ -36,14 +37,28 @@ pub(crate) fn out(ctx: &TcContext) -> i32 {
     if passes::<{ ETHERNET as usize }, true>(skb) {
         return NEXT;
     }
-    judge_out(skb)
+    match judge_out(skb) {
+        0 => NEXT,
+        // SAFETY: the context is a __sk_buff.
+        reason => refuse(skb, forgotten(reason.into(), 32, unsafe { (*skb).ifindex })),
+    }
 }
 
-/// Not inlined: the stack of the short way ends before this begins.
+/// Drops it, for the reason of this number.
 #[inline(never)]
-fn judge_out(skb: *mut __sk_buff) -> i32 {
+fn refuse(skb: *mut __sk_buff, reason: u64) -> i32 {
+    if let Some(subject) = subject(skb) {
+        Packet::new(skb, ETHERNET, subject).deny(Hook::Frame, reason);
+    }
+    DROP
+}
+
+/// Number of the [`Reason`] to drop it, or 0. Not inlined: the stack of the short
+/// way ends before this begins, and this one's before a denial is written.
+#[inline(never)]
+fn judge_out(skb: *mut __sk_buff) -> u32 {
     let Some(subject) = subject(skb) else {
-        return NEXT;
+        return 0;
     };
     let packet = Packet::new(skb, ETHERNET, subject);
     // SAFETY: the context is a __sk_buff; `protocol` is a __be16 in a u32.
@@ -54,41 +69,32 @@ fn judge_out(skb: *mut __sk_buff) -> i32 {
         )
     };
     if tagged {
-        packet.deny(Hook::Frame, Reason::Frame, None);
-        return DROP;
+        return Reason::Frame as u32;
     }
     match protocol {
         ETH_P_IP | ETH_P_IPV6 => {}
-        ETH_P_ARP if is_kernel_arp(skb, &packet) => return NEXT,
-        _ => {
-            packet.deny(Hook::Frame, Reason::Frame, None);
-            return DROP;
-        }
+        ETH_P_ARP if is_kernel_arp(skb, &packet) => return 0,
+        _ => return Reason::Frame as u32,
     }
     let Some((ip, transport)) = packet.parse() else {
-        packet.deny(Hook::Frame, Reason::Header, None);
-        return DROP;
+        return Reason::Header as u32;
     };
     let socket = packet.socket(&ip);
     let version = if protocol == ETH_P_IP { 4 } else { 6 };
-    let verdict = if ip.version == version {
-        verdict::frame(
-            &ip,
-            &transport,
-            &socket,
-            subject.seal,
-            subject.policy().ok(),
-            &packet,
-        )
-    } else {
-        Err(Reason::Header)
-    };
+    if ip.version != version {
+        return Reason::Header as u32;
+    }
+    let verdict = verdict::frame(
+        &ip,
+        &transport,
+        &socket,
+        subject.seal,
+        subject.policy().ok(),
+        &packet,
+    );
     match verdict {
-        Ok(()) => NEXT,
-        Err(reason) => {
-            packet.deny(Hook::Frame, reason, Some((&ip, &transport)));
-            DROP
-        }
+        Ok(()) => 0,
+        Err(reason) => reason as u32,
     }
 }
 

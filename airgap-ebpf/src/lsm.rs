@@ -234,7 +234,7 @@ fn refuse_peer(subject: &Subject, reason: Reason, family: u16, sk: u64) -> i32 {
 fn details(reason: Reason, family: u16, kind: u16) -> Details {
     Details {
         hook: Hook::Lsm,
-        reason,
+        reason: reason as u64,
         who: Who::Task,
         protocol: 0,
         src: Addr::default(),

@@ -21,6 +21,7 @@ mod sock;
 mod sock_addr;
 mod subject;
 mod task;
+mod verifier;
 
 use airgap_common::{addr::Addr, denial::Hook};
 use aya_ebpf::{

@@ -23,6 +23,7 @@ use crate::{
     maps::{CLIENTS, COUNTERS, SYNS, TAGS, add},
     sock::mark_of,
     subject::Subject,
+    verifier::forgotten,
 };
 
 const CURRENT_NETNS: u64 = u64::MAX;
@@ -75,15 +76,21 @@ impl Packet {
         (error == 0).then_some(bytes)
     }
 
+    /// The IP header and its length in bytes.
+    #[inline(always)]
+    fn addresses(&self) -> Option<(Ip, u32)> {
+        let [first] = self.load(0)?;
+        match first >> 4 {
+            4 => Some((packet::ipv4(&self.load(0)?), 20)),
+            6 => Some((packet::ipv6(&self.load(0)?), 40)),
+            _ => None,
+        }
+    }
+
     /// The headers; `None` if the packet is too short for them.
     #[inline(always)]
     pub(crate) fn parse(&self) -> Option<(Ip, Transport)> {
-        let [first] = self.load(0)?;
-        let (ip, offset) = match first >> 4 {
-            4 => (packet::ipv4(&self.load(0)?), 20),
-            6 => (packet::ipv6(&self.load(0)?), 40),
-            _ => return None,
-        };
+        let (ip, offset) = self.addresses()?;
         // Behind options or extension headers the offset is wrong; such packets
         // are dropped for being what they are, before ports are looked at.
         let transport = match ip.protocol {
@@ -172,9 +179,10 @@ impl Packet {
         true
     }
 
-    /// Counts and reports the denial.
+    /// Counts and reports the denial, by the number of its [`Reason`]. The headers
+    /// are read again: what the verdict made of them would be many ways to come here.
     #[inline(always)]
-    pub(crate) fn deny(&self, hook: Hook, reason: Reason, headers: Option<(&Ip, &Transport)>) {
+    pub(crate) fn deny(&self, hook: Hook, reason: u64) {
         // SAFETY: the context is a __sk_buff.
         let ifindex = unsafe { (*self.skb).ifindex };
         let mut details = Details {
@@ -194,18 +202,22 @@ impl Packet {
             skb: self.skb,
             offset: 0,
         };
-        if let Some((ip, transport)) = headers {
+        if let Some((ip, header)) = self.addresses() {
             details.protocol = ip.protocol;
             details.src = ip.src;
             details.dst = ip.dst;
-            details.sport = transport.sport;
-            details.dport = transport.dport;
-            if transport.kind == Kind::Udp && matches!(reason, Reason::Dns) {
-                // Behind the UDP header and the twelve bytes of RFC 1035 §4.1.1.
-                let header = if ip.version == 4 { 20 } else { 40 };
-                question.offset = self.base + header + 8 + 12;
+            if ip.protocol == packet::TCP || ip.protocol == packet::UDP {
+                if let Some([a, b, c, d]) = self.load(header) {
+                    details.sport = u16::from_be_bytes([a, b]);
+                    details.dport = u16::from_be_bytes([c, d]);
+                }
+                if ip.protocol == packet::UDP && reason == Reason::Dns as u64 {
+                    // Behind the UDP header and the twelve bytes of RFC 1035 §4.1.1.
+                    question.offset = self.base + header + 8 + 12;
+                }
             }
         }
+        question.offset = forgotten(question.offset.into(), 128, ifindex) as u32;
         if !self.sk.is_null() {
             // SAFETY: not null, and the verifier knows a full bpf_sock.
             if let Some(mark) = unsafe { mark_of(self.sk, self.subject.seal) } {

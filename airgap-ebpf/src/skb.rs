@@ -13,6 +13,7 @@ use crate::{
     packet::Packet,
     short::passes,
     subject::{Subject, find, hinted},
+    verifier::forgotten,
 };
 
 const PASS: i32 = 1;
@@ -23,22 +24,26 @@ const LOOPBACK: u32 = 1;
 /// `cgroup_skb/egress`: 1 passes, 0 drops (EPERM for datagrams).
 #[inline(always)]
 pub(crate) fn egress(ctx: &SkBuffContext) -> i32 {
-    if !is_hinted(ctx.skb.skb) || short::<true>(ctx.skb.skb) {
+    let skb = ctx.skb.skb;
+    if !is_hinted(skb) || short::<true>(skb) {
         return PASS;
     }
-    judge_egress(ctx.skb.skb)
+    match judge_egress(skb) {
+        0 => PASS,
+        reason => refuse::<true>(skb, forgotten(reason.into(), 32, ifindex(skb))),
+    }
 }
 
-/// Not inlined: the stack of the short way ends before this begins.
+/// Number of the [`Reason`] to drop it, or 0. Not inlined: the stack of the short
+/// way ends before this begins, and this one's before a denial is written.
 #[inline(never)]
-fn judge_egress(skb: *mut __sk_buff) -> i32 {
+fn judge_egress(skb: *mut __sk_buff) -> u32 {
     let Some(subject) = subject(skb) else {
-        return PASS;
+        return 0;
     };
     let packet = Packet::new(skb, 0, subject);
     let Some((ip, transport)) = packet.parse() else {
-        packet.deny(Hook::Egress, Reason::Header, None);
-        return DROP;
+        return Reason::Header as u32;
     };
     let socket = packet.socket(&ip);
     let verdict = verdict::egress(
@@ -51,33 +56,43 @@ fn judge_egress(skb: *mut __sk_buff) -> i32 {
         &packet,
     );
     match verdict {
-        Ok(()) => PASS,
-        Err(reason) => {
-            packet.deny(Hook::Egress, reason, Some((&ip, &transport)));
-            DROP
-        }
+        Ok(()) => 0,
+        Err(reason) => reason as u32,
     }
+}
+
+/// Drops it, for the reason of this number.
+#[inline(never)]
+fn refuse<const OUT: bool>(skb: *mut __sk_buff, reason: u64) -> i32 {
+    if let Some(subject) = subject(skb) {
+        let hook = if OUT { Hook::Egress } else { Hook::Ingress };
+        Packet::new(skb, 0, subject).deny(hook, reason);
+    }
+    DROP
 }
 
 /// `cgroup_skb/ingress`: 1 delivers, 0 drops.
 #[inline(always)]
 pub(crate) fn ingress(ctx: &SkBuffContext) -> i32 {
-    if !is_hinted(ctx.skb.skb) || short::<false>(ctx.skb.skb) {
+    let skb = ctx.skb.skb;
+    if !is_hinted(skb) || short::<false>(skb) {
         return PASS;
     }
-    judge_ingress(ctx.skb.skb)
+    match judge_ingress(skb) {
+        0 => PASS,
+        reason => refuse::<false>(skb, forgotten(reason.into(), 32, ifindex(skb))),
+    }
 }
 
 /// As [`judge_egress`].
 #[inline(never)]
-fn judge_ingress(skb: *mut __sk_buff) -> i32 {
+fn judge_ingress(skb: *mut __sk_buff) -> u32 {
     let Some(subject) = subject(skb) else {
-        return PASS;
+        return 0;
     };
     let packet = Packet::new(skb, 0, subject);
     let Some((ip, transport)) = packet.parse() else {
-        packet.deny(Hook::Ingress, Reason::Inbound, None);
-        return DROP;
+        return Reason::Inbound as u32;
     };
     let socket = packet.socket(&ip);
     let verdict = verdict::ingress(
@@ -90,16 +105,10 @@ fn judge_ingress(skb: *mut __sk_buff) -> i32 {
         &packet,
     );
     match verdict {
-        Ok(Inbound::Deliver) => PASS,
-        Ok(Inbound::TagListener) if packet.tag(&transport) => PASS,
-        Ok(Inbound::TagListener) => {
-            packet.deny(Hook::Ingress, Reason::Inbound, None);
-            DROP
-        }
-        Err(reason) => {
-            packet.deny(Hook::Ingress, reason, Some((&ip, &transport)));
-            DROP
-        }
+        Ok(Inbound::Deliver) => 0,
+        Ok(Inbound::TagListener) if packet.tag(&transport) => 0,
+        Ok(Inbound::TagListener) => Reason::Inbound as u32,
+        Err(reason) => reason as u32,
     }
 }
 

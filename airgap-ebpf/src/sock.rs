@@ -57,7 +57,7 @@ pub(crate) fn create(ctx: &SockContext) -> i32 {
         &subject,
         &Details {
             hook: Hook::SockCreate,
-            reason: Reason::SocketType,
+            reason: Reason::SocketType as u64,
             who: Who::Task,
             protocol: protocol as u8,
             src: Addr::default(),

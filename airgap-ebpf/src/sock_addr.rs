@@ -80,16 +80,15 @@ pub(crate) fn connect(ctx: &SockAddrContext, dst: Addr, hook: Hook) -> i32 {
     let Some(subject) = Subject::of_task() else {
         return ALLOW;
     };
-    match judge(ctx, &subject, dst) {
+    let reason = match judge(ctx, &subject, dst) {
         // Egress would drop it; this says so at once.
-        Judgement::Allow if dst.is_loopback() && is_bound_elsewhere(ctx) => {
-            refuse(ctx, &subject, dst, hook, Reason::Loopback)
-        }
-        Judgement::Allow => ALLOW,
-        Judgement::Refuse(reason) => refuse(ctx, &subject, dst, hook, reason),
-        Judgement::IfOwnAddress if own_address(ctx, dst) => ALLOW,
-        Judgement::IfOwnAddress => refuse(ctx, &subject, dst, hook, Reason::Egress),
-    }
+        Judgement::Allow if dst.is_loopback() && is_bound_elsewhere(ctx) => Reason::Loopback,
+        Judgement::Allow => return ALLOW,
+        Judgement::Refuse(reason) => reason,
+        Judgement::IfOwnAddress if own_address(ctx, dst) => return ALLOW,
+        Judgement::IfOwnAddress => Reason::Egress,
+    };
+    refuse(ctx, &subject, dst, hook, reason)
 }
 
 /// `cgroup/sendmsg4`, `cgroup/sendmsg6`: 1 allows, 0 refuses with EPERM.
@@ -98,14 +97,15 @@ pub(crate) fn sendmsg(ctx: &SockAddrContext, dst: Addr, hook: Hook) -> i32 {
     let Some(subject) = Subject::of_task() else {
         return ALLOW;
     };
-    match judge(ctx, &subject, dst) {
-        Judgement::Allow => ALLOW,
-        Judgement::Refuse(reason) => refuse(ctx, &subject, dst, hook, reason),
+    let reason = match judge(ctx, &subject, dst) {
+        Judgement::Allow => return ALLOW,
+        Judgement::Refuse(reason) => reason,
         // Egress knows whether the packet stays on lo; it is asked only if
         // somebody in this network namespace could receive it.
-        Judgement::IfOwnAddress if has_receiver(ctx, dst) => ALLOW,
-        Judgement::IfOwnAddress => refuse(ctx, &subject, dst, hook, Reason::Egress),
-    }
+        Judgement::IfOwnAddress if has_receiver(ctx, dst) => return ALLOW,
+        Judgement::IfOwnAddress => Reason::Egress,
+    };
+    refuse(ctx, &subject, dst, hook, reason)
 }
 
 enum Judgement {
@@ -271,7 +271,7 @@ fn refuse(ctx: &SockAddrContext, subject: &Subject, dst: Addr, hook: Hook, reaso
         subject,
         &Details {
             hook,
-            reason,
+            reason: reason as u64,
             who: Who::Task,
             protocol: protocol(ctx),
             src: Addr::default(),

@@ -3,26 +3,27 @@
 //!
 //! Nothing here can change a verdict: what does not fit is counted as such.
 
+mod name;
+
+pub(crate) use name::{Question, UnixAddress};
+
 use airgap_common::{
     ABI_VERSION,
     addr::Addr,
-    denial::{Attribution, Denial, Hook, QUESTION_LEN, Reason},
+    denial::{Attribution, Denial, Hook, Reason},
     map::{
         ATTEMPTS_BURST, Attempt, AttemptKey, BURSTS_PER_SECOND, Counters, DESTINATIONS_PER_SEAL,
-        Destination, MAX_FOLLOWERS, Mark, Tally,
+        Destination, MAX_FOLLOWERS, Mark, REASONS, Tally,
     },
 };
-use aya_ebpf::{
-    bindings::__sk_buff,
-    helpers::bpf_get_current_pid_tgid,
-    helpers::generated::{bpf_ktime_get_boot_ns, bpf_probe_read_kernel, bpf_skb_load_bytes},
-};
+use aya_ebpf::{helpers::bpf_get_current_pid_tgid, helpers::generated::bpf_ktime_get_boot_ns};
 
+use self::name::Name;
 use crate::{
-    kernel::HASH_SEED,
     maps::{ATTEMPTS, BURSTS, COUNTERS, DESTINATIONS, FOLLOWERS, RINGS, add},
     subject::Subject,
     task,
+    verifier::forgotten,
 };
 
 /// Followers poll on a timer: waking them costs the refused task far more than
@@ -35,9 +36,11 @@ const SECOND: u64 = 1_000_000_000;
 static EMPTY: Attempt = Attempt::EMPTY;
 
 /// What a program knows of the attempt it refuses.
+#[derive(Clone, Copy)]
 pub(crate) struct Details {
     pub(crate) hook: Hook,
-    pub(crate) reason: Reason,
+    /// Number of a [`Reason`]; in 64 bits, as that is what the verifier can follow.
+    pub(crate) reason: u64,
     pub(crate) who: Who,
     pub(crate) protocol: u8,
     pub(crate) src: Addr,
@@ -56,138 +59,6 @@ pub(crate) enum Who {
     Task,
     /// Whoever used the socket last; null: not known.
     Socket(*const Mark),
-}
-
-/// Where in a packet a DNS question starts.
-pub(crate) struct Question {
-    pub(crate) skb: *mut __sk_buff,
-    /// Bytes from where the program's packet starts; 0: it carries none.
-    pub(crate) offset: u32,
-}
-
-/// Where the kernel keeps a unix socket's `sun_path`.
-pub(crate) struct UnixAddress {
-    /// Kernel address; 0: the socket has no name.
-    pub(crate) at: u64,
-    /// Bytes.
-    pub(crate) len: u32,
-}
-
-/// A name that belongs to the attempt, still where the kernel has it: it is
-/// read in pieces for its hash, as a whole only into a new record.
-enum Name<'a> {
-    None,
-    Question(&'a Question),
-    Unix(&'a UnixAddress),
-}
-
-/// Bytes of a piece.
-const PIECE: u32 = 16;
-
-impl Name<'_> {
-    /// How many bytes of it are kept.
-    #[inline(always)]
-    fn len(&self) -> u32 {
-        let len = match self {
-            Self::None => 0,
-            Self::Question(question) => {
-                // SAFETY: the context is a __sk_buff.
-                let len = unsafe { (*question.skb).len };
-                if question.offset == 0 || len <= question.offset {
-                    return 0;
-                }
-                len - question.offset
-            }
-            Self::Unix(address) if address.at == 0 => 0,
-            Self::Unix(address) => address.len,
-        };
-        if len > QUESTION_LEN as u32 {
-            QUESTION_LEN as u32
-        } else {
-            len
-        }
-    }
-
-    /// Copies `n` bytes from `offset`.
-    ///
-    /// # Safety
-    /// `to` has room for them.
-    #[inline(always)]
-    unsafe fn read(&self, offset: u32, to: *mut u8, n: u32) -> bool {
-        // SAFETY: the caller's promise; any source address is taken.
-        let error = unsafe {
-            match self {
-                Self::None => return false,
-                Self::Question(question) => {
-                    bpf_skb_load_bytes(question.skb.cast(), question.offset + offset, to.cast(), n)
-                }
-                Self::Unix(address) => {
-                    let from = address.at + u64::from(offset);
-                    bpf_probe_read_kernel(to.cast(), n, from as *const core::ffi::c_void)
-                }
-            }
-        };
-        error == 0
-    }
-
-    /// Never 0 for a name, and 0 for none.
-    #[inline(always)]
-    fn hash(&self) -> u64 {
-        let len = self.len();
-        if len == 0 {
-            return 0;
-        }
-        let mut hash = HASH_SEED.load() ^ u64::from(len);
-        let mut at = 0;
-        while at < QUESTION_LEN as u32 {
-            if at >= len {
-                break;
-            }
-            let mut piece = [0u64; 2];
-            let left = len - at;
-            let n = bounded(if left > PIECE { PIECE } else { left }, PIECE);
-            // SAFETY: the piece has room for 16 bytes.
-            if !unsafe { self.read(at, piece.as_mut_ptr().cast(), n) } {
-                break;
-            }
-            hash = mix(mix(hash, piece[0]), piece[1]);
-            at += PIECE;
-        }
-        hash | 1
-    }
-
-    /// Copies it into a record; returns how many bytes.
-    ///
-    /// # Safety
-    /// `to` has room for [`QUESTION_LEN`] bytes.
-    #[inline(always)]
-    unsafe fn copy(&self, to: *mut u8) -> u32 {
-        let len = self.len();
-        if len == 0 {
-            return 0;
-        }
-        let n = bounded(len, QUESTION_LEN as u32);
-        // SAFETY: the caller's promise.
-        if unsafe { self.read(0, to, n) } { n } else { 0 }
-    }
-}
-
-/// The same number, from 1 to `limit`, a power of two: a mask shows that to the
-/// verifier, which a comparison does not, where LLVM cannot tell that it is idle.
-#[inline(always)]
-fn bounded(n: u32, limit: u32) -> u32 {
-    let mut less = u64::from(n - 1);
-    // SAFETY: one instruction on two registers.
-    unsafe {
-        core::arch::asm!("{n} &= {m}", n = inout(reg) less, m = in(reg) u64::from(limit - 1));
-    }
-    less as u32 + 1
-}
-
-#[inline(always)]
-fn mix(hash: u64, word: u64) -> u64 {
-    let hash = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    hash ^ (hash >> 29)
 }
 
 /// Counts and reports one refused attempt.
@@ -209,7 +80,7 @@ pub(crate) fn deny_peer(subject: &Subject, details: &Details, peer: &UnixAddress
 }
 
 #[inline(always)]
-fn count(counters: *mut Counters, reason: Reason) {
+fn count(counters: *mut Counters, reason: u64) {
     // SAFETY: a live map value; every reason is below the array's length.
     unsafe {
         let counter = (&raw mut (*counters).by_reason).cast::<u64>();
@@ -224,11 +95,18 @@ fn report(subject: &Subject, details: &Details, name: &Name<'_>) {
     let Some(counters) = COUNTERS.get_ptr_mut(subject.seal) else {
         return;
     };
-    if details.reason.is_silent() {
-        return count(counters, details.reason);
-    }
     // SAFETY: takes nothing.
     let now = unsafe { bpf_ktime_get_boot_ns() };
+    let details = &Details {
+        reason: forgotten(details.reason, 32, now as u32),
+        ..*details
+    };
+    if details.reason >= REASONS as u64 {
+        return;
+    }
+    if details.reason == Reason::Inbound as u64 || details.reason == Reason::KernelChatter as u64 {
+        return count(counters, details.reason);
+    }
     if !attempt(subject, details, counters, name, now) {
         // SAFETY: a live map value.
         unsafe { add(&raw mut (*counters).suppressed, 1) };
@@ -360,7 +238,7 @@ fn fill(
         let record = &raw mut (*entry).record;
         (*record).size = size_of::<Denial>() as u16;
         (*record).hook = details.hook as u8;
-        (*record).reason = details.reason as u8;
+        (*record).reason = key.reason;
         (*record).protocol = details.protocol;
         (*record).time = now;
         (*record).seal = subject.seal;

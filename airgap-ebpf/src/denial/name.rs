@@ -1,0 +1,129 @@
+//! What a refused attempt asked for by name: a DNS question, a unix socket's path.
+
+use airgap_common::denial::QUESTION_LEN;
+use aya_ebpf::{
+    bindings::__sk_buff,
+    helpers::generated::{bpf_probe_read_kernel, bpf_skb_load_bytes},
+};
+
+use crate::{kernel::HASH_SEED, verifier::bounded};
+
+/// Where in a packet a DNS question starts.
+pub(crate) struct Question {
+    pub(crate) skb: *mut __sk_buff,
+    /// Bytes from where the program's packet starts; 0: it carries none.
+    pub(crate) offset: u32,
+}
+
+/// Where the kernel keeps a unix socket's `sun_path`.
+pub(crate) struct UnixAddress {
+    /// Kernel address; 0: the socket has no name.
+    pub(crate) at: u64,
+    /// Bytes.
+    pub(crate) len: u32,
+}
+
+/// A name that belongs to the attempt, still where the kernel has it: it is
+/// read in pieces for its hash, as a whole only into a new record.
+pub(super) enum Name<'a> {
+    None,
+    Question(&'a Question),
+    Unix(&'a UnixAddress),
+}
+
+/// Bytes of a piece.
+const PIECE: u32 = 16;
+
+impl Name<'_> {
+    /// How many bytes of it are kept.
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        let len = match self {
+            Self::None => 0,
+            Self::Question(question) => {
+                // SAFETY: the context is a __sk_buff.
+                let len = unsafe { (*question.skb).len };
+                if question.offset == 0 || len <= question.offset {
+                    return 0;
+                }
+                len - question.offset
+            }
+            Self::Unix(address) if address.at == 0 => 0,
+            Self::Unix(address) => address.len,
+        };
+        if len > QUESTION_LEN as u32 {
+            QUESTION_LEN as u32
+        } else {
+            len
+        }
+    }
+
+    /// Copies `n` bytes from `offset`.
+    ///
+    /// # Safety
+    /// `to` has room for them.
+    #[inline(always)]
+    unsafe fn read(&self, offset: u32, to: *mut u8, n: u32) -> bool {
+        // SAFETY: the caller's promise; any source address is taken.
+        let error = unsafe {
+            match self {
+                Self::None => return false,
+                Self::Question(question) => {
+                    bpf_skb_load_bytes(question.skb.cast(), question.offset + offset, to.cast(), n)
+                }
+                Self::Unix(address) => {
+                    let from = address.at + u64::from(offset);
+                    bpf_probe_read_kernel(to.cast(), n, from as *const core::ffi::c_void)
+                }
+            }
+        };
+        error == 0
+    }
+
+    /// Never 0 for a name, and 0 for none.
+    #[inline(always)]
+    pub(super) fn hash(&self) -> u64 {
+        let len = self.len();
+        if len == 0 {
+            return 0;
+        }
+        let mut hash = HASH_SEED.load() ^ u64::from(len);
+        let mut at = 0;
+        while at < QUESTION_LEN as u32 {
+            if at >= len {
+                break;
+            }
+            let mut piece = [0u64; 2];
+            let left = len - at;
+            let n = bounded(if left > PIECE { PIECE } else { left }, PIECE);
+            // SAFETY: the piece has room for 16 bytes.
+            if !unsafe { self.read(at, piece.as_mut_ptr().cast(), n) } {
+                break;
+            }
+            hash = mix(mix(hash, piece[0]), piece[1]);
+            at += PIECE;
+        }
+        hash | 1
+    }
+
+    /// Copies it into a record; returns how many bytes.
+    ///
+    /// # Safety
+    /// `to` has room for [`QUESTION_LEN`] bytes.
+    #[inline(always)]
+    pub(super) unsafe fn copy(&self, to: *mut u8) -> u32 {
+        let len = self.len();
+        if len == 0 {
+            return 0;
+        }
+        let n = bounded(len, QUESTION_LEN as u32);
+        // SAFETY: the caller's promise.
+        if unsafe { self.read(0, to, n) } { n } else { 0 }
+    }
+}
+
+#[inline(always)]
+fn mix(hash: u64, word: u64) -> u64 {
+    let hash = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    hash ^ (hash >> 29)
+}

@@ -1,0 +1,33 @@
+//! What the verifier is to see, and what it need not see.
+
+/// The same number, below `limit`, a power of two, of which the verifier knows
+/// no more than that: the code behind is walked once, not once for each number
+/// that may come. `any` is something it does not know, such as a field of a packet.
+#[inline(always)]
+pub(crate) fn forgotten(n: u64, limit: u64, any: u32) -> u64 {
+    let mut number = n;
+    // SAFETY: three instructions on three registers.
+    unsafe {
+        core::arch::asm!(
+            "{n} ^= {any}",
+            "{n} ^= {any}",
+            "{n} &= {mask}",
+            n = inout(reg) number,
+            any = in(reg) u64::from(any),
+            mask = in(reg) limit - 1,
+        );
+    }
+    number
+}
+
+/// The same number, from 1 to `limit`, a power of two: a mask shows that to the
+/// verifier, which a comparison does not, where LLVM cannot tell that it is idle.
+#[inline(always)]
+pub(crate) fn bounded(n: u32, limit: u32) -> u32 {
+    let mut less = u64::from(n - 1);
+    // SAFETY: one instruction on two registers.
+    unsafe {
+        core::arch::asm!("{n} &= {m}", n = inout(reg) less, m = in(reg) u64::from(limit - 1));
+    }
+    less as u32 + 1
+}
