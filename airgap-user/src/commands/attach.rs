@@ -12,7 +12,7 @@ use crate::{
     cli::Attach,
     container::{Container, Engine, locate},
     failure::{Failure, exit},
-    gate::{Place, mount_bpffs},
+    gate::{Place, Reading, mount_bpffs},
     output::{self, Format},
     policy::Rules,
     preflight::{self, Facts, Finding, Risk},
@@ -30,12 +30,14 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: Attach) -> Resu
         full: args.require.is_some(),
         by: Origin::Operator,
     };
-    let engine = Engine::connect(host).await?;
     let place = Place::host()?;
+    let kernel = Reading::begin(&place);
+    let engine = Engine::connect(host).await?;
     let site = Site {
         engine: &engine,
         place: &place,
         state,
+        kernel: &kernel,
     };
     // All are found and judged before the first is sealed.
     let mut targets: Vec<Container> = Vec::new();

@@ -17,7 +17,7 @@ use crate::{
     container::Engine,
     docker_args::{self, Split},
     failure::{Failure, exit},
-    gate::{Place, mount_bpffs},
+    gate::{Place, Reading, mount_bpffs},
     policy::{Cidr, Port, Rules},
     preflight::Risk,
     state::{Origin, State},
@@ -57,12 +57,14 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: Run) -> Result<
         full: args.require.is_some(),
         by: Origin::Operator,
     };
-    let engine = Engine::connect(host).await?;
     let place = Place::host()?;
+    let kernel = Reading::begin(&place);
+    let engine = Engine::connect(host).await?;
     let site = Site {
         engine: &engine,
         place: &place,
         state,
+        kernel: &kernel,
     };
     let created = Created::new(&engine, &split)?;
     if let Err(error) = seal(&site, &created.0, &wanted).await {

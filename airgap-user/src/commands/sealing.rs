@@ -12,7 +12,7 @@ use super::{
 use crate::{
     container::{Cgroup, Container, Engine, Holder, OpenSocket, interfaces, locate},
     failure::Failure,
-    gate::{Gate, Lock, Place, Sealed, Sealing, Standing},
+    gate::{Gate, Lock, Place, Reading, Sealed, Sealing, Standing},
     output,
     policy::Rules,
     preflight::Risk,
@@ -27,6 +27,8 @@ pub(super) struct Site<'a> {
     pub(super) engine: &'a Engine,
     pub(super) place: &'a Place,
     pub(super) state: &'a State,
+    /// For a gate that does not stand yet.
+    pub(super) kernel: &'a Reading,
 }
 
 /// What a seal is to be.
@@ -149,7 +151,7 @@ async fn in_kernel(
     before: Option<&Standing>,
     lock: &Lock,
 ) -> Result<Report> {
-    let mut gate = Gate::arm(site.place, lock)?;
+    let mut gate = Gate::arm_after(site.kernel, site.place, lock)?;
     if before.is_none() {
         announce(site.place, container, &record.rules, wanted);
     }

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     container::{Cgroup, Container, Engine, EngineEvent, Happened, all_cgroups},
     failure::exit,
-    gate::{Gate, Lock, Place, mount_bpffs},
+    gate::{Gate, Lock, Place, Reading, mount_bpffs},
     labels::{self, Asked},
     metrics::Address,
     sd_notify::notify,
@@ -250,6 +250,7 @@ impl Watcher<'_> {
             engine,
             place: self.place,
             state: self.state,
+            kernel: &Reading::default(),
         };
         let report = sealing::seal(&site, container, wanted).await?;
         log::info!(

@@ -6,12 +6,19 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
+const KIND_FWD: u32 = 7;
+/// A type's other name.
+pub const KIND_TYPEDEF: u32 = 8;
+/// A function.
+pub const KIND_FUNC: u32 = 12;
 
 /// Raw BTF of a kernel with an index of its types.
 pub struct Btf {
     bytes: Vec<u8>,
     /// Where each type starts; index = type id - 1.
     types: Vec<usize>,
+    /// Those of them that are structs with members.
+    structs: Vec<usize>,
     strings: usize,
 }
 
@@ -39,11 +46,15 @@ impl Btf {
         let end = start + word(12)? as usize;
         let strings = header + word(16)? as usize;
         let mut types = Vec::with_capacity(1 << 17);
+        let mut structs = Vec::with_capacity(1 << 14);
         let mut at = start;
         while at < end {
             types.push(at);
             let info = word(at + 4)?;
             let members = (info & 0xffff) as usize;
+            if (info >> 24) & 0x1f == KIND_STRUCT && members != 0 {
+                structs.push(at);
+            }
             at += 12
                 + match (info >> 24) & 0x1f {
                     1 | 14 | 17 => 4,
@@ -57,6 +68,7 @@ impl Btf {
         Ok(Self {
             bytes,
             types,
+            structs,
             strings,
         })
     }
@@ -67,12 +79,8 @@ impl Btf {
     /// # Errors
     /// If there is no such struct or member, or it is a bit field.
     pub fn offset(&self, name: &str, member: &str) -> Result<u64> {
-        for &at in &self.types {
-            let info = self.word(at + 4)?;
-            if (info >> 24) & 0x1f == KIND_STRUCT
-                && info & 0xffff != 0
-                && self.is_string(self.word(at)?, name)
-            {
+        for &at in &self.structs {
+            if self.is_string(self.word(at)?, name) {
                 let bits = self
                     .member(at, member, 0)?
                     .ok_or_else(|| anyhow!("the kernel's struct {name} has no member {member}"))?;
@@ -83,6 +91,36 @@ impl Btf {
             }
         }
         bail!("this kernel has no struct {name}")
+    }
+
+    /// BTF that has these types alone (kind and name), each under the number that
+    /// it has here, and nothings in between: what is parsed in full has a hundred
+    /// thousand more. Types of kinds with nothing behind their twelve bytes.
+    ///
+    /// # Errors
+    /// If this BTF is malformed.
+    pub fn only(&self, wanted: &[(u32, String)]) -> Result<Vec<u8>> {
+        let (mut types, mut strings) = (Vec::new(), vec![0]);
+        for (index, &at) in self.types.iter().enumerate() {
+            let kind = (self.word(at + 4)? >> 24) & 0x1f;
+            let name = self.word(at)?;
+            let mut wanted = wanted.iter();
+            let Some((_, wanted)) = wanted.find(|(k, w)| *k == kind && self.is_string(name, w))
+            else {
+                continue;
+            };
+            let name = u32::try_from(strings.len())?;
+            strings.extend(wanted.as_bytes());
+            strings.push(0);
+            types.resize(index, [0, KIND_FWD << 24, 0]);
+            types.push([name, kind << 24, 0]);
+        }
+        let len = u32::try_from(12 * types.len())?;
+        let header = [0x1_eb9f, 24, 0, len, len, u32::try_from(strings.len())?];
+        let words = header.iter().chain(types.iter().flatten());
+        let mut blob: Vec<u8> = words.flat_map(|w| w.to_ne_bytes()).collect();
+        blob.extend(strings);
+        Ok(blob)
     }
 
     fn member(&self, at: usize, name: &str, depth: u32) -> Result<Option<u32>> {
@@ -138,7 +176,9 @@ fn word(bytes: &[u8], at: usize) -> Result<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::Btf;
+    use aya_obj::btf::BtfKind;
+
+    use super::{Btf, KIND_FUNC, KIND_TYPEDEF};
 
     /// struct outer { int a; union { int b; struct { int c; int d; }; }; }
     fn blob() -> Vec<u8> {
@@ -148,9 +188,20 @@ mod tests {
         types.extend([0, (4 << 24) | 2, 8, 11, 1, 0, 13, 1, 32]); // 2: struct { c, d }
         types.extend([0, (5 << 24) | 2, 8, 9, 1, 0, 0, 2, 0]); // 3: union { b, 2 }
         types.extend([1, (4 << 24) | 2, 12, 7, 1, 0, 0, 3, 32]); // 4: outer { a, 3 }
+        wrapped(&types, strings)
+    }
+
+    fn wrapped(types: &[u32], strings: &[u8]) -> Vec<u8> {
         let mut out: Vec<u8> = Vec::new();
-        let len = types.len() as u32 * 4;
-        for word in [0x1_eb9f, 24, 0, len, len, strings.len() as u32] {
+        let len = u32::try_from(types.len() * 4).unwrap();
+        for word in [
+            0x1_eb9f,
+            24,
+            0,
+            len,
+            len,
+            u32::try_from(strings.len()).unwrap(),
+        ] {
             out.extend(u32::to_ne_bytes(word));
         }
         types.iter().for_each(|w| out.extend(w.to_ne_bytes()));
@@ -171,6 +222,34 @@ mod tests {
                 .contains("no member e")
         );
         assert!(btf.offset("oute", "a").is_err());
+    }
+
+    #[test]
+    fn only_keeps_numbers() {
+        let mut types: Vec<u32> = Vec::new();
+        types.extend([0, 1 << 24, 4, 0]); // 1: int
+        types.extend([1, KIND_TYPEDEF << 24, 1]); // 2: typedef a
+        types.extend([1, KIND_FUNC << 24, 2]); // 3: func a
+        types.extend([3, KIND_FUNC << 24, 2]); // 4: func b
+        types.extend([3, KIND_TYPEDEF << 24, 1]); // 5: typedef b
+        let btf = Btf::parse(wrapped(&types, b"\0a\0b\0")).unwrap();
+        let wanted = [
+            (KIND_FUNC, "b".into()),
+            (KIND_TYPEDEF, "a".into()),
+            (KIND_FUNC, "c".into()),
+        ];
+        let only = btf.only(&wanted).unwrap();
+        let only = aya::Btf::parse(&only, aya::Endianness::default()).unwrap();
+        let id = |name, kind| only.id_by_type_name_kind(name, kind);
+        assert_eq!(id("b", BtfKind::Func).unwrap(), 4);
+        assert_eq!(id("a", BtfKind::Typedef).unwrap(), 2);
+        for (name, kind) in [
+            ("a", BtfKind::Func),
+            ("b", BtfKind::Typedef),
+            ("c", BtfKind::Func),
+        ] {
+            assert!(id(name, kind).is_err(), "{name}");
+        }
     }
 
     #[test]

@@ -31,6 +31,7 @@ use anyhow::{Context as _, Result};
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData};
 
 pub use self::{
+    arm::Reading,
     attempts::Attempts,
     frames::{FrameGuard, FrameLayer, Trial},
     host::{cgroup_mount, mount_bpffs},

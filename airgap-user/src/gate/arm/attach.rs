@@ -1,0 +1,89 @@
+//! Links, and the pins that keep them.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::Path,
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use aya::{
+    Ebpf,
+    programs::{
+        BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSock, CgroupSockAddr, Lsm, links::FdLink,
+    },
+};
+
+use super::super::{Hook, Kind, Place};
+
+/// Attaches a program that the kernel has verified.
+pub(in super::super) fn attach(programs: &mut Ebpf, hook: &Hook, cgroup: &File) -> Result<FdLink> {
+    let program = programs
+        .program_mut(hook.program)
+        .ok_or_else(|| anyhow!("the BPF object has no program {}", hook.program))?;
+    let attached = || format!("cannot attach {} to {}", hook.program, hook.link);
+    // A bpf_link is always multi, and only "single" makes it one (aya#1078).
+    const MODE: CgroupAttachMode = CgroupAttachMode::Single;
+    let link = match hook.kind {
+        Kind::Skb => {
+            let program: &mut CgroupSkb = program.try_into()?;
+            let attach_type = if hook.attach_type == 1 {
+                aya::programs::CgroupSkbAttachType::Egress
+            } else {
+                aya::programs::CgroupSkbAttachType::Ingress
+            };
+            let id = program
+                .attach(cgroup, attach_type, MODE)
+                .with_context(attached)?;
+            program.take_link(id)?.try_into()
+        }
+        Kind::Sock => {
+            let program: &mut CgroupSock = program.try_into()?;
+            let id = program.attach(cgroup, MODE).with_context(attached)?;
+            program.take_link(id)?.try_into()
+        }
+        Kind::SockAddr => {
+            let program: &mut CgroupSockAddr = program.try_into()?;
+            let id = program.attach(cgroup, MODE).with_context(attached)?;
+            program.take_link(id)?.try_into()
+        }
+        Kind::Tracepoint(_) => {
+            let program: &mut BtfTracePoint = program.try_into()?;
+            let id = program.attach().with_context(attached)?;
+            return Ok(program.take_link(id)?.into());
+        }
+        Kind::Frame => bail!("{} hangs on no cgroup", hook.program),
+        Kind::Lsm(_) => {
+            let program: &mut Lsm = program.try_into()?;
+            let id = program.attach().with_context(attached)?;
+            return Ok(program.take_link(id)?.into());
+        }
+    };
+    link.with_context(|| format!("{} was attached without a bpf_link", hook.program))
+}
+
+/// Puts a new link's pin in the place of the old one, which ends only then.
+pub(in super::super) fn replace_pin(place: &Place, hook: &Hook, link: FdLink) -> Result<()> {
+    let (path, next) = (
+        place.link(hook.link),
+        place.link(&format!("{}_next", hook.link)),
+    );
+    unlink(&next)?;
+    link.pin(&next)
+        .with_context(|| format!("cannot pin {}", next.display()))?;
+    fs::rename(&next, &path).with_context(|| format!("cannot rename the pin to {}", path.display()))
+}
+
+pub(in super::super) fn unlink_hook(place: &Place, hook: &Hook) -> Result<()> {
+    unlink(&place.link(hook.link))?;
+    unlink(&place.link(&format!("{}_next", hook.link)))
+}
+
+pub(in super::super) fn unlink(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("cannot remove the pin {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,188 @@
+//! Loading, attaching and pinning; and taking it all down again.
+
+mod attach;
+mod kernel;
+mod load;
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::DirBuilderExt as _,
+};
+
+use airgap_common::{
+    ABI_VERSION,
+    map::{Counters, Gate as GateInfo, UNRECORDED, name},
+};
+use anyhow::{Context as _, Result, anyhow};
+use aya::util::KernelVersion;
+
+pub use self::kernel::Reading;
+pub(super) use self::{
+    attach::{attach, replace_pin, unlink, unlink_hook},
+    load::verify,
+};
+use super::{Gate, HOOKS, Lock, Place, frames, lsm, object, remove_dir};
+use crate::{clock, failure::Failure};
+
+/// Oldest kernel with all that the gate uses: `bpf_skb_ancestor_cgroup_id` for
+/// cgroup_skb and ring buffers.
+const MINIMUM: (u8, u8) = (5, 8);
+
+impl Gate {
+    /// Makes the gate stand: loads and attaches what is missing or older than
+    /// this binary. Existing seals stay in force all the while: new programs
+    /// are attached beside the old before those go, and while both run, deny wins.
+    ///
+    /// # Errors
+    /// If the kernel refuses a program or an attachment, with what it said.
+    pub fn arm(place: &Place, lock: &Lock) -> Result<Self> {
+        Self::arm_after(&Reading::default(), place, lock)
+    }
+
+    /// As [`Gate::arm`], with what was read before.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn arm_after(kernel: &Reading, place: &Place, lock: &Lock) -> Result<Self> {
+        Self::clear_remains(place, lock)?;
+        if let Some(gate) = Self::open(place)?
+            && gate.info()?.object == object::digest()
+            && gate.broken_links().is_empty()
+        {
+            return Ok(gate);
+        }
+        match load_and_attach(place, kernel) {
+            Ok(()) => Self::open(place)?.ok_or_else(|| anyhow!("the gate's maps are gone again")),
+            Err(error) => {
+                // Nothing may be left of a gate that guards nobody.
+                let _ = Self::clear_remains(place, lock);
+                if Self::open(place).is_ok_and(|gate| gate.is_none_or(|g| g.is_idle())) {
+                    let _ = disarm(place);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes the gate down if no seal is left; returns whether it did.
+    ///
+    /// # Errors
+    /// If a pin cannot be removed.
+    pub fn disarm_if_idle(self, _lock: &Lock) -> Result<bool> {
+        if !self.is_idle() {
+            return Ok(false);
+        }
+        let place = self.place.clone();
+        drop(self);
+        disarm(&place)?;
+        Ok(true)
+    }
+
+    /// Removes what a load or a removal that was cut short left behind. Links
+    /// come after all maps and go before all maps: without any, nothing is or
+    /// was in force. (A map that is missing beside links is no remains but
+    /// somebody's doing, and an error.)
+    ///
+    /// # Errors
+    /// If a pin cannot be removed.
+    pub fn clear_remains(place: &Place, _lock: &Lock) -> Result<()> {
+        let links = place.pins.join("links");
+        let any = fs::read_dir(&links).is_ok_and(|mut entries| entries.next().is_some());
+        if place.pins.exists() && !any {
+            disarm(place)?;
+        }
+        Ok(())
+    }
+
+    fn is_idle(&self) -> bool {
+        self.ids.keys().next().is_none()
+            && self.cgroups.keys().next().is_none()
+            && !self.quarantine()
+    }
+
+    pub(super) fn info(&self) -> Result<GateInfo> {
+        self.info.get(&0, 0).context("cannot read the map GATE")
+    }
+}
+
+fn load_and_attach(place: &Place, kernel: &Reading) -> Result<()> {
+    let version = KernelVersion::current().context("cannot tell the kernel's version")?;
+    if version < KernelVersion::new(MINIMUM.0, MINIMUM.1, 0) {
+        return Err(Failure::new(
+            format!("this kernel is older than {}.{}", MINIMUM.0, MINIMUM.1),
+            "boot a newer kernel",
+        )
+        .into());
+    }
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    for dir in ["maps", "links", "programs"] {
+        let dir = place.pins.join(dir);
+        builder
+            .create(&dir)
+            .with_context(|| format!("cannot create {}", dir.display()))?;
+    }
+    let (mut programs, kernel) = load::load(place, kernel.end()?, version)?;
+    verify(
+        &mut programs,
+        &frames::HOOKS.into_iter().chain(HOOKS).collect::<Vec<_>>(),
+        &kernel,
+    )?;
+    let cgroup = File::open(&place.cgroup)
+        .with_context(|| format!("cannot open {}", place.cgroup.display()))?;
+    frames::pin(&mut programs, place)?;
+    for hook in &HOOKS {
+        let link = attach(&mut programs, hook, &cgroup)?;
+        replace_pin(place, hook, link)?;
+    }
+    let mut gate = Gate::open(place)?.ok_or_else(|| anyhow!("the map GATE is not pinned"))?;
+    let before = gate.info()?.lsm;
+    let lsm = lsm::attach(&mut programs, place, &cgroup, &kernel, before != 0)?;
+    gate.counters
+        .insert(UNRECORDED, NO_DENIALS, 0)
+        .context("cannot write the map COUNTERS")?;
+    let info = GateInfo {
+        abi: ABI_VERSION,
+        lsm: match (lsm, before) {
+            (false, _) => 0,
+            // Replaced one by one: there was no moment without.
+            (true, before) if before != 0 => before,
+            (true, _) => u32::try_from(clock::since_boot().as_secs()).unwrap_or(u32::MAX),
+        },
+        object: object::digest(),
+        ..gate.info()?
+    };
+    gate.info
+        .set(0, info, 0)
+        .context("cannot write the map GATE")
+}
+
+/// Counters of a seal that refused nothing yet.
+pub(super) const NO_DENIALS: Counters = Counters::ZERO;
+
+/// Removes all pins: links first, in reverse order, so that nothing is marked
+/// any more when the gate opens.
+fn disarm(place: &Place) -> Result<()> {
+    lsm::detach(place)?;
+    for hook in HOOKS.iter().rev() {
+        unlink_hook(place, hook)?;
+    }
+    for name in name::ALL {
+        unlink(&place.map(name))?;
+    }
+    frames::unpin(place)?;
+    for dir in [
+        place.pins.join("links"),
+        place.pins.join("maps"),
+        place.pins.clone(),
+    ] {
+        remove_dir(&dir)?;
+    }
+    // The version directory's parent goes too, unless another version is in it.
+    match place.pins.parent().map(fs::remove_dir) {
+        Some(Err(e)) if e.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        Some(Err(e)) => Err(e).context("cannot remove the pin directory"),
+        _ => Ok(()),
+    }
+}
