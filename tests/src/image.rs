@@ -45,6 +45,27 @@ fn build() -> String {
     image
 }
 
+/// Puts the image into another engine, the one at `host`.
+///
+/// # Panics
+/// When it is not taken.
+#[track_caller]
+pub(crate) fn give_to(host: &str) {
+    let mut save = Command::new("docker")
+        .args(["save", ensure()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("docker save");
+    let stream = save.stdout.take().expect("a pipe");
+    let mut load = Command::new("docker");
+    load.args(["--host", host, "load"]).stdin(stream);
+    let load = load.output().expect("docker load");
+    assert!(
+        load.status.success() && save.wait().is_ok_and(|s| s.success()),
+        "{load:?}"
+    );
+}
+
 /// Where the static probe is, from `$AIRGAP_PROBE`.
 ///
 /// # Panics

@@ -10,6 +10,7 @@
 
 pub mod airgap;
 pub mod attempt;
+pub mod beacon;
 pub mod bench;
 pub mod browser;
 pub mod client;
@@ -29,6 +30,7 @@ pub mod netns;
 pub mod other;
 pub mod outside;
 pub mod plan;
+pub mod podman;
 pub mod private;
 pub mod schema;
 pub mod scratch;
@@ -41,6 +43,7 @@ pub mod tap;
 pub mod techniques;
 pub mod tmux;
 pub mod wait;
+pub mod watch;
 
 pub use ::airgap::technique::{Outcome, Report};
 pub use airgap::{airgap, airgap_ok};

@@ -37,18 +37,7 @@ impl PrivateEngine {
             child: None,
         };
         engine.run();
-        let mut save = Command::new("docker")
-            .args(["save", image::ensure()])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("docker save");
-        let stream = save.stdout.take().expect("a pipe");
-        let load = engine.command(&["load"]).stdin(stream).output();
-        let load = load.expect("docker load");
-        assert!(
-            load.status.success() && save.wait().is_ok_and(|s| s.success()),
-            "{load:?}"
-        );
+        image::give_to(&engine.host());
         engine
     }
 
@@ -58,16 +47,12 @@ impl PrivateEngine {
         format!("unix://{}", self.dir.join("docker.sock").display())
     }
 
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new("docker");
-        command.args(["--host", &self.host()]).args(args);
-        command
-    }
-
     /// Runs `docker ARGS…` against it.
     #[track_caller]
-    pub fn docker(&self, args: &[&str]) -> Output {
-        cmd::run_command(&mut self.command(args))
+    pub fn docker<S: AsRef<str>>(&self, args: &[S]) -> Output {
+        let mut command = Command::new("docker");
+        command.args(["--host", &self.host()]);
+        cmd::run_command(command.args(args.iter().map(AsRef::as_ref)))
     }
 
     /// Starts the daemon, again after a [`Self::kill`].
@@ -112,16 +97,19 @@ impl PrivateEngine {
             drop(fs::remove_file(file));
         }
     }
+}
 
-    /// Shims that are left of containers that nobody could remove.
-    fn shims(&self) -> Vec<i32> {
-        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        let ours = |pid: &i32| {
-            let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            line.contains("containerd-shim") && line.contains(&*self.dir.to_string_lossy())
-        };
-        pids.filter(ours).collect()
+/// Ends what an engine left beside its containers, by program and by the engine's directory.
+pub(crate) fn end(program: &str, dir: &Path) {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let ours = |pid: &i32| {
+        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.contains(program) && line.contains(&*dir.to_string_lossy())
+    };
+    for pid in pids.filter(ours) {
+        // SAFETY: kill takes no pointers; the process is of this engine.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
     }
 }
 
@@ -150,21 +138,23 @@ impl Drop for PrivateEngine {
             &self.dir.join("exec/containerd/containerd.pid"),
             libc::SIGKILL,
         );
-        for pid in self.shims() {
-            // SAFETY: kill takes no pointers; the process is of this engine.
-            unsafe { libc::kill(pid, libc::SIGKILL) };
-        }
-        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        let dir = self.dir.display().to_string();
-        let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
-        let mut points: Vec<_> = points.filter(|point| point.starts_with(&dir)).collect();
-        // The inner ones were mounted last.
-        points.reverse();
-        for point in points {
-            cmd::attempt(&format!("umount {point}"));
-        }
-        if let Err(error) = fs::remove_dir_all(&self.dir) {
-            eprintln!("cannot remove {dir}: {error}");
-        }
+        end("containerd-shim", &self.dir);
+        remove(&self.dir);
+    }
+}
+
+/// Removes an engine's directory, and what the engine left mounted in it.
+pub(crate) fn remove(dir: &Path) {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let shown = dir.display().to_string();
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+    let mut points: Vec<_> = points.filter(|point| point.starts_with(&shown)).collect();
+    // The inner ones were mounted last.
+    points.reverse();
+    for point in points {
+        cmd::attempt(&format!("umount {point}"));
+    }
+    if let Err(error) = fs::remove_dir_all(dir) {
+        eprintln!("cannot remove {shown}: {error}");
     }
 }

@@ -138,13 +138,13 @@ fn sweep_seals() {
     let listed = airgap(&["list", "--json"]).stdout;
     let list: serde_json::Value = serde_json::from_str(&listed).unwrap_or_default();
     let ours = |seal: &&serde_json::Value| {
-        let name = seal["name"].as_str();
+        let name = seal["container"]["name"].as_str();
         name.is_some_and(|name| name.starts_with(PREFIX))
     };
     let seals = list["containers"].as_array().into_iter().flatten();
     let ids: Vec<_> = seals
         .filter(ours)
-        .filter_map(|s| s["id"].as_str())
+        .filter_map(|s| s["container"]["id"].as_str())
         .collect();
     for ids in ids.chunks(500) {
         airgap(&[&["detach"], ids].concat());

@@ -1,49 +1,21 @@
 //! Promise: no unprotected instant when the engine dies, with and without live-restore.
 
+use airgap_tests::beacon::{self, assert_refused};
 use airgap_tests::private::PrivateEngine;
-use airgap_tests::{Outside, airgap, image, wait};
-use serde_json::Value;
+use airgap_tests::watch::Watch;
+use airgap_tests::{Outside, airgap, airgap_ok, image, wait};
 use std::time::Duration;
-
-const ATTEMPTS: [&str; 4] = ["udp4", "udp6", "tcp4", "tcp6"];
-
-/// What each boot of the beacon tried first, whole boots only.
-fn boots(engine: &PrivateEngine, id: &str) -> Vec<Vec<Value>> {
-    let logs = engine.docker(&["logs", id]).stdout;
-    let records = logs
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok());
-    let records: Vec<Value> = records.collect();
-    let mut boots: Vec<_> = records
-        .split(|r| r["technique"] == "beacon-done")
-        .map(<[Value]>::to_vec)
-        .collect();
-    boots.pop();
-    boots
-}
 
 #[track_caller]
 fn await_boot(engine: &PrivateEngine, id: &str, number: usize) {
-    let limit = Duration::from_secs(60);
-    let boots = wait::until(&format!("boot {number}"), limit, || {
-        Some(boots(engine, id)).filter(|boots| boots.len() >= number)
-    });
-    for name in ATTEMPTS {
-        let record = boots[number - 1].iter().find(|r| r["technique"] == name);
-        let refused =
-            record.is_some_and(|r| r["outcome"] == "refused" && r["errno"] == libc::EPERM);
-        // Without a network an unsealed one gets ENETUNREACH.
-        assert!(refused, "boot {number}, {name}: {record:?}");
-    }
+    let log = || engine.docker(&["logs", id]).stdout;
+    // Without a network an unsealed one gets ENETUNREACH.
+    assert_refused(&beacon::await_boot(number, log));
 }
 
 fn engine_dies(live_restore: bool) {
     let outside = Outside::new();
     let mut engine = PrivateEngine::start(live_restore);
-    let (v4, v6) = (
-        outside.plan.outside4.to_string(),
-        outside.plan.outside6.to_string(),
-    );
     let create = [
         "create",
         "--restart",
@@ -53,21 +25,8 @@ fn engine_dies(live_restore: bool) {
         "--network",
         "none",
     ];
-    let beacon = [
-        "airgap-probe",
-        "beacon",
-        "--v4",
-        &v4,
-        "--v6",
-        &v6,
-        "--port",
-        "20000",
-    ];
-    let words: Vec<_> = create
-        .into_iter()
-        .chain([image::ensure()])
-        .chain(beacon)
-        .collect();
+    let create = create.map(str::to_owned).into_iter();
+    let words: Vec<_> = create.chain(beacon::command(&outside)).collect();
     let id = engine
         .docker(&words)
         .expect_code(0)
@@ -112,4 +71,74 @@ fn a_killed_engine_leaves_the_seal() {
 #[test]
 fn a_killed_engine_with_live_restore_leaves_the_seal() {
     engine_dies(true);
+}
+
+/// Creates a labelled container without a network in it; its id.
+#[track_caller]
+fn create_labelled(engine: &PrivateEngine) -> String {
+    let words = ["create", "--label", "airgap.seal=true", "--network", "none"];
+    let command = [image::ensure(), "airgap-probe", "serve"];
+    let out = engine.docker(&[&words[..], &command].concat());
+    out.expect_code(0).stdout.trim().to_owned()
+}
+
+#[test]
+fn watch_follows_an_engine_over_its_death() {
+    let outside = Outside::new();
+    // A label's seal of another engine, which the private one knows nothing of.
+    let label = ["--label", "airgap.seal=true"];
+    let elsewhere = outside.container("elsewhere").options(&label).create();
+    let sealed = |what: &str, id: &str| {
+        wait::until(
+            &format!("{what} is sealed"),
+            Duration::from_secs(30),
+            || {
+                let json = airgap(&["list", "--json"]).stdout;
+                json.contains(id).then_some(())
+            },
+        );
+    };
+    let watch = Watch::start(&[]);
+    sealed("elsewhere", &elsewhere.id);
+    drop(watch);
+
+    let mut engine = PrivateEngine::start(false);
+    let watch = Watch::start(&["--host", &engine.host()]);
+    let stays = create_labelled(&engine);
+    let goes = create_labelled(&engine);
+    sealed("one of its containers", &stays);
+    sealed("another", &goes);
+    engine.kill();
+    watch.hear("waiting for the container engine");
+    sealed("with no engine it", &stays);
+    engine.run();
+    watch.hear("watching labels");
+    let late = create_labelled(&engine);
+    sealed("a new one", &late);
+
+    // Neither the end of one nor the beginning of another is told by an event.
+    watch.pause();
+    engine.kill();
+    engine.run();
+    engine.docker(&["rm", "-f", &goes]).expect_code(0);
+    let missed = create_labelled(&engine);
+    watch.resume();
+    sealed("one that came meanwhile", &missed);
+    wait::until("the seal of the removed one goes", wait::SOON, || {
+        let json = airgap(&["list", "--json"]).stdout;
+        (!json.contains(&goes)).then_some(())
+    });
+    for id in [&stays, &late, &missed, &elsewhere.id] {
+        sealed("what is there", id);
+    }
+    // An operator's seal is an operator's to lift.
+    drop(watch);
+    let attached = create_labelled(&engine);
+    let host = engine.host();
+    airgap(&["--host", &host, "attach", "-d", &attached]);
+    engine.docker(&["rm", "-f", &attached]).expect_code(0);
+    let watch = Watch::start(&["--host", &host]);
+    sealed("the operator's", &attached);
+    drop(watch);
+    airgap_ok(&["detach", "--all"]);
 }

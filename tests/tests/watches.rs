@@ -1,15 +1,15 @@
 //! Promise: no unprotected instant for containers that are sealed by their labels, recreated ones
 //! included; and none when airgap watch is dead.
 
-use airgap_tests::airgap::{STATE, command};
+use airgap_tests::airgap::STATE;
 use airgap_tests::internal::Internal;
+use airgap_tests::watch::Watch;
 use airgap_tests::{Container, Outcome, Outside, SERVICE_PORT, airgap, airgap_ok, cmd, wait};
 use serde_json::Value;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 const PORT: u16 = 20_000;
@@ -17,64 +17,6 @@ const LABEL: [&str; 2] = ["--label", "airgap.seal=true"];
 
 fn pins() -> String {
     format!("/sys/fs/bpf/airgap/v{}", airgap_common::ABI_VERSION)
-}
-
-/// `airgap watch`, told from here what systemd would hear; killed by pid on drop, and the
-/// quarantine ends with it.
-struct Watch {
-    child: Child,
-    notify: UnixDatagram,
-    path: PathBuf,
-}
-
-impl Watch {
-    fn start(args: &[&str]) -> Self {
-        let path = PathBuf::from(format!("/run/airgap-test-notify-{}", std::process::id()));
-        drop(fs::remove_file(&path));
-        let notify = UnixDatagram::bind(&path).expect("bind");
-        notify
-            .set_read_timeout(Some(Duration::from_secs(30)))
-            .expect("timeout");
-        let child = command()
-            .arg("watch")
-            .args(args)
-            .env("NOTIFY_SOCKET", &path)
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("start airgap watch");
-        let watch = Self {
-            child,
-            notify,
-            path,
-        };
-        watch.hear("READY=1");
-        watch
-    }
-
-    #[track_caller]
-    fn hear(&self, what: &str) {
-        let mut buffer = [0; 256];
-        loop {
-            let len = self.notify.recv(&mut buffer);
-            let len = len.unwrap_or_else(|e| panic!("airgap watch never said {what}: {e}"));
-            if String::from_utf8_lossy(&buffer[..len]).contains(what) {
-                return;
-            }
-        }
-    }
-
-    fn kill(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.kill();
-        drop(fs::remove_file(&self.path));
-        airgap(&["quarantine", "off"]);
-    }
 }
 
 fn beacon(outside: &Outside, name: &str, options: &[&str]) -> Container {

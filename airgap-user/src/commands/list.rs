@@ -111,7 +111,8 @@ pub(super) async fn rows(
         .iter()
         .filter(|e| !sealed.iter().any(|id| id == e.id()))
     {
-        rows.push(row(Report::of_entry(entry), containers.as_deref(), &sealed));
+        let known = among(Some(entry), engine, containers.as_deref());
+        rows.push(row(Report::of_entry(entry), known, &sealed));
     }
     Ok(rows)
 }
@@ -134,9 +135,22 @@ async fn in_force(
         };
         let entry = entries.iter().find(|entry| entry.id() == id);
         let report = Report::gather(gate, *number, seal, container.as_ref(), entry)?;
-        rows.push(row(report, containers, &sealed));
+        rows.push(row(report, among(entry, engine, containers), &sealed));
     }
     Ok(rows)
+}
+
+/// The containers among which a recorded one would be: unknown, if another
+/// engine has it.
+fn among<'a>(
+    entry: Option<&Entry>,
+    engine: Option<&Engine>,
+    containers: Option<&'a [Listed]>,
+) -> Option<&'a [Listed]> {
+    match (entry, engine) {
+        (Some(Entry::Known(record)), Some(engine)) if engine.is_other(&record.engine) => None,
+        _ => containers,
+    }
 }
 
 fn row(report: Report, containers: Option<&[Listed]>, sealed: &[String]) -> Row {

@@ -167,11 +167,29 @@ impl Watcher<'_> {
         }
     }
 
-    /// Judges every container that there is.
+    /// Judges every container that there is, and forgets those that were
+    /// removed while nobody watched.
     async fn resync(&mut self, engine: &Engine) -> Result<()> {
         let cgroups = cgroups(self.place);
-        for (id, _, _) in engine.list().await? {
-            self.judge(engine, &id, &cgroups).await;
+        let listed = engine.list().await?;
+        for (id, _, _) in &listed {
+            self.judge(engine, id, &cgroups).await;
+        }
+        for entry in self.state.entries()? {
+            let Entry::Known(record) = entry else {
+                continue;
+            };
+            let there = listed.iter().any(|(id, _, _)| *id == record.id);
+            // What runs stays sealed, whatever an engine that lost it says.
+            if record.by != Origin::Label
+                || there
+                || engine.is_other(&record.engine)
+                || cgroups.contains_key(&record.id)
+                || engine.has(&record.id).await?
+            {
+                continue;
+            }
+            self.forget(&record.id);
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The Docker API, by bollard. Podman's compatible socket answers the same.
 
-use std::{env, path::Path};
+use std::{env, fs, path::Path};
 
 use airgap_common::map::ID_LEN;
 use anyhow::{Context as _, Result};
@@ -108,6 +108,30 @@ impl Engine {
         &self.host
     }
 
+    /// Whether a record names a socket, as `unix:///path`, and it is another
+    /// engine's: of that one's containers this one knows nothing.
+    pub fn is_other(&self, recorded: &str) -> bool {
+        is_other(&self.host, recorded)
+    }
+
+    /// Whether the engine has a container of this id.
+    ///
+    /// # Errors
+    /// If it says neither.
+    pub async fn has(&self, id: &str) -> Result<bool> {
+        match self
+            .docker
+            .inspect_container(id, None::<InspectContainerOptions>)
+            .await
+        {
+            Ok(_) => Ok(true),
+            Err(DockerError::DockerResponseServerError {
+                status_code: 404, ..
+            }) => Ok(false),
+            Err(error) => Err(error).with_context(|| format!("cannot inspect the container {id}")),
+        }
+    }
+
     /// Docker Desktop and the like answer here but run their containers in a VM.
     async fn refuse_other_kernel(&self) -> Result<()> {
         let theirs = self
@@ -116,7 +140,7 @@ impl Engine {
             .await
             .context("the container engine does not say where it runs")?
             .kernel_version;
-        let ours = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let ours = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         match theirs {
             Some(theirs) if theirs != ours.trim() => Err(Failure::new(
                 format!(
@@ -216,6 +240,14 @@ impl Engine {
     }
 }
 
+fn is_other(host: &str, recorded: &str) -> bool {
+    // /var/run is a link to /run.
+    let socket = |host: &str| fs::canonicalize(host.strip_prefix("unix://")?).ok();
+    recorded.starts_with("unix://")
+        && recorded != host
+        && socket(recorded).is_none_or(|path| socket(host) != Some(path))
+}
+
 fn container(inspect: ContainerInspectResponse) -> Result<Container> {
     let id = inspect
         .id
@@ -244,8 +276,9 @@ fn container(inspect: ContainerInspectResponse) -> Result<Container> {
 
 #[cfg(test)]
 mod tests {
-    use super::container;
+    use super::{container, is_other};
     use crate::preflight::{Facts, judge};
+    use std::{fs, os::unix::fs::symlink};
 
     const ANSWER: &str = r#"{"Id":"5ea15ea15ea15ea15ea15ea15ea15ea15ea15ea15ea15ea15ea15ea15ea15ea1",
         "Name":"/web","State":{"Running":true,"Pid":4242},
@@ -253,6 +286,26 @@ mod tests {
         "CapDrop":["ALL"],"SecurityOpt":["seccomp=unconfined"],"CgroupParent":"a-b.slice",
         "LogConfig":{"Type":"gelf"},"Runtime":"runc","Devices":[{"PathOnHost":"/dev/kvm"}]},
         "Mounts":[{"Source":"/run","Destination":"/x","RW":false}]}"#;
+
+    #[test]
+    fn one_socket_by_two_paths_is_one_engine() {
+        let dir = std::env::temp_dir().join(format!("airgap-engines-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("a"), "").unwrap();
+        symlink("a", dir.join("b")).unwrap();
+        fs::write(dir.join("c"), "").unwrap();
+        let host = |name: &str| format!("unix://{}", dir.join(name).display());
+        for (recorded, other) in [
+            (host("a"), false),
+            (host("b"), false),
+            (host("c"), true),
+            (host("gone"), true),
+            ("not known".to_owned(), false),
+        ] {
+            assert_eq!(is_other(&host("a"), &recorded), other, "{recorded}");
+        }
+        fs::remove_dir_all(&dir).unwrap();
+    }
 
     /// What an engine answers is judged or refused, whatever it is.
     #[test]

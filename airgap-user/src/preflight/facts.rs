@@ -69,12 +69,11 @@ impl Facts {
             // A profile of the user's own may allow anything.
             seccomp: !security.iter().any(|o| o.starts_with("seccomp")),
             host_network: network == "host",
-            network_sharers: network
-                .strip_prefix("container:")
-                .map(|other| format!("it joins the network namespace of container {other}"))
+            network_sharers: joins(&network)
+                .then(|| format!("it joins another's network namespace, {network}"))
                 .into_iter()
                 .collect(),
-            host_pid: pid_mode == "host" || pid_mode.starts_with("container:"),
+            host_pid: pid_mode == "host" || joins(&pid_mode),
             mounts: mounts
                 .map(|m| Mount {
                     fstype: String::new(),
@@ -234,6 +233,12 @@ fn is_risky_device(path: &str) -> bool {
     PREFIXES.iter().any(|p| path.starts_with(p))
 }
 
+/// Whether a mode names a namespace that is not the container's own; `ns:` is
+/// Podman's.
+fn joins(mode: &str) -> bool {
+    mode.starts_with("container:") || mode.starts_with("ns:")
+}
+
 /// Docker's default bounding set, changed as configured. Bits: capabilities(7).
 fn capabilities(add: Option<&[String]>, drop: Option<&[String]>) -> u64 {
     const DEFAULT: u64 = 0xa804_25fb;
@@ -305,6 +310,16 @@ fn capabilities(add: Option<&[String]>, drop: Option<&[String]>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tells_a_joined_namespace_from_an_own_one() {
+        for mode in ["container:abc", "ns:/run/netns/x"] {
+            assert!(joins(mode), "{mode}");
+        }
+        for mode in ["", "bridge", "private", "slirp4netns", "pasta:-t,80"] {
+            assert!(!joins(mode), "{mode}");
+        }
+    }
 
     #[test]
     fn reads_capabilities() {

@@ -64,7 +64,7 @@ impl Mount {
         if self.source.is_empty() {
             return None;
         }
-        if ENGINE_PATHS.iter().any(|p| covers(source, p)) || source.ends_with("docker.sock") {
+        if ENGINE_PATHS.iter().any(|p| covers(source, p)) || is_socket(source) {
             return Some((Risk::EngineSocket, format!("{} of the host", self.source)));
         }
         // Read-only says little: it does not reach the mounts below, and on
@@ -76,6 +76,13 @@ impl Mount {
         }
         None
     }
+}
+
+/// Engines may listen anywhere; most keep the name.
+fn is_socket(source: &str) -> bool {
+    ["docker.sock", "podman.sock"]
+        .iter()
+        .any(|name| source.ends_with(name))
 }
 
 /// Whether a mount of `source` shows `path` or something in it.
@@ -138,6 +145,7 @@ mod tests {
             ("/data", false),
             ("/runner", false),
             ("/home/u/docker.sock", true),
+            ("/run/user/1000/podman/podman.sock", true),
             ("/proc", true),
             ("/proc/sys", true),
             ("/sys/fs/cgroup/unified", true),

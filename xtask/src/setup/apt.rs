@@ -11,7 +11,7 @@ use super::{docker, say};
 use crate::command;
 
 /// Program and the package that brings it.
-const TOOLS: [(&str, &str); 11] = [
+const TOOLS: [(&str, &str); 13] = [
     ("iptables", "iptables"),
     ("ip", "iproute2"),
     ("debootstrap", "debootstrap"),
@@ -22,6 +22,9 @@ const TOOLS: [(&str, &str); 11] = [
     ("strace", "strace"),
     // A terminal for the tests of `airgap top`.
     ("tmux", "tmux"),
+    // A second engine behind Docker's API, and what it needs to run. 80 MB on the disk.
+    ("podman", "podman"),
+    ("docker-compose", "docker-compose"),
     // Has a resolver of its own, which the tests of names ask. 450 MB on the disk.
     ("go", "golang-go"),
     // Renders the report in its test. 400 MB on the disk.

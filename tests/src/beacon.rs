@@ -1,0 +1,73 @@
+//! `airgap-probe beacon`: sends before anything else, then serves; and what it logged.
+
+use crate::outside::Outside;
+use crate::{image, wait};
+use serde_json::Value;
+use std::time::Duration;
+
+/// What every kernel and every set of capabilities lets an unsealed one send.
+pub const WAYS: [&str; 4] = ["udp4", "udp6", "tcp4", "tcp6"];
+/// Its service answers after all the attempts.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Image and command line, for `docker create`.
+#[must_use]
+pub fn command(outside: &Outside) -> Vec<String> {
+    let (v4, v6) = (outside.plan.outside4, outside.plan.outside6);
+    let line = format!(
+        "{} airgap-probe beacon --v4 {v4} --v6 {v6} --port 20000",
+        image::ensure()
+    );
+    line.split(' ').map(str::to_owned).collect()
+}
+
+/// What each whole boot tried, from the container's log.
+#[must_use]
+pub fn boots(log: &str) -> Vec<Vec<Value>> {
+    let records = log
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    let records: Vec<Value> = records.collect();
+    let mut boots: Vec<_> = records
+        .split(|r| r["technique"] == "beacon-done")
+        .map(<[Value]>::to_vec)
+        .collect();
+    boots.pop();
+    boots
+}
+
+/// What boot `number`, from 1 on, tried.
+///
+/// # Panics
+/// When the log does not come to hold it.
+#[track_caller]
+pub fn await_boot(number: usize, mut log: impl FnMut() -> String) -> Vec<Value> {
+    wait::until(&format!("boot {number}"), PATIENCE, || {
+        boots(&log()).get(number - 1).cloned()
+    })
+}
+
+/// # Panics
+/// When anything got out, or failed for another reason than the gate's EPERM.
+#[track_caller]
+pub fn assert_refused(records: &[Value]) {
+    for name in WAYS {
+        let record = records.iter().find(|r| r["technique"] == name);
+        let refused =
+            record.is_some_and(|r| r["outcome"] == "refused" && r["errno"] == libc::EPERM);
+        assert!(refused, "{name}: {records:?}");
+    }
+}
+
+/// The control: without a seal all of it is sent.
+///
+/// # Panics
+/// When anything was not.
+#[track_caller]
+pub fn assert_sent(records: &[Value]) {
+    for name in WAYS {
+        let record = records.iter().find(|r| r["technique"] == name);
+        let sent = record.is_some_and(|r| r["outcome"] == "sent");
+        assert!(sent, "{name}: {records:?}");
+    }
+}

@@ -1,0 +1,150 @@
+//! A Podman of one test's own behind its Docker-compatible socket: storage, locks and settings
+//! that nobody else has, and no packet filter rules.
+
+use crate::cmd::{self, Output};
+use crate::outside::Outside;
+use crate::{image, private, wait};
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Above what Docker gives to the few containers of a test on the same bridge.
+const FIRST_ADDRESS: u8 = 16;
+
+/// Ends with its containers and files on drop. Its containers are on the outside's own bridge, in
+/// the network [`Podman::NETWORK`].
+#[derive(Debug)]
+pub struct Podman {
+    dir: PathBuf,
+    child: Option<Child>,
+}
+
+impl Podman {
+    pub const NETWORK: &str = "outside";
+
+    /// Starts it with the image under test in it.
+    ///
+    /// # Panics
+    /// When it does not start or take the image.
+    #[must_use]
+    #[track_caller]
+    pub fn start(outside: &Outside) -> Self {
+        // Not below /run, which may hold little.
+        let dir = PathBuf::from(format!(
+            "/var/tmp/airgap-test-podman-{}",
+            std::process::id()
+        ));
+        fs::create_dir_all(dir.join("networks")).expect("mkdir");
+        let mut podman = Self { dir, child: None };
+        podman.configure(outside);
+        podman.serve();
+        image::give_to(&podman.host());
+        podman
+    }
+
+    /// For `--host`.
+    #[must_use]
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.path("podman.sock"))
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.join(name).display().to_string()
+    }
+
+    /// Runs `docker ARGS…` against it.
+    #[track_caller]
+    pub fn docker<S: AsRef<str>>(&self, args: &[S]) -> Output {
+        let mut command = Command::new("docker");
+        command.args(["--host", &self.host()]);
+        cmd::run_command(command.args(args.iter().map(AsRef::as_ref)))
+    }
+
+    fn configure(&self, outside: &Outside) {
+        let networks = self.path("networks");
+        // The usual limits are above what this process may hand on. Locks in files: the other
+        // kind is one for all Podmans of the machine.
+        let settings = format!(
+            "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n\
+             log_driver = \"k8s-file\"\n\
+             [engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n\
+             lock_type = \"file\"\nruntime = \"runc\"\n\
+             [network]\nnetwork_backend = \"cni\"\nnetwork_config_dir = \"{networks}\"\n"
+        );
+        fs::write(self.dir.join("containers.conf"), settings).expect("containers.conf");
+        let plan = &outside.plan;
+        let [a, b, c, d] = plan.gateway4.octets();
+        let first = format!("{a}.{b}.{c}.{}", d - 1 + FIRST_ADDRESS);
+        let network = serde_json::json!({
+            "cniVersion": "0.4.0",
+            "name": Self::NETWORK,
+            "plugins": [{
+                "type": "bridge",
+                "bridge": plan.bridge,
+                "isGateway": false,
+                "ipMasq": false,
+                "ipam": {
+                    "type": "host-local",
+                    "dataDir": self.path("addresses"),
+                    "ranges": [
+                        [{ "subnet": plan.net4, "rangeStart": first, "gateway": plan.gateway4 }],
+                        [{ "subnet": plan.net6, "rangeStart": format!("{}00", plan.gateway6), "gateway": plan.gateway6 }],
+                    ],
+                    "routes": [
+                        { "dst": "0.0.0.0/0", "gw": plan.gateway4 },
+                        { "dst": "::/0", "gw": plan.gateway6 },
+                    ],
+                },
+            }],
+        });
+        let file = self.dir.join("networks/outside.conflist");
+        fs::write(file, network.to_string()).expect("a network");
+    }
+
+    fn serve(&mut self) {
+        let log = File::create(self.dir.join("log")).expect("its log");
+        let child = Command::new("podman")
+            .env("CONTAINERS_CONF", self.path("containers.conf"))
+            .args(["--root", &self.path("root"), "--runroot", &self.path("run")])
+            .args(["--tmpdir", &self.path("tmp"), "system", "service"])
+            .args(["--time", "0", &self.host()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("start podman");
+        self.child = Some(child);
+        let answers = || (self.docker(&["version"]).code == 0).then_some(());
+        if wait::within(PATIENCE, answers).is_none() {
+            let log = fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+            panic!("no podman within {PATIENCE:?}:\n{log}");
+        }
+    }
+}
+
+impl Drop for Podman {
+    fn drop(&mut self) {
+        for id in self.docker(&["ps", "-aq"]).stdout.lines() {
+            self.docker(&["rm", "-f", id]);
+        }
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+        // Those of each exec stay for five minutes.
+        private::end("conmon", &self.dir);
+        private::remove(&self.dir);
+        for folder in fs::read_dir("/sys/fs/cgroup")
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let parent = folder.path().join("libpod_parent");
+            // Not empty while another Podman uses it.
+            drop(fs::remove_dir(parent.join("conmon")));
+            drop(fs::remove_dir(parent));
+        }
+    }
+}

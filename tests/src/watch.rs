@@ -1,0 +1,93 @@
+//! `airgap watch` as a service: told from here what systemd would hear.
+
+use crate::airgap::{airgap, command};
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+/// Killed by pid on drop; the quarantine ends with it.
+#[derive(Debug)]
+pub struct Watch {
+    child: Child,
+    notify: UnixDatagram,
+    path: PathBuf,
+}
+
+impl Watch {
+    /// Starts it and waits until it has judged what there is.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    #[must_use]
+    #[track_caller]
+    pub fn start(args: &[&str]) -> Self {
+        let path = PathBuf::from(format!("/run/airgap-test-notify-{}", std::process::id()));
+        drop(fs::remove_file(&path));
+        let notify = UnixDatagram::bind(&path).expect("bind");
+        notify
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .expect("timeout");
+        let child = command()
+            .arg("watch")
+            .args(args)
+            .env("NOTIFY_SOCKET", &path)
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("start airgap watch");
+        let watch = Self {
+            child,
+            notify,
+            path,
+        };
+        watch.hear("READY=1");
+        watch
+    }
+
+    /// Waits until it tells systemd something.
+    ///
+    /// # Panics
+    /// When it never does.
+    #[track_caller]
+    pub fn hear(&self, what: &str) {
+        let mut buffer = [0; 256];
+        loop {
+            let len = self.notify.recv(&mut buffer);
+            let len = len.unwrap_or_else(|e| panic!("airgap watch never said {what}: {e}"));
+            if String::from_utf8_lossy(&buffer[..len]).contains(what) {
+                return;
+            }
+        }
+    }
+
+    /// Stops it where it is: what happens now, it is not there to hear.
+    pub fn pause(&self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    /// Ends a [`Self::pause`].
+    pub fn resume(&self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    fn signal(&self, signal: i32) {
+        let pid = i32::try_from(self.child.id()).expect("a pid");
+        // SAFETY: kill takes no pointers; the child was not waited for.
+        unsafe { libc::kill(pid, signal) };
+    }
+
+    /// SIGKILLs it.
+    pub fn kill(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.kill();
+        drop(fs::remove_file(&self.path));
+        airgap(&["quarantine", "off"]);
+    }
+}
