@@ -1,13 +1,17 @@
 //! `cargo xtask kernels --engine`: the core of the end-to-end tests, with Docker and systemd, on
 //! other kernels.
 
+use std::fs;
+use std::io::ErrorKind;
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use super::guest;
-use super::lab::{self, Lab};
+use super::lab::{self, Lab, Tested};
 use super::whole::{self, Luggage, Run};
+use super::{groups, guest};
+use crate::command;
 use crate::{build, setup, test};
 
 /// Two kernels whose security hooks the host's own may refuse.
@@ -15,7 +19,7 @@ const USUAL: [&str; 2] = ["6.1", "6.12"];
 
 /// In `tests/tests`, and words that the names of the chosen tests contain, none for all: what needs
 /// an engine, and takes an emulated processor minutes, not hours.
-const TESTS: [(&str, &str); 6] = [
+const TESTS: [(&str, &str); 8] = [
     (
         "verify",
         "proves_a_seal_that_holds without_net_raw_the_kernel_refuses",
@@ -31,6 +35,8 @@ const TESTS: [(&str, &str); 6] = [
         "sealed_service_answers loopback_inside_the_container_stays_usable",
     ),
     ("keeps", ""),
+    ("refuses", "risky_running"),
+    ("hooks", ""),
 ];
 
 /// A quarter of an hour when measured, with another load beside it.
@@ -52,12 +58,13 @@ StandardError=file:/dev/ttyS1
 ";
 
 /// Tests the kernels of these names, or the usual ones, one after the other, and ends with a table
-/// and the line `N passed, N failed`. Returns whether none failed.
+/// and the line `N passed, N failed`. Returns whether none failed. With `page`, puts how the tests
+/// did on them into `KERNELS-ENGINE.md`.
 ///
 /// # Errors
 /// Before any kernel ran: without root, for a name that is none, or when something cannot be built,
 /// installed or written.
-pub(crate) fn run(names: &[String]) -> Result<bool> {
+pub(crate) fn run(names: &[String], page: bool) -> Result<bool> {
     setup::require_root("kernels --engine")?;
     let boots = lab::boots(names, &USUAL)?;
     let lab = Lab::open()?;
@@ -74,7 +81,24 @@ pub(crate) fn run(names: &[String]) -> Result<bool> {
             },
         )
     });
+    if page {
+        write_page(&lab, &all)?;
+    }
     Ok(lab::count(&all))
+}
+
+fn write_page(lab: &Lab, all: &[Tested<'_>]) -> Result<()> {
+    let path = lab.root.join("KERNELS-ENGINE.md");
+    let old = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        read => read.with_context(|| format!("cannot read {}", path.display()))?,
+    };
+    let day = command::output(Command::new("date").args(["--utc", "+%F"]))?;
+    let ran: Vec<_> = lab::ran(all).collect();
+    fs::write(&path, groups::page(&old, &TESTS, &ran, day.trim()))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    println!("written: {}", path.display());
+    Ok(())
 }
 
 fn pack(lab: &Lab) -> Result<Luggage> {

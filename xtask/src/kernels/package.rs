@@ -52,12 +52,16 @@ impl<'a> Boot<'a> {
         })
     }
 
+    /// Its series; `None` for the newest of all.
+    pub(super) fn number(&self) -> Option<(u32, u32)> {
+        parse(self.series).ok().flatten()
+    }
+
     /// What is added to the kernel's command line, which hands what it does not know to its first
     /// process: `AIRGAP_LSM` and `AIRGAP_FRAMES` tell the tests what must be there. Debian has
     /// `bpf` in `lsm=` since 6.1.
     pub(super) fn arguments(&self) -> String {
-        let series = parse(self.series).ok().flatten();
-        let since = |first| series.is_none_or(|series| series >= first);
+        let since = |first| self.number().is_none_or(|series| series >= first);
         let word = |is: bool| if is { "required" } else { "absent" };
         let lsm = since((6, 1)) && !self.without_lsm;
         let list = if self.without_lsm {
