@@ -30,13 +30,12 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// `None` where the kernel has no such device.
-    ///
     /// # Panics
-    /// When it cannot be set up.
+    /// Where the kernel has no such device, or when it cannot be set up.
     #[must_use]
-    pub fn new() -> Option<Self> {
-        let device = File::options().read(true).write(true).open(DEVICE).ok()?;
+    pub fn connect() -> Self {
+        let device = File::options().read(true).write(true).open(DEVICE);
+        let device = device.unwrap_or_else(|e| panic!("{DEVICE}: {e}"));
         control(&device, SET_FLAGS, FLAGS);
         control(&device, SET_BLKSIZE, BLOCK);
         control(&device, SET_SIZE_BLOCKS, BLOCKS);
@@ -59,7 +58,7 @@ impl Disk {
             (size.trim() != "0" && fs::exists("/sys/block/nbd0/pid").ok()?).then_some(())
         });
         fs::write("/sys/block/nbd0/queue/scheduler", "none").expect("no scheduler");
-        Some(disk)
+        disk
     }
 }
 

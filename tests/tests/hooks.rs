@@ -287,11 +287,11 @@ fn netlink_of_others_cannot_be_sent_on(pair: &mut Pair) {
 /// The kernel sends in the writer's name, on a socket of somebody else. Only in a machine of its
 /// own: the device may be a disk of this one.
 fn disks_of_the_host_are_written(pair: &mut Pair) {
-    let own_machine = std::env::var_os("AIRGAP_LSM").is_some();
-    let Some(_disk) = own_machine.then(Disk::new).flatten() else {
-        eprintln!("SKIPPED: no network disk to try");
+    if std::env::var_os("AIRGAP_LSM").is_none() {
+        eprintln!("SKIPPED: this needs a machine of its own, see cargo xtask kernels");
         return;
-    };
+    }
+    let _disk = Disk::connect();
     for cgroup in [&pair.open, &pair.sealed, &pair.open] {
         let mut probe = probe_in(cgroup, Network::Own, &["write", disk::DEVICE]);
         let output = probe.output().expect("run the probe");

@@ -56,8 +56,9 @@ enum Task {
         /// [default: 5.10, 6.1, 6.12, 6.16 and newest, and some without LSM or frame layer]
         #[arg(long = "kernel", value_name = "NAME")]
         names: Vec<String>,
-        /// Write what covers which vector on each of them to KERNELS.md
-        #[arg(long, conflicts_with = "engine")]
+        /// Write what covers which vector on each of them to KERNELS.md; with --engine, how the
+        /// tests did to KERNELS-ENGINE.md
+        #[arg(long)]
         table: bool,
         /// Instead of the tests without Docker: the core of the end-to-end tests, in a machine with
         /// systemd and Docker, a quarter of an hour each; `test` leaves them out
@@ -111,7 +112,7 @@ fn main() -> ExitCode {
             table,
             engine,
         } => if engine {
-            kernels::engine::run(&names)
+            kernels::engine::run(&names, table)
         } else {
             kernels::run(&names, table)
         }

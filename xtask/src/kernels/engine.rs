@@ -2,18 +2,16 @@
 //! other kernels.
 
 use std::fs;
-use std::path::Path;
+use std::io::ErrorKind;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::archive::Archive;
-use super::host::Host;
-use super::outcome::Outcome;
-use super::package::Boot;
+use super::lab::{self, Lab, Tested};
 use super::whole::{self, Luggage, Run};
-use super::{guest, host, lock, table};
-use crate::workspace;
+use super::{groups, guest};
+use crate::command;
 use crate::{build, setup, test};
 
 /// Two kernels whose security hooks the host's own may refuse.
@@ -21,7 +19,7 @@ const USUAL: [&str; 2] = ["6.1", "6.12"];
 
 /// In `tests/tests`, and words that the names of the chosen tests contain, none for all: what needs
 /// an engine, and takes an emulated processor minutes, not hours.
-const TESTS: [(&str, &str); 6] = [
+const TESTS: [(&str, &str); 8] = [
     (
         "verify",
         "proves_a_seal_that_holds without_net_raw_the_kernel_refuses",
@@ -37,6 +35,8 @@ const TESTS: [(&str, &str); 6] = [
         "sealed_service_answers loopback_inside_the_container_stays_usable",
     ),
     ("keeps", ""),
+    ("refuses", "risky_running"),
+    ("hooks", ""),
 ];
 
 /// A quarter of an hour when measured, with another load beside it.
@@ -51,92 +51,73 @@ After=docker.service multi-user.target
 FailureAction=poweroff-immediate
 
 [Service]
+PassEnvironment=AIRGAP_LSM AIRGAP_FRAMES
 ExecStart=/opt/engine.sh
 StandardOutput=file:/dev/ttyS1
 StandardError=file:/dev/ttyS1
 ";
 
 /// Tests the kernels of these names, or the usual ones, one after the other, and ends with a table
-/// and the line `N passed, N failed`. Returns whether none failed.
+/// and the line `N passed, N failed`. Returns whether none failed. With `page`, puts how the tests
+/// did on them into `KERNELS-ENGINE.md`.
 ///
 /// # Errors
-/// Before any kernel ran: without root, for a name that is none, or when something cannot be built, installed
-/// or written.
-pub(crate) fn run(names: &[String]) -> Result<bool> {
+/// Before any kernel ran: without root, for a name that is none, or when something cannot be built,
+/// installed or written.
+pub(crate) fn run(names: &[String], page: bool) -> Result<bool> {
     setup::require_root("kernels --engine")?;
-    let names: Vec<&str> = match names {
-        [] => USUAL.to_vec(),
-        names => names.iter().map(String::as_str).collect(),
-    };
-    let boots = names
-        .iter()
-        .map(|name| Boot::new(name))
-        .collect::<Result<Vec<_>>>()?;
-    let root = workspace::root()?;
-    let cache = root.join("target/kernels");
-    fs::create_dir_all(cache.join("log"))
-        .with_context(|| format!("cannot create {}", cache.display()))?;
-    let _lock = lock(&cache)?;
-    let host = host::prepare()?;
-    let archive = Archive::open(&host, &cache)?;
-    let luggage = pack(&root, &cache)?;
-
-    let mut lines = vec![table::HEAD.line()];
-    let mut good = 0;
-    for boot in &boots {
-        println!("\n== kernel {} with an engine", boot.name);
-        let outcome = test(&host, &archive, &cache, *boot, &luggage);
-        good += usize::from(outcome.as_ref().is_ok_and(Outcome::is_good));
-        let line = table::line(boot.name, &outcome);
-        if let Err(error) = &outcome {
-            println!("{error:#}");
-        }
-        println!("{line}");
-        lines.push(line);
+    let boots = lab::boots(names, &USUAL)?;
+    let lab = Lab::open()?;
+    let luggage = pack(&lab)?;
+    let all = lab::each(&boots, |boot| {
+        whole::run(
+            &lab,
+            &Run {
+                name: &format!("engine-{}", boot.name),
+                boot,
+                luggage: &luggage,
+                restarts: false,
+                limit: LIMIT,
+            },
+        )
+    });
+    if page {
+        write_page(&lab, &all)?;
     }
-    println!("\n{}", lines.join("\n"));
-    println!("{good} passed, {} failed", boots.len() - good);
-    Ok(good == boots.len())
+    Ok(lab::count(&all))
 }
 
-fn pack(root: &Path, cache: &Path) -> Result<Luggage> {
-    let luggage = Luggage::new(cache, "engine")?;
+fn write_page(lab: &Lab, all: &[Tested<'_>]) -> Result<()> {
+    let path = lab.root.join("KERNELS-ENGINE.md");
+    let old = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        read => read.with_context(|| format!("cannot read {}", path.display()))?,
+    };
+    let day = command::output(Command::new("date").args(["--utc", "+%F"]))?;
+    let ran: Vec<_> = lab::ran(all).collect();
+    fs::write(&path, groups::page(&old, &TESTS, &ran, day.trim()))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    println!("written: {}", path.display());
+    Ok(())
+}
+
+fn pack(lab: &Lab) -> Result<Luggage> {
+    let luggage = Luggage::new(&lab.cache, "engine")?;
     luggage.program("airgap", &build::run(true)?)?;
-    luggage.program("airgap-probe", &test::build_tool(root, "airgap-probe")?)?;
+    luggage.program(
+        "airgap-probe",
+        &test::build_tool(&lab.root, "airgap-probe")?,
+    )?;
     let mut list = String::new();
     for (name, words) in TESTS {
-        luggage.program(&format!("tests/{name}"), &guest::build_test(root, name)?)?;
+        luggage.program(
+            &format!("tests/{name}"),
+            &guest::build_test(&lab.root, name)?,
+        )?;
         list.push_str(&format!("{name} {words}\n"));
     }
     luggage.script("tests/list", &list)?;
     luggage.script("engine.sh", SCRIPT)?;
     luggage.unit("airgap-engine.service", UNIT)?;
     Ok(luggage)
-}
-
-/// Runs one kernel, and shows what its tests printed.
-fn test(
-    host: &Host,
-    archive: &Archive,
-    cache: &Path,
-    boot: Boot<'_>,
-    luggage: &Luggage,
-) -> Result<Outcome> {
-    let ran = whole::run(
-        host,
-        archive,
-        cache,
-        &Run {
-            name: &format!("engine-{}", boot.name),
-            boot,
-            luggage,
-            restarts: false,
-            limit: LIMIT,
-        },
-    )?;
-    println!("{}", ran.output);
-    if !ran.outcome.is_good() {
-        println!("the kernel's messages: {}", ran.console.display());
-    }
-    Ok(ran.outcome)
 }

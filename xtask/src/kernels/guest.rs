@@ -12,14 +12,17 @@ use crate::command;
 use crate::test;
 use crate::workspace;
 
+/// Sourced by every machine's `init`.
+pub(super) const EARLY: &[u8] = include_bytes!("../../assets/kernels/early.sh");
+
 const INIT: &[u8] = include_bytes!("../../assets/kernels/init.sh");
 
 /// In `tests/tests`, in the order in which they run.
 const TESTS: [&str; 3] = ["gate", "hooks", "product"];
 
-/// Commands of the guest's `init`, and `mkdir`, which the tests run.
-const APPLETS: [&str; 10] = [
-    "sh", "mount", "stty", "ip", "ls", "uname", "poweroff", "mkdir", "insmod", "cat",
+/// Commands of the guest's `init` and what it sources, and `mkdir`, which the tests run.
+const APPLETS: [&str; 9] = [
+    "sh", "mount", "stty", "ip", "ls", "uname", "poweroff", "mkdir", "insmod",
 ];
 
 /// Builds the tests and writes the initial file system to `path`.
@@ -51,6 +54,7 @@ pub(super) fn write(root: &Path, host: &Host, path: &Path) -> Result<()> {
     for applet in APPLETS {
         archive.link(&format!("bin/{applet}"), "busybox");
     }
+    archive.program("early.sh", EARLY);
     archive.program("init", INIT);
     fs::write(path, archive.finish()).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -17,6 +17,25 @@ use crate::command;
 const BOOT: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(50);
 
+/// How a machine ended, and what it wrote.
+pub(super) struct Ran {
+    pub(super) outcome: Outcome,
+    /// What the tests printed.
+    pub(super) output: String,
+    /// The kernel's own messages.
+    pub(super) console: PathBuf,
+}
+
+impl Ran {
+    /// What the tests printed, and where to look when they failed.
+    pub(super) fn show(&self) {
+        println!("{}", self.output);
+        if !self.outcome.is_good() {
+            println!("the kernel's messages: {}", self.console.display());
+        }
+    }
+}
+
 /// What a machine needs, and where its serial ports write.
 pub(super) struct Machine<'a> {
     pub(super) host: &'a Host,
@@ -36,28 +55,40 @@ pub(super) struct Machine<'a> {
 }
 
 impl Machine<'_> {
-    /// The kernel's own messages.
-    pub(super) fn console(&self) -> PathBuf {
+    fn console(&self) -> PathBuf {
         self.log.with_added_extension("console")
-    }
-
-    /// What the tests printed.
-    ///
-    /// # Errors
-    /// When the log cannot be read.
-    pub(super) fn output(&self) -> Result<String> {
-        read(&self.tests())
     }
 
     fn tests(&self) -> PathBuf {
         self.log.with_added_extension("tests")
     }
 
-    /// Boots, and waits until it is off or out of time.
+    fn output(&self) -> Result<String> {
+        let path = self.tests();
+        fs::read(&path)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    /// Boots, and waits until it is off or out of time. One that never reaches its tests is booted
+    /// once more; a result stands.
     ///
     /// # Errors
     /// When the emulator cannot be started, or a log cannot be written or read.
-    pub(super) fn run(&self) -> Result<Outcome> {
+    pub(super) fn run(&self) -> Result<Ran> {
+        let mut outcome = self.boot()?;
+        if outcome.is_no_boot() {
+            println!("{}; once more", outcome.complaint.unwrap_or_default());
+            outcome = self.boot()?;
+        }
+        Ok(Ran {
+            outcome,
+            output: self.output()?,
+            console: self.console(),
+        })
+    }
+
+    fn boot(&self) -> Result<Outcome> {
         let tests = self.tests();
         for file in [&tests, &self.console()] {
             fs::write(file, "").with_context(|| format!("cannot write {}", file.display()))?;
@@ -149,10 +180,4 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-fn read(path: &Path) -> Result<String> {
-    fs::read(path)
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .with_context(|| format!("cannot read {}", path.display()))
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::groups::{self, Group};
 use crate::test::tally::count;
 
 /// What `init` prints; see `assets/kernels/init.sh`.
@@ -30,6 +31,8 @@ pub(super) struct Outcome {
     pub(super) vectors: Vec<Vector>,
     /// Ways out that verify proved closed, of those it tried: `79 of 79`.
     pub(super) proven: Option<String>,
+    /// What each test program did, where they are named.
+    pub(super) groups: Vec<Group>,
     /// From power on until the tests began.
     pub(super) boot: Option<Duration>,
     /// From power on until the end.
@@ -86,11 +89,15 @@ impl Outcome {
             results.map(|result| count(result, word)).sum()
         };
         let (passed, failed) = (number("passed"), number("failed"));
+        let groups = groups::groups(output);
         let complaint = match (ending, value(output, EXIT)) {
             (Ending::TimedOut(limit), _) if release.is_none() => {
                 Some(format!("did not boot within {} s", limit.as_secs()))
             }
             (Ending::TimedOut(limit), _) => Some(format!("no result within {} s", limit.as_secs())),
+            (Ending::Off, Some("0")) if let Some(group) = groups.iter().find(|g| !g.has_run()) => {
+                Some(format!("no test of {} ran", group.name))
+            }
             (Ending::Off, Some("0")) if passed > 0 && failed == 0 => None,
             (Ending::Off, Some("0")) => Some("no test ran".to_owned()),
             (Ending::Off, Some(_)) if failed > 0 => Some(format!("{failed} test(s) failed")),
@@ -111,6 +118,7 @@ impl Outcome {
                 .filter_map(Vector::parse)
                 .collect(),
             proven: value(output, "proven: ").map(str::to_owned),
+            groups,
             boot,
             total,
         }

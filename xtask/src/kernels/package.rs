@@ -52,11 +52,16 @@ impl<'a> Boot<'a> {
         })
     }
 
-    /// What is added to the kernel's command line. `airgap.lsm` and `airgap.frames` tell the
-    /// tests what must be there: Debian has `bpf` in `lsm=` since 6.1.
+    /// Its series; `None` for the newest of all.
+    pub(super) fn number(&self) -> Option<(u32, u32)> {
+        parse(self.series).ok().flatten()
+    }
+
+    /// What is added to the kernel's command line, which hands what it does not know to its first
+    /// process: `AIRGAP_LSM` and `AIRGAP_FRAMES` tell the tests what must be there. Debian has
+    /// `bpf` in `lsm=` since 6.1.
     pub(super) fn arguments(&self) -> String {
-        let series = parse(self.series).ok().flatten();
-        let since = |first| series.is_none_or(|series| series >= first);
+        let since = |first| self.number().is_none_or(|series| series >= first);
         let word = |is: bool| if is { "required" } else { "absent" };
         let lsm = since((6, 1)) && !self.without_lsm;
         let list = if self.without_lsm {
@@ -65,7 +70,7 @@ impl<'a> Boot<'a> {
             ""
         };
         format!(
-            "airgap.lsm={} airgap.frames={}{list}",
+            "AIRGAP_LSM={} AIRGAP_FRAMES={}{list}",
             word(lsm),
             word(!self.without_frames)
         )
@@ -213,21 +218,21 @@ Package: linux-binary-7.3.4+deb13-cloud-amd64\nVersion: 7.3.4-1~bpo13+1\n";
         let arguments = |name| Boot::new(name).expect(name).arguments();
         assert_eq!(
             arguments("5.10"),
-            "airgap.lsm=absent airgap.frames=required"
+            "AIRGAP_LSM=absent AIRGAP_FRAMES=required"
         );
         assert_eq!(
             arguments("5.10-noframes"),
-            "airgap.lsm=absent airgap.frames=absent"
+            "AIRGAP_LSM=absent AIRGAP_FRAMES=absent"
         );
         assert_eq!(
             arguments("newest"),
-            "airgap.lsm=required airgap.frames=required"
+            "AIRGAP_LSM=required AIRGAP_FRAMES=required"
         );
         let boot = Boot::new("6.12-nolsm").expect("a name");
         assert_eq!((boot.series, boot.name), ("6.12", "6.12-nolsm"));
         assert!(
             boot.arguments()
-                .starts_with("airgap.lsm=absent airgap.frames=required lsm=lockdown,")
+                .starts_with("AIRGAP_LSM=absent AIRGAP_FRAMES=required lsm=lockdown,")
         );
         assert!(Boot::new("-nolsm").is_err());
         assert!(Boot::new("6.12-noframes").is_err());

@@ -1,15 +1,13 @@
 //! `cargo xtask reboot`: sealed containers over a real reboot of a machine with systemd and Docker.
 
-use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use super::archive::Archive;
+use super::lab::Lab;
+use super::machine::Ran;
 use super::package::Boot;
-use super::whole::{self, Luggage, Ran, Run};
-use super::{host, lock};
-use crate::workspace;
+use super::whole::{self, Luggage, Run};
 use crate::{build, setup, test};
 
 /// Seven minutes when measured, with another load beside it.
@@ -48,18 +46,11 @@ StandardError=file:/dev/ttyS1
 pub(crate) fn run(kernel: &str) -> Result<bool> {
     setup::require_root("reboot")?;
     let boot = Boot::new(kernel)?;
-    let root = workspace::root()?;
-    let cache = root.join("target/kernels");
-    fs::create_dir_all(cache.join("log"))
-        .with_context(|| format!("cannot create {}", cache.display()))?;
+    let lab = Lab::open()?;
     let airgap = build::run(true)?;
-    let probe = test::build_tool(&root, "airgap-probe")?;
-    let drill = test::build_tool(&root, "airgap-reboot")?;
-
-    let _lock = lock(&cache)?;
-    let host = host::prepare()?;
-    let archive = Archive::open(&host, &cache)?;
-    let luggage = Luggage::new(&cache, "reboot")?;
+    let probe = test::build_tool(&lab.root, "airgap-probe")?;
+    let drill = test::build_tool(&lab.root, "airgap-reboot")?;
+    let luggage = Luggage::new(&lab.cache, "reboot")?;
     for (name, file) in [
         ("airgap", &airgap),
         ("airgap-probe", &probe),
@@ -70,9 +61,7 @@ pub(crate) fn run(kernel: &str) -> Result<bool> {
     luggage.unit("airgap-sink.service", SINK)?;
     luggage.unit("airgap-reboot.service", BOOT)?;
     let ran = whole::run(
-        &host,
-        &archive,
-        &cache,
+        &lab,
         &Run {
             name: "reboot",
             boot,

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::archive::Archive;
 use super::disk;
+use super::guest;
 use super::host::Host;
 use super::initramfs::Initramfs;
-use super::machine::Machine;
-use super::outcome::Outcome;
+use super::lab::Lab;
+use super::machine::{Machine, Ran};
 use super::package::{self, Boot};
 
 const INIT: &[u8] = include_bytes!("../../assets/kernels/disk-init.sh");
@@ -100,18 +100,17 @@ pub(super) struct Run<'a> {
     pub(super) limit: Duration,
 }
 
-/// What it printed, and how it ended.
-pub(super) struct Ran {
-    pub(super) outcome: Outcome,
-    pub(super) output: String,
-    pub(super) console: PathBuf,
-}
-
 /// Starts it from the pristine disk, and waits until it is off or out of time.
 ///
 /// # Errors
 /// When something cannot be had, written or started.
-pub(super) fn run(host: &Host, archive: &Archive, cache: &Path, run: &Run<'_>) -> Result<Ran> {
+pub(super) fn run(lab: &Lab, run: &Run<'_>) -> Result<Ran> {
+    let Lab {
+        cache,
+        host,
+        archive,
+        ..
+    } = lab;
     let kernels = package::kernels(&archive.index()?);
     let kernel = package::choose(&kernels, run.boot.series)?;
     println!(
@@ -135,18 +134,9 @@ pub(super) fn run(host: &Host, archive: &Archive, cache: &Path, run: &Run<'_>) -
         disks: &[system, modules, luggage],
         restarts: run.restarts,
         limit: run.limit,
-        log: cache.join("log").join(run.name),
+        log: lab.log(run.name),
     };
-    let mut outcome = machine.run()?;
-    if outcome.is_no_boot() {
-        println!("{}; once more", outcome.complaint.unwrap_or_default());
-        outcome = machine.run()?;
-    }
-    Ok(Ran {
-        outcome,
-        output: machine.output()?,
-        console: machine.console(),
-    })
+    machine.run()
 }
 
 fn write_initramfs(host: &Host, early: &[PathBuf], path: &Path) -> Result<()> {
@@ -164,6 +154,7 @@ fn write_initramfs(host: &Host, early: &[PathBuf], path: &Path) -> Result<()> {
         let name = module.file_name().unwrap_or_default().to_string_lossy();
         archive.program(&format!("modules/{name}"), &read(module)?);
     }
+    archive.program("early.sh", guest::EARLY);
     archive.program("init", INIT);
     fs::write(path, archive.finish()).with_context(|| format!("cannot write {}", path.display()))
 }
