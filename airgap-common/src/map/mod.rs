@@ -1,0 +1,258 @@
+//! Names, capacities and values of the pinned maps.
+
+mod attempt;
+pub mod name;
+mod socket;
+
+pub use self::{
+    attempt::{
+        ATTEMPTS_BURST, Attempt, AttemptKey, BURSTS_PER_SECOND, Counters, DESTINATIONS_PER_SEAL,
+        Destination, MAX_ATTEMPTS, MAX_BURSTS, MAX_DESTINATIONS, REASONS, Tally,
+    },
+    socket::{Mark, SYN_LIFE, Syn, SynSeen, Tag},
+};
+use crate::addr::Addr;
+
+/// Longest container id, and the only length taken: 64 hex digits.
+pub const ID_LEN: usize = 64;
+/// Most containers that can be sealed at once on one host.
+pub const MAX_SEALS: u32 = 16_384;
+/// Most live cgroups that belong to seals (one a container, plus those the
+/// kernel has not released yet).
+pub const MAX_CGROUPS: u32 = 32_768;
+/// Deepest cgroup level at which a sealed container may live; root is 0.
+pub const MAX_LEVEL: u32 = 12;
+/// Buckets of `HINTS`, indexed by the low bits of a cgroup id.
+pub const HINT_BUCKETS: u32 = 65_536;
+/// Slots of `OVERFLOW`, indexed by [`overflow_slot`].
+pub const OVERFLOW_SLOTS: u32 = 4_096;
+/// Most `airgap tail` processes at once.
+pub const MAX_FOLLOWERS: u32 = 8;
+/// Most service ports of one seal.
+pub const MAX_PORTS: usize = 16;
+/// Most host-side veths that are guarded at once.
+pub const MAX_VETHS: u32 = 16_384;
+/// Flows remembered for answers that the kernel gives without a socket; the
+/// oldest are forgotten first.
+pub const MAX_SYNS: u32 = 65_536;
+/// Most `--from` prefixes on one host.
+pub const MAX_CLIENTS: u32 = 65_536;
+
+/// Number of a seal: never 0, never used twice while the gate stands, so that
+/// what an earlier seal of the same container tagged means nothing to a later.
+pub type SealNumber = u64;
+
+/// Stands for the seal of a cgroup that did not fit: it has no policy.
+pub const UNRECORDED: SealNumber = 0;
+
+/// Stands for the seal of a cgroup whose container nobody has judged yet: it
+/// has no policy either, so everything is denied.
+pub const QUARANTINED: SealNumber = SealNumber::MAX;
+
+/// Most containers that are remembered as judged.
+pub const MAX_JUDGED: u32 = 16_384;
+
+/// Index into `SWITCHES`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Switch {
+    /// A container id that neither `IDS` nor `JUDGED` has starts denied everything.
+    Quarantine = 0,
+}
+
+/// How many [`Switch`]es there are.
+pub const SWITCHES: u32 = 1;
+
+/// What a sealed container may do. Replaced as a whole.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Bits of [`Policy::CLIENTS_ANY`].
+    pub flags: u32,
+    /// Neighbour discovery messages a second before they are dropped.
+    pub nd_per_second: u32,
+    /// TCP service ports, host byte order, 0 ends the list.
+    pub tcp: [u16; MAX_PORTS],
+}
+
+impl Policy {
+    /// No `--from`: any client may open a connection to a service port.
+    pub const CLIENTS_ANY: u32 = 1;
+
+    /// Whether `port` (host byte order) is a TCP service port.
+    #[inline(always)]
+    pub fn serves_tcp(&self, port: u16) -> bool {
+        let mut i = 0;
+        while i < MAX_PORTS {
+            let p = self.tcp[i];
+            if p == 0 {
+                return false;
+            }
+            if p == port {
+                return true;
+            }
+            i += 1;
+        }
+        false
+    }
+}
+
+/// Key data of `CLIENTS`; prefix length counts from the first bit of `seal`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Seal number, 64 bits that always match in full.
+    pub seal: SealNumber,
+    /// Client address or prefix.
+    pub addr: Addr,
+}
+
+/// What userspace remembers of a seal.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seal {
+    /// Container id.
+    pub id: [u8; ID_LEN],
+    /// Container name when it was sealed, NUL-padded.
+    pub name: [u8; 128],
+    /// When, seconds since 1970-01-01 UTC.
+    pub since: u64,
+    /// Risks accepted by name, one bit each.
+    pub accepted: u64,
+    /// 1 once every step of the attach was made.
+    pub complete: u32,
+    /// When, by `CLOCK_BOOTTIME`, seconds.
+    pub boot: u32,
+}
+
+/// What userspace remembers of the gate.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gate {
+    /// [`crate::ABI_VERSION`].
+    pub abi: u32,
+    /// When the security hooks were attached and a refusal was seen, by
+    /// `CLOCK_BOOTTIME`, seconds; 0: they were not.
+    pub lsm: u32,
+    /// Last seal number given.
+    pub last_seal: SealNumber,
+    /// Digest of the BPF object whose programs are attached.
+    pub object: u64,
+}
+
+/// Owner of a ring slot.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Follower {
+    /// 0: free.
+    pub pid: u32,
+    /// 1 once the ring is in its slot.
+    pub live: u32,
+    /// `starttime` of the process, clock ticks since boot (proc(5) field 22).
+    pub start: u64,
+    /// Denials that did not fit into the ring.
+    pub lost: u64,
+}
+
+/// Index into `STATS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Stat {
+    /// Cgroups with a sealed id that fitted nowhere but into `OVERFLOW`.
+    Overflowed = 0,
+    /// Cgroups marked at their creation.
+    Reborn = 1,
+    /// Cgroups forgotten at their release.
+    Released = 2,
+}
+
+/// How many [`Stat`]s there are.
+pub const STATS: u32 = 3;
+
+/// Slot of a cgroup id in `OVERFLOW`.
+#[inline(always)]
+pub const fn overflow_slot(cgroup: u64) -> u32 {
+    (cgroup ^ (cgroup >> 32)) as u32 & (OVERFLOW_SLOTS - 1)
+}
+
+const _: () = assert!(size_of::<Policy>() == 40);
+const _: () = assert!(size_of::<Client>() == 24);
+const _: () = assert!(size_of::<Tag>() == 16);
+const _: () = assert!(size_of::<Mark>() == 72);
+const _: () = assert!(size_of::<Counters>() == 248);
+const _: () = assert!(size_of::<Seal>() == 216);
+const _: () = assert!(size_of::<Gate>() == 24);
+const _: () = assert!(size_of::<Follower>() == 24);
+const _: () = assert!(size_of::<Syn>() == 48);
+const _: () = assert!(size_of::<AttemptKey>() == 56);
+const _: () = assert!(size_of::<Attempt>() == 296);
+const _: () = assert!(size_of::<Destination>() == 32);
+const _: () = assert!(size_of::<Tally>() == 24);
+
+#[cfg(feature = "user")]
+mod pod {
+    macro_rules! pod {
+        ($($t:ty),+) => {$(
+            // SAFETY: repr(C), only integers and arrays of them, no padding
+            // (the size asserts above add up the fields), any bit pattern valid.
+            unsafe impl aya::Pod for $t {}
+        )+};
+    }
+    pod!(
+        super::Policy,
+        super::Tag,
+        super::Client,
+        super::Counters,
+        super::Seal,
+        super::Gate,
+        super::Follower,
+        super::AttemptKey,
+        super::Attempt,
+        crate::denial::Denial,
+        super::Destination,
+        super::Tally
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Counters, MAX_PORTS, Policy, REASONS};
+    use crate::denial::Reason;
+
+    #[test]
+    fn refused_leaves_out_what_nobody_inside_asked_for() {
+        let mut by_reason = [0; REASONS];
+        for (reason, n) in [
+            (Reason::Egress, 3),
+            (Reason::Dns, 4),
+            (Reason::Inbound, 50),
+            (Reason::KernelChatter, 60),
+        ] {
+            by_reason[reason as usize] = n;
+        }
+        let counters = Counters {
+            by_reason,
+            ..Counters::ZERO
+        };
+        assert_eq!(counters.refused(), 7);
+        assert!(Reason::Inbound.is_silent() && Reason::KernelChatter.is_silent());
+    }
+
+    #[test]
+    fn serves_only_listed_ports() {
+        let mut tcp = [0; MAX_PORTS];
+        tcp[..2].copy_from_slice(&[5060, 80]);
+        let p = Policy {
+            flags: 0,
+            nd_per_second: 0,
+            tcp,
+        };
+        assert!(p.serves_tcp(5060) && p.serves_tcp(80));
+        assert!(!p.serves_tcp(0) && !p.serves_tcp(5061));
+        let full = Policy {
+            tcp: core::array::from_fn(|i| i as u16 + 1),
+            ..p
+        };
+        assert!(full.serves_tcp(MAX_PORTS as u16) && !full.serves_tcp(MAX_PORTS as u16 + 1));
+    }
+}

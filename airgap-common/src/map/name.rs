@@ -1,0 +1,77 @@
+//! Names of the maps; also the names of their pins.
+
+/// `[u8; 64]` container id → [`super::SealNumber`]: what survives restarts.
+pub const IDS: &str = "IDS";
+/// `u64` cgroup id → [`super::SealNumber`]: cgroups that exist now.
+pub const CGROUPS: &str = "CGROUPS";
+/// `u32` low bits of a cgroup id → `u64` how many of `CGROUPS` share them.
+pub const HINTS: &str = "HINTS";
+/// `u32` level → `u32` 1 if a sealed cgroup was ever at that level.
+pub const LEVELS: &str = "LEVELS";
+/// Cgroup ids that did not fit into `CGROUPS`; they are denied everything.
+pub const OVERFLOW: &str = "OVERFLOW";
+/// `u64` seal number → [`super::Policy`].
+pub const POLICIES: &str = "POLICIES";
+/// (seal number, prefix) → `u8`: clients that `--from` allows.
+pub const CLIENTS: &str = "CLIENTS";
+/// `u64` seal number → [`super::Counters`].
+pub const COUNTERS: &str = "COUNTERS";
+/// `u64` seal number → [`super::Seal`]; the kernel side does not read it.
+pub const SEALS: &str = "SEALS";
+/// One element: [`super::Gate`]; the kernel side does not read it.
+pub const GATE: &str = "GATE";
+/// Socket storage with `BPF_F_CLONE`: [`super::Tag`].
+pub const TAGS: &str = "TAGS";
+/// Socket storage with `BPF_F_CLONE`: [`super::Mark`].
+pub const MARKS: &str = "MARKS";
+/// Array of maps: one ring buffer of denials for each follower.
+pub const RINGS: &str = "RINGS";
+/// `u32` slot → [`super::Follower`].
+pub const FOLLOWERS: &str = "FOLLOWERS";
+/// `u32` ifindex of a host-side veth → seal number.
+pub const VETHS: &str = "VETHS";
+/// [`super::Syn`] → [`super::SynSeen`]: SYNs that went in.
+pub const SYNS: &str = "SYNS";
+/// [`super::AttemptKey`] → [`super::Attempt`], least recently used go first.
+pub const ATTEMPTS: &str = "ATTEMPTS";
+/// As `ATTEMPTS`, for seals that are over their share of it.
+pub const BURSTS: &str = "BURSTS";
+/// [`super::Destination`] → [`super::Tally`]; nothing is ever pushed out.
+pub const DESTINATIONS: &str = "DESTINATIONS";
+/// Host-wide counters, index = [`super::Stat`].
+pub const STATS: &str = "STATS";
+
+/// `u32` [`super::Switch`] → `u32` 1 if it is on.
+pub const SWITCHES: &str = "SWITCHES";
+/// `[u8; 64]` container id → `u32` 1: judged, and not to be sealed. The
+/// oldest are forgotten first, and then judged again.
+pub const JUDGED: &str = "JUDGED";
+
+/// Every map that is pinned.
+pub const ALL: [&str; 22] = [
+    IDS,
+    CGROUPS,
+    HINTS,
+    LEVELS,
+    OVERFLOW,
+    POLICIES,
+    CLIENTS,
+    COUNTERS,
+    SEALS,
+    GATE,
+    TAGS,
+    MARKS,
+    RINGS,
+    FOLLOWERS,
+    STATS,
+    VETHS,
+    SYNS,
+    SWITCHES,
+    JUDGED,
+    ATTEMPTS,
+    BURSTS,
+    DESTINATIONS,
+];
+
+/// Those that gates of earlier versions do not have.
+pub const LATER: [&str; 2] = [SWITCHES, JUDGED];
