@@ -31,3 +31,15 @@ pub(crate) fn bounded(n: u32, limit: u32) -> u32 {
     }
     less as u32 + 1
 }
+
+/// The same number, or 0 if it is none below `LEN`: compared where it is used, as
+/// before 5.11 the verifier forgets that a copy was compared.
+#[inline(always)]
+pub(crate) fn index<const LEN: usize>(n: u64) -> usize {
+    let mut index = n;
+    // SAFETY: two instructions on one register.
+    unsafe {
+        core::arch::asm!("if {i} < {len} goto +1", "{i} = 0", i = inout(reg) index, len = const LEN);
+    }
+    index as usize
+}

@@ -23,7 +23,7 @@ use crate::{
     maps::{ATTEMPTS, BURSTS, COUNTERS, DESTINATIONS, FOLLOWERS, RINGS, add},
     subject::Subject,
     task,
-    verifier::forgotten,
+    verifier::{forgotten, index},
 };
 
 /// Followers poll on a timer: waking them costs the refused task far more than
@@ -81,10 +81,10 @@ pub(crate) fn deny_peer(subject: &Subject, details: &Details, peer: &UnixAddress
 
 #[inline(always)]
 fn count(counters: *mut Counters, reason: u64) {
-    // SAFETY: a live map value; every reason is below the array's length.
+    // SAFETY: a live map value, and an index below the array's length.
     unsafe {
         let counter = (&raw mut (*counters).by_reason).cast::<u64>();
-        add(counter.add(reason as usize), 1);
+        add(counter.add(index::<REASONS>(reason)), 1);
     }
 }
 
@@ -101,9 +101,6 @@ fn report(subject: &Subject, details: &Details, name: &Name<'_>) {
         reason: forgotten(details.reason, 32, now as u32),
         ..*details
     };
-    if details.reason >= REASONS as u64 {
-        return;
-    }
     if details.reason == Reason::Inbound as u64 || details.reason == Reason::KernelChatter as u64 {
         return count(counters, details.reason);
     }
