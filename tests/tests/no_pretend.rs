@@ -3,10 +3,13 @@
 
 use ::airgap::technique::vector::PACKET_SOCKETS;
 use airgap_tests::bench::Bench;
+use airgap_tests::services::PORTS;
 use airgap_tests::techniques::frame_level;
-use airgap_tests::{Container, Outside, SERVICE_PORT, airgap, cmd};
+use airgap_tests::{Container, Outcome, Outside, SERVICE_PORT, airgap, cmd};
 use serde_json::Value;
+use std::fs;
 use std::net::{IpAddr, TcpStream, UdpSocket};
+use std::path::Path;
 use std::time::Duration;
 
 /// One way of provoking an answer.
@@ -146,4 +149,31 @@ fn ping(outside: &Outside, address: IpAddr) {
         "ip netns exec {} busybox ping -c 1 -W 1 {address}",
         outside.plan.name
     ));
+}
+
+/// As with a runtime that makes no cgroup v2: the engine's container is there, its seal is, and
+/// its process is elsewhere.
+#[test]
+fn a_process_outside_the_sealed_cgroup_is_told() {
+    let outside = Outside::new();
+    let container = outside.container("strays").run();
+    let attach = airgap(&["attach", "-d", &container.name]);
+    assert!(matches!(attach.code, 0 | 4), "{}", attach.describe());
+    let cgroup = container.cgroup();
+    let root = cgroup.parent().and_then(Path::parent).expect("its root");
+    let pid = container.pid().to_string();
+    let enter = |dir: &Path| fs::write(dir.join("cgroup.procs"), &pid).expect("move it");
+    let attempt = || container.attempt("udp4", PORTS.start, "strays").outcome;
+    assert_eq!(attempt(), Outcome::Refused);
+    enter(root);
+    let status = airgap(&["status", &container.name]).expect_code(3);
+    assert!(
+        status.stdout.contains("none of the container's"),
+        "{}",
+        status.describe()
+    );
+    airgap(&["list"]).expect_code(3);
+    enter(&cgroup);
+    let status = airgap(&["status", &container.name]);
+    assert!(matches!(status.code, 0 | 4), "{}", status.describe());
 }

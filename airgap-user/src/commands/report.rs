@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Existing;
 use crate::{
     clock,
-    container::{Cgroup, Container, find_cgroups, interfaces},
+    container::{Cgroup, Container, find_cgroups, interfaces, strayed},
     coverage::{Evidence, Vector, coverage},
     events::REASONS,
     failure::exit,
@@ -129,6 +129,13 @@ impl Report {
                     cgroup.path.display()
                 ));
             }
+        }
+        if let Some(pid) = container.and_then(|c| c.pid)
+            && let Some(path) = strayed(&id, pid)
+        {
+            problems.push(format!(
+                "the container's process {pid} is in the cgroup {path}, which is none of the container's: nothing is refused to it (runc 1.1 or newer makes a cgroup v2 for each container)"
+            ));
         }
         problems.extend(
             missing_hooks

@@ -49,6 +49,21 @@ pub fn locate(root: &Path, id: &str, pid: u32) -> Result<Cgroup> {
     open(root, &relative)
 }
 
+/// The cgroup v2 path of the process `pid` of the container `id`, if that is
+/// none of the container's, where no seal reaches the process: its runtime made
+/// no cgroup v2, or somebody moved it. `None` too once the process is gone.
+pub fn strayed(id: &str, pid: u32) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    stray_path(&text, id).map(str::to_owned)
+}
+
+/// Pure. What ends may outlive its cgroup.
+fn stray_path<'a>(text: &'a str, id: &str) -> Option<&'a str> {
+    text.lines()
+        .find_map(|line| line.strip_prefix("0::"))
+        .filter(|path| !path.ends_with(" (deleted)") && outermost(path, id).is_none())
+}
+
 fn open(root: &Path, relative: &Path) -> Result<Cgroup> {
     let path = root.join(relative);
     let meta = fs::metadata(&path).with_context(|| format!("cannot stat {}", path.display()))?;
@@ -167,7 +182,7 @@ fn container_id(name: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{carries, container_id, outermost, v2_path};
+    use super::{carries, container_id, outermost, stray_path, v2_path};
     use std::path::PathBuf;
 
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -204,6 +219,22 @@ mod tests {
             assert_eq!(outermost(&path, ID), expected.map(PathBuf::from), "{path}");
         }
         assert!(!carries(&format!("{ID}-x"), ID));
+    }
+
+    #[test]
+    fn tells_a_process_that_is_outside() {
+        for (path, stray) in [
+            (format!("/docker/{ID}"), false),
+            (format!("/docker/{ID}/below"), false),
+            (format!("/docker/{ID} (deleted)"), false),
+            ("/".to_owned(), true),
+            ("/user.slice".to_owned(), true),
+        ] {
+            let text = format!("1:name=systemd:/docker/{ID}\n0::{path}\n");
+            let found = stray_path(&text, ID);
+            assert_eq!(found, stray.then_some(path.as_str()));
+        }
+        assert_eq!(stray_path("", ID), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod sockets;
 
 pub use self::{
     carried::{Carried, Leads, carried, disconnect},
-    cgroup::{Cgroup, all_cgroups, find_cgroups, locate},
+    cgroup::{Cgroup, all_cgroups, find_cgroups, locate, strayed},
     docker::{Container, Engine},
     events::{EngineEvent, EngineEvents, Happened},
     holder::{Holder, borrow, holders},
