@@ -65,7 +65,9 @@ impl PrivateEngine {
             .create(true)
             .append(true)
             .open(self.dir.join("log"));
-        let child = Command::new("dockerd")
+        // `--bridge none` removes a bridge docker0 that it finds: the host's, if it may.
+        let child = Command::new("unshare")
+            .args(["--net", "dockerd"])
             .args(["--data-root", &path("data"), "--exec-root", &path("exec")])
             .args(["--pidfile", &path("pid"), "--host", &self.host()])
             .args(["--bridge", "none", "--iptables=false", "--ip6tables=false"])
