@@ -48,17 +48,26 @@ pub fn points(binary: &Path, args: &[&str]) -> Vec<Point> {
     counts.into_iter().flat_map(numbered).collect()
 }
 
-/// At most `AIRGAP_TEST_FAULTS` of them, 8 unless told otherwise, evenly spread.
+/// At most `AIRGAP_TEST_FAULTS` of them, 8 unless told otherwise, evenly spread; or the one that it
+/// names, as `bpf:130`.
 ///
 /// # Panics
-/// When that is no number.
+/// When that is neither.
 #[must_use]
 pub fn sample(points: Vec<Point>) -> Vec<Point> {
-    let wanted = std::env::var("AIRGAP_TEST_FAULTS").map_or(8, |n| {
+    let wanted = std::env::var("AIRGAP_TEST_FAULTS").unwrap_or_else(|_| "8".to_owned());
+    let number = |n: &str| {
         n.parse::<usize>()
-            .expect("AIRGAP_TEST_FAULTS must be a number")
-    });
-    let all = points.len();
+            .unwrap_or_else(|e| panic!("AIRGAP_TEST_FAULTS={wanted}: {e}"))
+    };
+    if let Some((call, n)) = wanted.split_once(':') {
+        let call = call.to_owned();
+        return vec![Point {
+            call,
+            number: number(n),
+        }];
+    }
+    let (all, wanted) = (points.len(), number(&wanted));
     let chosen = (0..wanted.min(all)).map(|i| i * all / wanted.min(all));
     chosen.map(|i| points[i].clone()).collect()
 }
