@@ -9,6 +9,7 @@ use airgap::{
 use airgap_common::map::Stat;
 use airgap_tests::scratch::{Network, Scratch, id, try_in};
 use airgap_tests::sweep;
+use aya::maps::{HashMap, Map, MapData};
 
 const EPERM: i32 = libc::EPERM;
 const ENETUNREACH: i32 = libc::ENETUNREACH;
@@ -145,6 +146,31 @@ fn lifting_the_seal_opens_the_live_cgroup_and_leaves_nothing() {
     let gate = scratch.gate.take().expect("the gate stands");
     assert!(gate.disarm_if_idle(&lock).expect("disarm"));
     assert!(!scratch.place.pins.parent().expect("parent").exists());
+}
+
+#[test]
+fn what_a_killed_attach_left_goes_once_another_stands() {
+    let mut scratch = Scratch::new("torn", None);
+    let torn = scratch.seal(&id(60));
+    let cgroup = scratch.mkdir(&id(60));
+    // As if the attach had been killed before its last write, or a detach after its first.
+    let pin = scratch.place.pins.join("maps/IDS");
+    let ids = Map::from_map_data(MapData::from_pin(pin).expect("the pin")).expect("a map");
+    let mut ids = HashMap::<_, [u8; 64], u64>::try_from(ids).expect("its layout");
+    ids.remove(&id(60).as_bytes().try_into().expect("64 digits"))
+        .expect("remove");
+    assert_eq!(scratch.gate().cgroups_of(torn).expect("read"), [cgroup.id]);
+
+    let number = scratch.seal(&id(60));
+    let lock = Lock::take().expect("lock");
+    let gate = scratch.gate();
+    gate.seal_cgroup(number, &cgroup, &lock).expect("seal");
+    assert_eq!(gate.drop_replaced(&lock).expect("drop"), 1);
+    let left: Vec<_> = gate.seals().expect("read").iter().map(|s| s.0).collect();
+    assert_eq!(left, [number]);
+    assert_eq!(gate.cgroups_of(number).expect("read"), [cgroup.id]);
+    assert_eq!(gate.drop_replaced(&lock).expect("drop"), 0);
+    assert_eq!(udp_errno(&cgroup), EPERM);
 }
 
 #[test]

@@ -29,9 +29,15 @@ pub(super) fn run(state: &State, args: &Detach) -> Result<u8> {
     }
     for reference in &args.containers {
         match find_seal(&seals, reference) {
-            Ok(found) => chosen.push(found),
-            // Recorded and not in force: there is only the record to remove.
-            Err(error) => recorded.push(state.find(reference)?.ok_or(error)?),
+            // With what killed runs left of it.
+            Ok((_, found)) => chosen.extend(seals.iter().filter(|(_, s)| s.id == found.id)),
+            Err(error) => match state.find(reference)? {
+                // Recorded and not in force: there is only the record to remove.
+                Some(entry) if !seals.iter().any(|(_, s)| seal_id(s) == entry.id()) => {
+                    recorded.push(entry);
+                }
+                _ => return Err(error),
+            },
         }
     }
     chosen.sort_by_key(|(number, _)| *number);
@@ -41,7 +47,10 @@ pub(super) fn run(state: &State, args: &Detach) -> Result<u8> {
         let numbers: Vec<_> = chosen.iter().map(|(number, _)| *number).collect();
         let lifted = gate.unseal(&numbers, &lock)?;
         state.remove(lifted.iter().map(|lifted| lifted.id.as_str()), &lock)?;
-        lifted.iter().try_for_each(output::unsealed)?;
+        let mut later = HashSet::new();
+        let mut lifted: Vec<_> = lifted.iter().rev().collect();
+        lifted.retain(|lifted| later.insert(&lifted.id));
+        lifted.into_iter().rev().try_for_each(output::unsealed)?;
     }
     let chosen_ids: HashSet<_> = chosen.iter().map(|(_, seal)| seal_id(seal)).collect();
     recorded.retain(|entry| !chosen_ids.contains(entry.id()));

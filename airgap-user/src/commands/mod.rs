@@ -143,7 +143,10 @@ fn find_seal(seals: &[(SealNumber, Seal)], reference: &str) -> Result<(SealNumbe
             .collect(),
     };
     match found.as_slice() {
-        [one] => Ok(**one),
+        // What a killed attach or detach left has a lower number than what came after.
+        [first, rest @ ..] if rest.iter().all(|s| s.1.id == first.1.id) => {
+            Ok(**rest.iter().max_by_key(|s| s.0).unwrap_or(first))
+        }
         [] => {
             let name = |seal: &Seal| match seal_name(seal) {
                 unknown if unknown == UNKNOWN => seal_id(seal),

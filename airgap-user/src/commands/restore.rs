@@ -103,6 +103,7 @@ pub(super) fn run(state: &State, args: &Restore) -> Result<u8> {
             unreadable.push(id.as_str());
         }
     }
+    gate.drop_replaced(&lock)?;
     match (unreadable.as_slice(), args.close_unreadable) {
         ([], _) => {}
         (ids, true) => record_as_in_force(state, &mut gate, ids, &lock)?,

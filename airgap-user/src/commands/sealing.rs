@@ -97,6 +97,7 @@ pub(super) async fn seal(
         since: recorded.map_or_else(now, |r| r.since),
         by: wanted.by,
     };
+    let torn = before.is_none() && earlier.is_some();
     // First of all: from here on a reboot comes up sealed, whatever happens.
     let done = match site.state.write(&record, &lock) {
         Ok(()) => in_kernel(site, container, wanted, &record, before.as_ref(), &lock).await,
@@ -104,6 +105,8 @@ pub(super) async fn seal(
     };
     if done.is_err() {
         Gate::clear_remains(site.place, &lock)?;
+    } else if torn && let Err(error) = drop_replaced(site.place, &lock) {
+        log::warn!("what is left of an earlier attach is listed still: {error:#}");
     }
     // Where the kernel could not be put back, the record stays: it is the narrower of the two.
     if done.is_err() && in_force(site.place, container).is_ok_and(|now| now == before) {
@@ -115,6 +118,13 @@ pub(super) async fn seal(
         }
     }
     done
+}
+
+fn drop_replaced(place: &Place, lock: &Lock) -> Result<()> {
+    let Some(mut gate) = Gate::open(place)? else {
+        return Ok(());
+    };
+    gate.drop_replaced(lock).map(drop)
 }
 
 /// Risks that the container's seal or its record has accepted.

@@ -6,8 +6,7 @@ use std::{
 };
 
 use airgap_common::map::{
-    Gate as GateInfo, ID_LEN, MAX_LEVEL, MAX_SEALS, Policy, QUARANTINED, Seal, SealNumber, Tag,
-    name,
+    Gate as GateInfo, ID_LEN, MAX_LEVEL, MAX_SEALS, Policy, Seal, SealNumber, Tag, name,
 };
 use anyhow::{Context as _, Result, bail};
 use aya::maps::{Map, SkStorage};
@@ -215,11 +214,8 @@ impl Gate {
         self.levels
             .set(cgroup.level, 1, 0)
             .context("cannot write the map LEVELS")?;
-        if self
-            .cgroups
-            .get(&cgroup.id, 0)
-            .is_ok_and(|n| n == QUARANTINED)
-        {
+        let marked = self.cgroups.get(&cgroup.id, 0);
+        if marked.is_ok_and(|n| n != number && !self.is_in_force(n)) {
             // Its level and hint are there; from denied everything to its policy at once.
             return self
                 .cgroups
@@ -241,9 +237,16 @@ impl Gate {
         }
     }
 
+    /// Whether an id is sealed under this number: it is not in quarantine, nor
+    /// where an attach or a detach was killed half-way.
+    pub(super) fn is_in_force(&self, number: SealNumber) -> bool {
+        let seal = self.seals.get(&number, 0);
+        seal.is_ok_and(|seal| self.ids.get(&seal.id, 0).is_ok_and(|now| now == number))
+    }
+
     /// Two policies for one packet: the outer one alone would count.
     fn refuse_nesting(&self, number: SealNumber, cgroup: &Cgroup) -> Result<()> {
-        let foreign = |n: &SealNumber| *n != number && *n != QUARANTINED;
+        let foreign = |n: &SealNumber| *n != number && self.is_in_force(*n);
         let other = |id: u64| self.cgroups.get(&id, 0).ok().filter(foreign);
         let above = cgroup.path.ancestors().skip(1).map_while(|dir| {
             dir.starts_with(&self.place.cgroup)

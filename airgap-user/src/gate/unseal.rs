@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap as Table, HashSet};
 
-use airgap_common::map::{ID_LEN, SealNumber, Stat};
+use airgap_common::map::{ID_LEN, Seal, SealNumber, Stat};
 use anyhow::{Context as _, Result};
 
 use super::{Gate, Lock, seal_id, seal_name};
@@ -38,6 +38,28 @@ impl Gate {
         self.lift(numbers)
     }
 
+    /// Forgets seals whose container is sealed under another number by now: what
+    /// an attach or a detach that was killed left. Returns how many.
+    ///
+    /// # Errors
+    /// If a map cannot be read or written.
+    pub fn drop_replaced(&mut self, _lock: &Lock) -> Result<usize> {
+        let mut replaced = Table::new();
+        let mut seals = Vec::new();
+        for (number, seal) in self.seals()? {
+            if self.ids.get(&seal.id, 0).is_ok_and(|now| now != number) {
+                replaced.insert(number, unsealed(&seal, 0));
+                seals.push((number, seal.id));
+            }
+        }
+        if !seals.is_empty() {
+            self.unguard_frames(|seal| replaced.contains_key(&seal))?;
+            self.unmark(&mut replaced)?;
+            self.forget(&seals);
+        }
+        Ok(seals.len())
+    }
+
     pub(super) fn unseal_id(&mut self, id: &[u8; ID_LEN]) -> Result<()> {
         self.ids
             .remove(id)
@@ -53,15 +75,8 @@ impl Gate {
             .collect::<Result<_>>()?;
         let mut lifted = Table::new();
         for (number, seal) in numbers.iter().zip(&seals) {
-            lifted.insert(
-                *number,
-                Unsealed {
-                    id: seal_id(seal),
-                    name: seal_name(seal),
-                    cgroups: 0,
-                    denials: self.state(*number).map_or(0, |(_, c)| c.refused()),
-                },
-            );
+            let denials = self.state(*number).map_or(0, |(_, c)| c.refused());
+            lifted.insert(*number, unsealed(seal, denials));
         }
         for seal in &seals {
             self.unseal_id(&seal.id)?;
@@ -122,6 +137,15 @@ impl Gate {
             let _ = self.counters.remove(number);
         }
         let _ = self.forget_destinations();
+    }
+}
+
+fn unsealed(seal: &Seal, denials: u64) -> Unsealed {
+    Unsealed {
+        id: seal_id(seal),
+        name: seal_name(seal),
+        cgroups: 0,
+        denials,
     }
 }
 
