@@ -4,7 +4,7 @@
 use airgap_tests::airgap::seal;
 use airgap_tests::browser::{self, Visit, size_of_png};
 use airgap_tests::files::Files;
-use airgap_tests::{Container, Outside, airgap_ok};
+use airgap_tests::{Container, Outside, airgap_ok, wait};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -53,6 +53,11 @@ fn phone_home(outside: &Outside, container: &Container) {
     let mut command = vec!["sh", "-c", line, "sh", PROGRAM, "phone", "tcp6", "60000"];
     command.extend(target);
     container.exec(&command).expect_code(0);
+    // It starts in its own time, and a flood before it may have used up the room for new records.
+    wait::until("its attempts are known", wait::SOON, || {
+        let report = airgap_ok(&["report", "--json", &container.name]).stdout;
+        report.contains("document.title=1").then_some(())
+    });
 }
 
 #[test]
