@@ -3,7 +3,9 @@
 use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, Result};
-use aya::programs::{LinkOrder, SchedClassifier, TcAttachType, links::FdLink, tc::TcAttachOptions};
+use aya::programs::{
+    LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, links::FdLink, tc::TcAttachOptions,
+};
 
 use super::{Place, Program, program_pin};
 use crate::{
@@ -36,11 +38,17 @@ pub(super) fn attempt(index: u32) -> Result<()> {
 
 /// Beside the link that is there, if there is one, which ends only then.
 pub(super) fn attach(place: &Place, program: &Program, end: &HostEnd) -> Result<()> {
-    let link = link(place, program, &end.name)?;
     let (pin, next) = pins(place, program, end.index);
-    unlink(&next)?;
-    link.pin(&next)
-        .with_context(|| format!("cannot pin {}", next.display()))?;
+    // There where an attach was killed before the last step, and the kernel takes
+    // a program only once on an interface.
+    let current = ProgramInfo::from_pin(program_pin(place, program.name))?.id();
+    let torn = sys::obj_get(&next).and_then(|fd| sys::link_state(&fd));
+    if !torn.is_ok_and(|link| link.interface == end.index && link.program == current) {
+        unlink(&next)?;
+        link(place, program, &end.name)?
+            .pin(&next)
+            .with_context(|| format!("cannot pin {}", next.display()))?;
+    }
     fs::rename(&next, &pin).with_context(|| format!("cannot rename the pin to {}", pin.display()))
 }
 

@@ -11,7 +11,7 @@ const CONNECTIONS: usize = 32;
 
 /// For each round that is asked for: on a virtual machine neighbouring runs differ by a tenth and
 /// more, and the limits are a fiftieth.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 2;
 
 pub(crate) fn measure(wanted: &Wanted) -> Vec<Figure> {
     let outside = Outside::unrecorded();

@@ -82,7 +82,7 @@ fn page(wanted: &Wanted, figures: &[Figure]) -> String {
 
 const COMMANDS: &str = "\
 The loads, from a network namespace behind a veth to a container on a Docker bridge, client and server on a processor each:\n\n\
-- three times as many rounds as elsewhere, every second one in the other order; what is compared \
+- twice as many rounds as elsewhere, every second one in the other order; what is compared \
 runs one after the other\n\
 - requests: `wrk -t1 -c32 --latency http://…:5060/`, nginx with one worker; with \
 `-H 'Connection: close'` for connections of their own\n\
