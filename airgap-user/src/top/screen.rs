@@ -2,7 +2,8 @@
 
 use std::{
     io::{self, IsTerminal as _},
-    time::Duration,
+    sync::mpsc::{Receiver, Sender, channel},
+    thread,
 };
 
 use anyhow::{Context as _, Result};
@@ -23,6 +24,7 @@ use crate::failure::{Failure, exit};
 /// A terminal in use; given back on drop, and on a panic.
 pub struct Screen {
     terminal: DefaultTerminal,
+    events: Receiver<io::Result<Event>>,
 }
 
 impl Screen {
@@ -50,7 +52,11 @@ impl Screen {
             enable_raw_mode()?;
             execute!(io::stdout(), EnterAlternateScreen)?;
             let terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
-            Ok(Self { terminal })
+            let (to, events) = channel();
+            thread::Builder::new()
+                .name("keys".into())
+                .spawn(move || read_events(&to))?;
+            Ok(Self { terminal, events })
         };
         taken()
             .inspect_err(|_| give_back())
@@ -74,10 +80,9 @@ impl Screen {
     /// If the terminal is gone.
     pub fn keys(&mut self) -> Result<(Vec<Key>, bool)> {
         let (mut keys, mut any) = (Vec::new(), false);
-        let gone = "cannot read from the terminal";
-        while event::poll(Duration::ZERO).context(gone)? {
+        for event in self.events.try_iter() {
             any = true;
-            if let Event::Key(event) = event::read().context(gone)? {
+            if let Event::Key(event) = event.context("cannot read from the terminal")? {
                 keys.extend(key(event));
             }
         }
@@ -88,6 +93,18 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         give_back();
+    }
+}
+
+/// In a thread of its own: crossterm reads a terminal that was hung up for ever,
+/// and whoever does that hears no signal.
+fn read_events(to: &Sender<io::Result<Event>>) {
+    loop {
+        let event = event::read();
+        let failed = event.is_err();
+        if to.send(event).is_err() || failed {
+            return;
+        }
     }
 }
 
