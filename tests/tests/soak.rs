@@ -2,10 +2,10 @@
 //! `AIRGAP_TEST_LIVES=1000` for the whole bar; a few otherwise.
 
 use airgap_tests::airgap::seal;
+use airgap_tests::beacon;
 use airgap_tests::{Container, Frame, Outside, SERVICE_PORT, airgap, airgap_ok, cmd, wait};
 use serde_json::Value;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 const ATTEMPTS: [&str; 8] = [
     "udp4",
@@ -26,7 +26,7 @@ fn lives() -> usize {
 }
 
 /// A first-instruction sender, sealed before it ever starts.
-fn beacon(outside: &Outside) -> Container {
+fn sealed_beacon(outside: &Outside) -> Container {
     let (v4, v6) = (
         outside.plan.outside4.to_string(),
         outside.plan.outside6.to_string(),
@@ -59,20 +59,9 @@ fn kill(container: &Container) {
 
 /// All that the `boot`-th boot tried was refused.
 #[track_caller]
-fn assert_refused(container: &Container, boot: usize, life: usize) {
-    let limit = Duration::from_secs(90);
-    let records = wait::until(&format!("life {life}"), limit, || {
-        let records = container.log_records();
-        let boots = records.split(|r| r["technique"] == "beacon-done");
-        let boots: Vec<_> = boots.map(<[Value]>::to_vec).collect();
-        (boots.len() > boot).then(|| boots[boot - 1].clone())
-    });
-    for name in ATTEMPTS {
-        let record = records.iter().find(|r| r["technique"] == name);
-        let refused =
-            record.is_some_and(|r| r["outcome"] == "refused" && r["errno"] == libc::EPERM);
-        assert!(refused, "life {life}, {name}: {record:?}");
-    }
+fn assert_refused(container: &Container, boot: usize) {
+    let records = beacon::await_boot(boot, || container.logs());
+    beacon::assert_each_refused(&records, &ATTEMPTS);
 }
 
 #[track_caller]
@@ -87,10 +76,10 @@ fn from_service(frame: &Frame) -> bool {
 }
 
 fn live(outside: &Outside) {
-    let mut container = beacon(outside);
+    let mut container = sealed_beacon(outside);
     let (mut boot, mut counted) = (1, 0);
     for life in 1..=lives() {
-        assert_refused(&container, boot, life);
+        assert_refused(&container, boot);
         let now = denials(&container);
         assert!(
             now > counted,
@@ -116,12 +105,12 @@ fn live(outside: &Outside) {
             }
             _ => {
                 drop(container);
-                container = beacon(outside);
+                container = sealed_beacon(outside);
                 (boot, counted) = (1, 0);
             }
         }
     }
-    assert_refused(&container, boot, lives() + 1);
+    assert_refused(&container, boot);
     airgap_ok(&["detach", &container.id]);
 }
 
