@@ -63,12 +63,9 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Whether the denial is counted but makes no record: nothing inside the
-    /// container asked for it.
-    #[inline(always)]
-    pub const fn is_silent(self) -> bool {
-        matches!(self, Self::Inbound | Self::KernelChatter)
-    }
+    /// What is counted but makes no record: nothing inside the container asked
+    /// for it.
+    pub const SILENT: [Self; 2] = [Self::Inbound, Self::KernelChatter];
 }
 
 /// How sure the process fields of a record are. Numbers are stable.

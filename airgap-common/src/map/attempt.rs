@@ -152,8 +152,8 @@ impl Counters {
     /// Attempts that something inside the container made and that were
     /// refused: all but the silent reasons.
     pub fn refused(&self) -> u64 {
-        let silent = [Reason::Inbound, Reason::KernelChatter];
-        let silent: u64 = silent.iter().map(|r| self.by_reason[*r as usize]).sum();
+        let silent = Reason::SILENT.map(|reason| self.by_reason[reason as usize]);
+        let silent: u64 = silent.iter().sum();
         self.by_reason.iter().sum::<u64>() - silent
     }
 }

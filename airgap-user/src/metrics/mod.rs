@@ -144,7 +144,7 @@ pub fn render(seals: &[SealMetrics]) -> String {
 }
 
 fn is_silent(reason: &str) -> bool {
-    [Reason::Inbound, Reason::KernelChatter]
+    Reason::SILENT
         .iter()
         .any(|silent| REASONS[*silent as usize] == reason)
 }
