@@ -6,7 +6,7 @@
 use core::mem::MaybeUninit;
 
 use airgap_common::map::{
-    HINT_BUCKETS, ID_LEN, MAX_LEVEL, QUARANTINED, SealNumber, Stat, Switch, overflow_slot,
+    HINT_BUCKETS, ID_LEN, MAX_LEVEL, QUARANTINED, SealNumber, Stat, Switch, Writer, overflow_slot,
 };
 use aya_ebpf::{
     helpers::{
@@ -51,9 +51,11 @@ pub(crate) fn mkdir(ctx: &BtfTracePointContext) {
         // SAFETY: a live array element.
         unsafe { add(hint, 1) };
     }
-    if LEVELS.set(level, 1, 0).is_err() {
+    let Some(levels) = LEVELS.get_ptr_mut(Writer::Kernel as u32) else {
         return refuse();
-    }
+    };
+    // SAFETY: a live array element; writers hold cgroup_mutex.
+    unsafe { *levels |= 1 << level };
     if CGROUPS.insert(id, seal, BPF_NOEXIST).is_err() {
         overflow(id);
         error!(
@@ -117,46 +119,56 @@ fn reborn(cgroup: u64) -> Option<(SealNumber, u64)> {
     };
     // Below a sealed cgroup all is covered; entries there would only let a
     // container with a writable cgroup fill the map.
-    let mut at = cgroup;
-    let mut i = 0;
-    while i < WALK {
-        match cgroup_parent(at) {
-            Some(parent) if parent != 0 => at = parent,
-            _ => break,
-        }
-        if cgroup_id(at).and_then(seal_of).is_some() {
-            return None;
-        }
-        i += 1;
-    }
-    if seal == QUARANTINED && is_below_judged(cgroup, &mut id) {
+    if is_below(cgroup, airgap_is_sealed)
+        || seal == QUARANTINED && is_below(cgroup, airgap_is_judged)
+    {
         return None;
     }
     // 0 stands for a cgroup that cannot be read, and so not be guarded.
     Some((seal, cgroup_id(cgroup).unwrap_or(0)))
 }
 
-/// Whether an ancestor is of a container that was let go: what that makes
-/// below itself no engine of this host knows, and it must not fill the map.
+/// Whether an ancestor is one that `what` says 1 of. What it calls are global
+/// functions: the verifier walks them once, not once for each ancestor (Linux 5.6).
 #[inline(always)]
-fn is_below_judged(cgroup: u64, id: &mut [u8; ID_LEN]) -> bool {
-    let mut at = cgroup;
+fn is_below(cgroup: u64, what: extern "C" fn(u64) -> u32) -> bool {
+    // Not by the function: what the tracepoint hands over is no number yet.
+    let mut at = cgroup_parent(cgroup).unwrap_or(0);
     let mut i = 0;
-    while i < WALK {
-        match cgroup_parent(at) {
-            Some(parent) if parent != 0 => at = parent,
-            _ => return false,
-        }
-        let name = read::<u64>(at, &OFF_CGROUP_KN).and_then(|node| read(node, &OFF_KN_NAME));
-        if name.and_then(|name| container_id(name, id)).is_some()
-            // SAFETY: only whether there is a value.
-            && unsafe { JUDGED.get(&*id) }.is_some()
-        {
+    while i < WALK && at != 0 {
+        if what(at) != 0 {
             return true;
         }
+        at = airgap_parent(at);
         i += 1;
     }
     false
+}
+
+/// 0 at the root, or if it cannot be read.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn airgap_parent(cgroup: u64) -> u64 {
+    cgroup_parent(cgroup).unwrap_or(0)
+}
+
+/// Whether this very cgroup is sealed.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn airgap_is_sealed(cgroup: u64) -> u32 {
+    cgroup_id(cgroup).and_then(seal_of).is_some().into()
+}
+
+/// Whether it is of a container that was let go: what that makes below itself no
+/// engine of this host knows, and it must not fill the map.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn airgap_is_judged(cgroup: u64) -> u32 {
+    let mut id = [0u8; ID_LEN];
+    let name = read::<u64>(cgroup, &OFF_CGROUP_KN).and_then(|node| read(node, &OFF_KN_NAME));
+    // SAFETY: only whether there is a value.
+    let known = |id: &[u8; ID_LEN]| unsafe { JUDGED.get(id) }.is_some();
+    (name.and_then(|name| container_id(name, &mut id)).is_some() && known(&id)).into()
 }
 
 #[inline(always)]

@@ -6,15 +6,16 @@
 use airgap_common::{
     denial::{Hook, Reason},
     map::{Syn, SynSeen},
-    packet::{ACK, Kind, SYN},
+    packet::{ACK, Ip, Kind, SYN, Transport},
     verdict::{self, Kernel as _},
 };
 use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_ktime_get_ns, programs::TcContext};
 
 use crate::{
+    kernel::HASH_SEED,
     maps::{SYNS, VETHS},
     packet::{ETHERNET, Packet},
-    short::{Segment, passes, peek},
+    short::{headers, passes},
     subject::Subject,
     verifier::forgotten,
 };
@@ -102,38 +103,62 @@ fn judge_out(skb: *mut __sk_buff) -> u32 {
 /// which flows clients open.
 #[inline(always)]
 pub(crate) fn inward(ctx: &TcContext) -> i32 {
+    const BASE: usize = ETHERNET as usize;
     let skb = ctx.skb.skb;
-    if peek::<{ ETHERNET as usize }>(skb) == Segment::Later {
-        return NEXT;
-    }
-    let Some(subject) = subject(skb) else {
-        return NEXT;
-    };
-    let packet = Packet::new(skb, ETHERNET, subject);
-    if let Some((ip, transport)) = packet.parse()
+    if let Some((ip, transport)) = headers::<BASE, 4>(skb) {
+        opens(skb, &ip, &transport);
+    } else if let Some((ip, transport)) = headers::<BASE, 6>(skb) {
+        opens(skb, &ip, &transport);
+    } else if let Some(subject) = subject(skb)
+        && let Some((ip, transport)) = Packet::new(skb, ETHERNET, subject).parse()
         && transport.kind == Kind::Tcp
-        && transport.flags & (SYN | ACK) == SYN
-        && let Ok(policy) = subject.policy()
-        && policy.serves_tcp(transport.dport)
     {
-        let key = Syn {
-            seal: subject.seal,
+        opens(skb, &ip, &transport);
+    }
+    NEXT
+}
+
+/// Remembers the flow, if this TCP segment is a SYN to a service port.
+#[inline(always)]
+fn opens(skb: *mut __sk_buff, ip: &Ip, transport: &Transport) {
+    if transport.flags & (SYN | ACK) == SYN {
+        let mut syn = Syn {
+            seal: 0,
             client: ip.src,
             own: ip.dst,
             client_port: transport.sport,
             port: transport.dport,
             _pad: 0,
         };
-        // A full table forgets the oldest; then its owner only retries.
-        let seen = SynSeen {
-            seq: transport.seq,
-            answered: 0,
-            // SAFETY: takes nothing.
-            time: unsafe { bpf_ktime_get_ns() },
-        };
-        let _ = SYNS.insert(key, seen, 0);
+        remember(skb, &mut syn, transport.seq);
     }
-    NEXT
+}
+
+/// Not inlined: the ways to come here need not be told apart.
+#[inline(never)]
+fn remember(skb: *mut __sk_buff, syn: &mut Syn, seq: u32) {
+    let Some(subject) = subject(skb) else {
+        return;
+    };
+    syn.seal = subject.seal;
+    if !subject
+        .policy()
+        .is_ok_and(|policy| policy.serves_tcp(syn.port))
+    {
+        return;
+    }
+    if let Some(slot) = SYNS.get_ptr_mut(syn.slot(HASH_SEED.load())) {
+        // SAFETY: a live map value. Two at once on one slot may leave a flow
+        // between two clients; what the kernel says on it carries nothing.
+        unsafe {
+            *slot = SynSeen {
+                syn: *syn,
+                seq,
+                answered: 0,
+                time: bpf_ktime_get_ns(),
+            };
+        }
+    }
 }
 
 #[inline(always)]

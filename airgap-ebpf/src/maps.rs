@@ -5,8 +5,9 @@ use airgap_common::{
     map::{
         Attempt, AttemptKey, Client, Counters, Destination, Follower, Gate, HINT_BUCKETS, ID_LEN,
         MAX_ATTEMPTS, MAX_BURSTS, MAX_CGROUPS, MAX_CLIENTS, MAX_DESTINATIONS, MAX_FOLLOWERS,
-        MAX_JUDGED, MAX_LEVEL, MAX_SEALS, MAX_SYNS, MAX_VETHS, Mark, OVERFLOW_SLOTS, Policy,
-        STATS as STAT_COUNT, SWITCHES as SWITCH_COUNT, Seal, SealNumber, Syn, SynSeen, Tag, Tally,
+        MAX_JUDGED, MAX_SEALS, MAX_SYNS, MAX_VETHS, Mark, OVERFLOW_SLOTS, Policy,
+        STATS as STAT_COUNT, SWITCHES as SWITCH_COUNT, Seal, SealNumber, SynSeen, Tag, Tally,
+        WRITERS,
     },
 };
 use aya_ebpf::{
@@ -55,7 +56,9 @@ pub(crate) static CGROUPS: HashMap<u64, SealNumber, { MAX_CGROUPS as usize }> = 
 pub(crate) static HINTS: Array<u64, { HINT_BUCKETS as usize }, { BPF_F_MMAPABLE as usize }> =
     Array::new();
 #[btf_map]
-pub(crate) static LEVELS: Array<u32, { MAX_LEVEL as usize + 1 }> = Array::new();
+pub(crate) static LEVELS: Array<u32, { WRITERS as usize }> = Array::new();
+#[btf_map]
+pub(crate) static EPOCH: Array<u32, 1> = Array::new();
 #[btf_map]
 pub(crate) static OVERFLOW: Array<u64, { OVERFLOW_SLOTS as usize }> = Array::new();
 #[btf_map]
@@ -98,7 +101,7 @@ pub(crate) static DESTINATIONS: HashMap<Destination, Tally, { MAX_DESTINATIONS a
 #[btf_map]
 pub(crate) static VETHS: HashMap<u32, SealNumber, { MAX_VETHS as usize }> = HashMap::new();
 #[btf_map]
-pub(crate) static SYNS: LruHashMap<Syn, SynSeen, { MAX_SYNS as usize }> = LruHashMap::new();
+pub(crate) static SYNS: Array<SynSeen, { MAX_SYNS as usize }> = Array::new();
 
 #[btf_map]
 pub(crate) static SWITCHES: Array<u32, { SWITCH_COUNT as usize }> = Array::new();

@@ -4,22 +4,23 @@
 use airgap_common::{
     addr::Addr,
     denial::{Hook, Reason},
-    map::{Client, Policy, SYN_LIFE, Syn, Tag},
+    map::{Client, Policy, SYN_LIFE, SealNumber, Syn, Tag},
     packet::{self, Ip, Kind, Transport},
-    verdict::{Kernel, Peer, Socket},
+    verdict::{Kernel, Peer, Socket, short},
 };
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_SK_STORAGE_GET_F_CREATE, bpf_sock, bpf_sock_tuple},
     btf_maps::lpm_trie::Key,
     helpers::generated::{
-        bpf_ktime_get_ns, bpf_sk_ancestor_cgroup_id, bpf_sk_fullsock, bpf_sk_lookup_udp,
-        bpf_sk_release, bpf_sk_storage_get, bpf_skb_load_bytes, bpf_skc_lookup_tcp,
+        bpf_get_listener_sock, bpf_ktime_get_ns, bpf_sk_ancestor_cgroup_id, bpf_sk_fullsock,
+        bpf_sk_lookup_udp, bpf_sk_release, bpf_sk_storage_get, bpf_skb_load_bytes,
+        bpf_skc_lookup_tcp,
     },
 };
 
 use crate::{
     denial::{Details, Question, Who, deny_question},
-    kernel::{OFF_SKB_SK, is_kernel_socket, read},
+    kernel::{HASH_SEED, OFF_SKB_SK, is_kernel_socket, read},
     maps::{CLIENTS, COUNTERS, SYNS, TAGS, add},
     sock::mark_of,
     subject::Subject,
@@ -43,20 +44,11 @@ pub(crate) struct Packet {
 impl Packet {
     #[inline(always)]
     pub(crate) fn new(skb: *mut __sk_buff, base: u32, subject: Subject) -> Self {
-        // SAFETY: the context is a __sk_buff; null is checked before each use.
-        let sk = unsafe {
-            let sk = (*skb).__bindgen_anon_2.sk;
-            if sk.is_null() {
-                sk
-            } else {
-                bpf_sk_fullsock(sk)
-            }
-        };
         Self {
             skb,
             base,
             subject,
-            sk,
+            sk: full_socket(skb),
         }
     }
 
@@ -148,18 +140,39 @@ impl Packet {
         }
     }
 
-    /// Tags the listener this SYN is for; false if there is no memory for it.
+    /// Brings the tag of a socket that is older than `epoch`, in which `policy` was
+    /// read, up to it, if the policy lets it: what comes next is judged in short.
     #[inline(always)]
-    pub(crate) fn tag(&self, transport: &Transport) -> bool {
+    pub(crate) fn renew(&self, policy: &Policy, epoch: u32) {
+        if self.sk.is_null() {
+            return;
+        }
+        // SAFETY: map and socket are live; without the flag nothing is made.
+        let tag = unsafe {
+            bpf_sk_storage_get(TAGS.as_ptr(), self.sk.cast(), core::ptr::null_mut(), 0)
+                .cast::<Tag>()
+        };
+        if !tag.is_null() {
+            renew(tag, self.subject.seal, policy, epoch);
+        }
+    }
+
+    /// Tags the listener this SYN to a service port is for; false if there is no
+    /// memory for it. `policy` was read in `epoch`.
+    #[inline(always)]
+    pub(crate) fn tag(&self, port: u16, policy: &Policy, epoch: u32) -> bool {
         if self.sk.is_null() {
             return false;
         }
-        let port = transport.dport;
         let mut tag = Tag {
             seal: self.subject.seal,
+            epoch: Tag::NO_EPOCH,
             port,
-            _pad: [0; 6],
+            _pad: [0; 2],
         };
+        if policy.flags & Policy::CLIENTS_ANY != 0 {
+            tag.epoch = epoch;
+        }
         // SAFETY: map and socket are live; `tag` has the map's value layout.
         unsafe {
             let stored = bpf_sk_storage_get(
@@ -172,7 +185,7 @@ impl Packet {
             if stored.is_null() {
                 return false;
             }
-            if (*stored).seal != tag.seal || (*stored).port != tag.port {
+            if *stored != tag {
                 *stored = tag;
             }
         }
@@ -225,6 +238,37 @@ impl Packet {
             }
         }
         deny_question(&self.subject, &details, &question);
+    }
+}
+
+/// The packet's socket, for a SYN-ACK the listener's; null if it has none or what
+/// is left of one. The cgroup hooks name the listener themselves; a frame still
+/// has the request, which the kernel made of a SYN that this listener got.
+#[inline(always)]
+pub(crate) fn full_socket(skb: *mut __sk_buff) -> *mut bpf_sock {
+    // SAFETY: the context is a __sk_buff, and null is checked.
+    unsafe {
+        let sk = (*skb).__bindgen_anon_2.sk;
+        if sk.is_null() {
+            return sk;
+        }
+        let full = bpf_sk_fullsock(sk);
+        if full.is_null() {
+            bpf_get_listener_sock(sk)
+        } else {
+            full
+        }
+    }
+}
+
+/// Not inlined: the ways through it are of no concern to the verdict.
+#[inline(never)]
+fn renew(tag: *mut Tag, seal: SealNumber, policy: &Policy, epoch: u32) {
+    // SAFETY: the caller has looked it up; a live value.
+    unsafe {
+        if short::opens(&*tag, seal, policy) {
+            (*tag).epoch = epoch;
+        }
     }
 }
 
@@ -336,11 +380,14 @@ impl Kernel for Packet {
             port: transport.sport,
             _pad: 0,
         };
-        let Some(seen) = SYNS.get_ptr_mut(key) else {
+        let Some(seen) = SYNS.get_ptr_mut(key.slot(HASH_SEED.load())) else {
             return false;
         };
         // SAFETY: a live map value; a lost race lets one more SYN-ACK out.
         unsafe {
+            if (*seen).syn != key {
+                return false;
+            }
             if bpf_ktime_get_ns() - (*seen).time > SYN_LIFE {
                 return false;
             }

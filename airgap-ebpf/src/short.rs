@@ -1,23 +1,25 @@
 //! The short way through egress, ingress and the frame layer: headers read in
-//! place, the socket's tag, the policy of the tag's seal, and no look-up of the
-//! cgroup. A tag is only ever written on a socket of the seal it names, and the
-//! policy ends with the seal, so a tag whose policy is there is a sealed socket's.
+//! place and the socket's tag, and no look-up of the cgroup or its policy. A tag
+//! is only ever written on a socket of the seal it names, and no policy has
+//! changed and no seal ended since the epoch it names.
 //! Whatever is unusual, or does not lie in the linear part, takes the long way.
 
 use airgap_common::{
     addr::Addr,
-    map::{Policy, Tag},
-    packet::{self, Ip, SYN, Transport},
+    map::Tag,
+    packet::{self, Ip, Transport},
     verdict::{Socket, short},
 };
 use aya_ebpf::{
     bindings::{__sk_buff, bpf_sock},
-    helpers::generated::{bpf_sk_fullsock, bpf_sk_storage_get},
+    helpers::generated::bpf_sk_storage_get,
 };
 
 use crate::{
     frame::{ETH_P_IP, ETH_P_IPV6},
-    maps::{POLICIES, TAGS},
+    maps::TAGS,
+    packet::full_socket,
+    subject::epoch,
 };
 
 /// Which way a packet goes, as the container sees it.
@@ -25,15 +27,6 @@ use crate::{
 pub(crate) enum Way {
     Out,
     In,
-}
-
-/// What [`peek`] saw.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Segment {
-    /// A TCP segment that opens nothing.
-    Later,
-    /// Anything else, or not to be read in place.
-    Unknown,
 }
 
 /// Whether the packet, whose network header is at `BASE`, passes at once.
@@ -57,28 +50,9 @@ fn is_open<const BASE: usize, const OUT: bool, const VERSION: u8>(skb: *mut __sk
     u32::from(decide::<BASE, VERSION>(skb, way).unwrap_or(false))
 }
 
-/// For what has no socket yet.
-#[inline(always)]
-pub(crate) fn peek<const BASE: usize>(skb: *mut __sk_buff) -> Segment {
-    let later = |headers: Option<(Ip, Transport)>| {
-        headers.is_some_and(|(_, transport)| transport.flags & SYN == 0)
-    };
-    if later(headers::<BASE, 4>(skb)) || later(headers::<BASE, 6>(skb)) {
-        Segment::Later
-    } else {
-        Segment::Unknown
-    }
-}
-
 #[inline(always)]
 fn decide<const BASE: usize, const VERSION: u8>(skb: *mut __sk_buff, way: Way) -> Option<bool> {
-    // SAFETY: the context is a __sk_buff.
-    let sk = unsafe { (*skb).__bindgen_anon_2.sk };
-    if sk.is_null() {
-        return None;
-    }
-    // SAFETY: not null.
-    let sk = unsafe { bpf_sk_fullsock(sk) };
+    let sk = full_socket(skb);
     if sk.is_null() {
         return None;
     }
@@ -91,14 +65,12 @@ fn decide<const BASE: usize, const VERSION: u8>(skb: *mut __sk_buff, way: Way) -
     }
     // SAFETY: not null, a live value.
     let tag = unsafe { *tag };
-    // SAFETY: used only while this program runs; replaced as a whole.
-    let policy: &Policy = unsafe { POLICIES.get(tag.seal) }?;
     let (ip, transport) = headers::<BASE, VERSION>(skb)?;
     // SAFETY: not null, and the verifier knows a full bpf_sock.
     let socket = unsafe { socket::<VERSION>(sk, tag) };
     Some(match way {
-        Way::Out => short::reply(&ip, &transport, &socket, policy),
-        Way::In => short::request(&ip, &transport, &socket, policy),
+        Way::Out => short::reply(&ip, &transport, &socket, epoch()),
+        Way::In => short::request(&ip, &transport, &socket, epoch()),
     })
 }
 
@@ -131,9 +103,12 @@ unsafe fn socket<const VERSION: u8>(sk: *mut bpf_sock, tag: Tag) -> Socket {
     }
 }
 
-/// Addresses, ports and flags of a plain TCP segment, from the packet itself.
+/// Addresses, ports and flags of a plain TCP segment, from the packet itself;
+/// `None` for anything else, or what cannot be read in place.
 #[inline(always)]
-fn headers<const BASE: usize, const VERSION: u8>(skb: *mut __sk_buff) -> Option<(Ip, Transport)> {
+pub(crate) fn headers<const BASE: usize, const VERSION: u8>(
+    skb: *mut __sk_buff,
+) -> Option<(Ip, Transport)> {
     // SAFETY: the context is a __sk_buff; these two are packet pointers.
     let (data, end) = unsafe { ((*skb).data as usize, (*skb).data_end as usize) };
     let header = if VERSION == 4 { 20 } else { 40 };
@@ -174,6 +149,7 @@ fn transport(at: usize) -> Transport {
         kind: packet::Kind::Tcp,
         sport: u16::from_be(word(at)),
         dport: u16::from_be(word(at + 2)),
+        seq: u32::from_be(word(at + 4)),
         flags: word(at + 13),
         ..Transport::OTHER
     }

@@ -12,7 +12,7 @@ use aya_ebpf::{
 use crate::{
     packet::Packet,
     short::passes,
-    subject::{Subject, find, hinted},
+    subject::{Subject, epoch, hinted},
     verifier::forgotten,
 };
 
@@ -25,7 +25,7 @@ const LOOPBACK: u32 = 1;
 #[inline(always)]
 pub(crate) fn egress(ctx: &SkBuffContext) -> i32 {
     let skb = ctx.skb.skb;
-    if !is_hinted(skb) || short::<true>(skb) {
+    if !is_hinted(skb) || passes_short::<true>(skb) {
         return PASS;
     }
     match judge_egress(skb) {
@@ -38,7 +38,8 @@ pub(crate) fn egress(ctx: &SkBuffContext) -> i32 {
 /// way ends before this begins, and this one's before a denial is written.
 #[inline(never)]
 fn judge_egress(skb: *mut __sk_buff) -> u32 {
-    let Some(subject) = subject(skb) else {
+    let epoch = epoch();
+    let Some(subject) = Subject::of_packet(skb) else {
         return 0;
     };
     let packet = Packet::new(skb, 0, subject);
@@ -46,13 +47,17 @@ fn judge_egress(skb: *mut __sk_buff) -> u32 {
         return Reason::Header as u32;
     };
     let socket = packet.socket(&ip);
+    let Ok(policy) = subject.policy_in(epoch) else {
+        return Reason::Unrecorded as u32;
+    };
+    packet.renew(policy, epoch);
     let verdict = verdict::egress(
         &ip,
         &transport,
         ifindex(skb) == LOOPBACK,
         &socket,
         subject.seal,
-        subject.policy().ok(),
+        Some(policy),
         &packet,
     );
     match verdict {
@@ -64,7 +69,7 @@ fn judge_egress(skb: *mut __sk_buff) -> u32 {
 /// Drops it, for the reason of this number.
 #[inline(never)]
 fn refuse<const OUT: bool>(skb: *mut __sk_buff, reason: u64) -> i32 {
-    if let Some(subject) = subject(skb) {
+    if let Some(subject) = Subject::of_packet(skb) {
         let hook = if OUT { Hook::Egress } else { Hook::Ingress };
         Packet::new(skb, 0, subject).deny(hook, reason);
     }
@@ -75,7 +80,7 @@ fn refuse<const OUT: bool>(skb: *mut __sk_buff, reason: u64) -> i32 {
 #[inline(always)]
 pub(crate) fn ingress(ctx: &SkBuffContext) -> i32 {
     let skb = ctx.skb.skb;
-    if !is_hinted(skb) || short::<false>(skb) {
+    if !is_hinted(skb) || passes_short::<false>(skb) {
         return PASS;
     }
     match judge_ingress(skb) {
@@ -87,7 +92,8 @@ pub(crate) fn ingress(ctx: &SkBuffContext) -> i32 {
 /// As [`judge_egress`].
 #[inline(never)]
 fn judge_ingress(skb: *mut __sk_buff) -> u32 {
-    let Some(subject) = subject(skb) else {
+    let epoch = epoch();
+    let Some(subject) = Subject::of_packet(skb) else {
         return 0;
     };
     let packet = Packet::new(skb, 0, subject);
@@ -95,18 +101,21 @@ fn judge_ingress(skb: *mut __sk_buff) -> u32 {
         return Reason::Inbound as u32;
     };
     let socket = packet.socket(&ip);
+    let Ok(policy) = subject.policy_in(epoch) else {
+        return Reason::Unrecorded as u32;
+    };
     let verdict = verdict::ingress(
         &ip,
         &transport,
         ifindex(skb) == LOOPBACK,
         &socket,
         subject.seal,
-        subject.policy().ok(),
+        Some(policy),
         &packet,
     );
     match verdict {
         Ok(Inbound::Deliver) => 0,
-        Ok(Inbound::TagListener) if packet.tag(&transport) => 0,
+        Ok(Inbound::TagListener) if packet.tag(transport.dport, policy, epoch) => 0,
         Ok(Inbound::TagListener) => Reason::Inbound as u32,
         Err(reason) => reason as u32,
     }
@@ -119,7 +128,7 @@ fn ifindex(skb: *mut __sk_buff) -> u32 {
 }
 
 #[inline(always)]
-fn short<const OUT: bool>(skb: *mut __sk_buff) -> bool {
+fn passes_short<const OUT: bool>(skb: *mut __sk_buff) -> bool {
     ifindex(skb) != LOOPBACK && passes::<0, OUT>(skb)
 }
 
@@ -128,10 +137,4 @@ fn short<const OUT: bool>(skb: *mut __sk_buff) -> bool {
 fn is_hinted(skb: *mut __sk_buff) -> bool {
     // SAFETY: the helper takes any level, 0 stands for "no such ancestor".
     hinted(|level| unsafe { bpf_skb_ancestor_cgroup_id(skb, level as i32) })
-}
-
-#[inline(always)]
-fn subject(skb: *mut __sk_buff) -> Option<Subject> {
-    // SAFETY: the helper takes any level, 0 stands for "no such ancestor".
-    find(|level| unsafe { bpf_skb_ancestor_cgroup_id(skb, level as i32) })
 }

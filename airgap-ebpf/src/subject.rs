@@ -6,13 +6,19 @@
 
 use airgap_common::{
     denial::Reason,
-    map::{HINT_BUCKETS, MAX_LEVEL, Policy, SealNumber, Stat, UNRECORDED, overflow_slot},
+    map::{
+        HINT_BUCKETS, MAX_LEVEL, Policy, SealNumber, Stat, Tag, UNRECORDED, Writer, overflow_slot,
+    },
 };
-use aya_ebpf::helpers::generated::bpf_get_current_ancestor_cgroup_id;
+use aya_ebpf::{
+    bindings::__sk_buff,
+    helpers::generated::{bpf_get_current_ancestor_cgroup_id, bpf_skb_ancestor_cgroup_id},
+};
 
 use crate::{
     kernel::{cgroup_id, cgroup_parent},
-    maps::{CGROUPS, HINTS, LEVELS, OVERFLOW, POLICIES, STATS},
+    maps::{CGROUPS, EPOCH, HINTS, LEVELS, OVERFLOW, POLICIES, STATS},
+    verifier::after,
 };
 
 /// A sealed cgroup.
@@ -29,8 +35,21 @@ impl Subject {
     /// Of the task that runs now. Not for packets: they pass in any context.
     #[inline(always)]
     pub(crate) fn of_task() -> Option<Self> {
+        let level = airgap_task_level();
         // SAFETY: the helper takes any level, 0 stands for "no such ancestor".
-        find(|level| unsafe { bpf_get_current_ancestor_cgroup_id(level as i32) })
+        at(level, || unsafe {
+            bpf_get_current_ancestor_cgroup_id(level as i32)
+        })
+    }
+
+    /// Of the socket that a packet belongs to.
+    #[inline(always)]
+    pub(crate) fn of_packet(skb: *mut __sk_buff) -> Option<Self> {
+        let level = airgap_packet_level(skb);
+        // SAFETY: as above.
+        at(level, || unsafe {
+            bpf_skb_ancestor_cgroup_id(skb, level as i32)
+        })
     }
 
     #[inline(always)]
@@ -38,6 +57,13 @@ impl Subject {
         // SAFETY: the reference is used only while this program runs; userspace
         // replaces the element as a whole.
         unsafe { POLICIES.get(self.seal) }.ok_or(Reason::Unrecorded)
+    }
+
+    /// The policy, as it is in this epoch or in a later one.
+    #[inline(always)]
+    pub(crate) fn policy_in(&self, epoch: u32) -> Result<&'static Policy, Reason> {
+        // SAFETY: as above.
+        unsafe { POLICIES.get(after(epoch, self.seal)) }.ok_or(Reason::Unrecorded)
     }
 
     /// Whether `cgroup`, a `struct cgroup`, is this container's or below it.
@@ -62,36 +88,75 @@ impl Subject {
     }
 }
 
-/// Looks for a sealed cgroup among the ancestors that `ancestor` names.
+/// The present epoch, see [`Tag::epoch`].
 #[inline(always)]
-pub(crate) fn find(ancestor: impl Fn(u32) -> u64) -> Option<Subject> {
+pub(crate) fn epoch() -> u32 {
+    EPOCH.get(0).copied().unwrap_or(Tag::NO_EPOCH)
+}
+
+/// Level of the sealed cgroup that the task is in or below; 0 if there is none.
+/// A global function: the verifier walks it once, not once for each way that
+/// leads to it and for each level that it may return (Linux 5.6).
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn airgap_task_level() -> u32 {
+    // SAFETY: the helper takes any level, 0 stands for "no such ancestor".
+    find(|level| unsafe { bpf_get_current_ancestor_cgroup_id(level as i32) })
+}
+
+/// The same of a packet's socket.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn airgap_packet_level(skb: *mut __sk_buff) -> u32 {
+    // SAFETY: the helper takes any level, 0 stands for "no such ancestor".
+    find(|level| unsafe { bpf_skb_ancestor_cgroup_id(skb, level as i32) })
+}
+
+/// Looks for a sealed cgroup among the ancestors that `ancestor` names; returns
+/// its level, or 0.
+#[inline(always)]
+fn find(ancestor: impl Fn(u32) -> u64) -> u32 {
+    let mut rest = levels() >> 1;
     let mut level = 1;
-    while level <= MAX_LEVEL {
-        if let Some(1) = LEVELS.get(level) {
+    while level <= MAX_LEVEL && rest != 0 {
+        if rest & 1 != 0 {
             let id = ancestor(level);
             if id == 0 {
-                return None;
+                return 0;
             }
-            if let Some(seal) = seal_of(id) {
-                return Some(Subject {
-                    seal,
-                    cgroup: id,
-                    level,
-                });
+            if seal_of(id).is_some() {
+                return level;
             }
         }
+        rest >>= 1;
         level += 1;
     }
-    None
+    0
+}
+
+/// The sealed cgroup of this id, at this level.
+#[inline(always)]
+fn at(level: u32, id: impl Fn() -> u64) -> Option<Subject> {
+    if level == 0 {
+        return None;
+    }
+    let cgroup = id();
+    // None if it was let go since a moment ago.
+    seal_of(cgroup).map(|seal| Subject {
+        seal,
+        cgroup,
+        level,
+    })
 }
 
 /// Whether a sealed cgroup may be among the ancestors, by the hints alone: a
 /// "no" is certain.
 #[inline(always)]
 pub(crate) fn hinted(ancestor: impl Fn(u32) -> u64) -> bool {
+    let mut rest = levels() >> 1;
     let mut level = 1;
-    while level <= MAX_LEVEL {
-        if let Some(1) = LEVELS.get(level) {
+    while level <= MAX_LEVEL && rest != 0 {
+        if rest & 1 != 0 {
             let id = ancestor(level);
             if id == 0 {
                 return false;
@@ -100,9 +165,17 @@ pub(crate) fn hinted(ancestor: impl Fn(u32) -> u64) -> bool {
                 return true;
             }
         }
+        rest >>= 1;
         level += 1;
     }
     false
+}
+
+/// Levels at which a cgroup was ever marked, one bit each.
+#[inline(always)]
+fn levels() -> u64 {
+    let of = |writer| LEVELS.get(writer as u32).copied().unwrap_or(u32::MAX);
+    u64::from(of(Writer::User) | of(Writer::Kernel))
 }
 
 #[inline(always)]

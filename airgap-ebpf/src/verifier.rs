@@ -20,6 +20,24 @@ pub(crate) fn forgotten(n: u64, limit: u64, any: u32) -> u64 {
     number
 }
 
+/// The same number, which the processor cannot have before it has `first`: what
+/// is read by it is read later, on those too that reorder reads.
+#[inline(always)]
+pub(crate) fn after(first: u32, n: u64) -> u64 {
+    let (mut zero, mut number) = (u64::from(first), n);
+    // SAFETY: two instructions on two registers.
+    unsafe {
+        core::arch::asm!(
+            "{zero} &= 0",
+            "{n} |= {zero}",
+            zero = inout(reg) zero,
+            n = inout(reg) number,
+        );
+    }
+    let _ = zero;
+    number
+}
+
 /// The same number, from 1 to `limit`, a power of two: a mask shows that to the
 /// verifier, which a comparison does not, where LLVM cannot tell that it is idle.
 #[inline(always)]

@@ -32,8 +32,8 @@ pub const MAX_FOLLOWERS: u32 = 8;
 pub const MAX_PORTS: usize = 16;
 /// Most host-side veths that are guarded at once.
 pub const MAX_VETHS: u32 = 16_384;
-/// Flows remembered for answers that the kernel gives without a socket; the
-/// oldest are forgotten first.
+/// Flows remembered for answers that the kernel gives without a socket, a power
+/// of two; a new one takes the place of whichever shares its slot.
 pub const MAX_SYNS: u32 = 65_536;
 /// Most `--from` prefixes on one host.
 pub const MAX_CLIENTS: u32 = 65_536;
@@ -59,6 +59,20 @@ pub enum Switch {
     /// A container id that neither `IDS` nor `JUDGED` has starts denied everything.
     Quarantine = 0,
 }
+
+/// Index into `LEVELS`: each writes its own element only, so neither loses what
+/// the other writes meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Writer {
+    /// `airgap`, under its lock.
+    User = 0,
+    /// The gate, when a cgroup is made; `cgroup_mutex` is held then.
+    Kernel = 1,
+}
+
+/// How many [`Writer`]s there are.
+pub const WRITERS: u32 = 2;
 
 /// How many [`Switch`]es there are.
 pub const SWITCHES: u32 = 1;
@@ -184,6 +198,8 @@ const _: () = assert!(size_of::<Seal>() == 216);
 const _: () = assert!(size_of::<Gate>() == 24);
 const _: () = assert!(size_of::<Follower>() == 24);
 const _: () = assert!(size_of::<Syn>() == 48);
+// One cache line.
+const _: () = assert!(size_of::<SynSeen>() == 64);
 const _: () = assert!(size_of::<AttemptKey>() == 56);
 const _: () = assert!(size_of::<Attempt>() == 296);
 const _: () = assert!(size_of::<Destination>() == 32);

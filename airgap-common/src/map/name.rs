@@ -6,8 +6,12 @@ pub const IDS: &str = "IDS";
 pub const CGROUPS: &str = "CGROUPS";
 /// `u32` low bits of a cgroup id → `u64` how many of `CGROUPS` share them.
 pub const HINTS: &str = "HINTS";
-/// `u32` level → `u32` 1 if a sealed cgroup was ever at that level.
+/// Index is a [`super::Writer`] → `u32`: bit n is set if it ever marked a cgroup
+/// at level n.
 pub const LEVELS: &str = "LEVELS";
+/// One element, `u32`: how often policies changed, twice; odd while one is changed.
+/// See [`super::Tag::epoch`].
+pub const EPOCH: &str = "EPOCH";
 /// Cgroup ids that did not fit into `CGROUPS`; they are denied everything.
 pub const OVERFLOW: &str = "OVERFLOW";
 /// `u64` seal number → [`super::Policy`].
@@ -30,7 +34,7 @@ pub const RINGS: &str = "RINGS";
 pub const FOLLOWERS: &str = "FOLLOWERS";
 /// `u32` ifindex of a host-side veth → seal number.
 pub const VETHS: &str = "VETHS";
-/// [`super::Syn`] → [`super::SynSeen`]: SYNs that went in.
+/// [`super::Syn::slot`] → [`super::SynSeen`]: SYNs that went in.
 pub const SYNS: &str = "SYNS";
 /// [`super::AttemptKey`] → [`super::Attempt`], least recently used go first.
 pub const ATTEMPTS: &str = "ATTEMPTS";
@@ -48,11 +52,12 @@ pub const SWITCHES: &str = "SWITCHES";
 pub const JUDGED: &str = "JUDGED";
 
 /// Every map that is pinned.
-pub const ALL: [&str; 22] = [
+pub const ALL: [&str; 23] = [
     IDS,
     CGROUPS,
     HINTS,
     LEVELS,
+    EPOCH,
     OVERFLOW,
     POLICIES,
     CLIENTS,
@@ -72,6 +77,3 @@ pub const ALL: [&str; 22] = [
     BURSTS,
     DESTINATIONS,
 ];
-
-/// Those that gates of earlier versions do not have.
-pub const LATER: [&str; 2] = [SWITCHES, JUDGED];

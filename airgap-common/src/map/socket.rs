@@ -1,6 +1,6 @@
 //! What is kept of a socket, and of flows that have none.
 
-use super::{SealNumber, UNRECORDED};
+use super::{MAX_SYNS, SealNumber, UNRECORDED};
 use crate::addr::Addr;
 
 /// Provenance of a TCP socket: written on a listener when a client's SYN
@@ -10,19 +10,34 @@ use crate::addr::Addr;
 pub struct Tag {
     /// Seal under which the SYN was accepted.
     pub seal: SealNumber,
+    /// `EPOCH` when the seal's policy was last found to serve the port to any
+    /// client, or [`Tag::NO_EPOCH`]. While it is the present one, no policy has
+    /// changed since, and the packets' short way need not look at any.
+    pub epoch: u32,
     /// Service port, host byte order.
     pub port: u16,
     /// Zero.
-    pub _pad: [u8; 6],
+    pub _pad: [u8; 2],
 }
 
 impl Tag {
     /// No tag: no seal has this number.
     pub const NONE: Self = Self {
         seal: UNRECORDED,
+        epoch: Self::NO_EPOCH,
         port: 0,
-        _pad: [0; 6],
+        _pad: [0; 2],
     };
+
+    /// Never the present epoch where it counts: it is odd, and in odd ones
+    /// policies change.
+    pub const NO_EPOCH: u32 = 1;
+
+    /// Whether this is the tag's epoch, and one in which no policy changes.
+    #[inline(always)]
+    pub const fn is_of(&self, epoch: u32) -> bool {
+        self.epoch == epoch && epoch & 1 == 0
+    }
 }
 
 /// Who uses a socket: set when a sealed task creates it, refreshed by the
@@ -52,10 +67,12 @@ pub struct Mark {
     pub parent: [u8; 16],
 }
 
-/// Value of `SYNS`.
+/// Element of `SYNS`: what was last seen of a flow whose [`Syn::slot`] this is.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SynSeen {
+    /// Which flow. All zero at first, and no seal has the number 0.
+    pub syn: Syn,
     /// Sequence number.
     pub seq: u32,
     /// 1 once a SYN cookie's SYN-ACK has answered it; a retry opens it again.
@@ -69,7 +86,7 @@ pub struct SynSeen {
 /// lose the last ACK of TIME_WAIT only.
 pub const SYN_LIFE: u64 = 10 * 60 * 1_000_000_000;
 
-/// Key of `SYNS`: a SYN that went into a container, as its veth saw it.
+/// A SYN that went into a container, as its veth saw it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Syn {
@@ -85,4 +102,44 @@ pub struct Syn {
     pub port: u16,
     /// Zero.
     pub _pad: u32,
+}
+
+impl Syn {
+    /// Its place in `SYNS`; with another seed another one.
+    #[inline(always)]
+    pub const fn slot(&self, seed: u64) -> u32 {
+        const fn mix(hash: u64, high: u32, low: u32) -> u64 {
+            let word = (high as u64) << 32 | low as u64;
+            let hash = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            hash ^ (hash >> 29)
+        }
+        let (client, own) = (self.client.0, self.own.0);
+        let ports = (self.client_port as u32) << 16 | self.port as u32;
+        let hash = mix(seed ^ self.seal, client[0], client[1]);
+        let hash = mix(mix(hash, client[2], client[3]), own[0], own[1]);
+        (mix(mix(hash, own[2], own[3]), 0, ports) >> 32) as u32 & (MAX_SYNS - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flows_that_differ_by_a_port_are_spread() {
+        let syn = |client_port| Syn {
+            seal: 1,
+            client: Addr::from_v4([198, 51, 100, 9]),
+            own: Addr::from_v4([198, 51, 100, 2]),
+            client_port,
+            port: 5060,
+            _pad: 0,
+        };
+        let slots = |seed| (0..4096).map(move |port| syn(port).slot(seed));
+        let distinct: std::collections::BTreeSet<_> = slots(7).collect();
+        // Thrown at random, 4,096 would meet about 3,970 of 65,536.
+        assert!(distinct.len() > 3_900, "{}", distinct.len());
+        assert!(distinct.iter().all(|slot| *slot < MAX_SYNS));
+        assert!(slots(7).zip(slots(8)).filter(|(a, b)| a == b).count() < 20);
+    }
 }

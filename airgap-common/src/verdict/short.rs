@@ -4,47 +4,61 @@
 
 use super::{Socket, loopback_addresses, state};
 use crate::{
-    map::{Policy, Tag},
-    packet::{Ip, Kind, SYN, Transport},
+    map::{Policy, SealNumber, Tag},
+    packet::{ACK, Ip, Kind, SYN, Transport},
 };
 
-/// Whether this packet, which is not on loopback, is one of an open connection
-/// that some client made to a service port. `policy` is that of the tag's seal.
+/// Whether the tag of a TCP socket under `seal` may name the epoch in which
+/// `policy` was read: from then on, and until a policy changes, the short way
+/// is open to what the socket sends and gets on the tag's port.
 #[inline(always)]
-pub fn reply(ip: &Ip, transport: &Transport, socket: &Socket, policy: &Policy) -> bool {
-    let open = matches!(
-        socket.state,
+pub fn opens(tag: &Tag, seal: SealNumber, policy: &Policy) -> bool {
+    tag.seal == seal
+        && seal != Tag::NONE.seal
+        && policy.flags & Policy::CLIENTS_ANY != 0
+        && policy.serves_tcp(tag.port)
+}
+
+/// Whether this packet, which is not on loopback, is one of a connection that
+/// some client made to a service port, or the answer to its SYN. `epoch` is the
+/// present one.
+#[inline(always)]
+pub fn reply(ip: &Ip, transport: &Transport, socket: &Socket, epoch: u32) -> bool {
+    let rightful = match socket.state {
+        state::LISTEN => transport.flags & (SYN | ACK) == SYN | ACK,
         state::ESTABLISHED
-            | state::FIN_WAIT1
-            | state::FIN_WAIT2
-            | state::CLOSE_WAIT
-            | state::LAST_ACK
-            | state::CLOSING
-    );
-    open && is_served(ip, transport, socket, policy, transport.sport)
+        | state::FIN_WAIT1
+        | state::FIN_WAIT2
+        | state::CLOSE_WAIT
+        | state::LAST_ACK
+        | state::CLOSING => {
+            transport.flags & SYN == 0 && socket.dport == transport.dport && socket.peer == ip.dst
+        }
+        _ => false,
+    };
+    rightful
+        && is_served(ip, transport, socket, epoch, transport.sport)
         && socket.sport == transport.sport
-        && socket.dport == transport.dport
-        && socket.peer == ip.dst
         && !loopback_addresses(ip)
         && !ip.src.is_loopback()
         && !ip.dst.is_loopback()
 }
 
-/// The same for a packet that comes in, again not on loopback.
+/// The same for a packet that comes in, again not on loopback. A SYN may take it
+/// to a listener that has the tag which the full verdict would write.
 #[inline(always)]
-pub fn request(ip: &Ip, transport: &Transport, socket: &Socket, policy: &Policy) -> bool {
-    is_served(ip, transport, socket, policy, transport.dport)
+pub fn request(ip: &Ip, transport: &Transport, socket: &Socket, epoch: u32) -> bool {
+    let syn = transport.flags & (SYN | ACK) == SYN && socket.state == state::LISTEN;
+    (syn || transport.flags & SYN == 0) && is_served(ip, transport, socket, epoch, transport.dport)
 }
 
 #[inline(always)]
-fn is_served(ip: &Ip, transport: &Transport, socket: &Socket, policy: &Policy, port: u16) -> bool {
+fn is_served(ip: &Ip, transport: &Transport, socket: &Socket, epoch: u32, port: u16) -> bool {
     ip.plain
         && transport.kind == Kind::Tcp
-        && transport.flags & SYN == 0
         && socket.exists
         && socket.is_tcp()
         && socket.tag.seal != Tag::NONE.seal
         && socket.tag.port == port
-        && policy.flags & Policy::CLIENTS_ANY != 0
-        && policy.serves_tcp(port)
+        && socket.tag.is_of(epoch)
 }

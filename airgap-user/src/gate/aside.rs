@@ -18,7 +18,7 @@ use crate::failure::{Failure, exit};
 pub(super) fn refuse_damage(place: &Place) -> Result<()> {
     let links = fs::read_dir(place.pins.join("links"));
     if links.is_ok_and(|mut entries| entries.next().is_some()) {
-        let missing = |name: &&&str| !name::LATER.contains(name) && !place.map(name).exists();
+        let missing = |name: &&&str| !place.map(name).exists();
         let missing: Vec<_> = name::ALL.iter().filter(missing).copied().collect();
         if !missing.is_empty() {
             bail!(

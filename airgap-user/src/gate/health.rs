@@ -63,8 +63,9 @@ impl Gate {
     /// If a map cannot be read.
     pub fn is_marked(&self, cgroup: u64, level: u32, seal: SealNumber) -> Result<bool> {
         let hints = Hints::map(map(&self.place, name::HINTS)?.fd()).context("cannot map HINTS")?;
+        let levels: Vec<u32> = self.levels.iter().collect::<Result<_, _>>()?;
         Ok(self.cgroups.get(&cgroup, 0).is_ok_and(|n| n == seal)
-            && self.levels.get(&level, 0).is_ok_and(|used| used == 1)
+            && levels.iter().any(|levels| levels & (1 << level) != 0)
             && hints.get(cgroup) > 0)
     }
 

@@ -8,6 +8,7 @@ mod aside;
 mod attempts;
 pub mod btf;
 mod clients;
+mod epoch;
 mod frames;
 pub mod health;
 mod hints;
@@ -138,6 +139,7 @@ pub struct Gate {
     ids: HashMap<MapData, [u8; ID_LEN], SealNumber>,
     cgroups: HashMap<MapData, u64, SealNumber>,
     levels: Array<MapData, u32>,
+    epoch: Array<MapData, u32>,
     overflow: Array<MapData, u64>,
     policies: HashMap<MapData, SealNumber, Policy>,
     clients: LpmTrie<MapData, Client, u8>,
@@ -163,6 +165,7 @@ impl Gate {
             ids: hash(place, name::IDS)?,
             cgroups: hash(place, name::CGROUPS)?,
             levels: array(place, name::LEVELS)?,
+            epoch: array(place, name::EPOCH)?,
             overflow: array(place, name::OVERFLOW)?,
             policies: hash(place, name::POLICIES)?,
             clients: LpmTrie::try_from(

@@ -13,7 +13,6 @@ const BPF_EXIST: u64 = 2;
 impl Gate {
     /// Whether the kernel denies containers that nobody has judged.
     pub fn quarantine(&self) -> bool {
-        // A gate of an earlier version has no such map.
         array::<u32>(&self.place, name::SWITCHES)
             .and_then(|switches| Ok(switches.get(&(Switch::Quarantine as u32), 0)?))
             .is_ok_and(|on| on == 1)

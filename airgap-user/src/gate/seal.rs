@@ -6,7 +6,7 @@ use std::{
 };
 
 use airgap_common::map::{
-    Gate as GateInfo, ID_LEN, MAX_LEVEL, MAX_SEALS, Policy, Seal, SealNumber, Tag, name,
+    Gate as GateInfo, ID_LEN, MAX_LEVEL, MAX_SEALS, Policy, Seal, SealNumber, Tag, Writer, name,
 };
 use anyhow::{Context as _, Result, bail};
 use aya::maps::{Map, SkStorage};
@@ -109,10 +109,12 @@ impl Gate {
             // New clients first, old ones last: none is refused in between who
             // is allowed before and after.
             self.add_clients(number, sealing.clients)?;
+            self.unsettle()?;
             // One element, replaced as a whole: the policy changes at once.
             self.policies
                 .insert(number, sealing.policy, 0)
                 .context("cannot write the map POLICIES")?;
+            self.settle()?;
             self.retain_clients(number, sealing.clients)?;
             let mut seal = self
                 .seals
@@ -128,6 +130,9 @@ impl Gate {
                 renewed: true,
             });
         }
+        // What an earlier seal left on sockets, however that ended, is of an earlier epoch.
+        self.unsettle()?;
+        self.settle()?;
         // Numbers are never given twice, so few numbers are few seals; only beyond
         // that is each of them counted.
         if self.info()?.last_seal >= u64::from(FILL) && self.sealed()? >= FILL {
@@ -211,16 +216,20 @@ impl Gate {
         self.refuse_nesting(number, cgroup)?;
         let hints = self.hints()?;
         // Level and hint first: without them the entry would not be looked for.
+        let writer = Writer::User as u32;
+        let levels = self.levels.get(&writer, 0);
+        let levels = levels.context("cannot read the map LEVELS")? | 1 << cgroup.level;
         self.levels
-            .set(cgroup.level, 1, 0)
+            .set(writer, levels, 0)
             .context("cannot write the map LEVELS")?;
         let marked = self.cgroups.get(&cgroup.id, 0);
         if marked.is_ok_and(|n| n != number && !self.is_in_force(n)) {
             // Its level and hint are there; from denied everything to its policy at once.
-            return self
-                .cgroups
+            self.unsettle()?;
+            self.cgroups
                 .insert(cgroup.id, number, BPF_EXIST)
-                .with_context(|| format!("cannot seal the cgroup {}", cgroup.path.display()));
+                .with_context(|| format!("cannot seal the cgroup {}", cgroup.path.display()))?;
+            return self.settle();
         }
         hints.add(cgroup.id);
         match self.cgroups.insert(cgroup.id, number, BPF_NOEXIST) {
@@ -285,8 +294,10 @@ impl Gate {
             socket,
             Tag {
                 seal,
+                // Until the first packet was judged.
+                epoch: Tag::NO_EPOCH,
                 port,
-                _pad: [0; 6],
+                _pad: [0; 2],
             },
             0,
         )

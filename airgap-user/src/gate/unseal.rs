@@ -53,6 +53,7 @@ impl Gate {
             }
         }
         if !seals.is_empty() {
+            self.unsettle()?;
             self.unguard_frames(|seal| replaced.contains_key(&seal))?;
             self.unmark(&mut replaced)?;
             self.forget(&seals);
@@ -78,6 +79,7 @@ impl Gate {
             let denials = self.state(*number).map_or(0, |(_, c)| c.refused());
             lifted.insert(*number, unsealed(seal, denials));
         }
+        self.unsettle()?;
         for seal in &seals {
             self.unseal_id(&seal.id)?;
         }
@@ -137,6 +139,7 @@ impl Gate {
             let _ = self.counters.remove(number);
         }
         let _ = self.forget_destinations();
+        let _ = self.settle();
     }
 }
 

@@ -15,6 +15,8 @@ use crate::{
 };
 
 const SEAL: u64 = 7;
+/// When all is settled.
+const EPOCH: u32 = 4;
 const OWN: Addr = Addr::from_v4([198, 51, 100, 2]);
 const CLIENT: Addr = Addr::from_v4([198, 51, 100, 9]);
 const EVIL: Addr = Addr::from_v4([198, 51, 100, 66]);
@@ -90,8 +92,9 @@ fn tcp(sport: u16, dport: u16, flags: u8) -> Transport {
 fn tag(seal: u64, port: u16) -> Tag {
     Tag {
         seal,
+        epoch: EPOCH,
         port,
-        _pad: [0; 6],
+        _pad: [0; 2],
     }
 }
 
