@@ -1,4 +1,5 @@
-//! IP addresses as the kernel side compares them.
+//! IP addresses as the kernel side compares them: all words in one comparison,
+//! as each further one is another way for the verifier to walk.
 
 /// An IPv6 address, or an IPv4 address mapped into one (`::ffff:a.b.c.d`).
 ///
@@ -17,6 +18,7 @@ impl Addr {
     }
 
     /// Maps an IPv4 address given as octets.
+    #[inline(always)]
     pub const fn from_v4(octets: [u8; 4]) -> Self {
         Self::v4(u32::from_ne_bytes(octets))
     }
@@ -50,7 +52,14 @@ impl Addr {
     /// Whether this is an IPv4-mapped address.
     #[inline(always)]
     pub const fn is_v4(self) -> bool {
-        self.0[0] == 0 && self.0[1] == 0 && self.0[2] == MAPPED
+        self.0[0] | self.0[1] | (self.0[2] ^ MAPPED) == 0
+    }
+
+    /// Whether both are the same.
+    #[inline(always)]
+    pub const fn is(self, other: Self) -> bool {
+        let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
+        (a ^ e) | (b ^ f) | (c ^ g) | (d ^ h) == 0
     }
 
     /// Whether this is `0.0.0.0` or `::`, which `connect` takes for loopback.
@@ -65,20 +74,18 @@ impl Addr {
     /// Whether this is in 127.0.0.0/8 (mapped or not) or `::1`.
     #[inline(always)]
     pub const fn is_loopback(self) -> bool {
-        if self.is_v4() {
-            return self.0[3].to_ne_bytes()[0] == 127;
-        }
-        self.0[0] == 0
-            && self.0[1] == 0
-            && self.0[2] == 0
-            && self.0[3] == u32::from_ne_bytes([0, 0, 0, 1])
+        const FIRST: u32 = u32::from_ne_bytes([0xff, 0, 0, 0]);
+        let [a, b, c, d] = self.0;
+        let v4 = (c ^ MAPPED) | ((d & FIRST) ^ u32::from_ne_bytes([127, 0, 0, 0]));
+        let v6 = c | (d ^ u32::from_ne_bytes([0, 0, 0, 1]));
+        (a | b) as u64 | (v4 as u64 * v6 as u64) == 0
     }
 
     /// Whether this is 127.0.0.11, where dockerd's resolver listens inside the
     /// container's network namespace but outside its cgroup.
     #[inline(always)]
     pub const fn is_embedded_resolver(self) -> bool {
-        self.is_v4() && self.0[3] == u32::from_ne_bytes([127, 0, 0, 11])
+        self.is(Self::from_v4([127, 0, 0, 11]))
     }
 
     /// Whether this is the solicited-node group of `target` (RFC 4291 §2.7.1).

@@ -56,7 +56,7 @@ pub fn egress<K: Kernel>(
     if loopback {
         return on_loopback(ip, transport, kernel);
     }
-    if loopback_addresses(ip) || ip.src.is_loopback() || ip.dst.is_loopback() {
+    if touches_loopback(ip) {
         // A connection made over lo by one that tries to take it out.
         return Err(Reason::Loopback);
     }
@@ -96,7 +96,13 @@ fn on_loopback<K: Kernel>(ip: &Ip, transport: &Transport, kernel: &K) -> Result<
 
 #[inline(always)]
 fn loopback_addresses(ip: &Ip) -> bool {
-    ip.src == ip.dst || (ip.src.is_loopback() && ip.dst.is_loopback())
+    ip.src.is(ip.dst) || (ip.src.is_loopback() && ip.dst.is_loopback())
+}
+
+/// What has no business on any other interface.
+#[inline(always)]
+fn touches_loopback(ip: &Ip) -> bool {
+    ip.src.is(ip.dst) || ip.src.is_loopback() || ip.dst.is_loopback()
 }
 
 /// TCP leaves only as a reply on a connection that an allowed client opened.
@@ -158,7 +164,7 @@ fn reply<K: Kernel>(
             Reason::NoProvenance
         });
     }
-    if socket.state != state::LISTEN && (socket.peer != ip.dst || socket.dport != dport) {
+    if socket.state != state::LISTEN && (!socket.peer.is(ip.dst) || socket.dport != dport) {
         return Err(Reason::NoProvenance);
     }
     if !client(ip.dst, policy, kernel) {
@@ -225,8 +231,7 @@ pub fn frame<K: Kernel>(
     if transport.kind == Kind::Icmp || ip.protocol == IGMP || !ip.plain {
         return Err(Reason::KernelChatter);
     }
-    let lo = loopback_addresses(ip) || ip.src.is_loopback() || ip.dst.is_loopback();
-    if transport.kind != Kind::Tcp || lo {
+    if transport.kind != Kind::Tcp || touches_loopback(ip) {
         return Err(Reason::Frame);
     }
     if transport.flags & (SYN | ACK) != SYN | ACK {
@@ -274,7 +279,7 @@ fn neighbour<K: Kernel>(ip: &Ip, transport: &Transport, kernel: &K) -> Result<()
     } else if ip.dst.is_v6_multicast() {
         ip.dst.is_solicited_node_of(target)
     } else {
-        ip.dst == target
+        ip.dst.is(target)
     };
     if !addressed || !kernel.neighbour_budget() {
         return Err(Reason::Neighbour);

@@ -2,7 +2,7 @@
 //! headers and its socket's tag alone. It never allows what the full verdict
 //! would refuse; what it does not allow is judged in full.
 
-use super::{Socket, loopback_addresses, state};
+use super::{Socket, state, touches_loopback};
 use crate::{
     map::{Policy, SealNumber, Tag},
     packet::{ACK, Ip, Kind, SYN, Transport},
@@ -32,16 +32,14 @@ pub fn reply(ip: &Ip, transport: &Transport, socket: &Socket, epoch: u32) -> boo
         | state::CLOSE_WAIT
         | state::LAST_ACK
         | state::CLOSING => {
-            transport.flags & SYN == 0 && socket.dport == transport.dport && socket.peer == ip.dst
+            transport.flags & SYN == 0 && socket.dport == transport.dport && socket.peer.is(ip.dst)
         }
         _ => false,
     };
     rightful
         && is_served(ip, transport, socket, epoch, transport.sport)
         && socket.sport == transport.sport
-        && !loopback_addresses(ip)
-        && !ip.src.is_loopback()
-        && !ip.dst.is_loopback()
+        && !touches_loopback(ip)
 }
 
 /// The same for a packet that comes in, again not on loopback. A SYN may take it
