@@ -1,0 +1,121 @@
+//! Promise: a policy holds from the moment it is set, also for connections that were open before
+//! and whose packets were judged in short until then.
+
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream};
+
+use airgap::gate::{Gate, Lock, Place, Sealing};
+use airgap::policy::Rules;
+use airgap_common::map::{SealNumber, name};
+use airgap_tests::airgap::seal;
+use airgap_tests::{Container, Outside, SERVICE_PORT, wait};
+use aya::maps::{Array, Map, MapData};
+
+struct Seal {
+    gate: Gate,
+    number: SealNumber,
+    id: [u8; 64],
+}
+
+impl Seal {
+    fn of(container: &Container) -> Self {
+        let place = Place::host().expect("cgroup v2");
+        let gate = Gate::open(&place).expect("a gate").expect("it stands");
+        let seals = gate.seals().expect("read");
+        let [(number, seal)] = seals[..] else {
+            panic!("{seals:?}");
+        };
+        let id = container.id.as_bytes().try_into().expect("64 digits");
+        assert_eq!(seal.id, id);
+        Self { gate, number, id }
+    }
+
+    /// As `airgap attach` does, but open connections are left as they are.
+    fn set(&mut self, ports: &[&str], from: &[&str]) {
+        let clients: Vec<_> = from.iter().map(|c| c.parse().expect("a CIDR")).collect();
+        let ports = ports.iter().map(|p| p.parse().expect("a port")).collect();
+        let rules = Rules::new(ports, clients.clone()).expect("rules");
+        let sealing = Sealing {
+            id: &self.id,
+            name: "policy-changes",
+            policy: rules.compile(),
+            clients: &clients,
+            accepted: 0,
+            since: 0,
+        };
+        let lock = Lock::take().expect("lock");
+        let sealed = self.gate.seal_id(&sealing, &lock).expect("renew");
+        assert!(sealed.renewed && sealed.number == self.number);
+    }
+
+    /// Packets refused so far, those included that nobody inside asked for.
+    fn refused(&self) -> u64 {
+        let (_, counters) = self.gate.state(self.number).expect("in force");
+        counters.by_reason.iter().sum()
+    }
+
+    fn epoch(&self) -> Array<MapData, u32> {
+        let pin = self.gate.place().pins.join("maps").join(name::EPOCH);
+        let map = Map::from_map_data(MapData::from_pin(pin).expect("the pin")).expect("a map");
+        map.try_into().expect("its layout")
+    }
+}
+
+/// Half a request on a connection of its own: the server waits for the rest, then closes.
+fn half_a_request(outside: &Outside, web: &Container) -> TcpStream {
+    let to = SocketAddr::new(web.ip4().into(), SERVICE_PORT);
+    let mut stream = outside
+        .netns
+        .run(|| TcpStream::connect(to).expect("connect"));
+    stream.write_all(b"GET /half HTTP/1.0\r\n").expect("write");
+    stream
+}
+
+#[test]
+fn open_connections_are_judged_by_the_policy_of_now() {
+    let outside = Outside::new();
+    let web = outside.container("web").run();
+    seal(&web.name, &[]);
+    let mut held = Seal::of(&web);
+    let narrow: [(&[&str], &[&str]); 2] = [(&["8080"], &[]), (&[], &["198.51.100.254/32"])];
+    for (ports, from) in narrow {
+        let get = || outside.get(web.ip4(), SERVICE_PORT, "/");
+        get().expect("served before");
+        let open = half_a_request(&outside, &web);
+        held.set(ports, from);
+        outside.clear();
+        let before = held.refused();
+        wait::until(
+            "the server's end of the connection is refused",
+            wait::SOON,
+            || (held.refused() > before).then_some(()),
+        );
+        let left = outside.arrivals();
+        assert!(left.is_empty(), "{ports:?} {from:?}: {left:?}");
+        drop(open);
+        held.set(&[], &[]);
+        get().expect("served again");
+    }
+}
+
+#[test]
+fn while_policies_change_packets_are_judged_in_full() {
+    let outside = Outside::new();
+    let web = outside.container("web").run();
+    seal(&web.name, &[]);
+    let mut held = Seal::of(&web);
+    let settled = held.epoch().get(&0, 0).expect("read");
+    assert_eq!(settled % 2, 0, "attach leaves a settled gate");
+    // As if airgap had been killed in between.
+    held.epoch().set(0, settled + 1, 0).expect("write");
+    for _ in 0..20 {
+        outside
+            .get(web.ip4(), SERVICE_PORT, "/bytes/100000")
+            .expect("served");
+    }
+    held.set(&[], &[]);
+    assert_eq!(held.epoch().get(&0, 0).expect("read"), settled + 2);
+    outside
+        .get(web.ip4(), SERVICE_PORT, "/")
+        .expect("served again");
+}
