@@ -82,7 +82,7 @@ pub(crate) fn run(rounds: u32, seconds: u32, parts: &[String], json: bool) -> Re
     Ok(())
 }
 
-const PARTS: [&str; 5] = ["attach", "denial", "events", "reply", "growth"];
+const PARTS: [&str; 6] = ["attach", "denial", "events", "single", "reply", "growth"];
 
 fn image() -> Result<String> {
     let mut undo = Undo::start()?;

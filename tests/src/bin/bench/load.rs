@@ -8,7 +8,7 @@ pub(crate) const HTTP: u16 = 5060;
 const BULK: u16 = 5061;
 
 /// Processors: the server has the first.
-const SERVER: &str = "0";
+pub(crate) const SERVER: &str = "0";
 const CLIENT: &str = "1";
 
 /// A worker, a small answer from memory, connections that last.

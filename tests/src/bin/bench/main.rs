@@ -4,6 +4,7 @@
 //! Set-ups are measured in turn within each round, so that what the machine does meanwhile falls on
 //! all of them; what counts are ratios of neighbours, their medians, and their spread.
 
+mod allow;
 mod attach;
 mod denial;
 mod events;
@@ -16,6 +17,7 @@ mod programs;
 mod reply;
 mod report;
 mod setup;
+mod single;
 
 use std::path::{Path, PathBuf};
 
@@ -65,10 +67,11 @@ impl Wanted {
 /// A part of the measurement, by the name that `--part` takes.
 type Part = (&'static str, fn(&Wanted) -> Vec<Figure>);
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     ("attach", attach::measure),
     ("denial", denial::measure),
     ("events", events::measure),
+    ("single", single::measure),
     ("reply", reply::measure),
     ("growth", growth::measure),
 ];

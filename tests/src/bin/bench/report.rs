@@ -84,6 +84,7 @@ const COMMANDS: &str = "\
 The loads, from a network namespace behind a veth to a container on a Docker bridge, client and server on a processor each:\n\n\
 - twice as many rounds as elsewhere, every second one in the other order; what is compared \
 runs one after the other\n\
+- one request at a time: client and server on one processor, the tenth percentile of 50 runs; three times as many rounds\n\
 - requests: `wrk -t1 -c32 --latency http://…:5060/`, nginx with one worker; with \
 `-H 'Connection: close'` for connections of their own\n\
 - bulk: `iperf3 -c … -R`, with `-N -l 128` for small writes\n\
@@ -91,7 +92,8 @@ runs one after the other\n\
 one second, once\n\
 - programs: the kernel's statistics (`BPF_ENABLE_STATS`), which add their own clock to each run\n\n\
 Set-ups: *unsealed*, nothing at all; *sealed*, the container is sealed; *bystander*, another one \
-is; *iptables*, a rule in `DOCKER-USER` that drops what is no reply; *nftables*, the same as a \
+is; *allowing*, programs that do nothing on the cgroup hooks that packets pass, which is what the \
+kernel takes for calling any; *iptables*, a rule in `DOCKER-USER` that drops what is no reply; *nftables*, the same as a \
 chain of its own. `IPAddressDeny=` needs the container's cgroup in systemd's hands and was not \
 run; an `--internal` network publishes no port.\n";
 

@@ -6,6 +6,8 @@ use airgap_tests::airgap::seal;
 use airgap_tests::firewall::{Firewall, TABLE_PREFIX};
 use airgap_tests::{Container, airgap_ok, cmd};
 
+use super::allow::Allowing;
+
 /// A set-up of one container; lifted when dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Setup {
@@ -13,6 +15,8 @@ pub(crate) enum Setup {
     Sealed,
     /// Another container is sealed, this one is not.
     Bystander,
+    /// Programs that do nothing, where the gate's are.
+    Allowing,
     /// `DOCKER-USER`: drop what is no reply.
     Iptables,
     /// The same by an nftables chain.
@@ -20,10 +24,11 @@ pub(crate) enum Setup {
 }
 
 /// In the order of each round; the first is the base of comparison.
-pub(crate) const ALL: [Setup; 5] = [
+pub(crate) const ALL: [Setup; 6] = [
     Setup::Unsealed,
     Setup::Sealed,
     Setup::Bystander,
+    Setup::Allowing,
     Setup::Iptables,
     Setup::Nftables,
 ];
@@ -34,6 +39,7 @@ impl Setup {
             Self::Unsealed => "unsealed",
             Self::Sealed => "sealed",
             Self::Bystander => "bystander",
+            Self::Allowing => "allowing",
             Self::Iptables => "iptables",
             Self::Nftables => "nftables",
         }
@@ -49,6 +55,9 @@ impl Setup {
             Self::Unsealed => Raised::Nothing,
             Self::Sealed => sealed(container),
             Self::Bystander => sealed(other),
+            Self::Allowing => Raised::Programs {
+                _allowing: Allowing::start(),
+            },
             Self::Iptables => Raised::Iptables {
                 _rule: Firewall::replies_only(container.plan(), container.ip4()),
             },
@@ -62,6 +71,9 @@ pub(crate) enum Raised {
     Nothing,
     /// The container's name.
     Seal(String),
+    Programs {
+        _allowing: Allowing,
+    },
     Iptables {
         _rule: Firewall,
     },
@@ -88,7 +100,7 @@ impl Drop for Raised {
             Self::Table(table) => {
                 cmd::attempt(&format!("nft delete table inet {table}"));
             }
-            Self::Nothing | Self::Iptables { .. } => {}
+            Self::Nothing | Self::Programs { .. } | Self::Iptables { .. } => {}
         }
     }
 }
