@@ -5,7 +5,7 @@
 
 use airgap_common::{
     denial::{Hook, Reason},
-    map::{Syn, SynSeen},
+    map::{Policy, Syn, SynSeen},
     packet::{ACK, Ip, Kind, SYN, Transport},
     verdict::{self, Kernel as _},
 };
@@ -14,7 +14,7 @@ use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_ktime_get_ns, progra
 use crate::{
     kernel::HASH_SEED,
     maps::{SYNS, VETHS},
-    packet::{ETHERNET, Packet},
+    packet::{ETHERNET, Packet, client_allowed},
     short::{headers, passes},
     subject::Subject,
     verifier::forgotten,
@@ -35,6 +35,8 @@ const ARP_FRAME: u32 = 14 + 28;
 #[inline(always)]
 pub(crate) fn out(ctx: &TcContext) -> i32 {
     let skb = ctx.skb.skb;
+    // By its tag alone, whichever seal this veth is of: containers that share a
+    // network namespace share its veths, too.
     if passes::<{ ETHERNET as usize }, true>(skb) {
         return NEXT;
     }
@@ -141,10 +143,12 @@ fn remember(skb: *mut __sk_buff, syn: &mut Syn, seq: u32) {
         return;
     };
     syn.seal = subject.seal;
-    if !subject
-        .policy()
-        .is_ok_and(|policy| policy.serves_tcp(syn.port))
-    {
+    let Ok(policy) = subject.policy() else {
+        return;
+    };
+    // Whoever may not come in shall not push out what is remembered of others.
+    let any = policy.flags & Policy::CLIENTS_ANY != 0;
+    if !policy.serves_tcp(syn.port) || !(any || client_allowed(syn.seal, syn.client)) {
         return;
     }
     if let Some(slot) = SYNS.get_ptr_mut(syn.slot(HASH_SEED.load())) {

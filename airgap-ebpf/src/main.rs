@@ -1,7 +1,8 @@
 //! The gate: BPF programs attached once at the cgroup v2 root.
 //!
-//! Each program first asks whether the cgroup is sealed ([`subject`]); if it is
-//! not, it allows. If it is, every path that is not an explicit allow denies.
+//! Each program first asks whether the cgroup, or the veth, is sealed ([`subject`]);
+//! if it is not, it allows. If it is, every path that is not an explicit allow
+//! denies. What a socket's tag vouches for is allowed before that ([`short`]).
 //! Entry points are thin; the verdict itself is `airgap_common::verdict`.
 #![no_std]
 #![no_main]

@@ -258,6 +258,13 @@ impl Packet {
     }
 }
 
+/// Whether `--from` allows this client.
+#[inline(always)]
+pub(crate) fn client_allowed(seal: SealNumber, client: Addr) -> bool {
+    let client = Client { seal, addr: client };
+    CLIENTS.get(&Key::new(64 + 128, client)).is_some()
+}
+
 /// The packet's socket, for a SYN-ACK the listener's; null if it has none or what
 /// is left of one. The cgroup hooks name the listener themselves; a frame still
 /// has the request, which the kernel made of a SYN that this listener got.
@@ -339,15 +346,7 @@ impl Kernel for Packet {
 
     #[inline(always)]
     fn client_allowed(&self, client: Addr) -> bool {
-        CLIENTS
-            .get(&Key::new(
-                64 + 128,
-                Client {
-                    seal: self.subject.seal,
-                    addr: client,
-                },
-            ))
-            .is_some()
+        client_allowed(self.subject.seal, client)
     }
 
     #[inline(always)]

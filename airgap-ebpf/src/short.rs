@@ -1,7 +1,7 @@
 //! The short way through egress, ingress and the frame layer: headers read in
-//! place and the socket's tag, and no look-up of the cgroup or its policy. A tag
-//! is only ever written on a socket of the seal it names, and no policy has
-//! changed and no seal ended since the epoch it names.
+//! place and the socket's tag, and no look-up of the cgroup or its policy. An
+//! epoch is only ever written into the tag of a socket of the seal that it names,
+//! and no policy has changed and no seal was lifted or replaced since.
 //! Whatever is unusual, or does not lie in the linear part, takes the long way.
 
 use airgap_common::{

@@ -39,7 +39,7 @@ pub(crate) fn egress(ctx: &SkBuffContext) -> i32 {
 #[inline(never)]
 fn judge_egress(skb: *mut __sk_buff) -> u32 {
     let epoch = epoch();
-    let Some(subject) = Subject::of_packet(skb) else {
+    let Some(subject) = Subject::of_packet(skb, epoch) else {
         return 0;
     };
     let packet = Packet::new(skb, 0, subject);
@@ -69,7 +69,7 @@ fn judge_egress(skb: *mut __sk_buff) -> u32 {
 /// Drops it, for the reason of this number.
 #[inline(never)]
 fn refuse<const OUT: bool>(skb: *mut __sk_buff, reason: u64) -> i32 {
-    if let Some(subject) = Subject::of_packet(skb) {
+    if let Some(subject) = Subject::of_packet(skb, epoch()) {
         let hook = if OUT { Hook::Egress } else { Hook::Ingress };
         Packet::new(skb, 0, subject).deny(hook, reason);
     }
@@ -93,7 +93,7 @@ pub(crate) fn ingress(ctx: &SkBuffContext) -> i32 {
 #[inline(never)]
 fn judge_ingress(skb: *mut __sk_buff) -> u32 {
     let epoch = epoch();
-    let Some(subject) = Subject::of_packet(skb) else {
+    let Some(subject) = Subject::of_packet(skb, epoch) else {
         return 0;
     };
     let packet = Packet::new(skb, 0, subject);

@@ -42,13 +42,15 @@ impl Subject {
         })
     }
 
-    /// Of the socket that a packet belongs to.
+    /// Of the socket that a packet belongs to, as it is in this epoch or in a later one.
     #[inline(always)]
-    pub(crate) fn of_packet(skb: *mut __sk_buff) -> Option<Self> {
+    pub(crate) fn of_packet(skb: *mut __sk_buff, epoch: u32) -> Option<Self> {
         let level = airgap_packet_level(skb);
-        // SAFETY: as above.
-        at(level, || unsafe {
-            bpf_skb_ancestor_cgroup_id(skb, level as i32)
+        at(level, || {
+            // SAFETY: as above.
+            after(epoch, unsafe {
+                bpf_skb_ancestor_cgroup_id(skb, level as i32)
+            })
         })
     }
 
@@ -91,7 +93,10 @@ impl Subject {
 /// The present epoch, see [`Tag::epoch`].
 #[inline(always)]
 pub(crate) fn epoch() -> u32 {
-    EPOCH.get(0).copied().unwrap_or(Tag::NO_EPOCH)
+    // SAFETY: a live array element. Volatile: read here, and not again later.
+    EPOCH.get(0).map_or(Tag::NO_EPOCH, |epoch| unsafe {
+        core::ptr::read_volatile(epoch)
+    })
 }
 
 /// Level of the sealed cgroup that the task is in or below; 0 if there is none.
@@ -141,9 +146,9 @@ fn at(level: u32, id: impl Fn() -> u64) -> Option<Subject> {
         return None;
     }
     let cgroup = id();
-    // None if it was let go since a moment ago.
-    seal_of(cgroup).map(|seal| Subject {
-        seal,
+    Some(Subject {
+        // It was let go since a moment ago, but another may be above or below it.
+        seal: seal_of(cgroup).unwrap_or(UNRECORDED),
         cgroup,
         level,
     })

@@ -6,10 +6,11 @@ use std::net::{SocketAddr, TcpStream};
 
 use airgap::gate::{Gate, Lock, Place, Sealing};
 use airgap::policy::Rules;
-use airgap_common::map::{SealNumber, name};
+use airgap_common::denial::Reason;
+use airgap_common::map::{Policy, SealNumber, name};
 use airgap_tests::airgap::seal;
 use airgap_tests::{Container, Outside, SERVICE_PORT, wait};
-use aya::maps::{Array, Map, MapData};
+use aya::maps::{Array, HashMap, Map, MapData};
 
 struct Seal {
     gate: Gate,
@@ -48,16 +49,24 @@ impl Seal {
         assert!(sealed.renewed && sealed.number == self.number);
     }
 
-    /// Packets refused so far, those included that nobody inside asked for.
+    /// Packets refused so far because the policy is not what it was.
     fn refused(&self) -> u64 {
         let (_, counters) = self.gate.state(self.number).expect("in force");
-        counters.by_reason.iter().sum()
+        let because = [Reason::StaleProvenance, Reason::Client];
+        because.map(|r| counters.by_reason[r as usize]).iter().sum()
+    }
+
+    fn map(&self, name: &str) -> Map {
+        let pin = self.gate.place().pins.join("maps").join(name);
+        Map::from_map_data(MapData::from_pin(pin).expect("the pin")).expect("a map")
     }
 
     fn epoch(&self) -> Array<MapData, u32> {
-        let pin = self.gate.place().pins.join("maps").join(name::EPOCH);
-        let map = Map::from_map_data(MapData::from_pin(pin).expect("the pin")).expect("a map");
-        map.try_into().expect("its layout")
+        self.map(name::EPOCH).try_into().expect("its layout")
+    }
+
+    fn policies(&self) -> HashMap<MapData, SealNumber, Policy> {
+        self.map(name::POLICIES).try_into().expect("its layout")
     }
 }
 
@@ -69,6 +78,18 @@ fn half_a_request(outside: &Outside, web: &Container) -> TcpStream {
         .run(|| TcpStream::connect(to).expect("connect"));
     stream.write_all(b"GET /half HTTP/1.0\r\n").expect("write");
     stream
+}
+
+/// The server gives up on half a request after some seconds: nothing of that may arrive.
+#[track_caller]
+fn refused_from_now_on(outside: &Outside, held: &Seal, when: &str) {
+    outside.clear();
+    let before = held.refused();
+    wait::until("the server's end is refused", wait::SOON, || {
+        (held.refused() > before).then_some(())
+    });
+    let left = outside.arrivals();
+    assert!(left.is_empty(), "{when}: {left:?}");
 }
 
 #[test]
@@ -83,15 +104,7 @@ fn open_connections_are_judged_by_the_policy_of_now() {
         get().expect("served before");
         let open = half_a_request(&outside, &web);
         held.set(ports, from);
-        outside.clear();
-        let before = held.refused();
-        wait::until(
-            "the server's end of the connection is refused",
-            wait::SOON,
-            || (held.refused() > before).then_some(()),
-        );
-        let left = outside.arrivals();
-        assert!(left.is_empty(), "{ports:?} {from:?}: {left:?}");
+        refused_from_now_on(&outside, &held, &format!("{ports:?} {from:?}"));
         drop(open);
         held.set(&[], &[]);
         get().expect("served again");
@@ -106,13 +119,23 @@ fn while_policies_change_packets_are_judged_in_full() {
     let mut held = Seal::of(&web);
     let settled = held.epoch().get(&0, 0).expect("read");
     assert_eq!(settled % 2, 0, "attach leaves a settled gate");
-    // As if airgap had been killed in between.
+    // As if airgap were in the middle of a change.
     held.epoch().set(0, settled + 1, 0).expect("write");
     for _ in 0..20 {
         outside
             .get(web.ip4(), SERVICE_PORT, "/bytes/100000")
             .expect("served");
     }
+    // Its next write counts at once, for connections too that were opened in between.
+    let open = half_a_request(&outside, &web);
+    let (mut policy, _) = held.gate.state(held.number).expect("in force");
+    policy.tcp[0] = 8080;
+    held.policies()
+        .insert(held.number, policy, 0)
+        .expect("write");
+    refused_from_now_on(&outside, &held, "policy written while the epoch is odd");
+    drop(open);
+    // Killed there: the next attach settles it.
     held.set(&[], &[]);
     assert_eq!(held.epoch().get(&0, 0).expect("read"), settled + 2);
     outside

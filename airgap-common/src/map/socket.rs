@@ -82,8 +82,8 @@ pub struct SynSeen {
 }
 
 /// How long after a client's last SYN the kernel may answer on its flow
-/// without a socket of the flow, nanoseconds. Connections that last longer
-/// lose the last ACK of TIME_WAIT only.
+/// without a socket of the flow, nanoseconds. Connections that last longer, or
+/// whose slot another flow has taken, lose the last ACK of TIME_WAIT only.
 pub const SYN_LIFE: u64 = 10 * 60 * 1_000_000_000;
 
 /// A SYN that went into a container, as its veth saw it.

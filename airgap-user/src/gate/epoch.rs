@@ -1,6 +1,8 @@
 //! `EPOCH`: while it is odd, no packet takes the short way, and a number that was
 //! left behind lets none take it again before it was judged in full.
 
+use std::sync::atomic::{Ordering, fence};
+
 use anyhow::{Context as _, Result};
 
 use super::Gate;
@@ -24,6 +26,9 @@ impl Gate {
         if epoch % 2 != remainder {
             return Ok(());
         }
+        // The kernel side reads the epoch first, then marks and policies: what was
+        // written there before is there for whoever sees the new number.
+        fence(Ordering::SeqCst);
         self.epoch
             .set(0, epoch.wrapping_add(1), 0)
             .context("cannot write the map EPOCH")

@@ -100,6 +100,8 @@ impl Gate {
         let Some(open) = open else {
             return self.unseal(&[number], lock).map(drop);
         };
+        // What the seal let its sockets do ends with the first mark; `lift` settles.
+        self.unsettle()?;
         // The id first: what is born from here on is denied for being unjudged.
         self.unseal_id(&self.seal(number)?.id)?;
         for cgroup in self.cgroups_of(number)? {

@@ -111,10 +111,9 @@ impl Gate {
             self.add_clients(number, sealing.clients)?;
             self.unsettle()?;
             // One element, replaced as a whole: the policy changes at once.
-            self.policies
-                .insert(number, sealing.policy, 0)
-                .context("cannot write the map POLICIES")?;
+            let written = self.policies.insert(number, sealing.policy, 0);
             self.settle()?;
+            written.context("cannot write the map POLICIES")?;
             self.retain_clients(number, sealing.clients)?;
             let mut seal = self
                 .seals
@@ -226,10 +225,10 @@ impl Gate {
         if marked.is_ok_and(|n| n != number && !self.is_in_force(n)) {
             // Its level and hint are there; from denied everything to its policy at once.
             self.unsettle()?;
-            self.cgroups
-                .insert(cgroup.id, number, BPF_EXIST)
-                .with_context(|| format!("cannot seal the cgroup {}", cgroup.path.display()))?;
-            return self.settle();
+            let written = self.cgroups.insert(cgroup.id, number, BPF_EXIST);
+            self.settle()?;
+            return written
+                .with_context(|| format!("cannot seal the cgroup {}", cgroup.path.display()));
         }
         hints.add(cgroup.id);
         match self.cgroups.insert(cgroup.id, number, BPF_NOEXIST) {
