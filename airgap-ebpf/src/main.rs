@@ -20,6 +20,7 @@ mod short;
 mod skb;
 mod sock;
 mod sock_addr;
+mod socket;
 mod subject;
 mod task;
 mod verifier;

@@ -6,23 +6,23 @@ use airgap_common::{
     denial::{Hook, Reason},
     map::{Client, Policy, SYN_LIFE, SealNumber, Syn, Tag},
     packet::{self, Ip, Kind, Transport},
-    verdict::{Kernel, Peer, Socket, short},
+    verdict::{Kernel, Peer, Socket},
 };
 use aya_ebpf::{
-    bindings::{__sk_buff, BPF_SK_STORAGE_GET_F_CREATE, bpf_sock, bpf_sock_tuple},
+    bindings::{__sk_buff, bpf_sock, bpf_sock_tuple},
     btf_maps::lpm_trie::Key,
     helpers::generated::{
-        bpf_get_listener_sock, bpf_ktime_get_ns, bpf_sk_ancestor_cgroup_id, bpf_sk_fullsock,
-        bpf_sk_lookup_udp, bpf_sk_release, bpf_sk_storage_get, bpf_skb_load_bytes,
-        bpf_skc_lookup_tcp,
+        bpf_ktime_get_ns, bpf_sk_ancestor_cgroup_id, bpf_sk_fullsock, bpf_sk_lookup_udp,
+        bpf_sk_release, bpf_skb_load_bytes, bpf_skc_lookup_tcp,
     },
 };
 
 use crate::{
     denial::{Details, Question, Who, deny_question},
     kernel::{HASH_SEED, OFF_SKB_SK, is_kernel_socket, read},
-    maps::{CLIENTS, COUNTERS, SYNS, TAGS, add},
+    maps::{CLIENTS, COUNTERS, SYNS, add},
     sock::mark_of,
+    socket,
     subject::Subject,
     verifier::forgotten,
 };
@@ -48,7 +48,7 @@ impl Packet {
             skb,
             base,
             subject,
-            sk: full_socket(skb),
+            sk: socket::full_socket(skb),
         }
     }
 
@@ -131,82 +131,34 @@ impl Packet {
         }
         // SAFETY: not null, and the verifier knows a full bpf_sock.
         unsafe {
-            let sk = self.sk;
-            let peer = if ip.version == 4 {
-                Addr::v4((*sk).dst_ip4)
-            } else {
-                Addr([
-                    core::ptr::read_volatile(&raw const (*sk).dst_ip6[0]),
-                    core::ptr::read_volatile(&raw const (*sk).dst_ip6[1]),
-                    core::ptr::read_volatile(&raw const (*sk).dst_ip6[2]),
-                    core::ptr::read_volatile(&raw const (*sk).dst_ip6[3]),
-                ])
-            };
-            let tag = bpf_sk_storage_get(TAGS.as_ptr(), sk.cast(), core::ptr::null_mut(), 0)
-                .cast::<Tag>();
-            Socket {
-                exists: true,
-                kind: (*sk).type_,
-                protocol: (*sk).protocol,
-                state: (*sk).state,
-                sport: (*sk).src_port as u16,
-                dport: u16::from_be((*sk).dst_port),
-                peer,
-                tag: if tag.is_null() { Tag::NONE } else { *tag },
-            }
+            let peer = socket::peer(self.sk, ip.version == 4);
+            let tag = socket::tag_of(self.sk);
+            let tag = if tag.is_null() { Tag::NONE } else { *tag };
+            socket::facts(self.sk, peer, tag)
         }
     }
 
-    /// Brings the tag of a socket that is older than `epoch`, in which `policy` was
-    /// read, up to it, if the policy lets it: what comes next is judged in short.
+    /// See [`socket::renew_tag`].
     #[inline(always)]
     pub(crate) fn renew(&self, policy: &Policy, epoch: u32) {
         if self.sk.is_null() {
             return;
         }
-        // SAFETY: map and socket are live; without the flag nothing is made.
-        let tag = unsafe {
-            bpf_sk_storage_get(TAGS.as_ptr(), self.sk.cast(), core::ptr::null_mut(), 0)
-                .cast::<Tag>()
-        };
-        if !tag.is_null() {
-            renew(tag, self.subject.seal, policy, epoch);
+        // SAFETY: not null, and what is found is a live value.
+        unsafe {
+            let tag = socket::tag_of(self.sk);
+            if !tag.is_null() {
+                socket::renew_tag(tag, self.subject.seal, policy, epoch);
+            }
         }
     }
 
-    /// Tags the listener this SYN to a service port is for; false if there is no
-    /// memory for it. `policy` was read in `epoch`.
+    /// See [`socket::write_tag`].
     #[inline(always)]
     pub(crate) fn tag(&self, port: u16, policy: &Policy, epoch: u32) -> bool {
-        if self.sk.is_null() {
-            return false;
-        }
-        let mut tag = Tag {
-            seal: self.subject.seal,
-            epoch: Tag::NO_EPOCH,
-            port,
-            _pad: [0; 2],
-        };
-        if policy.flags & Policy::CLIENTS_ANY != 0 {
-            tag.epoch = epoch;
-        }
-        // SAFETY: map and socket are live; `tag` has the map's value layout.
-        unsafe {
-            let stored = bpf_sk_storage_get(
-                TAGS.as_ptr(),
-                self.sk.cast(),
-                (&raw mut tag).cast(),
-                BPF_SK_STORAGE_GET_F_CREATE.into(),
-            )
-            .cast::<Tag>();
-            if stored.is_null() {
-                return false;
-            }
-            if *stored != tag {
-                *stored = tag;
-            }
-        }
-        true
+        // SAFETY: not null.
+        !self.sk.is_null()
+            && unsafe { socket::write_tag(self.sk, self.subject.seal, port, policy, epoch) }
     }
 
     /// Counts and reports the denial, by the number of its [`Reason`]. The headers
@@ -263,37 +215,6 @@ impl Packet {
 pub(crate) fn client_allowed(seal: SealNumber, client: Addr) -> bool {
     let client = Client { seal, addr: client };
     CLIENTS.get(&Key::new(64 + 128, client)).is_some()
-}
-
-/// The packet's socket, for a SYN-ACK the listener's; null if it has none or what
-/// is left of one. The cgroup hooks name the listener themselves; a frame still
-/// has the request, which the kernel made of a SYN that this listener got.
-#[inline(always)]
-pub(crate) fn full_socket(skb: *mut __sk_buff) -> *mut bpf_sock {
-    // SAFETY: the context is a __sk_buff, and null is checked.
-    unsafe {
-        let sk = (*skb).__bindgen_anon_2.sk;
-        if sk.is_null() {
-            return sk;
-        }
-        let full = bpf_sk_fullsock(sk);
-        if full.is_null() {
-            bpf_get_listener_sock(sk)
-        } else {
-            full
-        }
-    }
-}
-
-/// Not inlined: the ways through it are of no concern to the verdict.
-#[inline(never)]
-fn renew(tag: *mut Tag, seal: SealNumber, policy: &Policy, epoch: u32) {
-    // SAFETY: the caller has looked it up; a live value.
-    unsafe {
-        if short::opens(&*tag, seal, policy) {
-            (*tag).epoch = epoch;
-        }
-    }
 }
 
 impl Kernel for Packet {

@@ -6,19 +6,14 @@
 
 use airgap_common::{
     addr::Addr,
-    map::Tag,
     packet::{self, Ip, Transport},
-    verdict::{Socket, short},
+    verdict::short,
 };
-use aya_ebpf::{
-    bindings::{__sk_buff, bpf_sock},
-    helpers::generated::bpf_sk_storage_get,
-};
+use aya_ebpf::bindings::__sk_buff;
 
 use crate::{
     frame::{ETH_P_IP, ETH_P_IPV6},
-    maps::TAGS,
-    packet::full_socket,
+    socket,
     subject::epoch,
 };
 
@@ -52,55 +47,24 @@ fn is_open<const BASE: usize, const OUT: bool, const VERSION: u8>(skb: *mut __sk
 
 #[inline(always)]
 fn decide<const BASE: usize, const VERSION: u8>(skb: *mut __sk_buff, way: Way) -> Option<bool> {
-    let sk = full_socket(skb);
+    let sk = socket::full_socket(skb);
     if sk.is_null() {
         return None;
     }
-    // SAFETY: map and socket are live; without the flag nothing is made.
-    let tag = unsafe {
-        bpf_sk_storage_get(TAGS.as_ptr(), sk.cast(), core::ptr::null_mut(), 0).cast::<Tag>()
-    };
+    // SAFETY: not null, and the verifier knows a full bpf_sock.
+    let tag = unsafe { socket::tag_of(sk) };
     if tag.is_null() {
         return None;
     }
     // SAFETY: not null, a live value.
     let tag = unsafe { *tag };
     let (ip, transport) = headers::<BASE, VERSION>(skb)?;
-    // SAFETY: not null, and the verifier knows a full bpf_sock.
-    let socket = unsafe { socket::<VERSION>(sk, tag) };
+    // SAFETY: as above.
+    let socket = unsafe { socket::facts(sk, socket::peer(sk, VERSION == 4), tag) };
     Some(match way {
         Way::Out => short::reply(&ip, &transport, &socket, epoch()),
         Way::In => short::request(&ip, &transport, &socket, epoch()),
     })
-}
-
-/// # Safety
-/// `sk` is a full socket.
-#[inline(always)]
-unsafe fn socket<const VERSION: u8>(sk: *mut bpf_sock, tag: Tag) -> Socket {
-    // SAFETY: the caller's promise; the verifier knows no wider reads.
-    unsafe {
-        let peer = if VERSION == 4 {
-            Addr::v4((*sk).dst_ip4)
-        } else {
-            Addr([
-                core::ptr::read_volatile(&raw const (*sk).dst_ip6[0]),
-                core::ptr::read_volatile(&raw const (*sk).dst_ip6[1]),
-                core::ptr::read_volatile(&raw const (*sk).dst_ip6[2]),
-                core::ptr::read_volatile(&raw const (*sk).dst_ip6[3]),
-            ])
-        };
-        Socket {
-            exists: true,
-            kind: (*sk).type_,
-            protocol: (*sk).protocol,
-            state: (*sk).state,
-            sport: (*sk).src_port as u16,
-            dport: u16::from_be((*sk).dst_port),
-            peer,
-            tag,
-        }
-    }
 }
 
 /// Addresses, ports and flags of a plain TCP segment, from the packet itself;

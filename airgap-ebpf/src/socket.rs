@@ -1,0 +1,143 @@
+//! The socket that a packet belongs to, and the tag it carries.
+
+use airgap_common::{
+    addr::Addr,
+    map::{Policy, SealNumber, Tag},
+    verdict::{Socket, short},
+};
+use aya_ebpf::{
+    bindings::{__sk_buff, BPF_SK_STORAGE_GET_F_CREATE, bpf_sock},
+    helpers::generated::{bpf_get_listener_sock, bpf_sk_fullsock, bpf_sk_storage_get},
+};
+
+use crate::maps::TAGS;
+
+/// The packet's socket, for a SYN-ACK the listener's; null if it has none or what
+/// is left of one. The cgroup hooks name the listener themselves; a frame still
+/// has the request, which the kernel made of a SYN that this listener got.
+#[inline(always)]
+pub(crate) fn full_socket(skb: *mut __sk_buff) -> *mut bpf_sock {
+    // SAFETY: the context is a __sk_buff, and null is checked.
+    unsafe {
+        let sk = (*skb).__bindgen_anon_2.sk;
+        if sk.is_null() {
+            return sk;
+        }
+        let full = bpf_sk_fullsock(sk);
+        if full.is_null() {
+            bpf_get_listener_sock(sk)
+        } else {
+            full
+        }
+    }
+}
+
+/// The tag of a socket, or null.
+///
+/// # Safety
+/// `sk` is a full socket.
+#[inline(always)]
+pub(crate) unsafe fn tag_of(sk: *mut bpf_sock) -> *mut Tag {
+    // SAFETY: map and socket are live; without the flag nothing is made.
+    unsafe { bpf_sk_storage_get(TAGS.as_ptr(), sk.cast(), core::ptr::null_mut(), 0).cast() }
+}
+
+/// Its peer's address, as a socket of this IP version has it.
+///
+/// # Safety
+/// `sk` is a full socket.
+#[inline(always)]
+pub(crate) unsafe fn peer(sk: *mut bpf_sock, v4: bool) -> Addr {
+    // SAFETY: the caller's promise. Volatile, or LLVM merges the loads into one
+    // that the verifier refuses.
+    unsafe {
+        if v4 {
+            Addr::v4((*sk).dst_ip4)
+        } else {
+            Addr([
+                core::ptr::read_volatile(&raw const (*sk).dst_ip6[0]),
+                core::ptr::read_volatile(&raw const (*sk).dst_ip6[1]),
+                core::ptr::read_volatile(&raw const (*sk).dst_ip6[2]),
+                core::ptr::read_volatile(&raw const (*sk).dst_ip6[3]),
+            ])
+        }
+    }
+}
+
+/// The socket as the verdict sees it.
+///
+/// # Safety
+/// `sk` is a full socket.
+#[inline(always)]
+pub(crate) unsafe fn facts(sk: *mut bpf_sock, peer: Addr, tag: Tag) -> Socket {
+    // SAFETY: the caller's promise.
+    unsafe {
+        Socket {
+            exists: true,
+            kind: (*sk).type_,
+            protocol: (*sk).protocol,
+            state: (*sk).state,
+            sport: (*sk).src_port as u16,
+            dport: u16::from_be((*sk).dst_port),
+            peer,
+            tag,
+        }
+    }
+}
+
+/// Tags a listener that got a SYN to a service port; false if there is no memory
+/// for it. `policy` was read in `epoch`.
+///
+/// # Safety
+/// `sk` is a full socket.
+#[inline(always)]
+pub(crate) unsafe fn write_tag(
+    sk: *mut bpf_sock,
+    seal: SealNumber,
+    port: u16,
+    policy: &Policy,
+    epoch: u32,
+) -> bool {
+    let mut tag = Tag {
+        seal,
+        epoch: Tag::NO_EPOCH,
+        port,
+        _pad: [0; 2],
+    };
+    if policy.flags & Policy::CLIENTS_ANY != 0 {
+        tag.epoch = epoch;
+    }
+    // SAFETY: map and socket are live; `tag` has the map's value layout.
+    unsafe {
+        let stored = bpf_sk_storage_get(
+            TAGS.as_ptr(),
+            sk.cast(),
+            (&raw mut tag).cast(),
+            BPF_SK_STORAGE_GET_F_CREATE.into(),
+        )
+        .cast::<Tag>();
+        if stored.is_null() {
+            return false;
+        }
+        if *stored != tag {
+            *stored = tag;
+        }
+    }
+    true
+}
+
+/// Brings a tag that is older than `epoch`, in which `policy` was read, up to it,
+/// if the policy lets it: what comes next is judged in short. Not inlined: the ways
+/// through it are of no concern to the verdict.
+///
+/// # Safety
+/// `tag` is a live value of the map.
+#[inline(never)]
+pub(crate) unsafe fn renew_tag(tag: *mut Tag, seal: SealNumber, policy: &Policy, epoch: u32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if short::opens(&*tag, seal, policy) {
+            (*tag).epoch = epoch;
+        }
+    }
+}
