@@ -1,7 +1,7 @@
 //! One request at a time, client and server on one processor: how long that takes is what both
 //! ends and all between them cost. Whatever else the machine does only adds to it, so of many
-//! short runs the tenth percentile is taken; it differs by a hundredth where requests a second
-//! of a loaded server differ by a tenth.
+//! short runs the tenth percentile is taken. While the machine is as fast as before, that differs
+//! by a hundredth or two, where requests a second of a loaded server differ by a tenth.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
