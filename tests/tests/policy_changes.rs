@@ -16,6 +16,7 @@ struct Seal {
     gate: Gate,
     number: SealNumber,
     id: [u8; 64],
+    name: String,
 }
 
 impl Seal {
@@ -28,7 +29,13 @@ impl Seal {
         };
         let id = container.id.as_bytes().try_into().expect("64 digits");
         assert_eq!(seal.id, id);
-        Self { gate, number, id }
+        let name = container.name.clone();
+        Self {
+            gate,
+            number,
+            id,
+            name,
+        }
     }
 
     /// As `airgap attach` does, but open connections are left as they are.
@@ -38,7 +45,7 @@ impl Seal {
         let rules = Rules::new(ports, clients.clone()).expect("rules");
         let sealing = Sealing {
             id: &self.id,
-            name: "policy-changes",
+            name: &self.name,
             policy: rules.compile(),
             clients: &clients,
             accepted: 0,
