@@ -3,9 +3,9 @@
 use airgap_tests::Outside;
 
 use super::Wanted;
-use super::figure::{Figure, Limit};
+use super::figure::Figure;
 use super::load::{bulk, requests, server};
-use super::setup::{ALL, Setup};
+use super::setup::{self, ALL, Setup};
 
 const CONNECTIONS: usize = 32;
 
@@ -17,26 +17,8 @@ pub(crate) fn measure(wanted: &Wanted) -> Vec<Figure> {
     let outside = Outside::unrecorded();
     let container = server(&outside, "served");
     let other = outside.container("other").run();
-    let (sealed, unsealed) = (Setup::Sealed.name(), Setup::Unsealed.name());
-    let rate = |name: &str| {
-        Figure::new(name, "1/s", true)
-            .bar(sealed, Some(unsealed), Limit::AtLeast(0.98))
-            .bar(sealed, Some(Setup::Iptables.name()), Limit::AtLeast(1.0))
-            .bar(
-                Setup::Bystander.name(),
-                Some(unsealed),
-                Limit::AtLeast(0.99),
-            )
-    };
-    let gigabits = |name: &str| {
-        Figure::new(name, "Gbit/s", true)
-            .bar(sealed, Some(unsealed), Limit::AtLeast(0.98))
-            .bar(
-                Setup::Bystander.name(),
-                Some(unsealed),
-                Limit::AtLeast(0.99),
-            )
-    };
+    let rate = setup::requests;
+    let gigabits = |name: &str| setup::beside_unsealed(Figure::new(name, "Gbit/s", true));
     let mut kept = rate("requests on connections that last");
     let mut p99 = Figure::new("their 99th percentile", "ms", false);
     let mut fresh = rate("requests on connections of their own");

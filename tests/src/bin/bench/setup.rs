@@ -7,6 +7,7 @@ use airgap_tests::firewall::{Firewall, TABLE_PREFIX};
 use airgap_tests::{Container, airgap_ok, cmd};
 
 use super::allow::Allowing;
+use super::figure::{Figure, Limit};
 
 /// A set-up of one container; lifted when dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,24 @@ pub(crate) const ALL: [Setup; 6] = [
     Setup::Iptables,
     Setup::Nftables,
 ];
+
+/// The limits of what a service gives its clients.
+pub(crate) fn beside_unsealed(figure: Figure) -> Figure {
+    let unsealed = Some(Setup::Unsealed.name());
+    figure
+        .bar(Setup::Sealed.name(), unsealed, Limit::AtLeast(0.98))
+        .bar(Setup::Bystander.name(), unsealed, Limit::AtLeast(0.99))
+}
+
+/// Requests a second, with their limits.
+pub(crate) fn requests(name: &str) -> Figure {
+    let iptables = Some(Setup::Iptables.name());
+    beside_unsealed(Figure::new(name, "1/s", true)).bar(
+        Setup::Sealed.name(),
+        iptables,
+        Limit::AtLeast(1.0),
+    )
+}
 
 impl Setup {
     pub(crate) const fn name(self) -> &'static str {

@@ -12,7 +12,7 @@ use airgap_tests::{Container, Outside};
 use super::Wanted;
 use super::figure::{Figure, Limit};
 use super::load::{HTTP, SERVER, server};
-use super::setup::{ALL, Setup};
+use super::setup::{ALL, Setup, requests};
 
 /// For each round that is asked for.
 const ROUNDS: usize = 3;
@@ -26,20 +26,11 @@ pub(crate) fn measure(wanted: &Wanted) -> Vec<Figure> {
     let container = server(&outside, "single");
     let other = outside.container("other").run();
     let figure = |name: &str| {
-        let (sealed, unsealed) = (Setup::Sealed.name(), Setup::Unsealed.name());
-        Figure::new(name, "1/s", true)
-            .bar(sealed, Some(unsealed), Limit::AtLeast(0.98))
-            .bar(sealed, Some(Setup::Iptables.name()), Limit::AtLeast(1.0))
-            .bar(
-                Setup::Bystander.name(),
-                Some(unsealed),
-                Limit::AtLeast(0.99),
-            )
-            .bar(
-                Setup::Bystander.name(),
-                Some(Setup::Allowing.name()),
-                Limit::AtLeast(0.99),
-            )
+        requests(name).bar(
+            Setup::Bystander.name(),
+            Some(Setup::Allowing.name()),
+            Limit::AtLeast(0.99),
+        )
     };
     let mut kept = figure("one request at a time, on a connection that lasts");
     let mut fresh = figure("one request at a time, each on a connection of its own");
