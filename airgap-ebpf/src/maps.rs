@@ -5,9 +5,8 @@ use airgap_common::{
     map::{
         Attempt, AttemptKey, Client, Counters, Destination, Follower, Gate, HINT_BUCKETS, ID_LEN,
         MAX_ATTEMPTS, MAX_BURSTS, MAX_CGROUPS, MAX_CLIENTS, MAX_DESTINATIONS, MAX_FOLLOWERS,
-        MAX_JUDGED, MAX_SEALS, MAX_SYNS, MAX_VETHS, Mark, OVERFLOW_SLOTS, Policy,
-        STATS as STAT_COUNT, SWITCHES as SWITCH_COUNT, Seal, SealNumber, SynSeen, Tag, Tally,
-        WRITERS,
+        MAX_JUDGED, MAX_SEALS, MAX_SYNS, MAX_VETHS, OVERFLOW_SLOTS, Policy, STATS as STAT_COUNT,
+        SWITCHES as SWITCH_COUNT, Seal, SealNumber, Storage, SynSeen, Tally, WRITERS,
     },
 };
 use aya_ebpf::{
@@ -78,9 +77,7 @@ pub(crate) static SEALS: HashMap<
 #[btf_map]
 pub(crate) static GATE: Array<Gate, 1> = Array::new();
 #[btf_map]
-pub(crate) static TAGS: SkStorageClone<Tag> = SkStorageClone::new();
-#[btf_map]
-pub(crate) static MARKS: SkStorageClone<Mark> = SkStorageClone::new();
+pub(crate) static SOCKETS: SkStorageClone<Storage> = SkStorageClone::new();
 #[btf_map]
 pub(crate) static RINGS: ArrayOfMaps<RingBuf<Denial, 262_144>, { MAX_FOLLOWERS as usize }> =
     ArrayOfMaps::new();

@@ -7,18 +7,15 @@ use airgap_common::{
     verdict::socket_errno,
 };
 use aya_ebpf::{
-    bindings::{BPF_SK_STORAGE_GET_F_CREATE, bpf_sock},
-    helpers::{
-        bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
-        generated::{bpf_set_retval, bpf_sk_storage_get},
-    },
+    bindings::bpf_sock,
+    helpers::{bpf_get_current_pid_tgid, bpf_get_current_uid_gid, generated::bpf_set_retval},
     programs::SockContext,
 };
 
 use crate::{
     denial::{Details, Who, deny},
     kernel::HAS_SET_RETVAL,
-    maps::MARKS,
+    socket,
     subject::Subject,
     task,
 };
@@ -34,17 +31,11 @@ pub(crate) fn create(ctx: &SockContext) -> i32 {
         unsafe { ((*ctx.sock).family, (*ctx.sock).type_, (*ctx.sock).protocol) };
     let Some(errno) = socket_errno(kind, protocol) else {
         // Without a mark (no memory) the socket is only judged more strictly.
-        // SAFETY: map and socket are live; without a value the mark is zero.
+        // SAFETY: the socket is live; a new mark is zero.
         unsafe {
-            let mark = bpf_sk_storage_get(
-                MARKS.as_ptr(),
-                ctx.sock.cast(),
-                core::ptr::null_mut(),
-                BPF_SK_STORAGE_GET_F_CREATE.into(),
-            )
-            .cast::<Mark>();
-            if !mark.is_null() {
-                write_mark(mark, subject.seal);
+            let storage = socket::make_storage(ctx.sock);
+            if !storage.is_null() {
+                write_mark(&raw mut (*storage).mark, subject.seal);
             }
         }
         return 1;
@@ -101,13 +92,13 @@ pub(crate) unsafe fn write_mark(mark: *mut Mark, seal: SealNumber) {
 /// `sk` is a socket pointer that the verifier knows.
 #[inline(always)]
 pub(crate) unsafe fn mark_of(sk: *mut bpf_sock, seal: SealNumber) -> Option<*mut Mark> {
-    // SAFETY: the caller's promise; the map is live.
-    let mark = unsafe {
-        bpf_sk_storage_get(MARKS.as_ptr(), sk.cast(), core::ptr::null_mut(), 0).cast::<Mark>()
-    };
-    if mark.is_null() {
+    // SAFETY: the caller's promise.
+    let storage = unsafe { socket::storage(sk) };
+    if storage.is_null() {
         return None;
     }
     // SAFETY: not null, so it points to a live value of the map.
+    let mark = unsafe { &raw mut (*storage).mark };
+    // SAFETY: as above.
     (unsafe { (*mark).seal } == seal).then_some(mark)
 }

@@ -12,15 +12,15 @@ use airgap_common::{
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{bpf_sock, bpf_sock_tuple, sockaddr},
-    helpers::generated::{bpf_bind, bpf_sk_lookup_udp, bpf_sk_release, bpf_sk_storage_delete},
+    helpers::generated::{bpf_bind, bpf_sk_lookup_udp, bpf_sk_release},
     programs::SockAddrContext,
 };
 
 use crate::{
     denial::{Details, Who, deny},
     kernel::{OFF_INET_SADDR, OFF_SOCK_ADDR_SK, OFF_SOCK_CGROUP, OFF_SOCK_FLAGS, read},
-    maps::TAGS,
     sock::{mark_of, write_mark},
+    socket::erase_tag,
     subject::Subject,
 };
 
@@ -75,8 +75,8 @@ fn protocol(ctx: &SockAddrContext) -> u8 {
 pub(crate) fn connect(ctx: &SockAddrContext, dst: Addr, hook: Hook) -> i32 {
     // A listener that connects is no listener any more. Sealed or not: the tag
     // must not wait for a seal to come back.
-    // SAFETY: map and socket are live.
-    unsafe { bpf_sk_storage_delete(TAGS.as_ptr(), socket(ctx).cast()) };
+    // SAFETY: the socket is live.
+    unsafe { erase_tag(socket(ctx)) };
     let Some(subject) = Subject::of_task() else {
         return ALLOW;
     };

@@ -1,8 +1,10 @@
 //! The socket that a packet belongs to, and the tag it carries.
 
+use core::mem::offset_of;
+
 use airgap_common::{
     addr::Addr,
-    map::{Policy, SealNumber, Tag},
+    map::{Policy, SealNumber, Storage, Tag},
     verdict::{Socket, short},
 };
 use aya_ebpf::{
@@ -10,7 +12,7 @@ use aya_ebpf::{
     helpers::generated::{bpf_get_listener_sock, bpf_sk_fullsock, bpf_sk_storage_get},
 };
 
-use crate::maps::TAGS;
+use crate::maps::SOCKETS;
 
 /// The packet's socket, for a SYN-ACK the listener's; null if it has none or what
 /// is left of one. The cgroup hooks name the listener themselves; a frame still
@@ -32,14 +34,53 @@ pub(crate) fn full_socket(skb: *mut __sk_buff) -> *mut bpf_sock {
     }
 }
 
-/// The tag of a socket, or null.
+/// What is kept with a socket, or null.
+///
+/// # Safety
+/// `sk` is a socket pointer that the verifier knows.
+#[inline(always)]
+pub(crate) unsafe fn storage(sk: *mut bpf_sock) -> *mut Storage {
+    // SAFETY: map and socket are live; without the flag nothing is made.
+    unsafe { bpf_sk_storage_get(SOCKETS.as_ptr(), sk.cast(), core::ptr::null_mut(), 0).cast() }
+}
+
+/// The same; made if it is not there, all zero. Null if there is no memory for it.
+///
+/// # Safety
+/// `sk` is a socket pointer that the verifier knows.
+#[inline(always)]
+pub(crate) unsafe fn make_storage(sk: *mut bpf_sock) -> *mut Storage {
+    let create = BPF_SK_STORAGE_GET_F_CREATE.into();
+    // SAFETY: map and socket are live.
+    unsafe { bpf_sk_storage_get(SOCKETS.as_ptr(), sk.cast(), core::ptr::null_mut(), create).cast() }
+}
+
+/// The tag of a socket, or null: one that has storage may still have [`Tag::NONE`].
 ///
 /// # Safety
 /// `sk` is a full socket.
 #[inline(always)]
 pub(crate) unsafe fn tag_of(sk: *mut bpf_sock) -> *mut Tag {
-    // SAFETY: map and socket are live; without the flag nothing is made.
-    unsafe { bpf_sk_storage_get(TAGS.as_ptr(), sk.cast(), core::ptr::null_mut(), 0).cast() }
+    // It comes first, so null stays null.
+    const _: () = assert!(offset_of!(Storage, tag) == 0);
+    // SAFETY: the caller's promise.
+    unsafe { storage(sk).cast() }
+}
+
+/// Erases the tag of a socket.
+///
+/// # Safety
+/// `sk` is a socket pointer that the verifier knows.
+#[inline(always)]
+pub(crate) unsafe fn erase_tag(sk: *mut bpf_sock) {
+    // SAFETY: the caller's promise; what is found is a live value.
+    unsafe {
+        let storage = storage(sk);
+        if !storage.is_null() {
+            // Without a seal the rest means nothing.
+            (&raw mut (*storage).tag.seal).write_volatile(Tag::NONE.seal);
+        }
+    }
 }
 
 /// Its peer's address, as a socket of this IP version has it.
@@ -107,20 +148,14 @@ pub(crate) unsafe fn write_tag(
     if policy.flags & Policy::CLIENTS_ANY != 0 {
         tag.epoch = epoch;
     }
-    // SAFETY: map and socket are live; `tag` has the map's value layout.
+    // SAFETY: the caller's promise; what is found is a live value.
     unsafe {
-        let stored = bpf_sk_storage_get(
-            TAGS.as_ptr(),
-            sk.cast(),
-            (&raw mut tag).cast(),
-            BPF_SK_STORAGE_GET_F_CREATE.into(),
-        )
-        .cast::<Tag>();
-        if stored.is_null() {
+        let storage = make_storage(sk);
+        if storage.is_null() {
             return false;
         }
-        if *stored != tag {
-            *stored = tag;
+        if (*storage).tag != tag {
+            (*storage).tag = tag;
         }
     }
     true

@@ -9,7 +9,7 @@ pub use self::{
         ATTEMPTS_BURST, Attempt, AttemptKey, BURSTS_PER_SECOND, Counters, DESTINATIONS_PER_SEAL,
         Destination, MAX_ATTEMPTS, MAX_BURSTS, MAX_DESTINATIONS, REASONS, Tally,
     },
-    socket::{Mark, SYN_LIFE, Syn, SynSeen, Tag},
+    socket::{Mark, SYN_LIFE, Storage, Syn, SynSeen, Tag},
 };
 use crate::addr::Addr;
 
@@ -193,6 +193,7 @@ const _: () = assert!(size_of::<Policy>() == 40);
 const _: () = assert!(size_of::<Client>() == 24);
 const _: () = assert!(size_of::<Tag>() == 16);
 const _: () = assert!(size_of::<Mark>() == 72);
+const _: () = assert!(size_of::<Storage>() == 88);
 const _: () = assert!(size_of::<Counters>() == 248);
 const _: () = assert!(size_of::<Seal>() == 216);
 const _: () = assert!(size_of::<Gate>() == 24);
@@ -216,7 +217,7 @@ mod pod {
     }
     pod!(
         super::Policy,
-        super::Tag,
+        super::Storage,
         super::Client,
         super::Counters,
         super::Seal,

@@ -24,10 +24,8 @@ pub const COUNTERS: &str = "COUNTERS";
 pub const SEALS: &str = "SEALS";
 /// One element: [`super::Gate`]; the kernel side does not read it.
 pub const GATE: &str = "GATE";
-/// Socket storage with `BPF_F_CLONE`: [`super::Tag`].
-pub const TAGS: &str = "TAGS";
-/// Socket storage with `BPF_F_CLONE`: [`super::Mark`].
-pub const MARKS: &str = "MARKS";
+/// Socket storage with `BPF_F_CLONE`: [`super::Storage`].
+pub const SOCKETS: &str = "SOCKETS";
 /// Array of maps: one ring buffer of denials for each follower.
 pub const RINGS: &str = "RINGS";
 /// `u32` slot → [`super::Follower`].
@@ -52,7 +50,7 @@ pub const SWITCHES: &str = "SWITCHES";
 pub const JUDGED: &str = "JUDGED";
 
 /// Every map that is pinned.
-pub const ALL: [&str; 23] = [
+pub const ALL: [&str; 22] = [
     IDS,
     CGROUPS,
     HINTS,
@@ -64,8 +62,7 @@ pub const ALL: [&str; 23] = [
     COUNTERS,
     SEALS,
     GATE,
-    TAGS,
-    MARKS,
+    SOCKETS,
     RINGS,
     FOLLOWERS,
     STATS,

@@ -3,8 +3,19 @@
 use super::{MAX_SYNS, SealNumber, UNRECORDED};
 use crate::addr::Addr;
 
+/// What is kept with a socket. One value and not two: the kernel copies each to
+/// every socket that is accepted.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Storage {
+    /// [`Tag::NONE`] until a client's SYN arrives.
+    pub tag: Tag,
+    /// All zero if no sealed task created it.
+    pub mark: Mark,
+}
+
 /// Provenance of a TCP socket: written on a listener when a client's SYN
-/// arrives, inherited by the sockets it accepts, deleted by `connect`.
+/// arrives, inherited by the sockets it accepts, erased by `connect`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag {

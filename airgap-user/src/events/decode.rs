@@ -206,7 +206,7 @@ mod tests {
     /// The bytes of one record, written by hand from the layout.
     fn golden() -> Vec<u8> {
         let mut b = vec![0u8; 280];
-        b[0..2].copy_from_slice(&3u16.to_ne_bytes());
+        b[0..2].copy_from_slice(&4u16.to_ne_bytes());
         b[2..4].copy_from_slice(&280u16.to_ne_bytes());
         b[4] = 6; // egress
         b[5] = 2; // dns

@@ -6,7 +6,8 @@ use std::{
 };
 
 use airgap_common::map::{
-    Gate as GateInfo, ID_LEN, MAX_LEVEL, MAX_SEALS, Policy, Seal, SealNumber, Tag, Writer, name,
+    Gate as GateInfo, ID_LEN, MAX_LEVEL, MAX_SEALS, Mark, Policy, Seal, SealNumber, Storage, Tag,
+    Writer, name,
 };
 use anyhow::{Context as _, Result, bail};
 use aya::maps::{Map, SkStorage};
@@ -286,21 +287,22 @@ impl Gate {
     /// # Errors
     /// If it is no socket any more.
     pub fn adopt(&self, socket: &OwnedFd, seal: SealNumber, port: u16) -> Result<()> {
-        let tags =
-            Map::from_map_data(map(&self.place, name::TAGS)?).context("cannot use the map TAGS")?;
-        let mut tags: SkStorage<_, Tag> = tags.try_into().context("cannot use the map TAGS")?;
-        tags.insert(
-            socket,
-            Tag {
-                seal,
-                // Until the first packet was judged.
-                epoch: Tag::NO_EPOCH,
-                port,
-                _pad: [0; 2],
-            },
-            0,
-        )
-        .context("cannot tag it")
+        let sockets = Map::from_map_data(map(&self.place, name::SOCKETS)?)
+            .context("cannot use the map SOCKETS")?;
+        let mut sockets: SkStorage<_, Storage> =
+            sockets.try_into().context("cannot use the map SOCKETS")?;
+        let tag = Tag {
+            seal,
+            // Until the first packet was judged.
+            epoch: Tag::NO_EPOCH,
+            port,
+            _pad: [0; 2],
+        };
+        // A mark that it may have is of an earlier seal.
+        let mark = Mark::default();
+        sockets
+            .insert(socket, Storage { tag, mark }, 0)
+            .context("cannot tag it")
     }
 
     /// Records that every step was read back.
