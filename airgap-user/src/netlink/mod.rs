@@ -2,6 +2,7 @@
 //! requests that airgap needs, without the commands `ip`, `tc` and `ss`.
 
 mod filter;
+mod link;
 mod route;
 
 use std::{
@@ -11,6 +12,7 @@ use std::{
 
 pub use self::{
     filter::{Direction, Filter},
+    link::Link,
     route::{End, Mac},
 };
 
