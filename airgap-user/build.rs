@@ -46,6 +46,19 @@ fn main() {
         ));
     }
     println!("cargo:rustc-env=AIRGAP_BPF_OBJECT={}", object.display());
+    let out = env::var("OUT_DIR").unwrap_or_default();
+    let written = fs::read(&object)
+        .and_then(|bytes| fs::write(Path::new(&out).join("digest"), digest(&bytes).to_string()));
+    if let Err(error) = written {
+        fail(&format!("cannot digest {}: {error}", object.display()));
+    }
+}
+
+/// FNV-1a, 64 bits.
+fn digest(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 fn fail(message: &str) -> ! {

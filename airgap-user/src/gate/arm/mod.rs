@@ -47,7 +47,7 @@ impl Gate {
     pub fn arm_after(kernel: &Reading, place: &Place, lock: &Lock) -> Result<Self> {
         Self::clear_remains(place, lock)?;
         if let Some(gate) = Self::open(place)?
-            && gate.info()?.object == object::digest()
+            && gate.info()?.object == object::DIGEST
             && gate.broken_links().is_empty()
         {
             return Ok(gate);
@@ -150,7 +150,7 @@ fn load_and_attach(place: &Place, kernel: &Reading) -> Result<()> {
             (true, before) if before != 0 => before,
             (true, _) => u32::try_from(clock::since_boot().as_secs()).unwrap_or(u32::MAX),
         },
-        object: object::digest(),
+        object: object::DIGEST,
         ..gate.info()?
     };
     gate.info
