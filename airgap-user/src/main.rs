@@ -5,6 +5,11 @@ use std::{io::Write as _, process::ExitCode};
 use airgap::{cli::Cli, commands, failure, output::escape};
 use clap::Parser as _;
 
+/// musl's own gives pages back to the kernel at every turn.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 /// Messages go to stderr: results are on stdout and can be piped.
 struct Stderr;
 
