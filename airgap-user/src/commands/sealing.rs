@@ -161,7 +161,7 @@ async fn in_kernel(
     before: Option<&Standing>,
     lock: &Lock,
 ) -> Result<Report> {
-    let mut gate = Gate::arm_after(site.kernel, site.place, lock)?;
+    let mut gate = Gate::arm_for(container.pid, site.kernel, site.place, lock)?;
     if before.is_none() {
         announce(site.place, container, &record.rules, wanted);
     }

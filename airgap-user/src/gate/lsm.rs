@@ -57,7 +57,7 @@ pub(super) fn attach(
     if KernelVersion::current()? < KernelVersion::new(MINIMUM.0, MINIMUM.1, 0) {
         return Ok(false);
     }
-    let attached = arm::verify(programs, &HOOKS, kernel).and_then(|()| {
+    let attached = arm::verify(programs, &HOOKS, kernel, &|_, _| {}).and_then(|()| {
         HOOKS.iter().try_for_each(|hook| {
             let link = arm::attach(programs, hook, cgroup)?;
             arm::replace_pin(place, hook, link)

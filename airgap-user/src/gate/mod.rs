@@ -149,6 +149,7 @@ pub struct Gate {
     followers: Array<MapData, Follower>,
     stats: Array<MapData, u64>,
     veths: HashMap<MapData, u32, SealNumber>,
+    early: frames::Early,
 }
 
 impl Gate {
@@ -179,6 +180,7 @@ impl Gate {
             followers: array(place, name::FOLLOWERS)?,
             stats: array(place, name::STATS)?,
             veths: hash(place, name::VETHS)?,
+            early: frames::Early::default(),
             place: place.clone(),
         };
         Ok(Some(gate))

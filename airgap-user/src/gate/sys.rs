@@ -12,7 +12,7 @@ use std::{
 };
 
 use aya_obj::generated::{
-    bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type, bpf_prog_type,
+    BPF_F_BEFORE, bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type, bpf_prog_type,
 };
 
 fn bpf(cmd: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i64> {
@@ -49,6 +49,18 @@ pub(super) fn obj_get(path: &Path) -> io::Result<OwnedFd> {
     let fd = bpf(bpf_cmd::BPF_OBJ_GET, &mut attr)?;
     // SAFETY: a new descriptor that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Pins an object (`BPF_OBJ_PIN`).
+///
+/// # Errors
+/// `EEXIST` if there is a pin.
+pub(super) fn obj_pin(object: &impl AsFd, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr = attr();
+    attr.__bindgen_anon_4.pathname = path.as_ptr() as u64;
+    attr.__bindgen_anon_4.bpf_fd = object.as_fd().as_raw_fd() as u32;
+    bpf(bpf_cmd::BPF_OBJ_PIN, &mut attr).map(drop)
 }
 
 /// A link as the kernel sees it now.
@@ -229,18 +241,24 @@ fn load_return_0(kind: bpf_prog_type, hook: Option<(bpf_attach_type, u32)>) -> i
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-/// A tcx link of a program on an interface of this thread's namespace, until
-/// it is closed (`BPF_LINK_CREATE`, Linux 6.6).
+/// A tcx link of a program on an interface of this thread's namespace, first in
+/// line, until it is closed (`BPF_LINK_CREATE`, Linux 6.6). `attach_type` is
+/// `BPF_TCX_INGRESS` or `BPF_TCX_EGRESS`. Returns only after a grace period.
 ///
 /// # Errors
-/// `EINVAL` where the kernel has no tcx.
-pub(super) fn link_tcx(program: &impl AsFd, index: u32) -> io::Result<OwnedFd> {
+/// `EINVAL` where the kernel has no tcx, `EEXIST` if the program is there already.
+pub(super) fn link_tcx(
+    program: &impl AsFd,
+    attach_type: bpf_attach_type,
+    index: u32,
+) -> io::Result<OwnedFd> {
     let mut attr = attr();
     // SAFETY: this arm of the union is the one that BPF_LINK_CREATE reads.
     let link = unsafe { &mut attr.link_create };
     link.__bindgen_anon_1.prog_fd = program.as_fd().as_raw_fd() as u32;
     link.__bindgen_anon_2.target_ifindex = index;
-    link.attach_type = bpf_attach_type::BPF_TCX_INGRESS as u32;
+    link.attach_type = attach_type as u32;
+    link.flags = BPF_F_BEFORE;
     let fd = bpf(bpf_cmd::BPF_LINK_CREATE, &mut attr)?;
     // SAFETY: a new descriptor that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })

@@ -21,6 +21,8 @@ use crate::failure::Failure;
 
 /// Programs that take the verifier longest.
 const LONGEST: [&str; 2] = ["airgap_frame_out", "airgap_egress"];
+/// The other one that has more to wait for once it is loaded.
+const LINKED: &str = "airgap_frame_in";
 
 /// Creates and pins the maps, and returns programs to be verified and the BTF
 /// of what they attach to.
@@ -59,11 +61,17 @@ pub(super) fn load(
 }
 
 /// Has the kernel verify programs, as many at a time as there are processors:
-/// that is most of what the first seal of a host takes.
+/// that is most of what the first seal of a host takes. `loaded` hears of each by
+/// its name, from any thread.
 ///
 /// # Errors
 /// Of the first program that the kernel refuses.
-pub(in super::super) fn verify(programs: &mut Ebpf, hooks: &[Hook], kernel: &AyaBtf) -> Result<()> {
+pub(in super::super) fn verify(
+    programs: &mut Ebpf,
+    hooks: &[Hook],
+    kernel: &AyaBtf,
+    loaded: &(impl Fn(&str, &Program) + Sync),
+) -> Result<()> {
     let mut wanted: Vec<(&Hook, &mut Program)> = programs
         .programs_mut()
         .filter_map(|(name, program)| {
@@ -75,7 +83,7 @@ pub(in super::super) fn verify(programs: &mut Ebpf, hooks: &[Hook], kernel: &Aya
         bail!("the BPF object lacks a program of the gate");
     }
     // The longest first; they are taken from the end.
-    wanted.sort_by_key(|(hook, _)| LONGEST.contains(&hook.program));
+    wanted.sort_by_key(|(hook, _)| (LONGEST.contains(&hook.program), hook.program == LINKED));
     let queue = Mutex::new(wanted);
     let worker = || -> Result<()> {
         loop {
@@ -87,6 +95,7 @@ pub(in super::super) fn verify(programs: &mut Ebpf, hooks: &[Hook], kernel: &Aya
                 return Ok(());
             };
             load_program(program, hook.kind, kernel).map_err(|e| refused(hook.program, e))?;
+            loaded(hook.program, program);
         }
     };
     let workers = thread::available_parallelism()

@@ -8,6 +8,8 @@ use std::{
     fs::{self, File},
     io,
     os::unix::fs::DirBuilderExt as _,
+    sync::mpsc,
+    thread,
 };
 
 use airgap_common::{
@@ -15,14 +17,18 @@ use airgap_common::{
     map::{Counters, Gate as GateInfo, UNRECORDED, name},
 };
 use anyhow::{Context as _, Result, anyhow};
-use aya::util::KernelVersion;
+use aya::{Btf, Ebpf, util::KernelVersion};
 
 pub use self::kernel::Reading;
 pub(super) use self::{
     attach::{attach, replace_pin, unlink, unlink_hook},
     load::verify,
 };
-use super::{Gate, HOOKS, Lock, Place, frames, lsm, object, remove_dir};
+use super::{
+    Gate, HOOKS, Lock, Place,
+    frames::{self, Early},
+    lsm, object, remove_dir,
+};
 use crate::{clock, failure::Failure};
 
 /// Oldest kernel with all that the gate uses: `bpf_skb_ancestor_cgroup_id` for
@@ -37,14 +43,16 @@ impl Gate {
     /// # Errors
     /// If the kernel refuses a program or an attachment, with what it said.
     pub fn arm(place: &Place, lock: &Lock) -> Result<Self> {
-        Self::arm_after(&Reading::default(), place, lock)
+        Self::arm_for(None, &Reading::default(), place, lock)
     }
 
-    /// As [`Gate::arm`], with what was read before.
+    /// As [`Gate::arm`], with what was read before, and for the container of a
+    /// process: its interfaces are linked on the way, and guarded once
+    /// [`Gate::guard_frames`] says for which seal.
     ///
     /// # Errors
     /// As there.
-    pub fn arm_after(kernel: &Reading, place: &Place, lock: &Lock) -> Result<Self> {
+    pub fn arm_for(pid: Option<u32>, kernel: &Reading, place: &Place, lock: &Lock) -> Result<Self> {
         Self::clear_remains(place, lock)?;
         if let Some(gate) = Self::open(place)?
             && gate.info()?.object == object::DIGEST
@@ -52,8 +60,10 @@ impl Gate {
         {
             return Ok(gate);
         }
-        match load_and_attach(place, kernel) {
-            Ok(()) => Self::open(place)?.ok_or_else(|| anyhow!("the gate's maps are gone again")),
+        match load_and_attach(place, kernel, pid) {
+            Ok(early) => Self::open(place)?
+                .map(|gate| Self { early, ..gate })
+                .ok_or_else(|| anyhow!("the gate's maps are gone again")),
             Err(error) => {
                 // Nothing may be left of a gate that guards nobody.
                 let _ = Self::clear_remains(place, lock);
@@ -106,7 +116,7 @@ impl Gate {
     }
 }
 
-fn load_and_attach(place: &Place, kernel: &Reading) -> Result<()> {
+fn load_and_attach(place: &Place, kernel: &Reading, pid: Option<u32>) -> Result<Early> {
     let version = KernelVersion::current().context("cannot tell the kernel's version")?;
     if version < KernelVersion::new(MINIMUM.0, MINIMUM.1, 0) {
         return Err(Failure::new(
@@ -124,11 +134,7 @@ fn load_and_attach(place: &Place, kernel: &Reading) -> Result<()> {
             .with_context(|| format!("cannot create {}", dir.display()))?;
     }
     let (mut programs, kernel) = load::load(place, kernel.end()?, version)?;
-    verify(
-        &mut programs,
-        &frames::HOOKS.into_iter().chain(HOOKS).collect::<Vec<_>>(),
-        &kernel,
-    )?;
+    let early = verify_and_link(&mut programs, &kernel, pid)?;
     let cgroup = File::open(&place.cgroup)
         .with_context(|| format!("cannot open {}", place.cgroup.display()))?;
     frames::pin(&mut programs, place)?;
@@ -155,7 +161,30 @@ fn load_and_attach(place: &Place, kernel: &Reading) -> Result<()> {
     };
     gate.info
         .set(0, info, 0)
-        .context("cannot write the map GATE")
+        .context("cannot write the map GATE")?;
+    Ok(early)
+}
+
+/// Has all programs verified, and meanwhile links those for frames.
+fn verify_and_link(programs: &mut Ebpf, kernel: &Btf, pid: Option<u32>) -> Result<Early> {
+    let hooks: Vec<_> = frames::HOOKS.into_iter().chain(HOOKS).collect();
+    let Some(pid) = pid else {
+        verify(programs, &hooks, kernel, &|_, _| {})?;
+        return Ok(Early::default());
+    };
+    let (sender, loaded) = mpsc::channel();
+    thread::scope(|scope| {
+        let linker = scope.spawn(move || Early::link(pid, &loaded));
+        let verified = verify(programs, &hooks, kernel, &|name, program| {
+            if let Some(program) = frames::of_loaded(name, program) {
+                // An end of the linker shows when it is joined.
+                let _ = sender.send(program);
+            }
+        });
+        drop(sender);
+        let early = linker.join().map_err(|_panic| anyhow!("a link failed"));
+        verified.and(early)
+    })
 }
 
 /// Counters of a seal that refused nothing yet.

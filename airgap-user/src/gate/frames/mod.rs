@@ -5,19 +5,21 @@
 //! in force is always asked of the kernel.
 
 mod clsact;
+mod early;
 mod tcx;
 
-use std::{fs, path::PathBuf};
+use std::{fs, os::fd::OwnedFd, path::PathBuf};
 
 use airgap_common::map::{SealNumber, name};
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
     maps::{HashMap, MapData},
-    programs::{ProgramInfo, SchedClassifier, links::FdLink},
+    programs::{ProgramInfo, SchedClassifier},
     util::KernelVersion,
 };
 
+pub(super) use self::early::{Early, of_loaded};
 use super::{Gate, Hook, Kind, Lock, Place};
 use crate::{
     container::{HostEnd, Interface},
@@ -92,9 +94,15 @@ impl FrameLayer {
         Ok(layer)
     }
 
-    fn attach(self, place: &Place, program: &Program, end: &HostEnd) -> Result<()> {
+    fn attach(
+        self,
+        place: &Place,
+        program: &Program,
+        end: &HostEnd,
+        early: &mut Early,
+    ) -> Result<()> {
         match self {
-            Self::Tcx => tcx::attach(place, program, end),
+            Self::Tcx => tcx::attach(place, program, end, early),
             Self::Clsact => clsact::attach(place, program, end.index),
         }
     }
@@ -130,7 +138,7 @@ pub struct Trial {
     veths: HashMap<MapData, u32, SealNumber>,
     index: u32,
     /// Filters, unlike links, go with the interface.
-    links: Vec<FdLink>,
+    links: Vec<OwnedFd>,
     _lock: Lock,
 }
 
@@ -200,8 +208,11 @@ impl Gate {
             self.veths
                 .insert(end.index, seal, 0)
                 .context("cannot write the map VETHS")?;
-            for program in PROGRAMS.iter().filter(|p| !self.is_current(end.index, p)) {
-                match layer.attach(&self.place, program, end) {
+            for program in &PROGRAMS {
+                if self.is_current(end.index, program) {
+                    continue;
+                }
+                match layer.attach(&self.place, program, end, &mut self.early) {
                     // `status` says that nothing guards it.
                     Err(error) if layer == FrameLayer::Clsact && clsact::is_unknown(&error) => {
                         log::debug!("{}: {error:#}", end.name);
@@ -241,7 +252,7 @@ impl Gate {
             .context("cannot write the map VETHS")?;
         let (layer, place) = (FrameLayer::of_kernel(), &self.place);
         let attach = |program: &Program| match layer {
-            FrameLayer::Tcx => tcx::link(place, program, &end.name).map(Some),
+            FrameLayer::Tcx => tcx::link_pinned(place, program, end.index).map(Some),
             FrameLayer::Clsact => clsact::attach(place, program, end.index).map(|()| None),
         };
         let links = netns.run(|| PROGRAMS.iter().map(attach).collect::<Result<Vec<_>>>());

@@ -1,13 +1,16 @@
 //! tcx links (Linux 6.6), pinned; they end with their interface.
 
-use std::{fs, path::PathBuf};
-
-use anyhow::{Context as _, Result};
-use aya::programs::{
-    LinkOrder, ProgramInfo, SchedClassifier, TcAttachType, links::FdLink, tc::TcAttachOptions,
+use std::{
+    fs, io,
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
 };
 
-use super::{Place, Program, program_pin};
+use anyhow::{Context as _, Result};
+use aya::programs::ProgramInfo;
+use aya_obj::generated::bpf_attach_type::{BPF_TCX_EGRESS, BPF_TCX_INGRESS};
+
+use super::{Early, Place, Program, program_pin};
 use crate::{
     container::HostEnd,
     gate::{
@@ -17,27 +20,36 @@ use crate::{
     netlink::Direction,
 };
 
-/// First in line on an interface of this thread's namespace.
-pub(super) fn link(place: &Place, program: &Program, interface: &str) -> Result<FdLink> {
-    let mut classifier = SchedClassifier::from_pin(program_pin(place, program.name))?;
-    let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+/// First in line on an interface of this thread's namespace, until it is closed.
+pub(super) fn link(loaded: &impl AsFd, program: &Program, index: u32) -> io::Result<OwnedFd> {
     let attach_type = match program.direction {
-        Direction::Ingress => TcAttachType::Ingress,
-        Direction::Egress => TcAttachType::Egress,
+        Direction::Ingress => BPF_TCX_INGRESS,
+        Direction::Egress => BPF_TCX_EGRESS,
     };
-    let id = classifier.attach_with_options(interface, attach_type, options)?;
-    Ok(classifier.take_link(id)?.try_into()?)
+    sys::link_tcx(loaded, attach_type, index)
+}
+
+/// The same with the program that is pinned.
+pub(super) fn link_pinned(place: &Place, program: &Program, index: u32) -> Result<OwnedFd> {
+    let pin = program_pin(place, program.name);
+    let loaded = sys::obj_get(&pin).with_context(|| format!("cannot open {}", pin.display()))?;
+    link(&loaded, program, index).context("the kernel makes no tcx link")
 }
 
 /// Links a program that does nothing, for a moment.
 pub(super) fn attempt(index: u32) -> Result<()> {
     let program = sys::load_classifier().context("the kernel loads no classifier")?;
-    sys::link_tcx(&program, index).context("the kernel makes no tcx link")?;
+    sys::link_tcx(&program, BPF_TCX_INGRESS, index).context("the kernel makes no tcx link")?;
     Ok(())
 }
 
 /// Beside the link that is there, if there is one, which ends only then.
-pub(super) fn attach(place: &Place, program: &Program, end: &HostEnd) -> Result<()> {
+pub(super) fn attach(
+    place: &Place,
+    program: &Program,
+    end: &HostEnd,
+    early: &mut Early,
+) -> Result<()> {
     let (pin, next) = pins(place, program, end.index);
     // There where an attach was killed before the last step, and the kernel takes
     // a program only once on an interface.
@@ -45,9 +57,11 @@ pub(super) fn attach(place: &Place, program: &Program, end: &HostEnd) -> Result<
     let torn = sys::obj_get(&next).and_then(|fd| sys::link_state(&fd));
     if !torn.is_ok_and(|link| link.interface == end.index && link.program == current) {
         unlink(&next)?;
-        link(place, program, &end.name)?
-            .pin(&next)
-            .with_context(|| format!("cannot pin {}", next.display()))?;
+        let link = match early.take(current, end) {
+            Some(link) => link,
+            None => link_pinned(place, program, end.index)?,
+        };
+        sys::obj_pin(&link, &next).with_context(|| format!("cannot pin {}", next.display()))?;
     }
     fs::rename(&next, &pin).with_context(|| format!("cannot rename the pin to {}", pin.display()))
 }
