@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result};
 
 use super::{
     Report,
+    existing::Layers,
     sealing::{self, Site, Wanted},
     tail,
 };
@@ -12,7 +13,7 @@ use crate::{
     cli::Attach,
     container::{Container, Engine, locate},
     failure::{Failure, exit},
-    gate::{Place, Reading, mount_bpffs},
+    gate::{Gate, Place, Reading, mount_bpffs},
     output::{self, Format},
     policy::Rules,
     preflight::{self, Facts, Finding, Risk},
@@ -151,6 +152,7 @@ pub(super) fn refuse_risks(place: &Place, container: &Container, accept: &[Risk]
 }
 
 fn dry_run(place: &Place, container: &Container, wanted: &Wanted, json: bool) -> Result<()> {
-    let found = sealing::peers(place, container, &wanted.rules, wanted)?;
+    let layers = Layers::now(Gate::open(place)?.as_ref());
+    let found = sealing::peers(place, layers, container, &wanted.rules, wanted)?;
     output::dry_run(&container.name, &wanted.rules, &found, json)
 }

@@ -163,7 +163,7 @@ async fn in_kernel(
 ) -> Result<Report> {
     let mut gate = Gate::arm_for(container.pid, site.kernel, site.place, lock)?;
     if before.is_none() {
-        announce(site.place, container, &record.rules, wanted);
+        announce(&gate, container, &record.rules, wanted);
     }
     let sealing = Sealing {
         id: &container.key()?,
@@ -307,9 +307,10 @@ pub(super) fn seal_running(
 }
 
 /// Says which peers are about to be lost, while they still are there.
-fn announce(place: &Place, container: &Container, rules: &Rules, wanted: &Wanted) {
+fn announce(gate: &Gate, container: &Container, rules: &Rules, wanted: &Wanted) {
+    let layers = Layers::now(Some(gate));
     // What cannot be listed now is judged, with errors, once the seal is in force.
-    for existing in peers(place, container, rules, wanted).unwrap_or_default() {
+    for existing in peers(gate.place(), layers, container, rules, wanted).unwrap_or_default() {
         output::peer(&container.name, &existing);
     }
 }
@@ -317,12 +318,12 @@ fn announce(place: &Place, container: &Container, rules: &Rules, wanted: &Wanted
 /// What reaches out of the container now, and what a seal does with it.
 pub(super) fn peers(
     place: &Place,
+    layers: Layers,
     container: &Container,
     rules: &Rules,
     wanted: &Wanted,
 ) -> Result<Vec<Existing>> {
     let mut found = Vec::new();
-    let layers = Layers::now(Gate::open(place)?.as_ref());
     if let Some(pid) = container.pid {
         let cgroup = locate(&place.cgroup, &container.id, pid)?;
         for (socket, holder) in existing::find(pid, &cgroup, wanted.shares())? {
