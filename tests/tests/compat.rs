@@ -117,8 +117,9 @@ fn an_mptcp_connection_opens_no_subflow() {
         assert!(answer.ends_with("/mptcp"), "{when}: {answer:?}");
         opened
     };
+    // On a busy machine the kernel may announce the address too late for one.
     assert!(
-        subflow("unsealed").is_some(),
+        (0..5).any(|_| subflow("unsealed").is_some()),
         "the control: a subflow is opened"
     );
     seal(&web.name, &[]);
