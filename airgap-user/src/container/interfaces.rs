@@ -9,6 +9,9 @@ use crate::{
     netns::Netns,
 };
 
+/// Index of lo in every network namespace; its name can be changed.
+const LOOPBACK: u32 = 1;
+
 /// An interface of a container, other than lo.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
@@ -33,35 +36,38 @@ pub struct HostEnd {
 /// If the namespace cannot be entered, for example because the process ended.
 pub fn interfaces(pid: u32) -> Result<Vec<Interface>> {
     let netns = Netns::of(pid)?;
-    let host = links()?;
+    let netlink = Netlink::route().context("cannot open a netlink socket")?;
+    let host = links(&netlink)?;
     let path = format!("/proc/{pid}/ns/net");
     if fs::read_link(&path).ok() == fs::read_link("/proc/self/ns/net").ok() {
-        return Ok(pair(&host, &[]));
+        return Ok(pair(&host, &[], None));
     }
+    let number = netlink
+        .number_of(netns.fd())
+        .with_context(|| format!("cannot tell which interfaces lead into {path}"))?;
+    // The kernel is asked, not the container's /sys: its image may hold anything.
     let inside = netns
-        .run(links)
+        .run(|| links(&Netlink::route().context("cannot open a netlink socket")?))
         .with_context(|| format!("cannot look into {path}"))?;
-    Ok(pair(&inside, &host))
+    Ok(pair(&inside, &host, number))
 }
 
-/// Those of this thread's network namespace. The kernel is asked, not the
-/// container's `/sys`: its image may hold anything.
-fn links() -> Result<Vec<Link>> {
-    let netlink = Netlink::route().context("cannot open a netlink socket")?;
+fn links(netlink: &Netlink) -> Result<Vec<Link>> {
     netlink.links().context("cannot list network interfaces")
 }
 
-/// Two interfaces are one pair if each names the other. Indices repeat across
-/// namespaces, so one direction alone proves nothing.
-fn pair(inside: &[Link], host: &[Link]) -> Vec<Interface> {
+/// Two interfaces are one pair if each names the other, and the host's leads into
+/// the namespace of this number: indices repeat across namespaces.
+fn pair(inside: &[Link], host: &[Link], number: Option<i32>) -> Vec<Interface> {
+    let leads_in = |link: &Link| number.is_some() && link.peer_netns == number;
     inside
         .iter()
-        .filter(|link| link.name != "lo")
+        .filter(|link| link.index != LOOPBACK)
         .map(|link| Interface {
             name: link.name.clone(),
             host: host
                 .iter()
-                .find(|h| h.index == link.peer && h.peer == link.index && link.peer != link.index)
+                .find(|h| leads_in(h) && h.index == link.peer && h.peer == link.index)
                 .map(|h| HostEnd {
                     name: h.name.clone(),
                     index: h.index,
@@ -74,41 +80,63 @@ fn pair(inside: &[Link], host: &[Link]) -> Vec<Interface> {
 mod tests {
     use super::*;
 
-    fn link(name: &str, index: u32, peer: u32) -> Link {
+    fn link(name: &str, index: u32, peer: u32, netns: i32) -> Link {
         Link {
             name: name.into(),
             index,
             peer,
+            peer_netns: (netns >= 0).then_some(netns),
         }
     }
 
     #[test]
-    fn pairs_only_what_names_each_other() {
+    fn pairs_only_what_names_each_other_and_leads_there() {
         let inside = [
-            link("lo", 1, 1),
-            link("eth0", 5, 9),
-            link("eth1", 6, 9),
-            link("dummy0", 7, 7),
-            link("macvlan0", 8, 2),
+            link("lo", 1, 1, -1),
+            link("eth0", 5, 9, 0),
+            link("eth1", 6, 9, 0),
+            link("eth2", 11, 12, 0),
+            link("eth3", 13, 13, 0),
+            link("dummy0", 7, 7, -1),
+            link("macvlan0", 8, 2, 0),
         ];
         let host = [
-            link("lo", 1, 1),
-            link("eth0", 2, 2),
-            link("veth1", 9, 5),
-            link("dummy0", 7, 7),
+            link("lo", 1, 1, -1),
+            link("eth0", 2, 2, -1),
+            link("veth1", 9, 5, 4),
+            link("another's", 12, 11, 3),
+            link("veth3", 13, 13, 4),
+            link("dummy0", 7, 7, -1),
         ];
-        let found: Vec<_> = pair(&inside, &host)
-            .into_iter()
-            .map(|i| (i.name, i.host.map(|h| h.name)))
-            .collect();
+        let names = |number| -> Vec<_> {
+            pair(&inside, &host, number)
+                .into_iter()
+                .map(|i| (i.name, i.host.map(|h| h.name)))
+                .collect()
+        };
         assert_eq!(
-            found,
+            names(Some(4)),
             [
                 ("eth0".into(), Some("veth1".into())),
                 ("eth1".into(), None),
+                ("eth2".into(), None),
+                ("eth3".into(), Some("veth3".into())),
                 ("dummy0".into(), None),
                 ("macvlan0".into(), None),
             ]
+        );
+        assert!(names(None).iter().all(|(_, host)| host.is_none()));
+    }
+
+    #[test]
+    fn an_interface_that_is_called_lo_is_one() {
+        let inside = [link("zero", 1, 1, -1), link("lo", 5, 9, 0)];
+        let host = [link("veth1", 9, 5, 4)];
+        let found = pair(&inside, &host, Some(4));
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            (found[0].name.as_str(), found[0].host.is_some()),
+            ("lo", true)
         );
     }
 }

@@ -1,17 +1,23 @@
 //! The links of a network namespace (rtnetlink(7)).
 
-use std::io;
+use std::{io, os::fd::RawFd};
 
-use super::{Netlink, attributes};
+use super::{Message, Netlink, attributes};
 
 const RTM_GETLINK: u16 = 18;
+const RTM_GETNSID: u16 = 90;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_LINK: u16 = 5;
 const IFLA_EXT_MASK: u16 = 29;
+const IFLA_LINK_NETNSID: u16 = 37;
+const NETNSA_NSID: u16 = 1;
+const NETNSA_FD: u16 = 3;
 /// Leave out the counters (`RTEXT_FILTER_SKIP_STATS`, Linux 4.4).
 const SKIP_STATS: u32 = 1 << 3;
 /// `struct ifinfomsg`, bytes.
 const IFINFOMSG: usize = 16;
+/// `struct rtgenmsg`, bytes, padded.
+const RTGENMSG: usize = 4;
 
 /// A network interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +29,8 @@ pub struct Link {
     /// Index of the one it is bound to, for a veth its peer in whatever namespace;
     /// its own if there is none.
     pub peer: u32,
+    /// Where that one is, if in another namespace: this one's number for it.
+    pub peer_netns: Option<i32>,
 }
 
 impl Netlink {
@@ -39,12 +47,23 @@ impl Netlink {
         self.dump(RTM_GETLINK, &request, |body| found.extend(link(body)))?;
         Ok(found)
     }
+
+    /// This namespace's number for another one (`RTM_GETNSID`, Linux 4.0); it has
+    /// one at the latest since [`Self::links`] named a link into it.
+    ///
+    /// # Errors
+    /// If `netns` is no network namespace.
+    pub fn number_of(&self, netns: RawFd) -> io::Result<Option<i32>> {
+        let mut request = Message::with_flags(RTM_GETNSID, 0, &[0; RTGENMSG]);
+        request.attribute(NETNSA_FD, &netns.to_ne_bytes());
+        Ok(number(&self.get(&request.finish())?))
+    }
 }
 
 /// What is behind the header of an answer: `struct ifinfomsg`, attributes.
 fn link(body: &[u8]) -> Option<Link> {
     let index = word(body.get(4..8)?)?;
-    let (mut name, mut peer) = (None, None);
+    let (mut name, mut peer, mut peer_netns) = (None, None, None);
     for (kind, value) in attributes(body.get(IFINFOMSG..)?) {
         match kind {
             IFLA_IFNAME => {
@@ -52,6 +71,7 @@ fn link(body: &[u8]) -> Option<Link> {
                 name = Some(String::from_utf8_lossy(text).into_owned());
             }
             IFLA_LINK => peer = word(value),
+            IFLA_LINK_NETNSID => peer_netns = word(value).map(u32::cast_signed),
             _ => {}
         }
     }
@@ -60,7 +80,14 @@ fn link(body: &[u8]) -> Option<Link> {
         index,
         // The kernel says it only where it differs, or leads out of the namespace.
         peer: peer.unwrap_or(index),
+        peer_netns,
     })
+}
+
+/// `struct rtgenmsg`, attributes: -1 stands for "none yet".
+fn number(body: &[u8]) -> Option<i32> {
+    let (_, value) = attributes(body.get(RTGENMSG..)?).find(|(kind, _)| *kind == NETNSA_NSID)?;
+    Some(word(value)?.cast_signed()).filter(|number| *number >= 0)
 }
 
 fn word(bytes: &[u8]) -> Option<u32> {
@@ -71,38 +98,52 @@ fn word(bytes: &[u8]) -> Option<u32> {
 mod tests {
     use super::{super::Message, *};
 
-    fn answer(peer: Option<u32>) -> Vec<u8> {
+    fn answer(peer: Option<(u32, i32)>) -> Vec<u8> {
         let mut message = Message(vec![0; IFINFOMSG]);
         message.0[4..8].copy_from_slice(&7_u32.to_ne_bytes());
         message.attribute(IFLA_IFNAME, b"eth0\0");
-        if let Some(peer) = peer {
+        if let Some((peer, netns)) = peer {
             message.attribute(IFLA_LINK, &peer.to_ne_bytes());
+            message.attribute(IFLA_LINK_NETNSID, &netns.to_ne_bytes());
         }
         message.0
     }
 
-    fn eth0(peer: u32) -> Link {
+    fn eth0(peer: u32, peer_netns: Option<i32>) -> Link {
         Link {
             name: "eth0".into(),
             index: 7,
             peer,
+            peer_netns,
         }
     }
 
     #[test]
     fn reads_a_link_and_its_peer() {
-        assert_eq!(link(&answer(Some(9))), Some(eth0(9)));
-        assert_eq!(link(&answer(None)), Some(eth0(7)), "bound to none");
+        assert_eq!(link(&answer(Some((9, 3)))), Some(eth0(9, Some(3))));
+        assert_eq!(link(&answer(None)), Some(eth0(7, None)), "bound to none");
+    }
+
+    #[test]
+    fn reads_the_number_of_a_namespace() {
+        let answer = |number: i32| {
+            let mut message = Message(vec![0; RTGENMSG]);
+            message.attribute(NETNSA_NSID, &number.to_ne_bytes());
+            message.0
+        };
+        assert_eq!(number(&answer(4)), Some(4));
+        assert_eq!(number(&answer(-1)), None, "it has none");
+        assert_eq!(number(&[0; 3]), None);
     }
 
     #[test]
     fn survives_any_bytes() {
-        let whole = answer(Some(9));
+        let whole = answer(Some((9, 3)));
         for len in 0..whole.len() {
-            let _ = link(&whole[..len]);
+            let _ = (link(&whole[..len]), number(&whole[..len]));
         }
         for fill in 0..=255 {
-            let _ = link(&[fill; 64]);
+            let _ = (link(&[fill; 64]), number(&[fill; 64]));
         }
     }
 

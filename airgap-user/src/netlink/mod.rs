@@ -25,6 +25,8 @@ const NLM_F_ACK: u16 = 4;
 const NLM_F_EXCL: u16 = 0x200;
 const NLM_F_CREATE: u16 = 0x400;
 const NLM_F_DUMP: u16 = 0x300;
+/// What is listed changed meanwhile.
+const NLM_F_DUMP_INTR: u16 = 0x10;
 
 /// One request: `struct nlmsghdr`, a header of its family, attributes.
 pub(crate) struct Message(Vec<u8>);
@@ -110,7 +112,25 @@ impl Netlink {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: `fd` was just opened and nobody else owns it.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+        let socket = Self(unsafe { OwnedFd::from_raw_fd(fd) });
+        socket.connect_to_kernel()?;
+        Ok(socket)
+    }
+
+    /// From then on the kernel takes messages for it from nobody else: who may
+    /// administer the namespace could forge answers.
+    fn connect_to_kernel(&self) -> io::Result<()> {
+        // SAFETY: all zero is valid; the port of the kernel is 0.
+        let mut kernel: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
+        kernel.nl_family = libc::AF_NETLINK as u16;
+        let len = size_of::<libc::sockaddr_nl>() as u32;
+        // SAFETY: the pointer and length describe `kernel`.
+        let rc = unsafe { libc::connect(self.0.as_raw_fd(), (&raw const kernel).cast(), len) };
+        if rc == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
     }
 
     fn send(&self, request: &[u8]) -> io::Result<()> {
@@ -142,20 +162,49 @@ impl Netlink {
             .unwrap_or_else(|| Err(io::ErrorKind::InvalidData.into()))
     }
 
-    /// Asks for all there is of a kind; `each` gets what is behind the header of each answer.
+    /// Asks for one thing; returns what is behind the header of the answer.
     ///
     /// # Errors
-    /// If the kernel cannot list them.
+    /// The kernel's.
+    fn get(&self, request: &[u8]) -> io::Result<Vec<u8>> {
+        self.send(request)?;
+        let mut buffer = vec![0; 4096];
+        let mut found = None;
+        take_apart(self.receive(&mut buffer)?, &mut |body| {
+            found.get_or_insert(body.to_vec());
+        })?;
+        found.ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// Asks for all there is of a kind; `each` gets what is behind the header of each answer,
+    /// once the list is whole.
+    ///
+    /// # Errors
+    /// If the kernel cannot list them, or they change all the time.
     pub(crate) fn dump(
         &self,
         kind: u16,
         request: &[u8],
         mut each: impl FnMut(&[u8]),
     ) -> io::Result<()> {
-        self.send(&Message::with_flags(kind, NLM_F_DUMP, request).finish())?;
+        /// How often a list may change while it is read.
+        const TRIES: usize = 32;
+        let request = Message::with_flags(kind, NLM_F_DUMP, request).finish();
         let mut buffer = vec![0; 1 << 16];
-        while !take_apart(self.receive(&mut buffer)?, &mut each)? {}
-        Ok(())
+        for _ in 0..TRIES {
+            self.send(&request)?;
+            let mut found = Vec::new();
+            let mut state = Dump::More { torn: false };
+            while let Dump::More { torn } = state {
+                let bytes = self.receive(&mut buffer)?;
+                state = take_apart(bytes, &mut |body| found.push(body.to_vec()))?.after(torn);
+            }
+            if state == (Dump::Over { torn: false }) {
+                found.iter().for_each(|body| each(body));
+                return Ok(());
+            }
+        }
+        Err(io::ErrorKind::Interrupted.into())
     }
 }
 
@@ -170,27 +219,52 @@ fn acknowledged(reply: &[u8]) -> Option<io::Result<()>> {
     }
 }
 
-/// Hands out the messages of one datagram; returns whether the dump is over.
-fn take_apart(mut bytes: &[u8], each: &mut impl FnMut(&[u8])) -> io::Result<bool> {
+/// How far a list has come. Torn: what is listed changed meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dump {
+    More { torn: bool },
+    Over { torn: bool },
+}
+
+impl Dump {
+    fn after(self, before: bool) -> Self {
+        match self {
+            Self::More { torn } => Self::More {
+                torn: torn || before,
+            },
+            Self::Over { torn } => Self::Over {
+                torn: torn || before,
+            },
+        }
+    }
+}
+
+/// Hands out the messages of one datagram.
+fn take_apart(mut bytes: &[u8], each: &mut impl FnMut(&[u8])) -> io::Result<Dump> {
+    let mut torn = false;
     while let Some(header) = bytes.get(..HEADER) {
         let len = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]) as usize;
         let kind = i32::from(u16::from_ne_bytes([header[4], header[5]]));
+        torn |= u16::from_ne_bytes([header[6], header[7]]) & NLM_F_DUMP_INTR != 0;
         let Some(body) = bytes.get(HEADER..len) else {
             return Err(io::ErrorKind::InvalidData.into());
         };
         match kind {
-            libc::NLMSG_DONE => return Ok(true),
-            libc::NLMSG_ERROR => {
+            libc::NLMSG_DONE | libc::NLMSG_ERROR => {
                 let code = body
                     .get(..4)
                     .map_or(0, |b| i32::from_ne_bytes([b[0], b[1], b[2], b[3]]));
+                // A list that broke off is over, too, and says so here.
+                if kind == libc::NLMSG_DONE && code >= 0 {
+                    return Ok(Dump::Over { torn });
+                }
                 return Err(io::Error::from_raw_os_error(-code));
             }
             _ => each(body),
         }
         bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
     }
-    Ok(false)
+    Ok(Dump::More { torn })
 }
 
 #[cfg(test)]
@@ -201,7 +275,7 @@ mod tests {
         Message::with_flags(kind, 2, body).finish()
     }
 
-    fn bodies(bytes: &[u8]) -> (Vec<Vec<u8>>, io::Result<bool>) {
+    fn bodies(bytes: &[u8]) -> (Vec<Vec<u8>>, io::Result<Dump>) {
         let mut found = Vec::new();
         let done = take_apart(bytes, &mut |body| found.push(body.to_vec()));
         (found, done)
@@ -212,9 +286,53 @@ mod tests {
         let mut bytes = message(20, &[1, 2, 3, 4]);
         bytes.extend(message(20, &[5, 6, 7, 8]));
         let (found, done) = bodies(&bytes);
-        assert_eq!((found.len(), done.unwrap()), (2, false));
+        assert_eq!(
+            (found.len(), done.unwrap()),
+            (2, Dump::More { torn: false })
+        );
         bytes.extend(message(3, &[0; 4]));
-        assert!(bodies(&bytes).1.unwrap());
+        assert_eq!(bodies(&bytes).1.unwrap(), Dump::Over { torn: false });
+    }
+
+    #[test]
+    fn a_list_that_broke_off_or_changed_is_not_taken_for_whole() {
+        let broken = message(3, &(-libc::ENOMEM).to_ne_bytes());
+        let error = bodies(&broken).1.unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOMEM));
+        let mut bytes = Message::with_flags(20, NLM_F_DUMP_INTR, &[0; 4]).finish();
+        assert_eq!(bodies(&bytes).1.unwrap(), Dump::More { torn: true });
+        bytes.extend(message(3, &[0; 4]));
+        let over = bodies(&bytes).1.unwrap();
+        assert_eq!(over, Dump::Over { torn: true });
+        assert_eq!(
+            (Dump::Over { torn: false }).after(true),
+            Dump::Over { torn: true },
+            "in an earlier datagram"
+        );
+    }
+
+    #[test]
+    fn nobody_but_the_kernel_answers() {
+        let (asking, other) = (Netlink::route().unwrap(), Netlink::route().unwrap());
+        // SAFETY: all zero is valid; the calls write no more than `len` bytes.
+        let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
+        let mut len = size_of::<libc::sockaddr_nl>() as u32;
+        // SAFETY: as above.
+        let rc = unsafe {
+            let to = (&raw mut address).cast();
+            libc::getsockname(asking.0.as_raw_fd(), to, &raw mut len)
+        };
+        assert_eq!((rc, address.nl_pid == 0), (0, false));
+        let forged = message(3, &[0; 4]);
+        // SAFETY: the pointers describe `forged` and `address`.
+        let sent = unsafe {
+            let (bytes, to) = (forged.as_ptr().cast(), (&raw const address).cast());
+            libc::sendto(other.0.as_raw_fd(), bytes, forged.len(), 0, to, len)
+        };
+        let error = io::Error::last_os_error().raw_os_error();
+        // Who may not send to others at all hears that first.
+        assert_eq!(sent, -1);
+        assert!(matches!(error, Some(libc::ECONNREFUSED | libc::EPERM)));
     }
 
     #[test]
