@@ -100,5 +100,7 @@ pub(crate) unsafe fn mark_of(sk: *mut bpf_sock, seal: SealNumber) -> Option<*mut
     // SAFETY: not null, so it points to a live value of the map.
     let mark = unsafe { &raw mut (*storage).mark };
     // SAFETY: as above.
-    (unsafe { (*mark).seal } == seal).then_some(mark)
+    let (of, tgid) = unsafe { ((*mark).seal, (*mark).tgid) };
+    // Storage that was made for a tag has no mark, and UNRECORDED is zero, too.
+    (of == seal && tgid != 0).then_some(mark)
 }

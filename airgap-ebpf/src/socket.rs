@@ -55,7 +55,8 @@ pub(crate) unsafe fn make_storage(sk: *mut bpf_sock) -> *mut Storage {
     unsafe { bpf_sk_storage_get(SOCKETS.as_ptr(), sk.cast(), core::ptr::null_mut(), create).cast() }
 }
 
-/// The tag of a socket, or null: one that has storage may still have [`Tag::NONE`].
+/// The tag of a socket, or null: one that has storage may still have none, which
+/// its seal says.
 ///
 /// # Safety
 /// `sk` is a full socket.
@@ -77,8 +78,9 @@ pub(crate) unsafe fn erase_tag(sk: *mut bpf_sock) {
     unsafe {
         let storage = storage(sk);
         if !storage.is_null() {
-            // Without a seal the rest means nothing.
+            // Without a seal the rest means nothing, and the epoch is none either.
             (&raw mut (*storage).tag.seal).write_volatile(Tag::NONE.seal);
+            (&raw mut (*storage).tag.epoch).write_volatile(Tag::NO_EPOCH);
         }
     }
 }

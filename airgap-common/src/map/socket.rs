@@ -8,9 +8,9 @@ use crate::addr::Addr;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Storage {
-    /// [`Tag::NONE`] until a client's SYN arrives.
+    /// Of no seal ([`Tag::NONE`]'s) until a client's SYN arrives.
     pub tag: Tag,
-    /// All zero if no sealed task created it.
+    /// All zero if no sealed task created it, or it was adopted.
     pub mark: Mark,
 }
 

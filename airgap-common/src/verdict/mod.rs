@@ -2,7 +2,7 @@
 //!
 //! The rule behind all of it is provenance. A TCP listener is tagged with seal
 //! and port when an allowed client's SYN reaches it; the kernel copies the tag
-//! to the sockets it accepts; `connect` deletes it. Only tagged sockets speak
+//! to the sockets it accepts; `connect` erases it. Only tagged sockets speak
 //! to the outside, and only to the peer they were accepted from.
 
 mod facts;

@@ -55,7 +55,11 @@ fn every_outside_byte_belongs_to_a_flow_that_a_client_opened() {
                         sport: port,
                         dport: 0,
                         peer: Addr::default(),
-                        tag: Tag::NONE,
+                        // As the storage that `socket()` makes.
+                        tag: Tag {
+                            epoch: 0,
+                            ..Tag::NONE
+                        },
                     },
                     opened_by: None,
                 }),
@@ -104,10 +108,11 @@ fn every_outside_byte_belongs_to_a_flow_that_a_client_opened() {
                     };
                     s.opened_by = None;
                 }
-                // connect() deletes the tag; only unsealed does it go through.
+                // connect() erases the tag's seal and epoch; only unsealed does it go through.
                 4 if i < sockets.len() => {
                     let s = &mut sockets[i];
-                    s.socket.tag = Tag::NONE;
+                    s.socket.tag.seal = Tag::NONE.seal;
+                    s.socket.tag.epoch = Tag::NO_EPOCH;
                     if !sealed && s.socket.state == state::CLOSE {
                         s.socket = Socket {
                             state: state::ESTABLISHED,
