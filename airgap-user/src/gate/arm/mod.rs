@@ -47,14 +47,18 @@ impl Gate {
     }
 
     /// As [`Gate::arm`], with what was read before, and for the container of a
-    /// process: its interfaces are linked on the way, and guarded once
-    /// [`Gate::guard_frames`] says for which seal.
+    /// process: if none stood, its interfaces are linked on the way, and guarded
+    /// once [`Gate::guard_frames`] says for which seal.
     ///
     /// # Errors
     /// As there.
     pub fn arm_for(pid: Option<u32>, kernel: &Reading, place: &Place, lock: &Lock) -> Result<Self> {
         Self::clear_remains(place, lock)?;
-        if let Some(gate) = Self::open(place)?
+        let standing = Self::open(place)?;
+        // Where one stands, its programs are on interfaces of sealed containers, and a new
+        // one of a pair would judge there before the other.
+        let pid = pid.filter(|_| standing.is_none());
+        if let Some(gate) = standing
             && gate.info()?.object == object::DIGEST
             && gate.broken_links().is_empty()
         {
@@ -174,16 +178,17 @@ fn verify_and_link(programs: &mut Ebpf, kernel: &Btf, pid: Option<u32>) -> Resul
     };
     let (sender, loaded) = mpsc::channel();
     thread::scope(|scope| {
-        let linker = scope.spawn(move || Early::link(pid, &loaded));
+        // Without it the links are made when they are needed.
+        let linker = thread::Builder::new().spawn_scoped(scope, move || Early::link(pid, &loaded));
         let verified = verify(programs, &hooks, kernel, &|name, program| {
             if let Some(program) = frames::of_loaded(name, program) {
-                // An end of the linker shows when it is joined.
+                // Nobody listens if there is no linker.
                 let _ = sender.send(program);
             }
         });
         drop(sender);
-        let early = linker.join().map_err(|_panic| anyhow!("a link failed"));
-        verified.and(early)
+        let early = linker.ok().and_then(|linker| linker.join().ok());
+        verified.map(|()| early.unwrap_or_default())
     })
 }
 

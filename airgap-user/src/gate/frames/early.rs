@@ -1,7 +1,8 @@
 //! Links that are made before anybody needs them. Each waits for a grace period
 //! of the kernel's, 10 to 20 ms, and an interface takes two: for the first seal of
 //! a host that passes while the verifier is at the other programs. Until the
-//! interface is in VETHS they let everything through.
+//! interface is in VETHS, where none is before the first gate stands, they let
+//! everything through.
 
 use std::{
     os::fd::{AsFd as _, OwnedFd},
