@@ -45,13 +45,17 @@ fn main() {
             newer.display()
         ));
     }
-    println!("cargo:rustc-env=AIRGAP_BPF_OBJECT={}", object.display());
-    let out = env::var("OUT_DIR").unwrap_or_default();
-    let written = fs::read(&object)
-        .and_then(|bytes| fs::write(Path::new(&out).join("digest"), digest(&bytes).to_string()));
+    // The very bytes that were digested: another build may replace the object.
+    let out = PathBuf::from(env::var("OUT_DIR").unwrap_or_default());
+    let embedded = out.join("airgap-ebpf.o");
+    let written = fs::read(&object).and_then(|bytes| {
+        fs::write(&embedded, &bytes)?;
+        fs::write(out.join("digest"), digest(&bytes).to_string())
+    });
     if let Err(error) = written {
-        fail(&format!("cannot digest {}: {error}", object.display()));
+        fail(&format!("cannot embed {}: {error}", object.display()));
     }
+    println!("cargo:rustc-env=AIRGAP_BPF_OBJECT={}", embedded.display());
 }
 
 /// FNV-1a, 64 bits.
