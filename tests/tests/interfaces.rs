@@ -1,0 +1,74 @@
+//! Promise: no pretend. Which veth is a container's is not guessed from indices, which repeat
+//! across namespaces: a wrong one would be guarded in its place, and its container cut off.
+
+use airgap::container::interfaces;
+use airgap_tests::{cmd, wait};
+use std::fs;
+use std::process::{Child, Command};
+
+/// A process in a network namespace of its own, which goes with it and takes its veths along.
+struct Lone(Child);
+
+impl Lone {
+    fn new() -> Self {
+        // It must not outlive a test that is killed.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "unshare", "-n", "sleep", "300"])
+            .spawn()
+            .expect("start setpriv");
+        let lone = Self(child);
+        let of = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
+        wait::until("it is in a namespace of its own", wait::SOON, || {
+            (of(&lone.pid().to_string()) != of("self")).then_some(())
+        });
+        lone
+    }
+
+    fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// The other ends of its interfaces on the host, by name.
+    fn host_ends(&self) -> Vec<Option<String>> {
+        let found = interfaces(self.pid()).expect("its interfaces");
+        found
+            .into_iter()
+            .map(|interface| interface.host.map(|end| end.name))
+            .collect()
+    }
+}
+
+impl Drop for Lone {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// One end where `near` runs, of this name and index, the other in the namespace of `far`.
+fn veth(near: &str, name: &str, index: u32, far: &Lone, far_index: u32) {
+    let far = far.pid();
+    cmd::ok(&format!(
+        "{near}ip link add {name} index {index} type veth peer index {far_index} name eth{far_index} netns {far}"
+    ));
+}
+
+#[test]
+fn a_pair_is_known_by_its_namespaces_too() {
+    let (contained, engine, other) = (Lone::new(), Lone::new(), Lone::new());
+    // An engine with a namespace of its own, as rootless ones have.
+    let inside = format!("nsenter -t {} -n ", engine.pid());
+    veth(&inside, "agti0", 50_020, &contained, 50_010);
+    veth("", "agti1", 50_020, &other, 50_010);
+    assert_eq!(contained.host_ends(), [None], "its other end is not here");
+    assert_eq!(other.host_ends(), [Some("agti1".into())]);
+    veth("", "agti3", 50_040, &contained, 50_041);
+    assert_eq!(contained.host_ends(), [None, Some("agti3".into())]);
+}
+
+#[test]
+fn both_ends_may_have_one_index() {
+    let contained = Lone::new();
+    veth("", "agti2", 50_030, &contained, 50_030);
+    assert_eq!(contained.host_ends(), [Some("agti2".into())]);
+}
