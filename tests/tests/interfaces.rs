@@ -19,7 +19,8 @@ impl Lone {
         let lone = Self(child);
         let of = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
         wait::until("it is in a namespace of its own", wait::SOON, || {
-            (of(&lone.pid().to_string()) != of("self")).then_some(())
+            let of_it = of(&lone.pid().to_string());
+            (of_it.is_some() && of_it != of("self")).then_some(())
         });
         lone
     }
@@ -28,13 +29,13 @@ impl Lone {
         self.0.id()
     }
 
-    /// The other ends of its interfaces on the host, by name.
-    fn host_ends(&self) -> Vec<Option<String>> {
+    /// The other end of its interface of this index on the host, by name. There may be others:
+    /// some modules make one in every namespace.
+    fn host_end(&self, index: u32) -> Option<String> {
         let found = interfaces(self.pid()).expect("its interfaces");
-        found
-            .into_iter()
-            .map(|interface| interface.host.map(|end| end.name))
-            .collect()
+        let name = format!("eth{index}");
+        let interface = found.into_iter().find(|i| i.name == name);
+        interface.expect("the interface").host.map(|end| end.name)
     }
 }
 
@@ -60,15 +61,17 @@ fn a_pair_is_known_by_its_namespaces_too() {
     let inside = format!("nsenter -t {} -n ", engine.pid());
     veth(&inside, "agti0", 50_020, &contained, 50_010);
     veth("", "agti1", 50_020, &other, 50_010);
-    assert_eq!(contained.host_ends(), [None], "its other end is not here");
-    assert_eq!(other.host_ends(), [Some("agti1".into())]);
+    let end = contained.host_end(50_010);
+    assert_eq!(end, None, "its other end is not here");
+    assert_eq!(other.host_end(50_010), Some("agti1".into()));
     veth("", "agti3", 50_040, &contained, 50_041);
-    assert_eq!(contained.host_ends(), [None, Some("agti3".into())]);
+    assert_eq!(contained.host_end(50_010), None);
+    assert_eq!(contained.host_end(50_041), Some("agti3".into()));
 }
 
 #[test]
 fn both_ends_may_have_one_index() {
     let contained = Lone::new();
     veth("", "agti2", 50_030, &contained, 50_030);
-    assert_eq!(contained.host_ends(), [Some("agti2".into())]);
+    assert_eq!(contained.host_end(50_030), Some("agti2".into()));
 }

@@ -36,24 +36,23 @@ pub struct HostEnd {
 /// If the namespace cannot be entered, for example because the process ended.
 pub fn interfaces(pid: u32) -> Result<Vec<Interface>> {
     let netns = Netns::of(pid)?;
-    let netlink = Netlink::route().context("cannot open a netlink socket")?;
-    let host = links(&netlink)?;
+    let open = || Netlink::route().context("cannot open a netlink socket");
+    let links = |netlink: &Netlink| netlink.links().context("cannot list network interfaces");
     let path = format!("/proc/{pid}/ns/net");
+    // The kernel is asked, not the container's /sys: its image may hold anything.
+    let inside = netns
+        .run(|| links(&open()?))
+        .with_context(|| format!("cannot look into {path}"))?;
     if fs::read_link(&path).ok() == fs::read_link("/proc/self/ns/net").ok() {
-        return Ok(pair(&host, &[], None));
+        return Ok(pair(&inside, &[], None));
     }
+    // In this order: what was inside already, the host's end names.
+    let netlink = open()?;
+    let host = links(&netlink)?;
     let number = netlink
         .number_of(netns.fd())
         .with_context(|| format!("cannot tell which interfaces lead into {path}"))?;
-    // The kernel is asked, not the container's /sys: its image may hold anything.
-    let inside = netns
-        .run(|| links(&Netlink::route().context("cannot open a netlink socket")?))
-        .with_context(|| format!("cannot look into {path}"))?;
     Ok(pair(&inside, &host, number))
-}
-
-fn links(netlink: &Netlink) -> Result<Vec<Link>> {
-    netlink.links().context("cannot list network interfaces")
 }
 
 /// Two interfaces are one pair if each names the other, and the host's leads into

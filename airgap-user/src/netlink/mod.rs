@@ -8,6 +8,8 @@ mod route;
 use std::{
     io,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    thread,
+    time::Duration,
 };
 
 pub use self::{
@@ -145,10 +147,23 @@ impl Netlink {
 
     fn receive<'b>(&self, buffer: &'b mut [u8]) -> io::Result<&'b [u8]> {
         let fd = self.0.as_raw_fd();
-        // SAFETY: the pointer and length describe `buffer`.
-        let got = unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), 0) };
-        let got = usize::try_from(got).map_err(|_negative| io::Error::last_os_error())?;
-        Ok(&buffer[..got])
+        loop {
+            // SAFETY: the pointer and length describe `buffer`; the length that is
+            // returned may be greater, which shows what did not fit.
+            let got = unsafe {
+                let to = buffer.as_mut_ptr().cast();
+                libc::recv(fd, to, buffer.len(), libc::MSG_TRUNC)
+            };
+            match usize::try_from(got) {
+                Ok(got) => return buffer.get(..got).ok_or(io::ErrorKind::InvalidData.into()),
+                Err(_negative) => {
+                    let error = io::Error::last_os_error();
+                    if error.kind() != io::ErrorKind::Interrupted {
+                        return Err(error);
+                    }
+                }
+            }
+        }
     }
 
     /// Sends a request and waits for its acknowledgement.
@@ -187,11 +202,12 @@ impl Netlink {
         request: &[u8],
         mut each: impl FnMut(&[u8]),
     ) -> io::Result<()> {
-        /// How often a list may change while it is read.
-        const TRIES: usize = 32;
+        /// How often a list may change while it is read; the pauses are two seconds in sum.
+        const TRIES: u64 = 64;
         let request = Message::with_flags(kind, NLM_F_DUMP, request).finish();
         let mut buffer = vec![0; 1 << 16];
-        for _ in 0..TRIES {
+        for pause in 0..TRIES {
+            thread::sleep(Duration::from_millis(pause));
             self.send(&request)?;
             let mut found = Vec::new();
             let mut state = Dump::More { torn: false };
@@ -204,7 +220,7 @@ impl Netlink {
                 return Ok(());
             }
         }
-        Err(io::ErrorKind::Interrupted.into())
+        Err(io::Error::other("it changes all the time; try again"))
     }
 }
 
