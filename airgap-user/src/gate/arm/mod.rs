@@ -59,7 +59,7 @@ impl Gate {
         // one of a pair would judge there before the other.
         let pid = pid.filter(|_| standing.is_none());
         if let Some(gate) = standing
-            && gate.info()?.object == object::DIGEST
+            && gate.info()?.object == object::digest()
             && gate.broken_links().is_empty()
         {
             return Ok(gate);
@@ -160,7 +160,7 @@ fn load_and_attach(place: &Place, kernel: &Reading, pid: Option<u32>) -> Result<
             (true, before) if before != 0 => before,
             (true, _) => u32::try_from(clock::since_boot().as_secs()).unwrap_or(u32::MAX),
         },
-        object: object::DIGEST,
+        object: object::digest(),
         ..gate.info()?
     };
     gate.info
