@@ -185,7 +185,8 @@ impl Netlink {
         self.send(request)?;
         let mut buffer = vec![0; 4096];
         let mut found = None;
-        take_apart(self.receive(&mut buffer)?, &mut |body| {
+        let bytes = self.receive(&mut buffer)?;
+        take_apart(bytes, &mut Dump::default(), &mut |body| {
             found.get_or_insert(body.to_vec());
         })?;
         found.ok_or_else(|| io::ErrorKind::InvalidData.into())
@@ -210,12 +211,12 @@ impl Netlink {
             thread::sleep(Duration::from_millis(pause));
             self.send(&request)?;
             let mut found = Vec::new();
-            let mut state = Dump::More { torn: false };
-            while let Dump::More { torn } = state {
+            let mut dump = Dump::default();
+            while !dump.over {
                 let bytes = self.receive(&mut buffer)?;
-                state = take_apart(bytes, &mut |body| found.push(body.to_vec()))?.after(torn);
+                take_apart(bytes, &mut dump, &mut |body| found.push(body.to_vec()))?;
             }
-            if state == (Dump::Over { torn: false }) {
+            if !dump.torn {
                 found.iter().for_each(|body| each(body));
                 return Ok(());
             }
@@ -235,33 +236,20 @@ fn acknowledged(reply: &[u8]) -> Option<io::Result<()>> {
     }
 }
 
-/// How far a list has come. Torn: what is listed changed meanwhile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dump {
-    More { torn: bool },
-    Over { torn: bool },
-}
-
-impl Dump {
-    fn after(self, before: bool) -> Self {
-        match self {
-            Self::More { torn } => Self::More {
-                torn: torn || before,
-            },
-            Self::Over { torn } => Self::Over {
-                torn: torn || before,
-            },
-        }
-    }
+/// How far a list has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Dump {
+    over: bool,
+    /// What is listed changed meanwhile.
+    torn: bool,
 }
 
 /// Hands out the messages of one datagram.
-fn take_apart(mut bytes: &[u8], each: &mut impl FnMut(&[u8])) -> io::Result<Dump> {
-    let mut torn = false;
+fn take_apart(mut bytes: &[u8], dump: &mut Dump, each: &mut impl FnMut(&[u8])) -> io::Result<()> {
     while let Some(header) = bytes.get(..HEADER) {
         let len = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]) as usize;
         let kind = i32::from(u16::from_ne_bytes([header[4], header[5]]));
-        torn |= u16::from_ne_bytes([header[6], header[7]]) & NLM_F_DUMP_INTR != 0;
+        dump.torn |= u16::from_ne_bytes([header[6], header[7]]) & NLM_F_DUMP_INTR != 0;
         let Some(body) = bytes.get(HEADER..len) else {
             return Err(io::ErrorKind::InvalidData.into());
         };
@@ -272,7 +260,8 @@ fn take_apart(mut bytes: &[u8], each: &mut impl FnMut(&[u8])) -> io::Result<Dump
                     .map_or(0, |b| i32::from_ne_bytes([b[0], b[1], b[2], b[3]]));
                 // A list that broke off is over, too, and says so here.
                 if kind == libc::NLMSG_DONE && code >= 0 {
-                    return Ok(Dump::Over { torn });
+                    dump.over = true;
+                    return Ok(());
                 }
                 return Err(io::Error::from_raw_os_error(-code));
             }
@@ -280,7 +269,7 @@ fn take_apart(mut bytes: &[u8], each: &mut impl FnMut(&[u8])) -> io::Result<Dump
         }
         bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
     }
-    Ok(Dump::More { torn })
+    Ok(())
 }
 
 #[cfg(test)]
@@ -293,8 +282,9 @@ mod tests {
 
     fn bodies(bytes: &[u8]) -> (Vec<Vec<u8>>, io::Result<Dump>) {
         let mut found = Vec::new();
-        let done = take_apart(bytes, &mut |body| found.push(body.to_vec()));
-        (found, done)
+        let mut dump = Dump::default();
+        let done = take_apart(bytes, &mut dump, &mut |body| found.push(body.to_vec()));
+        (found, done.map(|()| dump))
     }
 
     #[test]
@@ -302,12 +292,9 @@ mod tests {
         let mut bytes = message(20, &[1, 2, 3, 4]);
         bytes.extend(message(20, &[5, 6, 7, 8]));
         let (found, done) = bodies(&bytes);
-        assert_eq!(
-            (found.len(), done.unwrap()),
-            (2, Dump::More { torn: false })
-        );
+        assert_eq!((found.len(), done.unwrap()), (2, Dump::default()));
         bytes.extend(message(3, &[0; 4]));
-        assert_eq!(bodies(&bytes).1.unwrap(), Dump::Over { torn: false });
+        assert!(bodies(&bytes).1.unwrap().over);
     }
 
     #[test]
@@ -315,16 +302,14 @@ mod tests {
         let broken = message(3, &(-libc::ENOMEM).to_ne_bytes());
         let error = bodies(&broken).1.unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ENOMEM));
-        let mut bytes = Message::with_flags(20, NLM_F_DUMP_INTR, &[0; 4]).finish();
-        assert_eq!(bodies(&bytes).1.unwrap(), Dump::More { torn: true });
-        bytes.extend(message(3, &[0; 4]));
-        let over = bodies(&bytes).1.unwrap();
-        assert_eq!(over, Dump::Over { torn: true });
-        assert_eq!(
-            (Dump::Over { torn: false }).after(true),
-            Dump::Over { torn: true },
-            "in an earlier datagram"
-        );
+        let changed = Message::with_flags(20, NLM_F_DUMP_INTR, &[0; 4]).finish();
+        let mut dump = Dump::default();
+        // The end comes in a datagram of its own.
+        for datagram in [changed, message(3, &[0; 4])] {
+            take_apart(&datagram, &mut dump, &mut |_| {}).unwrap();
+        }
+        let (over, torn) = (true, true);
+        assert_eq!(dump, Dump { over, torn });
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
     sync::mpsc::Receiver,
 };
 
-use aya::programs::SchedClassifier;
+use aya::programs::Program as Loaded;
 
 use super::{FrameLayer, PROGRAMS, Program, tcx};
 use crate::{
@@ -55,15 +55,11 @@ impl Early {
 }
 
 /// A descriptor of its own of a frame program that was loaded.
-pub(in super::super) fn of_loaded(
-    name: &str,
-    program: &aya::programs::Program,
-) -> Option<(&'static str, OwnedFd)> {
+pub(in super::super) fn of_loaded(name: &str, program: &Loaded) -> Option<(&'static str, OwnedFd)> {
     let Program { name, .. } = PROGRAMS.iter().find(|p| p.name == name)?;
-    let aya::programs::Program::SchedClassifier(classifier) = program else {
+    let Loaded::SchedClassifier(classifier) = program else {
         return None;
     };
-    let classifier: &SchedClassifier = classifier;
     let fd = classifier.fd().ok()?.as_fd().try_clone_to_owned().ok()?;
     Some((name, fd))
 }
