@@ -1,10 +1,10 @@
 //! How long airgap itself takes, and how much memory.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Instant;
 
-use airgap_tests::airgap::binary;
+use airgap_tests::airgap::{self, binary};
 use airgap_tests::engine::{Described, Engine};
 use airgap_tests::{Container, Outside, airgap_ok, cmd, wait};
 
@@ -72,7 +72,7 @@ struct Taken {
 
 fn attach(container: &Container, options: &[&str]) -> Taken {
     let (start, before) = (Instant::now(), processor_time());
-    let mut command = Command::new(binary());
+    let mut command = airgap::command();
     command
         .args(options)
         .args(["attach", "-d", &container.name]);
@@ -99,7 +99,7 @@ fn processor_time() -> f64 {
 
 /// Most that `tail` ever held, megabytes, once it has shown some denials.
 fn tail_memory(container: &Container) -> f64 {
-    let mut tail = Command::new(binary())
+    let mut tail = airgap::command()
         .args(["tail", "--json", &container.name])
         .stdout(Stdio::null())
         .spawn()
