@@ -1,7 +1,11 @@
 //! The facts preflight judges: from `/proc` of a running container, and from
 //! what the engine says of one that does not run.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs,
+    path::Path,
+};
 
 use super::mounts::{Mount, parse_mounts};
 use crate::container::{Cgroup, Container, Holder, Leads, carried, holders};
@@ -184,14 +188,12 @@ fn sharers(pid: u32, cgroup: &Cgroup) -> Vec<String> {
         return Vec::new();
     };
     let own = own_part(cgroup);
+    let threads = kernel_threads();
     let mut found = BTreeMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let dir = entry.path();
-        if !entry
-            .file_name()
-            .to_string_lossy()
-            .bytes()
-            .all(|b| b.is_ascii_digit())
+        let pid = entry.file_name().to_str().and_then(|n| n.parse().ok());
+        if pid.is_none_or(|pid| threads.contains(&pid))
             || fs::read_link(dir.join("ns/net")).ok().as_ref() != Some(&mine)
         {
             continue;
@@ -206,6 +208,30 @@ fn sharers(pid: u32, cgroup: &Cgroup) -> Vec<String> {
         .into_iter()
         .map(|(path, comm)| format!("'{comm}' of the cgroup {path} shares its network namespace"))
         .collect()
+}
+
+/// Children of kthreadd, by number: the kernel's own, all of them in the host's
+/// network namespace. On an idle host they are most of `/proc`. None where the
+/// kernel does not say (`CONFIG_PROC_CHILDREN`).
+fn kernel_threads() -> HashSet<u32> {
+    // Within a pid namespace of our own, process 2 may be anybody's.
+    let stat = fs::read_to_string("/proc/2/stat").unwrap_or_default();
+    if !is_kernel_thread(&stat) {
+        return HashSet::new();
+    }
+    let text = fs::read_to_string("/proc/2/task/2/children").unwrap_or_default();
+    let numbers = text.split_ascii_whitespace();
+    numbers.filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// Of a `/proc/PID/stat` file (proc_pid_stat(5)); the name in it may be anything.
+fn is_kernel_thread(stat: &str) -> bool {
+    /// `PF_KTHREAD` (include/linux/sched.h).
+    const KERNEL_THREAD: u32 = 0x0020_0000;
+    let flags = stat
+        .rsplit_once(')')
+        .and_then(|(_, rest)| rest.split_ascii_whitespace().nth(6)?.parse::<u32>().ok());
+    flags.is_some_and(|flags| flags & KERNEL_THREAD != 0)
 }
 
 fn v2_path(proc: &Path) -> Option<String> {
@@ -319,6 +345,20 @@ mod tests {
         for mode in ["", "bridge", "private", "slirp4netns", "pasta:-t,80"] {
             assert!(!joins(mode), "{mode}");
         }
+    }
+
+    #[test]
+    fn tells_kernel_threads() {
+        let stat = |comm: &str, flags: u32| format!("2 ({comm}) S 0 0 0 0 -1 {flags} 0 0");
+        assert!(is_kernel_thread(&stat("kthreadd", 2_129_984)));
+        assert!(!is_kernel_thread(&stat("kthreadd", 4_194_560)));
+        assert!(!is_kernel_thread(&stat(
+            "x) S 0 0 0 0 -1 2129984",
+            4_194_560
+        )));
+        assert!(!is_kernel_thread(""));
+        let own = fs::read_to_string("/proc/self/stat").unwrap();
+        assert!(!is_kernel_thread(&own));
     }
 
     #[test]
