@@ -71,12 +71,15 @@ fn connections(
         )
     };
     let mut figures: Vec<_> = CONNECTIONS.iter().map(figure).collect();
-    for _ in 0..wanted.rounds {
-        for setup in [Setup::Unsealed, Setup::Sealed] {
-            let _raised = setup.raise(container, other);
-            for (count, figure) in CONNECTIONS.iter().zip(&mut figures) {
-                // Ten thousand take a client seconds to open.
-                let seconds = wanted.seconds.max((count / 1_000) as u32);
+    for round in 0..wanted.rounds {
+        // What is compared runs one after the other, in every second round in the other order.
+        let mut turns = [Setup::Unsealed, Setup::Sealed];
+        turns.rotate_left(round % 2);
+        for (count, figure) in CONNECTIONS.iter().zip(&mut figures) {
+            // Ten thousand take a client seconds to open.
+            let seconds = wanted.seconds.max((count / 1_000) as u32);
+            for setup in turns {
+                let _raised = setup.raise(container, other);
                 let found = requests(outside, container, seconds, *count, false);
                 figure.push(setup.name(), found.rate);
             }
