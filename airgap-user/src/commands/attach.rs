@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 
 use super::{
     Report,
-    existing::Layers,
+    existing::{Found, Layers},
     sealing::{self, Site, Wanted},
     tail,
 };
@@ -153,6 +153,13 @@ pub(super) fn refuse_risks(place: &Place, container: &Container, accept: &[Risk]
 
 fn dry_run(place: &Place, container: &Container, wanted: &Wanted, json: bool) -> Result<()> {
     let layers = Layers::now(Gate::open(place)?.as_ref());
-    let found = sealing::peers(place, layers, container, &wanted.rules, wanted)?;
+    let found = match container.pid {
+        Some(pid) => {
+            let cgroup = locate(&place.cgroup, &container.id, pid)?;
+            let found = Found::now(pid, &cgroup, wanted.shares())?;
+            found.judged(pid, wanted.keeps(), &wanted.rules.ports, layers)
+        }
+        None => Vec::new(),
+    };
     output::dry_run(&container.name, &wanted.rules, &found, json)
 }

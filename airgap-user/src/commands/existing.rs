@@ -2,6 +2,8 @@
 //! opened them or the container did, so all are cut unless the operator says
 //! otherwise; then those on service ports stay.
 
+use std::collections::HashMap;
+
 use airgap_common::map::SealNumber;
 use anyhow::{Context as _, Result};
 use aya::util::KernelVersion;
@@ -38,30 +40,53 @@ pub struct Existing {
     pub action: &'static str,
 }
 
-/// Finds them.
-pub(super) fn find(
-    pid: u32,
-    cgroup: &Cgroup,
-    shared: bool,
-) -> Result<Vec<(OpenSocket, Option<Holder>)>> {
-    let holders = holders(cgroup);
-    Ok(open_sockets(pid)?
-        .into_iter()
-        .filter(|socket| is_held(socket, &holders, shared))
-        .map(|socket| {
-            let holder = holders.get(&socket.inode).cloned();
-            (socket, holder)
-        })
-        .collect())
+/// What a container has open.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Sockets that reach beyond it, and who holds each.
+    sockets: Vec<(OpenSocket, Option<Holder>)>,
+    /// Holders of all its sockets, by inode.
+    holders: HashMap<u64, Holder>,
+}
+
+impl Found {
+    /// Finds them. `shared`: others live in its network namespace.
+    ///
+    /// # Errors
+    /// If its process `pid` is gone.
+    pub(super) fn now(pid: u32, cgroup: &Cgroup, shared: bool) -> Result<Self> {
+        let holders = holders(cgroup);
+        let sockets = open_sockets(pid)?
+            .into_iter()
+            .filter(|socket| is_held(socket, &holders, shared))
+            .map(|socket| {
+                let holder = holders.get(&socket.inode).cloned();
+                (socket, holder)
+            })
+            .collect();
+        Ok(Self { sockets, holders })
+    }
+
+    /// What a seal does with each, and with what leads elsewhere.
+    pub(super) fn judged(
+        &self,
+        pid: u32,
+        keep: bool,
+        ports: &[Port],
+        layers: Layers,
+    ) -> Vec<Existing> {
+        let sockets = self.sockets.iter().map(|(socket, holder)| {
+            let action = action(socket, keep, ports, layers);
+            describe(socket, holder.as_ref(), action)
+        });
+        let mut judged: Vec<_> = sockets.collect();
+        judged.extend(carried_in(pid, &self.holders, layers, false));
+        judged
+    }
 }
 
 /// What is to become of one. Pure.
-pub(super) fn action(
-    socket: &OpenSocket,
-    keep: bool,
-    ports: &[Port],
-    layers: Layers,
-) -> &'static str {
+fn action(socket: &OpenSocket, keep: bool, ports: &[Port], layers: Layers) -> &'static str {
     let on_service_port = socket
         .local
         .is_some_and(|(_, port)| ports.contains(&Port(port)));
@@ -103,8 +128,13 @@ impl Layers {
 
 /// Sockets that lead elsewhere than to the network, and what becomes of them.
 /// Without the security hooks nothing else sees these.
-pub(super) fn carried_in(pid: u32, cgroup: &Cgroup, layers: Layers, cut: bool) -> Vec<Existing> {
-    let found = carried(pid, &holders(cgroup)).unwrap_or_else(|error| {
+fn carried_in(
+    pid: u32,
+    holders: &HashMap<u64, Holder>,
+    layers: Layers,
+    cut: bool,
+) -> Vec<Existing> {
+    let found = carried(pid, holders).unwrap_or_else(|error| {
         log::warn!("sockets carried in are not known: {error:#}");
         Vec::new()
     });
@@ -131,6 +161,11 @@ pub(super) fn carried_in(pid: u32, cgroup: &Cgroup, layers: Layers, cut: bool) -
         .collect()
 }
 
+/// Cuts those that can be cut, once the seal is in force.
+pub(super) fn settle_carried(pid: u32, cgroup: &Cgroup, layers: Layers) -> Vec<Existing> {
+    carried_in(pid, &holders(cgroup), layers, true)
+}
+
 /// What is to become of a socket that leads elsewhere. Pure.
 fn carried_action(socket: &Carried, layers: Layers) -> &'static str {
     match socket.leads {
@@ -146,11 +181,7 @@ fn carried_action(socket: &Carried, layers: Layers) -> &'static str {
 }
 
 /// In words for the report.
-pub(super) fn describe(
-    socket: &OpenSocket,
-    holder: Option<&Holder>,
-    action: &'static str,
-) -> Existing {
+fn describe(socket: &OpenSocket, holder: Option<&Holder>, action: &'static str) -> Existing {
     let endpoint =
         |(ip, port): (std::net::IpAddr, u16)| std::net::SocketAddr::new(ip, port).to_string();
     Existing {
@@ -168,14 +199,15 @@ pub(super) fn settle(
     gate: &Gate,
     seal: SealNumber,
     pid: u32,
-    found: &[(OpenSocket, Option<Holder>)],
+    found: &Found,
     keep: bool,
     ports: &[Port],
+    layers: Layers,
 ) -> Result<Vec<Existing>> {
     let mut cut = Vec::new();
     let mut out = Vec::new();
-    for (socket, holder) in found {
-        let mut what = action(socket, keep, ports, Layers::now(Some(gate)));
+    for (socket, holder) in &found.sockets {
+        let mut what = action(socket, keep, ports, layers);
         if what == "kept" {
             let adopted = match (holder, socket.local) {
                 (Some(holder), Some((_, port))) => borrow(holder)

@@ -112,7 +112,8 @@ impl Report {
         let id = seal_id(seal);
         let live = find_cgroups(&gate.place().cgroup, &id);
         let marked_ids = gate.cgroups_of(number)?;
-        let mut problems: Vec<String> = gate.broken_links();
+        let broken_links = gate.broken_links();
+        let mut problems = broken_links.clone();
         let mut missing_hooks = Vec::new();
         let mut marked = true;
         for cgroup in &live {
@@ -152,7 +153,7 @@ impl Report {
         let broken = !problems.is_empty();
         let facts = container.map(|c| Facts::gather(c, live.first()));
         let evidence = Evidence {
-            broken_links: gate.broken_links(),
+            broken_links,
             missing_hooks,
             capabilities: facts.as_ref().map_or(u64::MAX, |f| f.capabilities),
             running: !live.is_empty(),

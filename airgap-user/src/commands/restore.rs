@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use super::{
-    existing,
+    existing::{self, Layers},
     sealing::{self, now},
 };
 use crate::{
@@ -207,9 +207,10 @@ fn seal_running(
     };
     let accepts = |risk: Risk| accepted & risk.bit() != 0;
     let shared = accepts(Risk::SharedNetwork) || accepts(Risk::HostNetwork);
-    let found = sealing::seal_running(gate, done, pid, cgroup, shared, lock)?;
+    let found = sealing::seal_running(gate, done, (pid, cgroup), shared, lock, |_| {})?;
     let keep = accepts(Risk::ExistingConnections);
-    for socket in existing::settle(gate, done.number, pid, &found, keep, ports)? {
+    let layers = Layers::now(Some(gate));
+    for socket in existing::settle(gate, done.number, pid, &found, keep, ports, layers)? {
         output::peer(entry.name(), &socket);
     }
     Ok(())

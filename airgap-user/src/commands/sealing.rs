@@ -6,11 +6,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 
 use super::{
-    Existing, Report,
-    existing::{self, Layers},
+    Report,
+    existing::{self, Found, Layers},
 };
 use crate::{
-    container::{Cgroup, Container, Engine, Holder, OpenSocket, interfaces, locate},
+    container::{Cgroup, Container, Engine, interfaces, locate},
     failure::Failure,
     gate::{Gate, Lock, Place, Reading, Sealed, Sealing, Standing},
     output,
@@ -162,9 +162,6 @@ async fn in_kernel(
     lock: &Lock,
 ) -> Result<Report> {
     let mut gate = Gate::arm_for(container.pid, site.kernel, site.place, lock)?;
-    if before.is_none() {
-        announce(&gate, container, &record.rules, wanted);
-    }
     let sealing = Sealing {
         id: &container.key()?,
         name: &container.name,
@@ -217,11 +214,24 @@ async fn finish(
     // From here on the kernel marks each new cgroup of this id, so only the
     // one that exists now is left to do, and it may end at any moment.
     let mut container = engine.find(&container.id).await?;
-    let mut found = Vec::new();
+    let layers = Layers::now(Some(gate));
+    let mut found = Found::default();
     for _ in 0..TRIES {
         let Some(pid) = container.pid else { break };
+        let announce = |found: &Found| {
+            for peer in found.judged(pid, wanted.keeps(), &record.rules.ports, layers) {
+                output::peer(&container.name, &peer);
+            }
+        };
         match locate(&gate.place().cgroup, &container.id, pid) {
-            Ok(cgroup) => match seal_running(gate, sealed, pid, &cgroup, wanted.shares(), lock) {
+            Ok(cgroup) => match seal_running(
+                gate,
+                sealed,
+                (pid, &cgroup),
+                wanted.shares(),
+                lock,
+                announce,
+            ) {
                 Err(_) if !cgroup.path.exists() => {}
                 done => {
                     found = done?;
@@ -274,12 +284,13 @@ async fn finish(
             &found,
             wanted.keeps(),
             &record.rules.ports,
+            layers,
         )?;
         // A renewal judges no socket again: clients may have come since.
         if !sealed.renewed
             && let Ok(cgroup) = locate(&gate.place().cgroup, &container.id, pid)
         {
-            let carried = existing::carried_in(pid, &cgroup, Layers::now(Some(gate)), true);
+            let carried = existing::settle_carried(pid, &cgroup, layers);
             report.existing.extend(carried);
         }
     }
@@ -287,51 +298,24 @@ async fn finish(
 }
 
 /// Seals the cgroup and guards the interfaces that exist; returns the sockets
-/// older than the seal. A renewal finds none: what lives was judged.
+/// older than the seal, which `announce` sees while they still are what they
+/// were. A renewal finds none: what lives was judged.
 pub(super) fn seal_running(
     gate: &mut Gate,
     sealed: Sealed,
-    pid: u32,
-    cgroup: &Cgroup,
+    process: (u32, &Cgroup),
     shared: bool,
     lock: &Lock,
-) -> Result<Vec<(OpenSocket, Option<Holder>)>> {
-    let found = if sealed.renewed {
-        Vec::new()
-    } else {
-        existing::find(pid, cgroup, shared)?
-    };
+    announce: impl FnOnce(&Found),
+) -> Result<Found> {
+    let (pid, cgroup) = process;
+    let mut found = Found::default();
+    if !sealed.renewed {
+        found = Found::now(pid, cgroup, shared)?;
+        announce(&found);
+    }
     gate.seal_cgroup(sealed.number, cgroup, lock)?;
     gate.guard_frames(sealed.number, &interfaces(pid)?, lock)?;
-    Ok(found)
-}
-
-/// Says which peers are about to be lost, while they still are there.
-fn announce(gate: &Gate, container: &Container, rules: &Rules, wanted: &Wanted) {
-    let layers = Layers::now(Some(gate));
-    // What cannot be listed now is judged, with errors, once the seal is in force.
-    for existing in peers(gate.place(), layers, container, rules, wanted).unwrap_or_default() {
-        output::peer(&container.name, &existing);
-    }
-}
-
-/// What reaches out of the container now, and what a seal does with it.
-pub(super) fn peers(
-    place: &Place,
-    layers: Layers,
-    container: &Container,
-    rules: &Rules,
-    wanted: &Wanted,
-) -> Result<Vec<Existing>> {
-    let mut found = Vec::new();
-    if let Some(pid) = container.pid {
-        let cgroup = locate(&place.cgroup, &container.id, pid)?;
-        for (socket, holder) in existing::find(pid, &cgroup, wanted.shares())? {
-            let action = existing::action(&socket, wanted.keeps(), &rules.ports, layers);
-            found.push(existing::describe(&socket, holder.as_ref(), action));
-        }
-        found.extend(existing::carried_in(pid, &cgroup, layers, false));
-    }
     Ok(found)
 }
 
