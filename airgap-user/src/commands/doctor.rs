@@ -282,7 +282,8 @@ fn seals(state: &State) -> Check {
             MEND,
         );
     };
-    if state.quarantine() && !gate.as_ref().is_some_and(Gate::quarantine) {
+    let quarantine = |gate: &Gate| gate.quarantine().unwrap_or(false);
+    if state.quarantine() && !gate.as_ref().is_some_and(quarantine) {
         return Check::open(NAME, "quarantine ought to be on and is NOT in force", MEND);
     }
     let in_force = |entry: &&Entry| {

@@ -82,7 +82,7 @@ fn turn_off(state: &State) -> Result<()> {
 fn status(state: &State) -> Result<u8> {
     let place = Place::host()?;
     let gate = super::standing()?;
-    let on = gate.as_ref().is_some_and(Gate::quarantine);
+    let on = gate.as_ref().map_or(Ok(false), Gate::quarantine)?;
     let denied = match &gate {
         Some(gate) => gate.quarantined()?,
         None => Vec::new(),

@@ -170,7 +170,7 @@ async fn in_kernel(
         accepted: record.accepted,
         since: record.since,
     };
-    let open = gate.open_unjudged(sealing.id);
+    let open = gate.open_unjudged(sealing.id)?;
     let sealed = match gate.seal_id(&sealing, lock) {
         Ok(sealed) => sealed,
         Err(error) => {

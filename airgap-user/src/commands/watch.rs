@@ -299,9 +299,12 @@ impl Watcher<'_> {
     fn let_go(&self, container: &Container, cgroups: &[Cgroup]) -> Result<()> {
         let key = container.key()?;
         let lock = Lock::take()?;
-        let Some(mut gate) = Gate::open(self.place)?.filter(Gate::quarantine) else {
+        let Some(mut gate) = Gate::open(self.place)? else {
             return Ok(());
         };
+        if !gate.quarantine()? {
+            return Ok(());
+        }
         if gate.standing(&key)?.is_some() || gate.is_let_go(&key) {
             return Ok(());
         }

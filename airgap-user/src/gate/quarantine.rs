@@ -12,10 +12,14 @@ const BPF_EXIST: u64 = 2;
 
 impl Gate {
     /// Whether the kernel denies containers that nobody has judged.
-    pub fn quarantine(&self) -> bool {
-        array::<u32>(&self.place, name::SWITCHES)
-            .and_then(|switches| Ok(switches.get(&(Switch::Quarantine as u32), 0)?))
-            .is_ok_and(|on| on == 1)
+    ///
+    /// # Errors
+    /// If the map cannot be read.
+    pub fn quarantine(&self) -> Result<bool> {
+        array::<u32>(&self.place, name::SWITCHES)?
+            .get(&(Switch::Quarantine as u32), 0)
+            .map(|on| on == 1)
+            .context("cannot read the map SWITCHES")
     }
 
     /// Turns it on or off; off lets go of what is denied by it.
@@ -76,13 +80,18 @@ impl Gate {
     /// The cgroups of `id` that are open now, where nobody has judged it: what
     /// [`Self::withdraw`] is to leave open. `None` without quarantine, and for
     /// one that was judged. Walks the whole cgroup tree.
-    pub fn open_unjudged(&self, id: &[u8; ID_LEN]) -> Option<Vec<u64>> {
-        if !self.quarantine() || self.is_let_go(id) {
-            return None;
+    ///
+    /// # Errors
+    /// If a map cannot be read.
+    pub fn open_unjudged(&self, id: &[u8; ID_LEN]) -> Result<Option<Vec<u64>>> {
+        if !self.quarantine()? || self.is_let_go(id) {
+            return Ok(None);
         }
         let cgroups = find_cgroups(&self.place.cgroup, &String::from_utf8_lossy(id));
         let ids = cgroups.into_iter().map(|cgroup| cgroup.id);
-        Some(ids.filter(|id| self.cgroups.get(id, 0).is_err()).collect())
+        Ok(Some(
+            ids.filter(|id| self.cgroups.get(id, 0).is_err()).collect(),
+        ))
     }
 
     /// Lifts a new seal that could not be finished; whoever nobody had judged

@@ -29,7 +29,7 @@ impl Gate {
     /// If one of them is no seal, or a map cannot be read; then nothing has
     /// changed. If a map cannot be written.
     pub fn unseal(&mut self, numbers: &[SealNumber], _lock: &Lock) -> Result<Vec<Unsealed>> {
-        if self.quarantine() {
+        if self.quarantine()? {
             // Whoever lifts a seal has judged: the next start is not denied.
             for number in numbers {
                 self.remember_judged(&self.seal(*number)?.id)?;

@@ -71,7 +71,8 @@ impl Gate {
             Err(error) => {
                 // Nothing may be left of a gate that guards nobody.
                 let _ = Self::clear_remains(place, lock);
-                if Self::open(place).is_ok_and(|gate| gate.is_none_or(|g| g.is_idle())) {
+                let idle = |gate: Self| gate.is_idle().unwrap_or(false);
+                if Self::open(place).is_ok_and(|gate| gate.is_none_or(idle)) {
                     let _ = disarm(place);
                 }
                 Err(error)
@@ -84,7 +85,7 @@ impl Gate {
     /// # Errors
     /// If a pin cannot be removed.
     pub fn disarm_if_idle(self, _lock: &Lock) -> Result<bool> {
-        if !self.is_idle() {
+        if !self.is_idle()? {
             return Ok(false);
         }
         let place = self.place.clone();
@@ -109,10 +110,10 @@ impl Gate {
         Ok(())
     }
 
-    fn is_idle(&self) -> bool {
-        self.ids.keys().next().is_none()
+    fn is_idle(&self) -> Result<bool> {
+        Ok(self.ids.keys().next().is_none()
             && self.cgroups.keys().next().is_none()
-            && !self.quarantine()
+            && !self.quarantine()?)
     }
 
     pub(super) fn info(&self) -> Result<GateInfo> {
