@@ -8,7 +8,7 @@ use airgap::gate::{Gate, Lock, Place, Sealing};
 use airgap::policy::Rules;
 use airgap_common::denial::Reason;
 use airgap_common::map::{Policy, SealNumber, name};
-use airgap_tests::airgap::seal;
+use airgap_tests::airgap::{airgap, seal};
 use airgap_tests::{Container, Outside, SERVICE_PORT, wait};
 use aya::maps::{Array, HashMap, Map, MapData};
 
@@ -142,8 +142,20 @@ fn while_policies_change_packets_are_judged_in_full() {
         .expect("write");
     refused_from_now_on(&outside, &held, "policy written while the epoch is odd");
     drop(open);
+    let doctor = airgap(&["doctor"]);
+    assert!(
+        doctor.stdout.contains("a change was cut short"),
+        "{}",
+        doctor.describe()
+    );
     // Killed there: the next attach settles it.
     held.set(&[], &[]);
+    let doctor = airgap(&["doctor"]);
+    assert!(
+        !doctor.stdout.contains("cut short"),
+        "{}",
+        doctor.describe()
+    );
     assert_eq!(held.epoch().get(&0, 0).expect("read"), settled + 2);
     outside
         .get(web.ip4(), SERVICE_PORT, "/")

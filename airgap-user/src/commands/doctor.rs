@@ -251,6 +251,11 @@ fn gate() -> Check {
                 ),
                 "detach containers that are gone; the count ends with the last seal",
             ),
+            [] if !gate.is_settled() => Check::limited(
+                "gate",
+                "a policy is being changed, or a change was cut short: until the next one each packet is judged in full, which is slower",
+                "airgap restore, if it stays so",
+            ),
             [] => Check::ok("gate", format!("stands, {} links alive", gate.link_count())),
             broken => Check::failed(
                 "gate",

@@ -8,6 +8,12 @@ use anyhow::{Context as _, Result};
 use super::Gate;
 
 impl Gate {
+    /// Whether packets may take the short way. While they may not nothing is open,
+    /// but each is judged in full.
+    pub fn is_settled(&self) -> bool {
+        self.epoch.get(&0, 0).is_ok_and(|epoch| epoch % 2 == 0)
+    }
+
     /// Closes the short way: policies are going to change. To be followed by
     /// [`Self::settle`]; if that never comes, packets are judged in full.
     pub(super) fn unsettle(&mut self) -> Result<()> {
