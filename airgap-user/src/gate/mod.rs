@@ -148,6 +148,7 @@ pub struct Gate {
     info: Array<MapData, GateInfo>,
     followers: Array<MapData, Follower>,
     stats: Array<MapData, u64>,
+    switches: Array<MapData, u32>,
     veths: HashMap<MapData, u32, SealNumber>,
     early: frames::Early,
 }
@@ -179,6 +180,7 @@ impl Gate {
             info: array(place, name::GATE)?,
             followers: array(place, name::FOLLOWERS)?,
             stats: array(place, name::STATS)?,
+            switches: array(place, name::SWITCHES)?,
             veths: hash(place, name::VETHS)?,
             early: frames::Early::default(),
             place: place.clone(),

@@ -3,9 +3,9 @@
 
 use airgap_common::map::{ID_LEN, QUARANTINED, SealNumber, Switch, name};
 use anyhow::{Context as _, Result};
-use aya::maps::HashMap;
+use aya::maps::{HashMap, MapError};
 
-use super::{Gate, Lock, arm::NO_DENIALS, array};
+use super::{Gate, Lock, arm::NO_DENIALS};
 use crate::container::{Cgroup, find_cgroups};
 
 const BPF_EXIST: u64 = 2;
@@ -16,7 +16,7 @@ impl Gate {
     /// # Errors
     /// If the map cannot be read.
     pub fn quarantine(&self) -> Result<bool> {
-        array::<u32>(&self.place, name::SWITCHES)?
+        self.switches
             .get(&(Switch::Quarantine as u32), 0)
             .map(|on| on == 1)
             .context("cannot read the map SWITCHES")
@@ -35,7 +35,7 @@ impl Gate {
                     .context("cannot write the map COUNTERS")?;
             }
         }
-        array::<u32>(&self.place, name::SWITCHES)?
+        self.switches
             .set(Switch::Quarantine as u32, u32::from(on), 0)
             .context("cannot write the map SWITCHES")?;
         if !on {
@@ -87,11 +87,14 @@ impl Gate {
         if !self.quarantine()? || self.is_let_go(id) {
             return Ok(None);
         }
-        let cgroups = find_cgroups(&self.place.cgroup, &String::from_utf8_lossy(id));
-        let ids = cgroups.into_iter().map(|cgroup| cgroup.id);
-        Ok(Some(
-            ids.filter(|id| self.cgroups.get(id, 0).is_err()).collect(),
-        ))
+        let mut open = Vec::new();
+        for cgroup in find_cgroups(&self.place.cgroup, &String::from_utf8_lossy(id)) {
+            match self.cgroups.get(&cgroup.id, 0) {
+                Err(MapError::KeyNotFound) => open.push(cgroup.id),
+                found => drop(found.context("cannot read the map CGROUPS")?),
+            }
+        }
+        Ok(Some(open))
     }
 
     /// Lifts a new seal that could not be finished; whoever nobody had judged
