@@ -67,6 +67,11 @@ impl Found {
         Ok(Self { sockets, holders })
     }
 
+    /// Whether no socket reaches beyond it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sockets.is_empty()
+    }
+
     /// What a seal does with each, and with what leads elsewhere.
     pub(super) fn judged(
         &self,

@@ -207,7 +207,10 @@ fn seal_running(
     };
     let accepts = |risk: Risk| accepted & risk.bit() != 0;
     let shared = accepts(Risk::SharedNetwork) || accepts(Risk::HostNetwork);
-    let found = sealing::seal_running(gate, done, (pid, cgroup), shared, lock, |_| {})?;
+    let found = sealing::seal_running(gate, done, pid, cgroup, shared, lock)?;
+    if found.is_empty() {
+        return Ok(());
+    }
     let keep = accepts(Risk::ExistingConnections);
     let layers = Layers::now(Some(gate));
     for socket in existing::settle(gate, done.number, pid, &found, keep, ports, layers)? {

@@ -170,8 +170,9 @@ async fn in_kernel(
         accepted: record.accepted,
         since: record.since,
     };
-    let open = gate.open_unjudged(sealing.id)?;
-    let sealed = match gate.seal_id(&sealing, lock) {
+    let open = gate.open_unjudged(sealing.id);
+    let sealed = open.and_then(|open| Ok((gate.seal_id(&sealing, lock)?, open)));
+    let (sealed, open) = match sealed {
         Ok(sealed) => sealed,
         Err(error) => {
             gate.disarm_if_idle(lock)?;
@@ -214,24 +215,11 @@ async fn finish(
     // From here on the kernel marks each new cgroup of this id, so only the
     // one that exists now is left to do, and it may end at any moment.
     let mut container = engine.find(&container.id).await?;
-    let layers = Layers::now(Some(gate));
     let mut found = Found::default();
     for _ in 0..TRIES {
         let Some(pid) = container.pid else { break };
-        let announce = |found: &Found| {
-            for peer in found.judged(pid, wanted.keeps(), &record.rules.ports, layers) {
-                output::peer(&container.name, &peer);
-            }
-        };
         match locate(&gate.place().cgroup, &container.id, pid) {
-            Ok(cgroup) => match seal_running(
-                gate,
-                sealed,
-                (pid, &cgroup),
-                wanted.shares(),
-                lock,
-                announce,
-            ) {
+            Ok(cgroup) => match seal_running(gate, sealed, pid, &cgroup, wanted.shares(), lock) {
                 Err(_) if !cgroup.path.exists() => {}
                 done => {
                     found = done?;
@@ -276,20 +264,18 @@ async fn finish(
         )
         .into());
     }
-    if let Some(pid) = container.pid {
-        report.existing = existing::settle(
-            gate,
-            sealed.number,
-            pid,
-            &found,
-            wanted.keeps(),
-            &record.rules.ports,
-            layers,
-        )?;
-        // A renewal judges no socket again: clients may have come since.
-        if !sealed.renewed
-            && let Ok(cgroup) = locate(&gate.place().cgroup, &container.id, pid)
-        {
+    // A renewal judges no socket again: clients may have come since.
+    if let Some(pid) = container.pid
+        && !sealed.renewed
+    {
+        let (keep, ports) = (wanted.keeps(), &record.rules.ports);
+        let layers = Layers::now(Some(gate));
+        // Named while they still are what they were; nothing passes them any more.
+        for peer in found.judged(pid, keep, ports, layers) {
+            output::peer(&container.name, &peer);
+        }
+        report.existing = existing::settle(gate, sealed.number, pid, &found, keep, ports, layers)?;
+        if let Ok(cgroup) = locate(&gate.place().cgroup, &container.id, pid) {
             let carried = existing::settle_carried(pid, &cgroup, layers);
             report.existing.extend(carried);
         }
@@ -298,22 +284,21 @@ async fn finish(
 }
 
 /// Seals the cgroup and guards the interfaces that exist; returns the sockets
-/// older than the seal, which `announce` sees while they still are what they
-/// were. A renewal finds none: what lives was judged.
+/// older than the seal. A renewal finds none: what lives was judged.
 pub(super) fn seal_running(
     gate: &mut Gate,
     sealed: Sealed,
-    process: (u32, &Cgroup),
+    pid: u32,
+    cgroup: &Cgroup,
     shared: bool,
     lock: &Lock,
-    announce: impl FnOnce(&Found),
 ) -> Result<Found> {
-    let (pid, cgroup) = process;
-    let mut found = Found::default();
-    if !sealed.renewed {
-        found = Found::now(pid, cgroup, shared)?;
-        announce(&found);
-    }
+    // Nothing that takes time comes between the two: what opens meanwhile is refused,
+    // and not cut.
+    let found = match sealed.renewed {
+        true => Found::default(),
+        false => Found::now(pid, cgroup, shared)?,
+    };
     gate.seal_cgroup(sealed.number, cgroup, lock)?;
     gate.guard_frames(sealed.number, &interfaces(pid)?, lock)?;
     Ok(found)
