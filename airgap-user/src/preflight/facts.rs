@@ -188,9 +188,15 @@ fn sharers(pid: u32, cgroup: &Cgroup) -> Vec<String> {
         return Vec::new();
     };
     let own = own_part(cgroup);
+    let processes: Vec<_> = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .collect();
+    // Afterwards: a number may have been a process' before, not since.
     let threads = kernel_threads();
     let mut found = BTreeMap::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+    for entry in processes {
         let dir = entry.path();
         let pid = entry.file_name().to_str().and_then(|n| n.parse().ok());
         if pid.is_none_or(|pid| threads.contains(&pid))
@@ -210,9 +216,10 @@ fn sharers(pid: u32, cgroup: &Cgroup) -> Vec<String> {
         .collect()
 }
 
-/// Children of kthreadd, by number: the kernel's own, all of them in the host's
-/// network namespace. On an idle host they are most of `/proc`. None where the
-/// kernel does not say (`CONFIG_PROC_CHILDREN`).
+/// Children of kthreadd, by number: kernel threads, all of them in the host's
+/// network namespace, and helpers that the kernel starts there for the host's root
+/// (`core_pattern`). On an idle host they are most of `/proc`. None where the kernel
+/// does not say (`CONFIG_PROC_CHILDREN`).
 fn kernel_threads() -> HashSet<u32> {
     // Within a pid namespace of our own, process 2 may be anybody's.
     let stat = fs::read_to_string("/proc/2/stat").unwrap_or_default();
@@ -359,6 +366,15 @@ mod tests {
         assert!(!is_kernel_thread(""));
         let own = fs::read_to_string("/proc/self/stat").unwrap();
         assert!(!is_kernel_thread(&own));
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let threads = kernel_threads();
+        assert!(!threads.contains(&child.id()));
+        assert!(!threads.contains(&std::process::id()));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]
