@@ -71,7 +71,8 @@ fn connections(
         )
     };
     let mut figures: Vec<_> = CONNECTIONS.iter().map(figure).collect();
-    for round in 0..wanted.rounds {
+    // An even number: either order as often as the other.
+    for round in 0..wanted.rounds.next_multiple_of(2) {
         // What is compared runs one after the other, in every second round in the other order.
         let mut turns = [Setup::Unsealed, Setup::Sealed];
         turns.rotate_left(round % 2);

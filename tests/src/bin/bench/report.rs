@@ -82,8 +82,8 @@ fn page(wanted: &Wanted, figures: &[Figure]) -> String {
 
 const COMMANDS: &str = "\
 The loads, from a network namespace behind a veth to a container on a Docker bridge, client and server on a processor each:\n\n\
-- twice as many rounds as elsewhere, every second one in the other order; what is compared \
-runs one after the other\n\
+- what is compared runs one after the other, in every second round in the other order; bulk, and \
+requests of 32 clients, twice as many rounds\n\
 - one request at a time: client and server on one processor, the tenth percentile of 50 runs; three times as many rounds\n\
 - requests: `wrk -t1 -c32 --latency http://…:5060/`, nginx with one worker; with \
 `-H 'Connection: close'` for connections of their own\n\
