@@ -9,7 +9,7 @@ use crate::{
     cli::Doctor,
     container::Engine,
     failure::exit,
-    gate::{FrameLayer, Gate, btf::Btf, cgroup_mount, lsm_loads},
+    gate::{FrameLayer, Gate, Lock, btf::Btf, cgroup_mount, lsm_loads},
     output,
     state::{Entry, State},
 };
@@ -251,12 +251,15 @@ fn gate() -> Check {
                 ),
                 "detach containers that are gone; the count ends with the last seal",
             ),
-            [] if !gate.is_settled() => Check::limited(
-                "gate",
-                "a policy is being changed, or a change was cut short: until the next one each packet is judged in full, which is slower",
-                "airgap restore, if it stays so",
-            ),
-            [] => Check::ok("gate", format!("stands, {} links alive", gate.link_count())),
+            [] => match settled(&gate) {
+                Ok(true) => Check::ok("gate", format!("stands, {} links alive", gate.link_count())),
+                Ok(false) => Check::limited(
+                    "gate",
+                    "a change of policy was cut short: until the next one each packet is judged in full, which is slower",
+                    "airgap attach any sealed container again, or airgap restore",
+                ),
+                Err(e) => Check::failed("gate", format!("{e:#}"), "airgap restore"),
+            },
             broken => Check::failed(
                 "gate",
                 broken.join("; "),
@@ -269,6 +272,15 @@ fn gate() -> Check {
             "airgap restore builds another gate beside it, then ends it",
         ),
     }
+}
+
+/// Asked again once whoever changes a policy now is done.
+fn settled(gate: &Gate) -> Result<bool> {
+    if gate.is_settled()? {
+        return Ok(true);
+    }
+    let _lock = Lock::take()?;
+    gate.is_settled()
 }
 
 /// What is recorded must be in force: pins that are gone, or a bpffs that is
@@ -287,8 +299,11 @@ fn seals(state: &State) -> Check {
             MEND,
         );
     };
-    let quarantine = |gate: &Gate| gate.quarantine().unwrap_or(false);
-    if state.quarantine() && !gate.as_ref().is_some_and(quarantine) {
+    let on = match gate.as_ref().map_or(Ok(false), Gate::quarantine) {
+        Ok(on) => on,
+        Err(error) => return Check::open(NAME, format!("{error:#}"), MEND),
+    };
+    if state.quarantine() && !on {
         return Check::open(NAME, "quarantine ought to be on and is NOT in force", MEND);
     }
     let in_force = |entry: &&Entry| {

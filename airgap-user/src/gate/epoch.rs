@@ -9,9 +9,14 @@ use super::Gate;
 
 impl Gate {
     /// Whether packets may take the short way. While they may not nothing is open,
-    /// but each is judged in full.
-    pub fn is_settled(&self) -> bool {
-        self.epoch.get(&0, 0).is_ok_and(|epoch| epoch % 2 == 0)
+    /// but each is judged in full: a policy is being changed, or, if nobody has the
+    /// lock, a change was cut short.
+    ///
+    /// # Errors
+    /// If the map cannot be read.
+    pub fn is_settled(&self) -> Result<bool> {
+        let epoch = self.epoch.get(&0, 0).context("cannot read the map EPOCH")?;
+        Ok(epoch % 2 == 0)
     }
 
     /// Closes the short way: policies are going to change. To be followed by

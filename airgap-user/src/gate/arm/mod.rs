@@ -58,10 +58,12 @@ impl Gate {
         // Where one stands, its programs are on interfaces of sealed containers, and a new
         // one of a pair would judge there before the other.
         let pid = pid.filter(|_| standing.is_none());
-        if let Some(gate) = standing
+        if let Some(mut gate) = standing
             && gate.info()?.object == object::digest()
             && gate.broken_links().is_empty()
         {
+            // A change that was cut short has changed, or has not.
+            gate.settle()?;
             return Ok(gate);
         }
         match load_and_attach(place, kernel, pid) {
