@@ -143,11 +143,7 @@ fn while_policies_change_packets_are_judged_in_full() {
     refused_from_now_on(&outside, &held, "policy written while the epoch is odd");
     drop(open);
     let doctor = airgap(&["doctor"]);
-    assert!(
-        doctor.stdout.contains("a change was cut short"),
-        "{}",
-        doctor.describe()
-    );
+    assert!(doctor.stdout.contains("cut short"), "{}", doctor.describe());
     // Killed there: the next command that changes anything settles it, as doctor says.
     airgap_ok(&["restore"]);
     let doctor = airgap(&["doctor"]);
