@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 
 use super::{
     Report,
-    existing::{Found, Layers},
+    existing::{CarriedIn, Found, Layers},
     sealing::{self, Site, Wanted},
     tail,
 };
@@ -157,7 +157,10 @@ fn dry_run(place: &Place, container: &Container, wanted: &Wanted, json: bool) ->
         Some(pid) => {
             let cgroup = locate(&place.cgroup, &container.id, pid)?;
             let found = Found::now(pid, &cgroup, wanted.shares())?;
-            found.judged(pid, wanted.keeps(), &wanted.rules.ports, layers)
+            let mut judged = found.judged(wanted.keeps(), &wanted.rules.ports, layers);
+            let carried = CarriedIn::now(pid, &cgroup, layers);
+            judged.extend(carried.iter().map(CarriedIn::describe));
+            judged
         }
         None => Vec::new(),
     };

@@ -2,8 +2,6 @@
 //! opened them or the container did, so all are cut unless the operator says
 //! otherwise; then those on service ports stay.
 
-use std::collections::HashMap;
-
 use airgap_common::map::SealNumber;
 use anyhow::{Context as _, Result};
 use aya::util::KernelVersion;
@@ -40,14 +38,9 @@ pub struct Existing {
     pub action: &'static str,
 }
 
-/// What a container has open.
+/// A container's sockets that reach beyond it, and who holds each.
 #[derive(Debug, Default)]
-pub(super) struct Found {
-    /// Sockets that reach beyond it, and who holds each.
-    sockets: Vec<(OpenSocket, Option<Holder>)>,
-    /// Holders of all its sockets, by inode.
-    holders: HashMap<u64, Holder>,
-}
+pub(super) struct Found(Vec<(OpenSocket, Option<Holder>)>);
 
 impl Found {
     /// Finds them. `shared`: others live in its network namespace.
@@ -56,37 +49,27 @@ impl Found {
     /// If its process `pid` is gone.
     pub(super) fn now(pid: u32, cgroup: &Cgroup, shared: bool) -> Result<Self> {
         let holders = holders(cgroup);
-        let sockets = open_sockets(pid)?
-            .into_iter()
+        let sockets = open_sockets(pid)?.into_iter();
+        let found = sockets
             .filter(|socket| is_held(socket, &holders, shared))
             .map(|socket| {
                 let holder = holders.get(&socket.inode).cloned();
                 (socket, holder)
-            })
-            .collect();
-        Ok(Self { sockets, holders })
+            });
+        Ok(Self(found.collect()))
     }
 
-    /// Whether no socket reaches beyond it.
     pub(super) fn is_empty(&self) -> bool {
-        self.sockets.is_empty()
+        self.0.is_empty()
     }
 
-    /// What a seal does with each, and with what leads elsewhere.
-    pub(super) fn judged(
-        &self,
-        pid: u32,
-        keep: bool,
-        ports: &[Port],
-        layers: Layers,
-    ) -> Vec<Existing> {
-        let sockets = self.sockets.iter().map(|(socket, holder)| {
+    /// What a seal does with each.
+    pub(super) fn judged(&self, keep: bool, ports: &[Port], layers: Layers) -> Vec<Existing> {
+        let judged = self.0.iter().map(|(socket, holder)| {
             let action = action(socket, keep, ports, layers);
             describe(socket, holder.as_ref(), action)
         });
-        let mut judged: Vec<_> = sockets.collect();
-        judged.extend(carried_in(pid, &self.holders, layers, false));
-        judged
+        judged.collect()
     }
 }
 
@@ -131,44 +114,48 @@ impl Layers {
     }
 }
 
-/// Sockets that lead elsewhere than to the network, and what becomes of them.
+/// A socket that leads elsewhere than to the network, and what becomes of it.
 /// Without the security hooks nothing else sees these.
-fn carried_in(
-    pid: u32,
-    holders: &HashMap<u64, Holder>,
-    layers: Layers,
-    cut: bool,
-) -> Vec<Existing> {
-    let found = carried(pid, holders).unwrap_or_else(|error| {
-        log::warn!("sockets carried in are not known: {error:#}");
-        Vec::new()
-    });
-    found
-        .iter()
-        .map(|socket| {
-            let mut action = carried_action(socket, layers);
-            if cut
-                && action == "cut"
-                && let Err(error) = disconnect(socket)
-            {
-                log::warn!("a unix connection is not cut: {error}");
-                action = "open";
-            }
-            Existing {
-                kind: socket.family,
-                local: None,
-                peer: None,
-                pid: Some(socket.holder.pid),
-                name: Some(socket.holder.name.clone()),
-                action,
-            }
-        })
-        .collect()
+pub(super) struct CarriedIn {
+    socket: Carried,
+    action: &'static str,
 }
 
-/// Cuts those that can be cut, once the seal is in force.
-pub(super) fn settle_carried(pid: u32, cgroup: &Cgroup, layers: Layers) -> Vec<Existing> {
-    carried_in(pid, &holders(cgroup), layers, true)
+impl CarriedIn {
+    /// Those that the processes of `cgroup` hold now.
+    pub(super) fn now(pid: u32, cgroup: &Cgroup, layers: Layers) -> Vec<Self> {
+        let found = carried(pid, &holders(cgroup)).unwrap_or_else(|error| {
+            log::warn!("sockets carried in are not known: {error:#}");
+            Vec::new()
+        });
+        let judged = found.into_iter().map(|socket| Self {
+            action: carried_action(&socket, layers),
+            socket,
+        });
+        judged.collect()
+    }
+
+    pub(super) fn describe(&self) -> Existing {
+        Existing {
+            kind: self.socket.family,
+            local: None,
+            peer: None,
+            pid: Some(self.socket.holder.pid),
+            name: Some(self.socket.holder.name.clone()),
+            action: self.action,
+        }
+    }
+
+    /// Cuts it, if that is what is to become of it and the seal is in force.
+    pub(super) fn settle(mut self) -> Existing {
+        if self.action == "cut"
+            && let Err(error) = disconnect(&self.socket)
+        {
+            log::warn!("a unix connection is not cut: {error}");
+            self.action = "open";
+        }
+        self.describe()
+    }
 }
 
 /// What is to become of a socket that leads elsewhere. Pure.
@@ -211,7 +198,7 @@ pub(super) fn settle(
 ) -> Result<Vec<Existing>> {
     let mut cut = Vec::new();
     let mut out = Vec::new();
-    for (socket, holder) in &found.sockets {
+    for (socket, holder) in &found.0 {
         let mut what = action(socket, keep, ports, layers);
         if what == "kept" {
             let adopted = match (holder, socket.local) {

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::{
     Report,
-    existing::{self, Found, Layers},
+    existing::{self, CarriedIn, Found, Layers},
 };
 use crate::{
     container::{Cgroup, Container, Engine, interfaces, locate},
@@ -271,13 +271,18 @@ async fn finish(
         let (keep, ports) = (wanted.keeps(), &record.rules.ports);
         let layers = Layers::now(Some(gate));
         // Named while they still are what they were; nothing passes them any more.
-        for peer in found.judged(pid, keep, ports, layers) {
+        for peer in found.judged(keep, ports, layers) {
             output::peer(&container.name, &peer);
         }
         report.existing = existing::settle(gate, sealed.number, pid, &found, keep, ports, layers)?;
         if let Ok(cgroup) = locate(&gate.place().cgroup, &container.id, pid) {
-            let carried = existing::settle_carried(pid, &cgroup, layers);
-            report.existing.extend(carried);
+            // Cut at once: a descriptor may be another socket's a moment later.
+            let carried = CarriedIn::now(pid, &cgroup, layers).into_iter();
+            let settled: Vec<_> = carried.map(CarriedIn::settle).collect();
+            for peer in &settled {
+                output::peer(&container.name, peer);
+            }
+            report.existing.extend(settled);
         }
     }
     Ok(report)
