@@ -6,10 +6,10 @@ use airgap::{
     container::Cgroup,
     gate::{Gate, Lock},
 };
-use airgap_common::map::Stat;
+use airgap_common::map::{Stat, name};
 use airgap_tests::scratch::{Network, Scratch, id, try_in};
 use airgap_tests::sweep;
-use aya::maps::{HashMap, Map, MapData};
+use aya::maps::{Array, HashMap, Map, MapData};
 
 const EPERM: i32 = libc::EPERM;
 const ENETUNREACH: i32 = libc::ENETUNREACH;
@@ -196,6 +196,26 @@ fn a_missing_link_is_noticed_and_mended() {
             .is_empty()
     );
     assert_eq!(udp_errno(&cgroup), EPERM, "the seal outlives the mending");
+}
+
+#[test]
+fn a_change_that_was_cut_short_is_settled_by_the_next_arm() {
+    let mut scratch = Scratch::new("odd", None);
+    scratch.seal(&id(41));
+    for mended in [false, true] {
+        let pin = scratch.place.pins.join("maps").join(name::EPOCH);
+        let map = Map::from_map_data(MapData::from_pin(pin).expect("open")).expect("use");
+        let mut epoch: Array<_, u32> = map.try_into().expect("its layout");
+        let now = epoch.get(&0, 0).expect("read");
+        epoch.set(0, now | 1, 0).expect("write");
+        assert!(!scratch.gate().is_settled().expect("read"));
+        if mended {
+            fs::remove_file(scratch.place.pins.join("links/sendmsg4")).expect("remove the pin");
+        }
+        scratch.gate = Some(Gate::arm(&scratch.place, &Lock::take().expect("lock")).expect("arm"));
+        assert!(scratch.gate().is_settled().expect("read"), "{mended}");
+        assert_eq!(epoch.get(&0, 0).expect("read"), (now | 1) + 1);
+    }
 }
 
 /// The verifier of every kernel must have room to spare: it gives up at a million steps.

@@ -144,7 +144,7 @@ fn while_policies_change_packets_are_judged_in_full() {
     drop(open);
     let doctor = airgap(&["doctor"]);
     assert!(doctor.stdout.contains("cut short"), "{}", doctor.describe());
-    // Killed there: the next command that changes anything settles it, as doctor says.
+    // Killed there: restore settles it, as doctor says.
     airgap_ok(&["restore"]);
     let doctor = airgap(&["doctor"]);
     assert!(

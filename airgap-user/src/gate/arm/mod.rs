@@ -62,14 +62,18 @@ impl Gate {
             && gate.info()?.object == object::digest()
             && gate.broken_links().is_empty()
         {
-            // A change that was cut short has changed, or has not.
+            // Of a change that was cut short. What stands is judged as it stands, and
+            // whoever repairs it unsettles first.
             gate.settle()?;
             return Ok(gate);
         }
         match load_and_attach(place, kernel, pid) {
-            Ok(early) => Self::open(place)?
-                .map(|gate| Self { early, ..gate })
-                .ok_or_else(|| anyhow!("the gate's maps are gone again")),
+            Ok(early) => {
+                let gate = Self::open(place)?;
+                let mut gate = gate.ok_or_else(|| anyhow!("the gate's maps are gone again"))?;
+                gate.settle()?;
+                Ok(Self { early, ..gate })
+            }
             Err(error) => {
                 // Nothing may be left of a gate that guards nobody.
                 let _ = Self::clear_remains(place, lock);
