@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 
 use super::{
     Report,
-    existing::{CarriedIn, Found, Layers},
+    existing::{CarriedIn, Found, Layers, Terms},
     sealing::{self, Site, Wanted},
     tail,
 };
@@ -157,7 +157,11 @@ fn dry_run(place: &Place, container: &Container, wanted: &Wanted, json: bool) ->
         Some(pid) => {
             let cgroup = locate(&place.cgroup, &container.id, pid)?;
             let found = Found::now(pid, &cgroup, wanted.shares())?;
-            let mut judged = found.judged(wanted.keeps(), &wanted.rules.ports, layers);
+            let mut judged = found.judged(&Terms {
+                keep: wanted.keeps(),
+                ports: &wanted.rules.ports,
+                layers,
+            });
             let carried = CarriedIn::now(pid, &cgroup, layers);
             judged.extend(carried.iter().map(CarriedIn::describe));
             judged

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use crate::{
     container::{
-        Carried, Cgroup, Holder, Leads, OpenSocket, SocketKind, borrow, carried, destroy,
-        disconnect, holders, is_held, open_sockets,
+        Carried, Cgroup, Holder, Leads, OpenSocket, SocketKind, borrow_same, carried, destroy,
+        holders, is_held, open_sockets,
     },
     gate::{FrameLayer, Gate},
     policy::Port,
@@ -64,25 +64,35 @@ impl Found {
     }
 
     /// What a seal does with each.
-    pub(super) fn judged(&self, keep: bool, ports: &[Port], layers: Layers) -> Vec<Existing> {
+    pub(super) fn judged(&self, terms: &Terms<'_>) -> Vec<Existing> {
         let judged = self.0.iter().map(|(socket, holder)| {
-            let action = action(socket, keep, ports, layers);
+            let action = action(socket, terms);
             describe(socket, holder.as_ref(), action)
         });
         judged.collect()
     }
 }
 
+/// What a seal goes by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms<'a> {
+    /// Connections on service ports stay.
+    pub(super) keep: bool,
+    /// Service ports.
+    pub(super) ports: &'a [Port],
+    pub(super) layers: Layers,
+}
+
 /// What is to become of one. Pure.
-fn action(socket: &OpenSocket, keep: bool, ports: &[Port], layers: Layers) -> &'static str {
+fn action(socket: &OpenSocket, terms: &Terms<'_>) -> &'static str {
     let on_service_port = socket
         .local
-        .is_some_and(|(_, port)| ports.contains(&Port(port)));
+        .is_some_and(|(_, port)| terms.ports.contains(&Port(port)));
     match socket.kind {
-        SocketKind::Tcp if keep && on_service_port => "kept",
+        SocketKind::Tcp if terms.keep && on_service_port => "kept",
         SocketKind::Tcp => "cut",
         // These cannot send any more; they can be ended by their owner only.
-        SocketKind::Packet if !layers.lsm && !layers.frames => "open",
+        SocketKind::Packet if !terms.layers.lsm && !terms.layers.frames => "open",
         SocketKind::Udp | SocketKind::Raw | SocketKind::Packet => "blocked",
     }
 }
@@ -149,7 +159,7 @@ impl CarriedIn {
     /// Cuts it, if that is what is to become of it and the seal is in force.
     pub(super) fn settle(mut self) -> Existing {
         if self.action == "cut"
-            && let Err(error) = disconnect(&self.socket)
+            && let Err(error) = self.socket.disconnect()
         {
             log::warn!("a unix connection is not cut: {error}");
             self.action = "open";
@@ -186,23 +196,23 @@ fn describe(socket: &OpenSocket, holder: Option<&Holder>, action: &'static str) 
     }
 }
 
-/// Cuts and keeps, once the seal is in force.
+/// Keeps and cuts, once the seal is in force; `tell` hears of each before any is
+/// cut, and after those that stay can go on.
 pub(super) fn settle(
     gate: &Gate,
     seal: SealNumber,
     pid: u32,
     found: &Found,
-    keep: bool,
-    ports: &[Port],
-    layers: Layers,
-) -> Result<Vec<Existing>> {
+    terms: &Terms<'_>,
+    tell: impl FnMut(&Existing),
+) -> Vec<Existing> {
     let mut cut = Vec::new();
     let mut out = Vec::new();
     for (socket, holder) in &found.0 {
-        let mut what = action(socket, keep, ports, layers);
+        let mut what = action(socket, terms);
         if what == "kept" {
             let adopted = match (holder, socket.local) {
-                (Some(holder), Some((_, port))) => borrow(holder)
+                (Some(holder), Some((_, port))) => borrow_same(holder, socket.inode)
                     .context("cannot reach it")
                     .and_then(|fd| gate.adopt(&fd, seal, port)),
                 _ => Err(anyhow::anyhow!("no process of the container holds it")),
@@ -221,11 +231,12 @@ pub(super) fn settle(
         }
         out.push(describe(socket, holder.as_ref(), what));
     }
+    out.iter().for_each(tell);
     // The gate blocks them anyhow; this tells the programs at once.
     if let Err(error) = destroy(pid, &cut) {
         log::warn!("existing connections are blocked but not closed: {error:#}");
     }
-    Ok(out)
+    out
 }
 
 #[cfg(test)]
@@ -252,6 +263,7 @@ mod tests {
             },
             family,
             leads,
+            socket: None,
         };
         let action = |leads, family, layers| carried_action(&carried(leads, family, 5), layers);
         for leads in [Leads::Elsewhere, Leads::Outside, Leads::Around] {
@@ -282,25 +294,20 @@ mod tests {
             peer: Some(("198.51.100.9".parse().unwrap(), 4000)),
             inode: 1,
         };
-        let ports = [Port(5060)];
+        let terms = |keep| Terms {
+            keep,
+            ports: &[Port(5060)],
+            layers: ALL,
+        };
+        assert_eq!(action(&socket(SocketKind::Tcp, 5060), &terms(false)), "cut");
+        assert_eq!(action(&socket(SocketKind::Tcp, 5060), &terms(true)), "kept");
+        assert_eq!(action(&socket(SocketKind::Tcp, 40000), &terms(true)), "cut");
         assert_eq!(
-            action(&socket(SocketKind::Tcp, 5060), false, &ports, ALL),
-            "cut"
-        );
-        assert_eq!(
-            action(&socket(SocketKind::Tcp, 5060), true, &ports, ALL),
-            "kept"
-        );
-        assert_eq!(
-            action(&socket(SocketKind::Tcp, 40000), true, &ports, ALL),
-            "cut"
-        );
-        assert_eq!(
-            action(&socket(SocketKind::Udp, 5060), true, &ports, ALL),
+            action(&socket(SocketKind::Udp, 5060), &terms(true)),
             "blocked"
         );
         assert_eq!(
-            action(&socket(SocketKind::Packet, 5060), true, &ports, ALL),
+            action(&socket(SocketKind::Packet, 5060), &terms(true)),
             "blocked"
         );
     }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use super::{
-    existing::{self, Layers},
+    existing::{self, Existing, Layers, Terms},
     sealing::{self, now},
 };
 use crate::{
@@ -211,10 +211,12 @@ fn seal_running(
     if found.is_empty() {
         return Ok(());
     }
-    let keep = accepts(Risk::ExistingConnections);
-    let layers = Layers::now(Some(gate));
-    for socket in existing::settle(gate, done.number, pid, &found, keep, ports, layers)? {
-        output::peer(entry.name(), &socket);
-    }
+    let terms = Terms {
+        keep: accepts(Risk::ExistingConnections),
+        ports,
+        layers: Layers::now(Some(gate)),
+    };
+    let tell = |socket: &Existing| output::peer(entry.name(), socket);
+    existing::settle(gate, done.number, pid, &found, &terms, tell);
     Ok(())
 }

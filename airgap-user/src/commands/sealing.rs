@@ -6,8 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 
 use super::{
-    Report,
-    existing::{self, CarriedIn, Found, Layers},
+    Existing, Report,
+    existing::{self, CarriedIn, Found, Layers, Terms},
 };
 use crate::{
     container::{Cgroup, Container, Engine, interfaces, locate},
@@ -215,6 +215,7 @@ async fn finish(
     // From here on the kernel marks each new cgroup of this id, so only the
     // one that exists now is left to do, and it may end at any moment.
     let mut container = engine.find(&container.id).await?;
+    let layers = (!sealed.renewed).then(|| Layers::now(Some(gate)));
     let mut found = Found::default();
     for _ in 0..TRIES {
         let Some(pid) = container.pid else { break };
@@ -265,23 +266,18 @@ async fn finish(
         .into());
     }
     // A renewal judges no socket again: clients may have come since.
-    if let Some(pid) = container.pid
-        && !sealed.renewed
-    {
-        let (keep, ports) = (wanted.keeps(), &record.rules.ports);
-        let layers = Layers::now(Some(gate));
-        // Named while they still are what they were; nothing passes them any more.
-        for peer in found.judged(keep, ports, layers) {
-            output::peer(&container.name, &peer);
-        }
-        report.existing = existing::settle(gate, sealed.number, pid, &found, keep, ports, layers)?;
+    if let (Some(pid), Some(layers)) = (container.pid, layers) {
+        let terms = Terms {
+            keep: wanted.keeps(),
+            ports: &record.rules.ports,
+            layers,
+        };
+        let tell = |peer: &Existing| output::peer(&container.name, peer);
+        report.existing = existing::settle(gate, sealed.number, pid, &found, &terms, tell);
         if let Ok(cgroup) = locate(&gate.place().cgroup, &container.id, pid) {
-            // Cut at once: a descriptor may be another socket's a moment later.
             let carried = CarriedIn::now(pid, &cgroup, layers).into_iter();
             let settled: Vec<_> = carried.map(CarriedIn::settle).collect();
-            for peer in &settled {
-                output::peer(&container.name, peer);
-            }
+            settled.iter().for_each(tell);
             report.existing.extend(settled);
         }
     }

@@ -12,7 +12,10 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::{Holder, borrow, holder::still_holds};
+use super::{
+    Holder, borrow,
+    holder::{inode_of, still_holds},
+};
 use crate::netlink::{Netlink, SOCK_DIAG_BY_FAMILY};
 
 /// Where a carried socket leads.
@@ -30,7 +33,7 @@ pub enum Leads {
 }
 
 /// A socket that leads elsewhere.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Carried {
     /// Who holds it.
     pub holder: Holder,
@@ -38,6 +41,9 @@ pub struct Carried {
     pub family: &'static str,
     /// Where it leads.
     pub leads: Leads,
+    /// The very socket that was judged: the holder's descriptor may be another's
+    /// by now. `None` if nobody could borrow it.
+    pub socket: Option<OwnedFd>,
 }
 
 impl Carried {
@@ -45,6 +51,21 @@ impl Carried {
     /// process to its runtime.
     pub const fn is_stdio(&self) -> bool {
         self.holder.fd <= 2
+    }
+
+    /// Ends a unix connection for both sides.
+    ///
+    /// # Errors
+    /// If nobody could borrow it, or the kernel refuses.
+    pub fn disconnect(&self) -> io::Result<()> {
+        let Some(socket) = &self.socket else {
+            return Err(io::Error::from_raw_os_error(libc::EBADF));
+        };
+        // SAFETY: integers only.
+        if unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) } == 0 {
+            return Ok(());
+        }
+        Err(io::Error::last_os_error())
     }
 }
 
@@ -73,6 +94,7 @@ pub fn carried(pid: u32, holders: &HashMap<u64, Holder>) -> Result<Vec<Carried>>
                     holder: holder.clone(),
                     family: "hidden",
                     leads: Leads::Unknown,
+                    socket: None,
                 });
             }
             continue;
@@ -80,9 +102,11 @@ pub fn carried(pid: u32, holders: &HashMap<u64, Holder>) -> Result<Vec<Carried>>
         let Ok(domain) = option(&socket, libc::SO_DOMAIN) else {
             continue;
         };
+        // Another one may have the number since it was listed: that one is judged.
+        let inode = inode_of(&socket).unwrap_or(*inode);
         let protocol = option(&socket, libc::SO_PROTOCOL).unwrap_or(0);
         let elsewhere = namespace(&socket).is_ok_and(|ns| ns != own);
-        let peer = match peers.get(inode) {
+        let peer = match peers.get(&inode) {
             Some(peer) => Some(inside.contains(peer)),
             // The accepted end belongs to its client's namespace, and is listed there.
             None => (elsewhere && is_connected(&socket)).then_some(false),
@@ -92,6 +116,7 @@ pub fn carried(pid: u32, holders: &HashMap<u64, Holder>) -> Result<Vec<Carried>>
                 holder: holder.clone(),
                 family: family(domain),
                 leads,
+                socket: Some(socket),
             });
         }
     }
@@ -127,19 +152,6 @@ fn family(domain: i32) -> &'static str {
         AF_XDP => "xdp",
         _ => "other",
     }
-}
-
-/// Ends a unix connection for both sides.
-///
-/// # Errors
-/// If its holder is gone, or the kernel refuses.
-pub fn disconnect(socket: &Carried) -> io::Result<()> {
-    let fd = borrow(&socket.holder)?;
-    // SAFETY: integers only.
-    if unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_RDWR) } == 0 {
-        return Ok(());
-    }
-    Err(io::Error::last_os_error())
 }
 
 fn option(socket: &OwnedFd, name: i32) -> io::Result<i32> {

@@ -111,6 +111,31 @@ pub fn borrow(holder: &Holder) -> io::Result<OwnedFd> {
     }
 }
 
+/// The same, if it still is the socket of this inode.
+///
+/// # Errors
+/// As there, and if the number is another's by now.
+pub fn borrow_same(holder: &Holder, expected: u64) -> io::Result<OwnedFd> {
+    let socket = borrow(holder)?;
+    if inode_of(&socket)? == expected {
+        return Ok(socket);
+    }
+    Err(io::Error::other(
+        "its descriptor is another socket's by now",
+    ))
+}
+
+/// Inode of a descriptor.
+pub(super) fn inode_of(fd: &OwnedFd) -> io::Result<u64> {
+    // SAFETY: plain data.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: a descriptor and a whole stat.
+    if unsafe { libc::fstat(fd.as_raw_fd(), &raw mut stat) } == 0 {
+        return Ok(stat.st_ino);
+    }
+    Err(io::Error::last_os_error())
+}
+
 /// Whether it is held still.
 pub(super) fn still_holds(holder: &Holder, inode: u64) -> bool {
     let Holder {
@@ -159,6 +184,9 @@ mod tests {
         let holder = found.get(&inode).expect("the thread's socket");
         assert_ne!(holder.thread, holder.pid);
         assert!(still_holds(holder, inode));
+        assert_eq!(inode_of(&borrow(holder).unwrap()).unwrap(), inode);
+        borrow_same(holder, inode).unwrap();
+        borrow_same(holder, inode + 1).unwrap_err();
         drop(end);
         hider.join().unwrap();
         assert!(!still_holds(holder, inode));

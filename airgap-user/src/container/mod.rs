@@ -10,11 +10,11 @@ mod interfaces;
 mod sockets;
 
 pub use self::{
-    carried::{Carried, Leads, carried, disconnect},
+    carried::{Carried, Leads, carried},
     cgroup::{Cgroup, all_cgroups, find_cgroups, locate, strayed},
     docker::{Container, Engine},
     events::{EngineEvent, EngineEvents, Happened},
-    holder::{Holder, borrow, holders},
+    holder::{Holder, borrow, borrow_same, holders},
     identity::Identity,
     interfaces::{HostEnd, Interface, interfaces},
     sockets::{OpenSocket, SocketKind, destroy, is_held, open_sockets},

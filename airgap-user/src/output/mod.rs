@@ -98,7 +98,7 @@ pub fn dry_run(name: &str, rules: &Rules, existing: &[Existing], json: bool) -> 
     }
 }
 
-/// What becomes of one socket of a container that is about to be sealed, on stderr.
+/// What becomes of one socket that is older than the seal, on stderr.
 pub fn peer(container: &str, existing: &Existing) {
     log::warn!("{}", text::peer(container, existing));
 }
