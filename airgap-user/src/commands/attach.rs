@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 
 use super::{
     Report,
-    existing::{CarriedIn, Found, Layers, Terms},
+    existing::{Found, Layers, Terms, carried_in},
     sealing::{self, Site, Wanted},
     tail,
 };
@@ -162,8 +162,7 @@ fn dry_run(place: &Place, container: &Container, wanted: &Wanted, json: bool) ->
                 ports: &wanted.rules.ports,
                 layers,
             });
-            let carried = CarriedIn::now(pid, &cgroup, layers);
-            judged.extend(carried.iter().map(CarriedIn::describe));
+            judged.extend(carried_in(pid, &cgroup, layers, false));
             judged
         }
         None => Vec::new(),

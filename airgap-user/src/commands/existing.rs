@@ -2,6 +2,8 @@
 //! opened them or the container did, so all are cut unless the operator says
 //! otherwise; then those on service ports stay.
 
+use std::io;
+
 use airgap_common::map::SealNumber;
 use anyhow::{Context as _, Result};
 use aya::util::KernelVersion;
@@ -10,7 +12,7 @@ use serde::Serialize;
 use crate::{
     container::{
         Carried, Cgroup, Holder, Leads, OpenSocket, SocketKind, borrow_same, carried, destroy,
-        holders, is_held, open_sockets,
+        disconnect, holders, is_held, open_sockets,
     },
     gate::{FrameLayer, Gate},
     policy::Port,
@@ -124,48 +126,36 @@ impl Layers {
     }
 }
 
-/// A socket that leads elsewhere than to the network, and what becomes of it.
-/// Without the security hooks nothing else sees these.
-pub(super) struct CarriedIn {
-    socket: Carried,
-    action: &'static str,
-}
-
-impl CarriedIn {
-    /// Those that the processes of `cgroup` hold now.
-    pub(super) fn now(pid: u32, cgroup: &Cgroup, layers: Layers) -> Vec<Self> {
-        let found = carried(pid, &holders(cgroup)).unwrap_or_else(|error| {
-            log::warn!("sockets carried in are not known: {error:#}");
-            Vec::new()
-        });
-        let judged = found.into_iter().map(|socket| Self {
-            action: carried_action(&socket, layers),
-            socket,
-        });
-        judged.collect()
-    }
-
-    pub(super) fn describe(&self) -> Existing {
-        Existing {
-            kind: self.socket.family,
-            local: None,
-            peer: None,
-            pid: Some(self.socket.holder.pid),
-            name: Some(self.socket.holder.name.clone()),
-            action: self.action,
-        }
-    }
-
-    /// Cuts it, if that is what is to become of it and the seal is in force.
-    pub(super) fn settle(mut self) -> Existing {
-        if self.action == "cut"
-            && let Err(error) = self.socket.disconnect()
+/// Sockets that lead elsewhere than to the network, and what becomes of them; `cut`
+/// them, once the seal is in force. Without the security hooks nothing else sees these.
+pub(super) fn carried_in(pid: u32, cgroup: &Cgroup, layers: Layers, cut: bool) -> Vec<Existing> {
+    let mut found = Vec::new();
+    let listed = carried(pid, &holders(cgroup), |socket, descriptor| {
+        let mut action = carried_action(&socket, layers);
+        if cut
+            && action == "cut"
+            && let Err(error) = descriptor.map_or_else(|| Err(unreachable()), disconnect)
         {
             log::warn!("a unix connection is not cut: {error}");
-            self.action = "open";
+            action = "open";
         }
-        self.describe()
+        found.push(Existing {
+            kind: socket.family,
+            local: None,
+            peer: None,
+            pid: Some(socket.holder.pid),
+            name: Some(socket.holder.name),
+            action,
+        });
+    });
+    if let Err(error) = listed {
+        log::warn!("sockets carried in are not known: {error:#}");
     }
+    found
+}
+
+fn unreachable() -> io::Error {
+    io::Error::other("nobody can borrow it")
 }
 
 /// What is to become of a socket that leads elsewhere. Pure.
@@ -263,7 +253,6 @@ mod tests {
             },
             family,
             leads,
-            socket: None,
         };
         let action = |leads, family, layers| carried_action(&carried(leads, family, 5), layers);
         for leads in [Leads::Elsewhere, Leads::Outside, Leads::Around] {

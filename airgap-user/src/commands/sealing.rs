@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::{
     Existing, Report,
-    existing::{self, CarriedIn, Found, Layers, Terms},
+    existing::{self, Found, Layers, Terms},
 };
 use crate::{
     container::{Cgroup, Container, Engine, interfaces, locate},
@@ -275,10 +275,9 @@ async fn finish(
         let tell = |peer: &Existing| output::peer(&container.name, peer);
         report.existing = existing::settle(gate, sealed.number, pid, &found, &terms, tell);
         if let Ok(cgroup) = locate(&gate.place().cgroup, &container.id, pid) {
-            let carried = CarriedIn::now(pid, &cgroup, layers).into_iter();
-            let settled: Vec<_> = carried.map(CarriedIn::settle).collect();
-            settled.iter().for_each(tell);
-            report.existing.extend(settled);
+            let carried = existing::carried_in(pid, &cgroup, layers, true);
+            carried.iter().for_each(tell);
+            report.existing.extend(carried);
         }
     }
     Ok(report)

@@ -33,7 +33,7 @@ pub enum Leads {
 }
 
 /// A socket that leads elsewhere.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Carried {
     /// Who holds it.
     pub holder: Holder,
@@ -41,9 +41,6 @@ pub struct Carried {
     pub family: &'static str,
     /// Where it leads.
     pub leads: Leads,
-    /// The very socket that was judged: the holder's descriptor may be another's
-    /// by now. `None` if nobody could borrow it.
-    pub socket: Option<OwnedFd>,
 }
 
 impl Carried {
@@ -52,28 +49,19 @@ impl Carried {
     pub const fn is_stdio(&self) -> bool {
         self.holder.fd <= 2
     }
-
-    /// Ends a unix connection for both sides.
-    ///
-    /// # Errors
-    /// If nobody could borrow it, or the kernel refuses.
-    pub fn disconnect(&self) -> io::Result<()> {
-        let Some(socket) = &self.socket else {
-            return Err(io::Error::from_raw_os_error(libc::EBADF));
-        };
-        // SAFETY: integers only.
-        if unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) } == 0 {
-            return Ok(());
-        }
-        Err(io::Error::last_os_error())
-    }
 }
 
-/// Finds them among what `holders` have; `pid` tells the network namespace.
+/// Finds them among what `holders` have; `pid` tells the network namespace. `each`
+/// gets the very socket that was judged, unless nobody can borrow it: a moment later
+/// the holder's number may be another's.
 ///
 /// # Errors
 /// If the process is gone. Without sock_diag for unix sockets it only warns.
-pub fn carried(pid: u32, holders: &HashMap<u64, Holder>) -> Result<Vec<Carried>> {
+pub fn carried(
+    pid: u32,
+    holders: &HashMap<u64, Holder>,
+    mut each: impl FnMut(Carried, Option<&OwnedFd>),
+) -> Result<()> {
     let path = format!("/proc/{pid}/ns/net");
     let netns = File::open(&path).with_context(|| format!("cannot open {path}"))?;
     let own = netns.metadata().with_context(|| path.clone())?.ino();
@@ -85,17 +73,16 @@ pub fn carried(pid: u32, holders: &HashMap<u64, Holder>) -> Result<Vec<Carried>>
             HashMap::new()
         });
     let inside: HashSet<u64> = holders.keys().copied().collect();
-    let mut found = Vec::new();
     for (inode, holder) in holders {
         let Ok(socket) = borrow(holder) else {
             // Else closed since it was listed, or its process is gone.
             if still_holds(holder, *inode) {
-                found.push(Carried {
+                let carried = Carried {
                     holder: holder.clone(),
                     family: "hidden",
                     leads: Leads::Unknown,
-                    socket: None,
-                });
+                };
+                each(carried, None);
             }
             continue;
         };
@@ -112,15 +99,27 @@ pub fn carried(pid: u32, holders: &HashMap<u64, Holder>) -> Result<Vec<Carried>>
             None => (elsewhere && is_connected(&socket)).then_some(false),
         };
         if let Some(leads) = judge(domain, protocol, elsewhere, peer) {
-            found.push(Carried {
+            let carried = Carried {
                 holder: holder.clone(),
                 family: family(domain),
                 leads,
-                socket: Some(socket),
-            });
+            };
+            each(carried, Some(&socket));
         }
     }
-    Ok(found)
+    Ok(())
+}
+
+/// Ends a unix connection for both sides.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn disconnect(socket: &OwnedFd) -> io::Result<()> {
+    // SAFETY: integers only.
+    if unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) } == 0 {
+        return Ok(());
+    }
+    Err(io::Error::last_os_error())
 }
 
 /// `peer_inside`: who a connected unix socket is connected to, if it is. Pure.

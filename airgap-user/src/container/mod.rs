@@ -10,7 +10,7 @@ mod interfaces;
 mod sockets;
 
 pub use self::{
-    carried::{Carried, Leads, carried},
+    carried::{Carried, Leads, carried, disconnect},
     cgroup::{Cgroup, all_cgroups, find_cgroups, locate, strayed},
     docker::{Container, Engine},
     events::{EngineEvent, EngineEvents, Happened},

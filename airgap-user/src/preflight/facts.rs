@@ -133,15 +133,16 @@ impl Facts {
 }
 
 fn foreign_sockets(pid: u32, cgroup: &Cgroup) -> Vec<String> {
-    let found = match carried(pid, &holders(cgroup)) {
-        Ok(found) => found,
+    let mut found = Vec::new();
+    match carried(pid, &holders(cgroup), |socket, _| found.push(socket)) {
+        Ok(()) => {}
         Err(_) if !Path::new(&format!("/proc/{pid}")).exists() => return Vec::new(),
         Err(error) => {
             return vec![format!(
                 "which sockets its processes hold is not known: {error:#}"
             )];
         }
-    };
+    }
     found
         .iter()
         .filter_map(|socket| {
