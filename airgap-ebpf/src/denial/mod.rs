@@ -197,6 +197,7 @@ fn attempt(
 /// # Safety
 /// `due` points to 8 aligned bytes of a live map value.
 #[inline(always)]
+// SAFETY: callers pass a field of such a value.
 unsafe fn admit(due: *mut u64, now: u64, interval: u64, burst: u64) -> bool {
     // SAFETY: the caller's promise.
     unsafe {

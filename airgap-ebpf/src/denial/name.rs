@@ -63,6 +63,7 @@ impl Name<'_> {
     /// # Safety
     /// `to` has room for them.
     #[inline(always)]
+    // SAFETY: callers pass a buffer and no more bytes than it has.
     unsafe fn read(&self, offset: u32, to: *mut u8, n: u32) -> bool {
         // SAFETY: the caller's promise; any source address is taken.
         let error = unsafe {
