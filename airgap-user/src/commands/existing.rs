@@ -134,7 +134,9 @@ pub(super) fn carried_in(pid: u32, cgroup: &Cgroup, layers: Layers, cut: bool) -
         let mut action = carried_action(&socket, layers);
         if cut
             && action == "cut"
-            && let Err(error) = descriptor.map_or_else(|| Err(unreachable()), disconnect)
+            && let Err(error) = descriptor
+                .ok_or_else(|| io::Error::other("nobody can borrow it"))
+                .and_then(disconnect)
         {
             log::warn!("a unix connection is not cut: {error}");
             action = "open";
@@ -152,10 +154,6 @@ pub(super) fn carried_in(pid: u32, cgroup: &Cgroup, layers: Layers, cut: bool) -
         log::warn!("sockets carried in are not known: {error:#}");
     }
     found
-}
-
-fn unreachable() -> io::Error {
-    io::Error::other("nobody can borrow it")
 }
 
 /// What is to become of a socket that leads elsewhere. Pure.
