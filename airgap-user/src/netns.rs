@@ -1,6 +1,14 @@
-//! Running code inside another network namespace.
+//! Running code inside another namespace.
 
-use std::{fs::File, io, os::fd::AsRawFd as _, os::fd::RawFd, thread};
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    os::fd::AsRawFd as _,
+    os::fd::RawFd,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    thread,
+};
 
 use anyhow::{Context as _, Result, anyhow};
 
@@ -17,6 +25,35 @@ impl Netns {
         let path = format!("/proc/{pid}/ns/net");
         let file = File::open(&path).with_context(|| format!("cannot open {path}"))?;
         Ok(Self(file))
+    }
+
+    /// The one that a file stands for: of a thread in `/proc`, or one that an engine
+    /// keeps.
+    ///
+    /// # Errors
+    /// If the file cannot be opened or is no network namespace.
+    pub fn at(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        if kind(&file) == Some(libc::CLONE_NEWNET) {
+            return Ok(Self(file));
+        }
+        Err(io::Error::other("it is no network namespace"))
+    }
+
+    /// The one that airgap runs in: the host's.
+    ///
+    /// # Errors
+    /// If `/proc` is not mounted.
+    pub fn own() -> io::Result<Self> {
+        Self::at(Path::new("/proc/self/ns/net"))
+    }
+
+    /// Inode: namespaces are the same if this is.
+    ///
+    /// # Errors
+    /// Whatever `fstat` says.
+    pub fn inode(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.ino())
     }
 
     /// A new one, empty but for lo, that nothing but this process holds.
@@ -57,5 +94,74 @@ impl Netns {
         };
         thread::scope(|scope| scope.spawn(inside).join())
             .map_err(|_panic| anyhow!("a look into a network namespace failed"))?
+    }
+}
+
+/// What kind of namespace a file is (`NS_GET_NSTYPE`, ioctl_ns(2), Linux 4.11), as a
+/// `CLONE_NEW…` number; `None` for any other file.
+fn kind(file: &File) -> Option<i32> {
+    const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
+    // Namespaces are files of one file system; other files have ioctls of their own.
+    let known = std::fs::metadata("/proc/self/ns/net").ok()?.dev();
+    if file.metadata().ok()?.dev() != known {
+        return None;
+    }
+    // SAFETY: takes no argument.
+    let kind = unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE as _) };
+    (kind >= 0).then_some(kind)
+}
+
+/// What is mounted in a mount namespace (proc_pid_mountinfo(5)), all of it: a task that
+/// has changed its root shows only a part. At most `most` bytes.
+///
+/// # Errors
+/// If the namespace cannot be entered, or more is mounted.
+pub fn mountinfo(namespace: &File, most: usize) -> Result<Vec<u8>> {
+    let proc = File::open("/proc").context("cannot open /proc")?;
+    let read = || {
+        // SAFETY: acts on this thread only; a thread that shares its root with others
+        // may not change its mount namespace.
+        if unsafe { libc::unshare(libc::CLONE_FS) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: takes an open descriptor and acts on this thread only.
+        if unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNS) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // By the host's own /proc: what is mounted there is the container's making.
+        // SAFETY: an open directory and a string that ends with a zero byte.
+        let fd = unsafe {
+            let path = c"thread-self/mountinfo".as_ptr();
+            libc::openat(proc.as_raw_fd(), path, libc::O_RDONLY | libc::O_CLOEXEC)
+        };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: a new descriptor that nobody else owns.
+        let file = unsafe { <File as std::os::fd::FromRawFd>::from_raw_fd(fd) };
+        let mut text = Vec::new();
+        file.take(most as u64 + 1).read_to_end(&mut text)?;
+        if text.len() > most {
+            return Err(io::Error::other("it is longer than airgap reads"));
+        }
+        Ok(text)
+    };
+    thread::scope(|scope| scope.spawn(read).join())
+        .map_err(|_panic| anyhow!("a look into a mount namespace failed"))?
+        .context("cannot read what is mounted")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_namespaces_from_files() {
+        let own = Netns::own().unwrap();
+        let same = Netns::at(Path::new("/proc/thread-self/ns/net")).unwrap();
+        assert_eq!(own.inode().unwrap(), same.inode().unwrap());
+        for other in ["/proc/self/ns/mnt", "/proc/self/stat", "/", "/none"] {
+            assert!(Netns::at(Path::new(other)).is_err(), "{other}");
+        }
     }
 }

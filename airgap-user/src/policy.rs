@@ -98,6 +98,20 @@ impl fmt::Display for Cidr {
 }
 
 impl Cidr {
+    /// Whether some address is in both.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let len = self.len.min(other.len);
+        let same = |one: u128, other: u128, bits: u32| {
+            let shift = bits - u32::from(len);
+            one.checked_shr(shift).unwrap_or(0) == other.checked_shr(shift).unwrap_or(0)
+        };
+        match (self.addr, other.addr) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => same(a.to_bits().into(), b.to_bits().into(), 32),
+            (IpAddr::V6(a), IpAddr::V6(b)) => same(a.to_bits(), b.to_bits(), 128),
+            _ => false,
+        }
+    }
+
     /// Address and prefix length as the maps have them: IPv4 mapped into IPv6.
     pub fn mapped(self) -> (Addr, u32) {
         match self.addr {
@@ -215,6 +229,23 @@ mod tests {
         for text in ["10.0.0.0/8", "2001:db8::/32", "1.2.3.4/32", "::/0"] {
             let (addr, len) = cidr(text).unwrap().mapped();
             assert_eq!(Cidr::from_mapped(addr, len).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn prefixes_overlap_where_one_holds_the_other() {
+        let cidr = |t: &str| t.parse::<Cidr>().unwrap();
+        for (one, other, overlap) in [
+            ("10.0.0.0/8", "10.1.2.3", true),
+            ("10.1.2.3", "10.0.0.0/8", true),
+            ("10.1.2.2", "10.1.2.3", false),
+            ("0.0.0.0/0", "10.1.2.3", true),
+            ("::/0", "10.1.2.3", false),
+            ("2001:db8::/32", "2001:db8:1::1", true),
+            ("2001:db8::/32", "2001:db9::/32", false),
+            ("::/0", "::/0", true),
+        ] {
+            assert_eq!(cidr(one).overlaps(&cidr(other)), overlap, "{one} {other}");
         }
     }
 

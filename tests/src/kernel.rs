@@ -1,6 +1,6 @@
 //! What airgap could leave in the kernel, for comparing before and after.
 
-use crate::cmd;
+use crate::{cmd, wait};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -44,6 +44,17 @@ pub fn assert_same(before: &BTreeSet<String>, after: &BTreeSet<String>, when: &s
         left.is_empty() && gone.is_empty(),
         "{when}: new {left:#?}, gone {gone:#?}"
     );
+}
+
+/// As [`assert_same`] with the state now; what has been detached is freed a moment later.
+///
+/// # Panics
+/// When it does not come back to `before`.
+#[track_caller]
+pub fn assert_comes_back(before: &BTreeSet<String>, when: &str) {
+    if wait::within(wait::SOON, || (kernel_state() == *before).then_some(())).is_none() {
+        assert_same(before, &kernel_state(), when);
+    }
 }
 
 fn walk(dir: &Path, found: &mut BTreeSet<String>) {

@@ -2,6 +2,7 @@
 //! across namespaces: a wrong one would be guarded in its place, and its container cut off.
 
 use airgap::container::interfaces;
+use airgap::netns::Netns;
 use airgap_tests::{cmd, wait};
 use std::fs;
 use std::process::{Child, Command};
@@ -32,7 +33,8 @@ impl Lone {
     /// The other end of its interface of this index on the host, by name. There may be others:
     /// some modules make one in every namespace.
     fn host_end(&self, index: u32) -> Option<String> {
-        let found = interfaces(self.pid()).expect("its interfaces");
+        let netns = Netns::of(self.pid()).expect("its namespace");
+        let found = interfaces([&netns]).expect("its interfaces");
         let name = format!("eth{index}");
         let interface = found.into_iter().find(|i| i.name == name);
         interface.expect("the interface").host.map(|end| end.name)

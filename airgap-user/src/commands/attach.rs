@@ -6,17 +6,17 @@ use anyhow::{Context as _, Result};
 use super::{
     Report,
     existing::{Found, Layers, Terms, carried_in},
-    sealing::{self, Site, Wanted},
+    sealing::{self, Site, Wanted, refuse_configured, refuse_found},
     tail,
 };
 use crate::{
     cli::Attach,
-    container::{Container, Engine, locate},
+    container::{Container, Engine},
     failure::{Failure, exit},
     gate::{Gate, Place, Reading, mount_bpffs},
     output::{self, Format},
     policy::Rules,
-    preflight::{self, Facts, Finding, Risk},
+    preflight::Risk,
     state::{Origin, State},
 };
 
@@ -29,6 +29,7 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: Attach) -> Resu
         from_named: !args.from.is_empty(),
         accept: args.accept.clone(),
         full: args.require.is_some(),
+        refuse: true,
         by: Origin::Operator,
     };
     let place = Place::host()?;
@@ -40,8 +41,8 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: Attach) -> Resu
         state,
         kernel: &kernel,
     };
-    // All are found and judged before the first is sealed.
-    let mut targets: Vec<Container> = Vec::new();
+    // All are found, and what their engine was told is judged, before the first is sealed.
+    let mut targets: Vec<(Container, Vec<Risk>)> = Vec::new();
     for reference in &args.containers {
         let container = engine.find(reference).await?;
         container.key()?;
@@ -49,14 +50,14 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: Attach) -> Resu
         let mut accept = args.accept.clone();
         let before = sealing::accepted_before(&place, state, &container)?;
         accept.extend(Risk::ALL.iter().filter(|r| before & r.bit() != 0));
-        refuse_risks(&place, &container, &accept)?;
-        if !targets.iter().any(|t| t.id == container.id) {
-            targets.push(container);
+        refuse_configured(&container, &wanted.rules, &accept)?;
+        if !targets.iter().any(|(t, _)| t.id == container.id) {
+            targets.push((container, accept));
         }
     }
     if args.dry_run {
-        for container in &targets {
-            dry_run(&place, container, &wanted, args.json)?;
+        for (container, accept) in &targets {
+            dry_run(&place, container, &wanted, accept, args.json)?;
         }
         return Ok(exit::OK);
     }
@@ -64,7 +65,7 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: Attach) -> Resu
         log::info!("mounted bpffs at /sys/fs/bpf");
     }
     let mut reports = Vec::new();
-    for container in targets {
+    for (container, _) in targets {
         let report = sealing::seal(&site, &container, &wanted)
             .await
             .with_context(|| format!("cannot seal the container '{}'", container.name))?;
@@ -118,51 +119,24 @@ pub(super) fn refuse_depth(container: &Container) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn refuse_risks(place: &Place, container: &Container, accept: &[Risk]) -> Result<()> {
-    let cgroup = match container.pid {
-        Some(pid) => Some(locate(&place.cgroup, &container.id, pid)?),
-        None => None,
-    };
-    let found = preflight::judge(&Facts::gather(container, cgroup.as_ref()));
-    let (accepted, refused): (Vec<Finding>, Vec<Finding>) =
-        found.into_iter().partition(|f| accept.contains(&f.risk));
-    for finding in accepted {
-        log::warn!("accepted risk {}: {}", finding.risk, finding.what);
-    }
-    if refused.is_empty() {
-        return Ok(());
-    }
-    let what: Vec<_> = refused
-        .iter()
-        .map(|f| format!("{} ({})", f.what, f.risk))
-        .collect();
-    let mends: Vec<_> = refused
-        .iter()
-        .map(|f| format!("{}, or pass --accept {}", f.risk.mend(), f.risk))
-        .collect();
-    Err(Failure::new(
-        format!(
-            "the container '{}' could leave around a seal: {}",
-            container.name,
-            what.join("; ")
-        ),
-        mends.join("; "),
-    )
-    .into())
-}
-
-fn dry_run(place: &Place, container: &Container, wanted: &Wanted, json: bool) -> Result<()> {
+fn dry_run(
+    place: &Place,
+    container: &Container,
+    wanted: &Wanted,
+    accept: &[Risk],
+    json: bool,
+) -> Result<()> {
     let layers = Layers::now(Gate::open(place)?.as_ref());
-    let found = match container.pid {
-        Some(pid) => {
-            let cgroup = locate(&place.cgroup, &container.id, pid)?;
-            let found = Found::now(pid, &cgroup, wanted.shares())?;
+    let look = refuse_found(&place.cgroup, container, &wanted.rules, accept)?;
+    let found = match look {
+        Some(mut look) => {
+            let found = Found::now(&mut look, None, 0, wanted.shares())?;
             let mut judged = found.judged(&Terms {
                 keep: wanted.keeps(),
                 ports: &wanted.rules.ports,
                 layers,
             });
-            judged.extend(carried_in(pid, &cgroup, layers, false));
+            judged.extend(carried_in(&mut look, layers, false));
             judged
         }
         None => Vec::new(),

@@ -2,7 +2,7 @@
 //! opened them or the container did, so all are cut unless the operator says
 //! otherwise; then those on service ports stay.
 
-use std::io;
+use std::{io, os::fd::RawFd};
 
 use airgap_common::map::SealNumber;
 use anyhow::{Context as _, Result};
@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use crate::{
     container::{
-        Carried, Cgroup, Holder, Leads, OpenSocket, SocketKind, borrow_same, carried, destroy,
-        disconnect, holders, is_held, open_sockets,
+        Carried, Holder, Leads, Look, OpenSocket, SocketKind, borrow_same, carried, cgroup_ids,
+        destroy, disconnect, holders, is_own, open_sockets,
     },
     gate::{FrameLayer, Gate},
     policy::Port,
@@ -42,32 +42,59 @@ pub struct Existing {
 
 /// A container's sockets that reach beyond it, and who holds each.
 #[derive(Debug, Default)]
-pub(super) struct Found(Vec<(OpenSocket, Option<Holder>)>);
+pub(super) struct Found(Vec<Socket>);
+
+/// One of them.
+#[derive(Clone, Debug)]
+struct Socket {
+    socket: OpenSocket,
+    holder: Option<Holder>,
+    /// Inode of its network namespace.
+    network: u64,
+}
 
 impl Found {
-    /// Finds them. `shared`: others live in its network namespace.
+    /// Finds them, but for those whose tag says that a client opened them under the seal
+    /// `number`. `storage`: the gate's map of socket storage. `shared`: others live in
+    /// its network namespace.
     ///
     /// # Errors
-    /// If its process `pid` is gone.
-    pub(super) fn now(pid: u32, cgroup: &Cgroup, shared: bool) -> Result<Self> {
-        let holders = holders(cgroup);
-        let sockets = open_sockets(pid)?.into_iter();
-        let found = sockets
-            .filter(|socket| is_held(socket, &holders, shared))
-            .map(|socket| {
-                let holder = holders.get(&socket.inode).cloned();
-                (socket, holder)
-            });
-        Ok(Self(found.collect()))
+    /// If one of its namespaces cannot be entered.
+    pub(super) fn now(
+        look: &mut Look,
+        storage: Option<RawFd>,
+        number: SealNumber,
+        shared: bool,
+    ) -> Result<Self> {
+        let holders = holders(&look.cgroups, &mut look.budget);
+        let cgroups = cgroup_ids(&look.cgroups, &mut look.budget);
+        let mut found = Vec::new();
+        for network in &look.networks {
+            let sockets = open_sockets(&network.netns, storage)?.into_iter();
+            let older = sockets
+                .filter(|socket| socket.seal != Some(number))
+                .filter(|socket| is_own(socket, &cgroups, &holders, shared));
+            found.extend(older.map(|socket| Socket {
+                holder: holders.get(&socket.inode).cloned(),
+                network: network.inode,
+                socket,
+            }));
+        }
+        Ok(Self(found))
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Those TCP connections that are not among `known`.
+    pub(super) fn without(mut self, known: &Self) -> Self {
+        self.0.retain(|one| {
+            let cookie = one.socket.cookie;
+            cookie.is_some() && !known.0.iter().any(|other| other.socket.cookie == cookie)
+        });
+        self
     }
 
     /// What a seal does with each.
     pub(super) fn judged(&self, terms: &Terms<'_>) -> Vec<Existing> {
-        let judged = self.0.iter().map(|(socket, holder)| {
+        let judged = self.0.iter().map(|Socket { socket, holder, .. }| {
             let action = action(socket, terms);
             describe(socket, holder.as_ref(), action)
         });
@@ -128,9 +155,14 @@ impl Layers {
 
 /// Sockets that lead elsewhere than to the network, and what becomes of them; `cut`
 /// them, once the seal is in force. Without the security hooks nothing else sees these.
-pub(super) fn carried_in(pid: u32, cgroup: &Cgroup, layers: Layers, cut: bool) -> Vec<Existing> {
+pub(super) fn carried_in(look: &mut Look, layers: Layers, cut: bool) -> Vec<Existing> {
     let mut found = Vec::new();
-    let listed = carried(pid, &holders(cgroup), |socket, descriptor| {
+    let holders = holders(&look.cgroups, &mut look.budget);
+    let networks = look.networks.iter();
+    let own: Vec<_> = networks
+        .map(|network| (network.inode, &network.netns))
+        .collect();
+    carried(&own, &holders, &mut look.budget, |socket, descriptor| {
         let mut action = carried_action(&socket, layers);
         if cut
             && action == "cut"
@@ -150,9 +182,6 @@ pub(super) fn carried_in(pid: u32, cgroup: &Cgroup, layers: Layers, cut: bool) -
             action,
         });
     });
-    if let Err(error) = listed {
-        log::warn!("sockets carried in are not known: {error:#}");
-    }
     found
 }
 
@@ -189,14 +218,19 @@ fn describe(socket: &OpenSocket, holder: Option<&Holder>, action: &'static str) 
 pub(super) fn settle(
     gate: &Gate,
     seal: SealNumber,
-    pid: u32,
+    look: &Look,
     found: &Found,
     terms: &Terms<'_>,
     tell: impl FnMut(&Existing),
 ) -> Vec<Existing> {
     let mut cut = Vec::new();
     let mut out = Vec::new();
-    for (socket, holder) in &found.0 {
+    for Socket {
+        socket,
+        holder,
+        network,
+    } in &found.0
+    {
         let mut what = action(socket, terms);
         if what == "kept" {
             let adopted = match (holder, socket.local) {
@@ -215,14 +249,20 @@ pub(super) fn settle(
             }
         }
         if what == "cut" {
-            cut.push(socket.clone());
+            cut.push((*network, socket.clone()));
         }
         out.push(describe(socket, holder.as_ref(), what));
     }
     out.iter().for_each(tell);
     // The gate blocks them anyhow; this tells the programs at once.
-    if let Err(error) = destroy(pid, &cut) {
-        log::warn!("existing connections are blocked but not closed: {error:#}");
+    for network in &look.networks {
+        let here = cut.iter().filter(|(inode, _)| *inode == network.inode);
+        let here: Vec<_> = here.map(|(_, socket)| socket.clone()).collect();
+        if !here.is_empty()
+            && let Err(error) = destroy(&network.netns, &here)
+        {
+            log::warn!("existing connections are blocked but not closed: {error:#}");
+        }
     }
     out
 }
@@ -280,6 +320,9 @@ mod tests {
             local: Some(("198.51.100.2".parse().unwrap(), port)),
             peer: Some(("198.51.100.9".parse().unwrap(), 4000)),
             inode: 1,
+            cookie: Some([1; 8]),
+            cgroup: None,
+            seal: None,
         };
         let terms = |keep| Terms {
             keep,

@@ -4,16 +4,13 @@
 //! It narrows that gap and does not close it: what is in force without anybody
 //! running is what `status` says.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::time::Duration;
 
 use airgap_common::map::{SealNumber, Stat};
 use anyhow::Result;
 
 use crate::{
-    container::{all_cgroups, interfaces},
+    container::{Budget, Cgroup, all_cgroups, interfaces, own_networks},
     gate::{Gate, Lock, seal_id},
 };
 
@@ -24,7 +21,7 @@ const CLOSELY: u32 = 250;
 pub(super) struct Keeper {
     seals: Vec<(SealNumber, String)>,
     /// Where each was last; a restart comes up there again.
-    places: Vec<(SealNumber, PathBuf)>,
+    places: Vec<(SealNumber, Cgroup)>,
     reborn: u64,
     closely: u32,
 }
@@ -75,7 +72,7 @@ impl Keeper {
             match guard(gate, *number, place) {
                 Ok(names) if names.is_empty() => {}
                 Ok(names) => log::info!("frame programs guard {} now", names.join(", ")),
-                Err(error) => log::debug!("{}: {error:#}", place.display()),
+                Err(error) => log::debug!("{}: {error:#}", place.path.display()),
             }
         }
     }
@@ -84,28 +81,26 @@ impl Keeper {
         for (id, cgroup) in all_cgroups(&gate.place().cgroup) {
             let seal = self.seals.iter().find(|(_, sealed)| *sealed == id);
             if let Some((number, _)) = seal
-                && !self.places.iter().any(|(_, known)| *known == cgroup.path)
+                && !self
+                    .places
+                    .iter()
+                    .any(|(_, known)| known.path == cgroup.path)
             {
-                self.places.push((*number, cgroup.path));
+                self.places.push((*number, cgroup));
             }
         }
     }
 }
 
+/// Time for finding the networks of one container.
+const TIME: Duration = Duration::from_millis(50);
+
 /// Guards what is not guarded; returns the names of those interfaces.
-fn guard(gate: &mut Gate, number: SealNumber, place: &Path) -> Result<Vec<String>> {
-    let Some((member, pid)) = first_process(place) else {
-        return Ok(Vec::new());
-    };
-    if is_own_namespace(pid) {
-        // The runtime has not unshared it yet.
-        return Ok(Vec::new());
-    }
-    let found = interfaces(pid)?;
-    // The number may have been another process' meanwhile.
-    if !processes(&member).contains(&pid) {
-        return Ok(Vec::new());
-    }
+fn guard(gate: &mut Gate, number: SealNumber, place: &Cgroup) -> Result<Vec<String>> {
+    // A process that the runtime has not moved yet is in the host's namespace, which is
+    // no network of the container.
+    let networks = own_networks(None, std::slice::from_ref(place), &mut Budget::of(TIME));
+    let found = interfaces(networks.iter().map(|network| &network.netns))?;
     let open = gate.frame_guards(number, found.clone());
     let open: Vec<String> = open
         .into_iter()
@@ -125,45 +120,4 @@ fn guard(gate: &mut Gate, number: SealNumber, place: &Path) -> Result<Vec<String
             .collect());
     }
     Ok(open)
-}
-
-/// A process of a cgroup and the directory it is in: engines and init systems
-/// put theirs into directories below, which all are of one network namespace
-/// unless the container has made more, and those have no veth on the host.
-fn first_process(place: &Path) -> Option<(PathBuf, u32)> {
-    if let Some(pid) = processes(place).first() {
-        return Some((place.to_owned(), *pid));
-    }
-    let below = fs::read_dir(place).into_iter().flatten().flatten();
-    below
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .find_map(|entry| first_process(&entry.path()))
-}
-
-fn processes(place: &Path) -> Vec<u32> {
-    let procs = fs::read_to_string(place.join("cgroup.procs")).unwrap_or_default();
-    procs.lines().filter_map(|pid| pid.parse().ok()).collect()
-}
-
-fn is_own_namespace(pid: u32) -> bool {
-    let of = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
-    of(&pid.to_string()) == of("self")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::first_process;
-    use std::fs;
-
-    #[test]
-    fn finds_a_process_in_a_directory_below() {
-        let root = std::env::temp_dir().join(format!("airgap-keep-{}", std::process::id()));
-        let inner = root.join("container/init.scope");
-        fs::create_dir_all(&inner).unwrap();
-        fs::write(root.join("cgroup.procs"), "").unwrap();
-        assert_eq!(first_process(&root), None);
-        fs::write(inner.join("cgroup.procs"), "4711\n4712\n").unwrap();
-        assert_eq!(first_process(&root), Some((inner, 4711)));
-        fs::remove_dir_all(root).unwrap();
-    }
 }

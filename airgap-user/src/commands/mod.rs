@@ -8,6 +8,7 @@ mod explain;
 mod install;
 mod keep;
 mod list;
+mod marking;
 mod names;
 mod quarantine;
 mod report;

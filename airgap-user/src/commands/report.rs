@@ -1,17 +1,18 @@
 //! What is in force for one container, gathered from the kernel.
 
+use std::os::unix::fs::MetadataExt as _;
+
 use airgap_common::map::{Counters, Seal, SealNumber};
 use anyhow::Result;
 use serde::Serialize;
 
 use super::Existing;
 use crate::{
-    clock,
-    container::{Cgroup, Container, find_cgroups, interfaces, strayed},
+    container::{Cgroup, Container, Look, find_cgroups, interfaces, strayed},
     coverage::{Evidence, Vector, coverage},
     events::REASONS,
     failure::exit,
-    gate::{Gate, Standing, seal_id, seal_name},
+    gate::{FrameGuard, Gate, Standing, seal_id, seal_name},
     policy::Rules,
     preflight::{self, Facts, Risk},
     state::Entry,
@@ -96,6 +97,13 @@ impl From<&Counters> for Denials {
     }
 }
 
+/// What a look at the container has found already.
+pub(super) struct Seen<'a> {
+    /// `None`: it does not run.
+    pub(super) look: Option<&'a Look>,
+    pub(super) facts: &'a Facts,
+}
+
 impl Report {
     /// Gathers it. `container` adds what only the engine knows, `entry` is what
     /// is recorded of the seal.
@@ -108,6 +116,31 @@ impl Report {
         seal: &Seal,
         container: Option<&Container>,
         entry: Option<&Entry>,
+    ) -> Result<Self> {
+        let Some(known) = container else {
+            return Self::with(gate, number, seal, None, entry, None);
+        };
+        let mut look = Look::live(&gate.place().cgroup, known);
+        let clients = gate.clients_of(number)?;
+        let facts = Facts::gather(known, look.as_mut()).with_clients(known, &clients);
+        let seen = Seen {
+            look: look.as_ref(),
+            facts: &facts,
+        };
+        Self::with(gate, number, seal, container, entry, Some(&seen))
+    }
+
+    /// The same, with what a look has found: one that takes time needs no lock.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn with(
+        gate: &Gate,
+        number: SealNumber,
+        seal: &Seal,
+        container: Option<&Container>,
+        entry: Option<&Entry>,
+        seen: Option<&Seen<'_>>,
     ) -> Result<Self> {
         let id = seal_id(seal);
         let live = find_cgroups(&gate.place().cgroup, &id);
@@ -131,11 +164,12 @@ impl Report {
                 ));
             }
         }
-        if let Some(pid) = container.and_then(|c| c.pid)
-            && let Some(path) = strayed(&id, pid)
+        if let Some(container) = container
+            && let Some(path) = astray(container, seen.and_then(|seen| seen.look))
         {
             problems.push(format!(
-                "the container's process {pid} is in the cgroup {path}, which is none of the container's: nothing is refused to it (runc 1.1 or newer makes a cgroup v2 for each container)"
+                "the container's process {} is in the cgroup {path}, which is none of the container's: nothing is refused to it (runc 1.1 or newer makes a cgroup v2 for each container)",
+                container.pid.unwrap_or_default()
             ));
         }
         problems.extend(
@@ -151,25 +185,27 @@ impl Report {
             problems.push("the attach was not finished: run airgap attach again".into());
         }
         let broken = !problems.is_empty();
-        let facts = container.map(|c| Facts::gather(c, live.first()));
+        let facts = seen.map(|seen| seen.facts);
+        let look = seen.and_then(|seen| seen.look);
+        let unseen = facts.map_or_else(Vec::new, |facts| facts.unseen.clone());
         let evidence = Evidence {
             broken_links,
             missing_hooks,
-            capabilities: facts.as_ref().map_or(u64::MAX, |f| f.capabilities),
+            capabilities: match &unseen[..] {
+                [] => facts.map_or(u64::MAX, Facts::all_capabilities),
+                _ => u64::MAX,
+            },
             running: !live.is_empty(),
             marked,
-            frames: container
-                .and_then(|c| c.pid)
-                .and_then(|pid| interfaces(pid).ok())
-                .map(|found| gate.frame_guards(number, found)),
+            frames: look.and_then(|look| frames(gate, number, look, container)),
             lsm: marked && gate.lsm_refuses(),
-            born_sealed: container
-                .and_then(|c| c.pid)
-                .is_some_and(|pid| is_born_sealed(seal, gate, pid)),
-            shared: facts.as_ref().map(Facts::meeting_places),
+            born_sealed: look.is_some_and(|look| is_born_sealed(seal, gate, look)),
+            shared: facts
+                .filter(|_| unseen.is_empty())
+                .map(Facts::meeting_places),
         };
         let mut coverage = coverage(&evidence);
-        coverage.push(configuration(facts.as_ref(), seal.accepted));
+        coverage.push(configuration(facts, seal.accepted));
         let standing = gate.standing(&seal.id)?;
         let (kept, reboot) = reboot(entry, standing.as_ref());
         if !kept {
@@ -310,22 +346,65 @@ fn texts<T: ToString>(list: &[T]) -> Vec<String> {
     list.iter().map(ToString::to_string).collect()
 }
 
-/// Whether seal and security hooks are older than the container's first
-/// process, by clocks that nobody sets.
-fn is_born_sealed(seal: &Seal, gate: &Gate, pid: u32) -> bool {
+/// What guards the container's interfaces; `None`: not all of its networks are known. That
+/// it has none but lo is believed only if its engine made none, either.
+fn frames(
+    gate: &Gate,
+    number: SealNumber,
+    look: &Look,
+    container: Option<&Container>,
+) -> Option<Vec<FrameGuard>> {
+    if !look.budget.skipped().is_empty() {
+        return None;
+    }
+    let found = interfaces(look.networks.iter().map(|network| &network.netns)).ok()?;
+    if found.is_empty() && container.is_some_and(Container::has_network) {
+        return None;
+    }
+    Some(gate.frame_guards(number, found))
+}
+
+/// The cgroup of the container's first process, if nothing is refused to it there. Not
+/// where the engine's number means another process here: then the cgroups of its id hold
+/// the container, and that process shares nothing with it.
+fn astray(container: &Container, look: Option<&Look>) -> Option<String> {
+    let pid = container.pid?;
+    let path = strayed(&container.id, pid)?;
+    let Some(look) = look else {
+        return Some(path);
+    };
+    let shares = |kind: &str, known: &[u64]| {
+        let inode = std::fs::metadata(format!("/proc/{pid}/ns/{kind}")).map(|about| about.ino());
+        inode.is_ok_and(|inode| known.contains(&inode))
+    };
+    let networks: Vec<_> = look.networks.iter().map(|network| network.inode).collect();
+    let mounts: Vec<_> = look
+        .members
+        .mounts
+        .iter()
+        .map(|(inode, ..)| *inode)
+        .collect();
+    (shares("net", &networks) || shares("mnt", &mounts)).then_some(path)
+}
+
+/// Whether seal and security hooks are older than every process of the container, by
+/// clocks that nobody sets.
+fn is_born_sealed(seal: &Seal, gate: &Gate, look: &Look) -> bool {
     let since = u64::from(seal.boot.max(gate.lsm_since()));
-    seal.boot != 0 && clock::started(pid).is_some_and(|seconds| seconds > since)
+    seal.boot != 0 && look.members.oldest.is_some_and(|seconds| seconds > since)
 }
 
 /// What preflight finds now: a mount, a neighbour in the network namespace or
 /// a capability may have come after the attach.
 fn configuration(facts: Option<&Facts>, accepted: u64) -> Vector {
     let found: Option<Vec<String>> = facts.map(|facts| {
-        preflight::judge(facts)
+        let found = preflight::judge(facts)
             .into_iter()
             .filter(|f| accepted & f.risk.bit() == 0)
-            .map(|f| format!("{} ({})", f.what, f.risk))
-            .collect()
+            .map(|f| format!("{} ({})", f.what, f.risk));
+        let unseen = facts.unseen.iter();
+        let unseen = unseen.map(|what| format!("not known, for looking took too long: {what}"));
+        found.chain(unseen).collect()
     });
     let (covered, by) = match found {
         None => (false, "the container engine does not say".to_owned()),

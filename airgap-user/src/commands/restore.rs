@@ -1,17 +1,17 @@
 //! `airgap restore`: what is recorded, in force; without the engine, which is
 //! to start only afterwards.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, os::fd::AsRawFd as _};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
 
 use super::{
-    existing::{self, Existing, Layers, Terms},
-    sealing::{self, now},
+    existing::{self, Existing, Found, Layers, Terms},
+    sealing::now,
 };
 use crate::{
-    container::{Cgroup, all_cgroups},
+    container::{Cgroup, Look, all_cgroups, interfaces},
     failure::{Failure, exit},
     gate::{Gate, Lock, Place, Sealing, mount_bpffs},
     output,
@@ -198,25 +198,31 @@ fn seal_running(
     cgroup: &Cgroup,
     lock: &Lock,
 ) -> Result<()> {
-    let Some(pid) = cgroup.first_process() else {
-        return gate.seal_cgroup(done.number, cgroup, lock);
-    };
+    gate.seal_cgroup(done.number, cgroup, lock)?;
+    if cgroup.first_process().is_none() {
+        return Ok(());
+    }
     let (ports, accepted) = match entry {
         Entry::Known(record) => (record.rules.ports.as_slice(), record.accepted),
         Entry::Unreadable { .. } => (&[][..], 0),
     };
     let accepts = |risk: Risk| accepted & risk.bit() != 0;
     let shared = accepts(Risk::SharedNetwork) || accepts(Risk::HostNetwork);
-    let found = sealing::seal_running(gate, done, pid, cgroup, shared, lock)?;
-    if found.is_empty() {
+    let mut look = Look::within(vec![cgroup.clone()]);
+    let networks = look.networks.iter().map(|network| &network.netns);
+    gate.guard_frames(done.number, &interfaces(networks)?, lock)?;
+    // What lives under a renewal was judged.
+    if done.renewed {
         return Ok(());
     }
+    let storage = gate.storage()?;
+    let found = Found::now(&mut look, Some(storage.as_raw_fd()), done.number, shared)?;
     let terms = Terms {
         keep: accepts(Risk::ExistingConnections),
         ports,
         layers: Layers::now(Some(gate)),
     };
     let tell = |socket: &Existing| output::peer(entry.name(), socket);
-    existing::settle(gate, done.number, pid, &found, &terms, tell);
+    existing::settle(gate, done.number, &look, &found, &terms, tell);
     Ok(())
 }

@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use super::{
-    attach::{refuse_depth, refuse_risks},
-    sealing::{self, Site, Wanted},
+    attach::refuse_depth,
+    sealing::{self, Site, Wanted, refuse_configured},
 };
 use crate::{
     container::Engine,
@@ -55,6 +55,7 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: Run) -> Result<
         from_named: true,
         accept: args.accept.clone(),
         full: args.require.is_some(),
+        refuse: true,
         by: Origin::Operator,
     };
     let place = Place::host()?;
@@ -79,7 +80,7 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: Run) -> Result<
 async fn seal(site: &Site<'_>, id: &str, wanted: &Wanted) -> Result<()> {
     let container = site.engine.find(id).await?;
     refuse_depth(&container)?;
-    refuse_risks(site.place, &container, &wanted.accept)?;
+    refuse_configured(&container, &wanted.rules, &wanted.accept)?;
     if mount_bpffs()? {
         log::info!("mounted bpffs at /sys/fs/bpf");
     }

@@ -1,26 +1,35 @@
-//! From what is wanted to a seal that was read back: record, gate, cgroup,
-//! interfaces, older sockets. Shared by `attach`, `run` and `watch`.
+//! From what is wanted to a seal that was read back. Shared by `attach`, `run` and
+//! `watch`.
+//!
+//! What the operator and the engine say is judged before anything changes. Then the
+//! cgroup is marked, with the full policy. Only then comes what the container's own
+//! making can prolong, with a budget and without the gate's lock, so that one container
+//! delays no other. Nothing is cut until all is judged.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    os::fd::AsRawFd as _,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-use anyhow::Result;
+use airgap_common::map::SealNumber;
+use anyhow::{Context as _, Result};
 
 use super::{
     Existing, Report,
     existing::{self, Found, Layers, Terms},
+    marking::{Marked, mark, take_back},
+    report::Seen,
 };
 use crate::{
-    container::{Cgroup, Container, Engine, interfaces, locate},
+    container::{Container, Engine, Look, interfaces},
     failure::Failure,
-    gate::{Gate, Lock, Place, Reading, Sealed, Sealing, Standing},
+    gate::{Gate, Lock, Place, Reading, Standing},
     output,
     policy::Rules,
-    preflight::Risk,
-    state::{Entry, Origin, Record, State},
+    preflight::{self, Facts, Finding, Risk},
+    state::{Entry, Origin, State},
 };
-
-/// How often a container may restart under our hands before we give up.
-const TRIES: u32 = 20;
 
 /// Whose containers, in which gate, recorded where.
 pub(super) struct Site<'a> {
@@ -41,6 +50,9 @@ pub(super) struct Wanted {
     pub(super) accept: Vec<Risk>,
     /// Refuse to seal unless every vector is covered.
     pub(super) full: bool,
+    /// Lift the seal again if a risk is found that was not accepted. A label asks for a
+    /// seal whatever is found: one that could be left is better than none.
+    pub(super) refuse: bool,
     pub(super) by: Origin,
 }
 
@@ -53,7 +65,7 @@ impl Wanted {
         self.accept.contains(&Risk::SharedNetwork) || self.accept.contains(&Risk::HostNetwork)
     }
 
-    fn rules_after(&self, before: Option<&Rules>) -> Rules {
+    pub(super) fn rules_after(&self, before: Option<&Rules>) -> Rules {
         let Some(before) = before else {
             return self.rules.clone();
         };
@@ -66,65 +78,261 @@ impl Wanted {
 }
 
 /// Seals one container, or renews its seal. On an error everything, kernel and
-/// record, is as before.
+/// record, is as before, but for a seal that a label asked for: that stays.
 pub(super) async fn seal(
     site: &Site<'_>,
     container: &Container,
     wanted: &Wanted,
 ) -> Result<Report> {
-    let lock = Lock::take()?;
-    Gate::clear_remains(site.place, &lock)?;
-    let before = in_force(site.place, container)?;
-    let earlier = site.state.raw(&container.id)?;
-    let recorded = match site.state.entry(&container.id) {
-        Some(Entry::Known(record)) => Some(record),
-        _ => None,
-    };
-    // The kernel knows best; a record counts where the seal was not restored.
-    let rules_before = before.as_ref().map(Standing::rules);
-    let rules_before = rules_before.or_else(|| recorded.as_ref().map(|r| r.rules.clone()));
-    let accepted_before = match (&before, &recorded) {
-        (Some(before), _) => before.accepted,
-        (None, Some(recorded)) => recorded.accepted,
-        (None, None) => 0,
-    };
-    let record = Record {
-        id: container.id.clone(),
-        name: container.name.clone(),
-        engine: site.engine.host().to_owned(),
-        rules: wanted.rules_after(rules_before.as_ref()),
-        accepted: wanted.accept.iter().fold(0, |set, risk| set | risk.bit()) | accepted_before,
-        since: recorded.map_or_else(now, |r| r.since),
-        by: wanted.by,
-    };
-    let torn = before.is_none() && earlier.is_some();
-    // First of all: from here on a reboot comes up sealed, whatever happens.
-    let done = match site.state.write(&record, &lock) {
-        Ok(()) => in_kernel(site, container, wanted, &record, before.as_ref(), &lock).await,
-        Err(error) => Err(error),
-    };
-    if done.is_err() {
-        Gate::clear_remains(site.place, &lock)?;
-    } else if torn && let Err(error) = drop_replaced(site.place, &lock) {
-        log::warn!("what is left of an earlier attach is listed still: {error:#}");
-    }
-    // Where the kernel could not be put back, the record stays: it is the narrower of the two.
-    if done.is_err() && in_force(site.place, container).is_ok_and(|now| now == before) {
-        let back = site
-            .state
-            .put_back(&container.id, earlier.as_deref(), &lock);
-        if let Err(error) = back {
-            log::debug!("the record stays: {error:#}");
+    let marked = mark(site, container, wanted)?;
+    match settle(site, &marked, wanted).await {
+        Ok(report) => Ok(report),
+        // Where its end was not seen, the seal is the safe side of a label's wish.
+        Err(error) if !wanted.refuse && site.engine.has(&container.id).await.unwrap_or(true) => {
+            Err(error)
         }
+        Err(error) => Err(take_back(site, marked, error)),
     }
-    done
 }
 
-fn drop_replaced(place: &Place, lock: &Lock) -> Result<()> {
-    let Some(mut gate) = Gate::open(place)? else {
-        return Ok(());
+/// Looks at what is marked, judges it, reads the seal back, and ends what is older.
+async fn settle(site: &Site<'_>, marked: &Marked, wanted: &Wanted) -> Result<Report> {
+    let container = site.engine.find(&marked.record.id).await?;
+    let mut look = Look::live(&site.place.cgroup, &container);
+    let facts = Facts::gather(&container, look.as_mut());
+    let facts = facts.with_clients(&container, &marked.record.rules.clients);
+    let found = not_accepted(&facts, marked.record.accepted);
+    if wanted.refuse {
+        refuse(&container, &found)?;
+    }
+    let sockets = match &mut look {
+        Some(look) if marked.fresh => {
+            let gate = open(site.place)?;
+            let storage = gate.storage()?;
+            Found::now(
+                look,
+                Some(storage.as_raw_fd()),
+                marked.number,
+                wanted.shares(),
+            )?
+        }
+        _ => Found::default(),
     };
-    gate.drop_replaced(lock).map(drop)
+    let seen = Seen {
+        look: look.as_ref(),
+        facts: &facts,
+    };
+    let mut report = read_back(site, marked, &container, &seen)?;
+    if wanted.full {
+        refuse_gaps(&report)?;
+    }
+    if let Some(look) = look.as_mut().filter(|_| marked.fresh) {
+        let tell = |peer: &Existing| output::peer(&container.name, peer);
+        report.existing = end_older(site, marked, wanted, look, &sockets, tell)?;
+    }
+    // Removed meanwhile: nobody would lift it.
+    if !site.engine.has(&container.id).await.unwrap_or(true) {
+        return Err(Failure::new(
+            "the container was removed while it was sealed",
+            "docker ps -a lists those that exist",
+        )
+        .into());
+    }
+    for finding in found.iter().filter(|_| !wanted.refuse) {
+        log::error!(
+            "{} is sealed although {} ({})",
+            container.name,
+            finding.what,
+            finding.risk
+        );
+    }
+    Ok(report)
+}
+
+/// Guards what was found since, and reads all of the seal back, as one with the lock.
+fn read_back(
+    site: &Site<'_>,
+    marked: &Marked,
+    container: &Container,
+    seen: &Seen<'_>,
+) -> Result<Report> {
+    let lock = Lock::take()?;
+    let mut gate = open(site.place)?;
+    if gate.number_of(&container.key()?) != Some(marked.number) {
+        return Err(Failure::new(
+            "another airgap has lifted or replaced the seal meanwhile",
+            "attach again",
+        )
+        .into());
+    }
+    if let Some(look) = seen.look {
+        guard(&mut gate, marked.number, look, &lock)?;
+    }
+    gate.complete(marked.number, &lock)?;
+    let seal = gate.seal(marked.number)?;
+    let entry = site.state.entry(&container.id);
+    let report = Report::with(
+        &gate,
+        marked.number,
+        &seal,
+        Some(container),
+        entry.as_ref(),
+        Some(seen),
+    )?;
+    if report.state == "broken" {
+        return Err(Failure::new(
+            format!(
+                "the kernel does not show the seal in force: {}",
+                report.problems.join("; ")
+            ),
+            "airgap status shows what is there; detach and attach again",
+        )
+        .into());
+    }
+    Ok(report)
+}
+
+/// Guards every interface of its networks; one that has gone with its cgroup is none.
+fn guard(gate: &mut Gate, number: SealNumber, look: &Look, lock: &Lock) -> Result<()> {
+    let networks = look.networks.iter().map(|network| &network.netns);
+    let found = match interfaces(networks) {
+        Ok(found) => found,
+        // Said by the report: what is not known is not covered.
+        Err(error) => {
+            log::warn!("the container's interfaces are not known: {error:#}");
+            return Ok(());
+        }
+    };
+    match gate.guard_frames(number, &found, lock) {
+        Err(_) if look.cgroups.iter().all(|cgroup| !cgroup.path.exists()) => Ok(()),
+        done => done,
+    }
+}
+
+fn open(place: &Place) -> Result<Gate> {
+    Gate::open(place)?.context("the gate is gone again")
+}
+
+fn refuse_gaps(report: &Report) -> Result<()> {
+    let open: Vec<_> = report
+        .coverage
+        .iter()
+        .filter(|v| !v.covered)
+        .map(|v| format!("{}: {}", v.vector, v.by))
+        .collect();
+    if open.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        format!("--require full: not covered: {}", open.join("; ")),
+        "close it as said, or attach without --require full",
+    )
+    .into())
+}
+
+/// Cuts and keeps the sockets that are older than the seal, and names them.
+fn end_older(
+    site: &Site<'_>,
+    marked: &Marked,
+    wanted: &Wanted,
+    look: &mut Look,
+    sockets: &Found,
+    tell: impl Fn(&Existing),
+) -> Result<Vec<Existing>> {
+    let gate = open(site.place)?;
+    let layers = Layers::now(Some(&gate));
+    let terms = Terms {
+        keep: wanted.keeps(),
+        ports: &marked.record.rules.ports,
+        layers,
+    };
+    let mut ended = existing::settle(&gate, marked.number, look, sockets, &terms, &tell);
+    let carried = existing::carried_in(look, layers, true);
+    carried.iter().for_each(&tell);
+    ended.extend(carried);
+    // Handshakes that were under way when it was marked have ended by now.
+    let storage = gate.storage()?;
+    let late = Found::now(
+        look,
+        Some(storage.as_raw_fd()),
+        marked.number,
+        wanted.shares(),
+    )?;
+    let late = late.without(sockets);
+    ended.extend(existing::settle(
+        &gate,
+        marked.number,
+        look,
+        &late,
+        &terms,
+        &tell,
+    ));
+    Ok(ended)
+}
+
+/// Findings that nobody accepted.
+fn not_accepted(facts: &Facts, accepted: u64) -> Vec<Finding> {
+    let found = preflight::judge(facts).into_iter();
+    let (accepted, refused): (Vec<_>, Vec<_>) =
+        found.partition(|finding| accepted & finding.risk.bit() != 0);
+    for finding in accepted {
+        log::warn!("accepted risk {}: {}", finding.risk, finding.what);
+    }
+    refused
+}
+
+/// Refuses what was found, by name.
+fn refuse(container: &Container, found: &[Finding]) -> Result<()> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    let what: Vec<_> = found
+        .iter()
+        .map(|f| format!("{} ({})", f.what, f.risk))
+        .collect();
+    // Each mend once, whatever it was found in.
+    let mut mends: Vec<_> = found
+        .iter()
+        .map(|f| format!("{}, or pass --accept {}", f.risk.mend(), f.risk))
+        .collect();
+    let mut seen = std::collections::HashSet::new();
+    mends.retain(|mend| seen.insert(mend.clone()));
+    Err(Failure::new(
+        format!(
+            "the container '{}' could leave around a seal: {}",
+            container.name,
+            what.join("; ")
+        ),
+        mends.join("; "),
+    )
+    .into())
+}
+
+/// Refuses what the engine was told: it is judged before anything changes.
+pub(super) fn refuse_configured(
+    container: &Container,
+    rules: &Rules,
+    accept: &[Risk],
+) -> Result<()> {
+    let facts = Facts::of_engine(container).with_clients(container, &rules.clients);
+    let accepted = accept.iter().fold(0, |set, risk| set | risk.bit());
+    let found = preflight::judge(&facts).into_iter();
+    let found: Vec<_> = found.filter(|f| accepted & f.risk.bit() == 0).collect();
+    refuse(container, &found)
+}
+
+/// What a look finds that would be refused, for a dry run.
+pub(super) fn refuse_found(
+    root: &Path,
+    container: &Container,
+    rules: &Rules,
+    accept: &[Risk],
+) -> Result<Option<Look>> {
+    let mut look = Look::live(root, container);
+    let facts = Facts::gather(container, look.as_mut()).with_clients(container, &rules.clients);
+    let accepted = accept.iter().fold(0, |set, risk| set | risk.bit());
+    refuse(container, &not_accepted(&facts, accepted))?;
+    Ok(look)
 }
 
 /// Risks that the container's seal or its record has accepted.
@@ -140,7 +348,7 @@ pub(super) fn accepted_before(place: &Place, state: &State, container: &Containe
     )
 }
 
-fn in_force(place: &Place, container: &Container) -> Result<Option<Standing>> {
+pub(super) fn in_force(place: &Place, container: &Container) -> Result<Option<Standing>> {
     match Gate::open(place)? {
         Some(gate) => gate.standing(&container.key()?),
         None => Ok(None),
@@ -151,157 +359,6 @@ fn in_force(place: &Place, container: &Container) -> Result<Option<Standing>> {
 pub(super) fn now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |d| d.as_secs())
-}
-
-async fn in_kernel(
-    site: &Site<'_>,
-    container: &Container,
-    wanted: &Wanted,
-    record: &Record,
-    before: Option<&Standing>,
-    lock: &Lock,
-) -> Result<Report> {
-    let mut gate = Gate::arm_for(container.pid, site.kernel, site.place, lock)?;
-    let sealing = Sealing {
-        id: &container.key()?,
-        name: &container.name,
-        policy: record.rules.compile(),
-        clients: &record.rules.clients,
-        accepted: record.accepted,
-        since: record.since,
-    };
-    let open = gate.open_unjudged(sealing.id);
-    let sealed = open.and_then(|open| Ok((gate.seal_id(&sealing, lock)?, open)));
-    let (sealed, open) = match sealed {
-        Ok(sealed) => sealed,
-        Err(error) => {
-            gate.disarm_if_idle(lock)?;
-            return Err(error);
-        }
-    };
-    match finish(site, &mut gate, container, sealed, record, wanted, lock).await {
-        Ok(report) => Ok(report),
-        // What was in force before comes back; what is new and unfinished goes.
-        Err(error) if let Some(before) = before => {
-            gate.seal_id(
-                &Sealing {
-                    policy: before.policy,
-                    clients: &before.clients,
-                    accepted: before.accepted,
-                    ..sealing
-                },
-                lock,
-            )?;
-            Err(error)
-        }
-        Err(error) => {
-            gate.withdraw(sealed.number, open.as_deref(), lock)?;
-            gate.disarm_if_idle(lock)?;
-            Err(error)
-        }
-    }
-}
-
-async fn finish(
-    site: &Site<'_>,
-    gate: &mut Gate,
-    container: &Container,
-    sealed: Sealed,
-    record: &Record,
-    wanted: &Wanted,
-    lock: &Lock,
-) -> Result<Report> {
-    let engine = site.engine;
-    // From here on the kernel marks each new cgroup of this id, so only the
-    // one that exists now is left to do, and it may end at any moment.
-    let mut container = engine.find(&container.id).await?;
-    let layers = (!sealed.renewed).then(|| Layers::now(Some(gate)));
-    let mut found = Found::default();
-    for _ in 0..TRIES {
-        let Some(pid) = container.pid else { break };
-        match locate(&gate.place().cgroup, &container.id, pid) {
-            Ok(cgroup) => match seal_running(gate, sealed, pid, &cgroup, wanted.shares(), lock) {
-                Err(_) if !cgroup.path.exists() => {}
-                done => {
-                    found = done?;
-                    break;
-                }
-            },
-            Err(error) => {
-                let now = engine.find(&container.id).await?;
-                if now.pid == container.pid
-                    && std::path::Path::new(&format!("/proc/{pid}")).exists()
-                {
-                    return Err(error);
-                }
-            }
-        }
-        container = engine.find(&container.id).await?;
-    }
-    gate.complete(sealed.number, lock)?;
-    let seal = gate.seal(sealed.number)?;
-    let entry = site.state.entry(&container.id);
-    let mut report = Report::gather(gate, sealed.number, &seal, Some(&container), entry.as_ref())?;
-    if report.state == "broken" {
-        return Err(Failure::new(
-            format!(
-                "the kernel does not show the seal in force: {}",
-                report.problems.join("; ")
-            ),
-            "airgap status shows what is there; detach and attach again",
-        )
-        .into());
-    }
-    if wanted.full && report.coverage.iter().any(|v| !v.covered) {
-        let open: Vec<_> = report
-            .coverage
-            .iter()
-            .filter(|v| !v.covered)
-            .map(|v| format!("{}: {}", v.vector, v.by))
-            .collect();
-        return Err(Failure::new(
-            format!("--require full: not covered: {}", open.join("; ")),
-            "close it as said, or attach without --require full",
-        )
-        .into());
-    }
-    // A renewal judges no socket again: clients may have come since.
-    if let (Some(pid), Some(layers)) = (container.pid, layers) {
-        let terms = Terms {
-            keep: wanted.keeps(),
-            ports: &record.rules.ports,
-            layers,
-        };
-        let tell = |peer: &Existing| output::peer(&container.name, peer);
-        report.existing = existing::settle(gate, sealed.number, pid, &found, &terms, tell);
-        if let Ok(cgroup) = locate(&gate.place().cgroup, &container.id, pid) {
-            let carried = existing::carried_in(pid, &cgroup, layers, true);
-            carried.iter().for_each(tell);
-            report.existing.extend(carried);
-        }
-    }
-    Ok(report)
-}
-
-/// Seals the cgroup and guards the interfaces that exist; returns the sockets
-/// older than the seal. A renewal finds none: what lives was judged.
-pub(super) fn seal_running(
-    gate: &mut Gate,
-    sealed: Sealed,
-    pid: u32,
-    cgroup: &Cgroup,
-    shared: bool,
-    lock: &Lock,
-) -> Result<Found> {
-    // Nothing that takes time comes between the two: what opens meanwhile is refused,
-    // and not cut.
-    let found = match sealed.renewed {
-        true => Found::default(),
-        false => Found::now(pid, cgroup, shared)?,
-    };
-    gate.seal_cgroup(sealed.number, cgroup, lock)?;
-    gate.guard_frames(sealed.number, &interfaces(pid)?, lock)?;
-    Ok(found)
 }
 
 #[cfg(test)]
@@ -321,6 +378,7 @@ mod tests {
             from_named,
             accept: vec![],
             full: false,
+            refuse: true,
             by: Origin::Operator,
         };
         let before = rules(&[443], &["::1"]);

@@ -17,7 +17,6 @@ use tokio::{
 };
 
 use super::{
-    attach::refuse_risks,
     keep::Keeper,
     quarantine,
     sealing::{self, Site, Wanted},
@@ -237,6 +236,7 @@ impl Watcher<'_> {
                     from_named: named,
                     accept,
                     full: false,
+                    refuse: false,
                     by,
                 };
                 self.seal(engine, &container, &wanted, &wrong).await
@@ -260,10 +260,6 @@ impl Watcher<'_> {
         for label in wrong {
             log::error!("{}: a label allows nothing: {label}", container.name);
         }
-        // A seal that could be left is better than none.
-        if let Err(error) = refuse_risks(self.place, container, &wanted.accept) {
-            log::error!("sealed by its label although {error:#}");
-        }
         let site = Site {
             engine,
             place: self.place,
@@ -285,7 +281,11 @@ impl Watcher<'_> {
         let Some(gate) = Gate::open(self.place)? else {
             return Ok(false);
         };
-        if gate.standing(&container.key()?)?.is_none() {
+        let Some(number) = gate.number_of(&container.key()?) else {
+            return Ok(false);
+        };
+        // One that was cut short is to be finished.
+        if gate.seal(number)?.complete != 1 {
             return Ok(false);
         }
         Ok(match self.state.entry(&container.id) {

@@ -7,16 +7,18 @@ use std::{
     io,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
     os::unix::fs::MetadataExt as _,
-    thread,
 };
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::Result;
 
 use super::{
-    Holder, borrow,
+    Budget, Holder, borrow,
     holder::{inode_of, still_holds},
 };
-use crate::netlink::{Netlink, SOCK_DIAG_BY_FAMILY};
+use crate::{
+    netlink::{Netlink, SOCK_DIAG_BY_FAMILY},
+    netns::Netns,
+};
 
 /// Where a carried socket leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,29 +53,31 @@ impl Carried {
     }
 }
 
-/// Finds them among what `holders` have; `pid` tells the network namespace. `each`
-/// gets the very socket that was judged, unless nobody can borrow it: a moment later
+/// Finds them among what `holders` have; `own` are the container's network namespaces
+/// with their inodes. `each` gets the very socket that was judged, unless nobody can borrow it: a moment later
 /// the holder's number may be another's.
 ///
-/// # Errors
-/// If the process is gone. Without sock_diag for unix sockets it only warns.
+/// Without sock_diag for unix sockets it only warns.
 pub fn carried(
-    pid: u32,
+    own: &[(u64, &Netns)],
     holders: &HashMap<u64, Holder>,
+    budget: &mut Budget,
     mut each: impl FnMut(Carried, Option<&OwnedFd>),
-) -> Result<()> {
-    let path = format!("/proc/{pid}/ns/net");
-    let netns = File::open(&path).with_context(|| format!("cannot open {path}"))?;
-    let own = netns.metadata().with_context(|| path.clone())?.ino();
-    let peers = thread::spawn(move || unix_peers(&netns))
-        .join()
-        .map_err(|_panic| anyhow!("listing the unix sockets in {path} failed"))?
-        .unwrap_or_else(|error| {
-            log::warn!("unix connections are not known, the kernel lists none: {error}");
-            HashMap::new()
-        });
+) {
+    let mut peers = HashMap::new();
+    for (_, netns) in own {
+        match unix_peers(netns) {
+            Ok(found) => peers.extend(found),
+            Err(error) => {
+                log::warn!("unix connections are not known, the kernel lists none: {error:#}");
+            }
+        }
+    }
     let inside: HashSet<u64> = holders.keys().copied().collect();
     for (inode, holder) in holders {
+        if !budget.step_for("sockets that its processes hold") {
+            return;
+        }
         let Ok(socket) = borrow(holder) else {
             // Else closed since it was listed, or its process is gone.
             if still_holds(holder, *inode) {
@@ -92,7 +96,8 @@ pub fn carried(
         // Another one may have the number since it was listed: that one is judged.
         let inode = inode_of(&socket).unwrap_or(*inode);
         let protocol = option(&socket, libc::SO_PROTOCOL).unwrap_or(0);
-        let elsewhere = namespace(&socket).is_ok_and(|ns| ns != own);
+        let elsewhere =
+            namespace(&socket).is_ok_and(|ns| own.iter().all(|(known, _)| *known != ns));
         let peer = match peers.get(&inode) {
             Some(peer) => Some(inside.contains(peer)),
             // The accepted end belongs to its client's namespace, and is listed there.
@@ -107,7 +112,6 @@ pub fn carried(
             each(carried, Some(&socket));
         }
     }
-    Ok(())
 }
 
 /// Ends a unix connection for both sides.
@@ -196,19 +200,17 @@ fn namespace(socket: &OwnedFd) -> io::Result<u64> {
 }
 
 /// Inode → peer's inode of the connected unix sockets of a network namespace.
-fn unix_peers(netns: &File) -> io::Result<HashMap<u64, u64>> {
-    // SAFETY: moves this thread only.
-    if unsafe { libc::setns(netns.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let mut peers = HashMap::new();
-    Netlink::diag()?.dump(SOCK_DIAG_BY_FAMILY, &unix_request(), |message| {
-        // Nobody has accepted it yet: its other end is the listener's.
-        if let Some((inode, peer)) = unix_peer(message).filter(|(_, peer)| *peer != 0) {
-            peers.insert(inode, peer);
-        }
-    })?;
-    Ok(peers)
+fn unix_peers(netns: &Netns) -> Result<HashMap<u64, u64>> {
+    netns.run(|| {
+        let mut peers = HashMap::new();
+        Netlink::diag()?.dump(SOCK_DIAG_BY_FAMILY, &unix_request(), |message| {
+            // Nobody has accepted it yet: its other end is the listener's.
+            if let Some((inode, peer)) = unix_peer(message).filter(|(_, peer)| *peer != 0) {
+                peers.insert(inode, peer);
+            }
+        })?;
+        Ok(peers)
+    })
 }
 
 /// `struct unix_diag_req` for all states, with peers (linux/unix_diag.h).

@@ -7,11 +7,16 @@ use anyhow::{Context as _, Result};
 use bollard::{
     API_DEFAULT_VERSION, Docker,
     errors::Error as DockerError,
-    models::ContainerInspectResponse,
-    query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder},
+    models::{ContainerInspectResponse, EndpointSettings},
+    query_parameters::{
+        InspectContainerOptions, InspectNetworkOptions, ListContainersOptionsBuilder,
+    },
 };
 
-use crate::failure::{Failure, exit};
+use crate::{
+    failure::{Failure, exit},
+    policy::Cidr,
+};
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 const TIMEOUT_SECONDS: u64 = 30;
@@ -27,6 +32,22 @@ pub struct Container {
     pub pid: Option<u32>,
     /// The whole answer, for preflight.
     pub inspect: ContainerInspectResponse,
+    /// The engine is Podman, which grants less by default.
+    pub podman: bool,
+    /// The binary that its runtime's name stands for, by the engine's word; asked for
+    /// names that are not usual.
+    pub runtime_binary: Option<String>,
+    /// Gateways of its networks, and with a routing mesh the network of that.
+    pub gateways: Vec<Gateway>,
+}
+
+/// Addresses that clients have who came by way of somebody else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    /// Name of the network.
+    pub network: String,
+    /// The address, or the subnet of a routing mesh.
+    pub addresses: Cidr,
 }
 
 impl Container {
@@ -59,6 +80,7 @@ impl Container {
 pub struct Engine {
     pub(super) docker: Docker,
     host: String,
+    podman: bool,
 }
 
 impl Engine {
@@ -95,9 +117,10 @@ impl Engine {
             .negotiate_version()
             .await
             .with_context(unreachable)?;
-        let engine = Self {
+        let mut engine = Self {
             docker,
             host: format!("unix://{socket}"),
+            podman: false,
         };
         engine.refuse_other_kernel().await?;
         Ok(engine)
@@ -133,13 +156,17 @@ impl Engine {
     }
 
     /// Docker Desktop and the like answer here but run their containers in a VM.
-    async fn refuse_other_kernel(&self) -> Result<()> {
-        let theirs = self
-            .docker
-            .info()
-            .await
-            .context("the container engine does not say where it runs")?
-            .kernel_version;
+    async fn refuse_other_kernel(&mut self) -> Result<()> {
+        let says = |error| {
+            anyhow::Error::new(error).context("the container engine does not say where it runs")
+        };
+        let version = self.docker.version().await.map_err(says)?;
+        let components = version.components.iter().flatten();
+        self.podman = components.into_iter().any(|c| c.name.contains("Podman"));
+        let theirs = match version.kernel_version {
+            Some(kernel) if !kernel.is_empty() => Some(kernel),
+            _ => self.docker.info().await.map_err(says)?.kernel_version,
+        };
         let ours = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         match theirs {
             Some(theirs) if theirs != ours.trim() => Err(Failure::new(
@@ -164,7 +191,7 @@ impl Engine {
             .inspect_container(reference, None::<InspectContainerOptions>)
             .await
         {
-            Ok(inspect) => container(inspect),
+            Ok(inspect) => self.described(container(inspect)?).await,
             Err(DockerError::DockerResponseServerError {
                 status_code: 400 | 404,
                 ..
@@ -179,6 +206,48 @@ impl Engine {
                 Err(error).with_context(|| format!("cannot inspect the container '{reference}'"))
             }
         }
+    }
+
+    /// Adds what the engine knows beside the container itself. What it does not answer
+    /// counts as not known.
+    async fn described(&self, mut container: Container) -> Result<Container> {
+        container.podman = self.podman;
+        let host = container.inspect.host_config.as_ref();
+        let runtime = host.and_then(|h| h.runtime.clone()).unwrap_or_default();
+        if !is_usual_runtime(&runtime) {
+            let info = self.docker.info().await.ok();
+            let runtimes = info.and_then(|info| info.runtimes).unwrap_or_default();
+            container.runtime_binary = runtimes.get(&runtime).and_then(|r| r.path.clone());
+        }
+        container.gateways = gateways(&container.inspect);
+        if container.publishes() {
+            for network in unanswered(&container) {
+                container.gateways.extend(self.gateways_of(&network).await);
+            }
+        }
+        Ok(container)
+    }
+
+    /// The gateways of a network that the container has no address in yet.
+    async fn gateways_of(&self, network: &str) -> Vec<Gateway> {
+        let asked = self
+            .docker
+            .inspect_network(network, None::<InspectNetworkOptions>)
+            .await;
+        let Ok(answer) = asked else {
+            return Vec::new();
+        };
+        let mesh = answer.ingress == Some(true);
+        let configured = answer.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+        configured
+            .into_iter()
+            .filter_map(|one| if mesh { one.subnet } else { one.gateway })
+            .filter_map(|text| text.parse().ok())
+            .map(|addresses| Gateway {
+                network: network.to_owned(),
+                addresses,
+            })
+            .collect()
     }
 
     async fn not_found(&self, reference: &str) -> anyhow::Error {
@@ -240,6 +309,69 @@ impl Engine {
     }
 }
 
+impl Container {
+    /// Whether the engine passes connections to ports of the host on to it.
+    pub fn publishes(&self) -> bool {
+        let host = self.inspect.host_config.as_ref();
+        let bound = host.and_then(|h| h.port_bindings.as_ref());
+        host.is_some_and(|h| h.publish_all_ports == Some(true))
+            || bound.is_some_and(|ports| !ports.is_empty())
+            || self.networks().any(|(name, _)| name == MESH)
+    }
+
+    /// Whether the engine gave it a network with interfaces beside lo.
+    pub fn has_network(&self) -> bool {
+        let host = self.inspect.host_config.as_ref();
+        let mode = host.and_then(|h| h.network_mode.as_deref());
+        mode != Some("none") && self.networks().any(|(name, _)| name != "none")
+    }
+
+    fn networks(&self) -> impl Iterator<Item = (&String, &EndpointSettings)> {
+        let settings = self.inspect.network_settings.as_ref();
+        settings
+            .and_then(|s| s.networks.as_ref())
+            .into_iter()
+            .flatten()
+    }
+}
+
+/// Whether a runtime's name needs no second look: engines use these for runc and crun.
+pub fn is_usual_runtime(name: &str) -> bool {
+    matches!(name, "" | "runc" | "crun" | "io.containerd.runc.v2" | "oci")
+}
+
+/// The network of Swarm's routing mesh.
+const MESH: &str = "ingress";
+
+/// Gateways as the container's own endpoints have them.
+fn gateways(inspect: &ContainerInspectResponse) -> Vec<Gateway> {
+    let settings = inspect.network_settings.as_ref();
+    let networks = settings.and_then(|s| s.networks.as_ref());
+    let mut found = Vec::new();
+    for (name, endpoint) in networks.into_iter().flatten() {
+        for address in [&endpoint.gateway, &endpoint.ipv6_gateway] {
+            if let Some(addresses) = address.as_ref().and_then(|text| text.parse().ok()) {
+                found.push(Gateway {
+                    network: name.clone(),
+                    addresses,
+                });
+            }
+        }
+    }
+    found
+}
+
+/// Networks whose gateway its endpoints do not tell: it does not run, or it is a mesh,
+/// whose clients have many addresses.
+fn unanswered(container: &Container) -> Vec<String> {
+    let told = |name: &String| container.gateways.iter().any(|g| g.network == *name);
+    let networks = container.networks().map(|(name, _)| name);
+    networks
+        .filter(|name| !told(name) || *name == MESH)
+        .cloned()
+        .collect()
+}
+
 fn is_other(host: &str, recorded: &str) -> bool {
     // /var/run is a link to /run.
     let socket = |host: &str| fs::canonicalize(host.strip_prefix("unix://")?).ok();
@@ -271,6 +403,9 @@ fn container(inspect: ContainerInspectResponse) -> Result<Container> {
         name,
         pid,
         inspect,
+        podman: false,
+        runtime_binary: None,
+        gateways: Vec::new(),
     })
 }
 
@@ -341,7 +476,7 @@ mod tests {
             let _ = found.key();
             // The process of that number is not the test's to look at.
             found.pid = None;
-            let _ = judge(&Facts::gather(&found, None));
+            let _ = judge(&Facts::of_engine(&found));
         }
         assert!(understood > 5_000, "{understood}");
     }

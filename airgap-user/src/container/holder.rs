@@ -1,12 +1,16 @@
 //! Which process, or which thread of it, has a socket.
 
 use std::{
+    cmp::Ordering,
     collections::HashMap,
     fs, io,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
 };
 
-use super::Cgroup;
+use super::{
+    Budget, Cgroup,
+    members::{processes, threads},
+};
 
 /// A process that holds a socket.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -21,41 +25,42 @@ pub struct Holder {
     pub name: String,
 }
 
-/// Which processes of the container hold which sockets, by inode.
-pub fn holders(cgroup: &Cgroup) -> HashMap<u64, Holder> {
+/// Which processes of the container hold which sockets, by inode. What the budget does
+/// not allow is named in it.
+pub fn holders(cgroups: &[Cgroup], budget: &mut Budget) -> HashMap<u64, Holder> {
     let mut found = HashMap::new();
-    let mut dirs = vec![cgroup.path.clone()];
-    while let Some(dir) = dirs.pop() {
-        let pids = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
-        for pid in pids.lines().filter_map(|p| p.parse().ok()) {
-            add_holder(&mut found, pid);
+    for pid in processes(cgroups, budget) {
+        if !add_holder(&mut found, pid, budget) {
+            budget.skip("descriptors of some of its processes".into());
+            break;
         }
-        let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
-        dirs.extend(
-            entries
-                .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
-                .map(|e| e.path()),
-        );
     }
     found
 }
 
-fn add_holder(found: &mut HashMap<u64, Holder>, pid: u32) {
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+/// False once the budget is used up.
+fn add_holder(found: &mut HashMap<u64, Holder>, pid: u32, budget: &mut Budget) -> bool {
+    let name = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let name = String::from_utf8_lossy(&name).trim_end().to_owned();
     // A thread may have descriptors of its own (unshare), and where the first
     // one has ended only the others show them.
     let mut tables: Vec<u32> = Vec::new();
-    for thread in numbers(&format!("/proc/{pid}/task")) {
-        if tables.iter().any(|seen| same_files(*seen, thread)) {
-            continue;
+    for thread in threads(pid, usize::MAX, budget) {
+        // Sorted by the kernel's own order: each thread is compared with a few tables,
+        // not with all that were met.
+        match tables.binary_search_by(|seen| order_of_files(*seen, thread)) {
+            Ok(_) => continue,
+            Err(at) => tables.insert(at, thread),
         }
-        tables.push(thread);
         let dir = format!("/proc/{pid}/task/{thread}/fd");
         for fd in numbers(&dir) {
+            if !budget.step() {
+                return false;
+            }
             let Some(inode) = socket_inode(&format!("{dir}/{fd}")) else {
                 continue;
             };
-            let name = name.trim_end().to_owned();
+            let name = name.clone();
             found.entry(inode).or_insert(Holder {
                 pid,
                 thread,
@@ -64,6 +69,7 @@ fn add_holder(found: &mut HashMap<u64, Holder>, pid: u32) {
             });
         }
     }
+    true
 }
 
 /// The numbers among the names in a directory.
@@ -79,11 +85,16 @@ fn socket_inode(link: &str) -> Option<u64> {
     inode.strip_suffix(']')?.parse().ok()
 }
 
-/// Whether two threads have one table of descriptors; unknown: no.
-fn same_files(one: u32, other: u32) -> bool {
+/// Order of the tables of descriptors that two threads have (kcmp(2)); equal: they
+/// have one. Where the kernel gives none, for one of them has ended, they count as two.
+fn order_of_files(one: u32, other: u32) -> Ordering {
     const KCMP_FILES: i32 = 2;
     // SAFETY: integers only.
-    unsafe { libc::syscall(libc::SYS_kcmp, one, other, KCMP_FILES, 0, 0) == 0 }
+    match unsafe { libc::syscall(libc::SYS_kcmp, one, other, KCMP_FILES, 0, 0) } {
+        0 => Ordering::Equal,
+        1 => Ordering::Less,
+        _ => Ordering::Greater,
+    }
 }
 
 /// A descriptor of our own for another process' socket (pidfd_getfd, Linux 5.6).
@@ -180,7 +191,8 @@ mod tests {
         });
         let inode = told.recv().unwrap();
         let mut found = HashMap::new();
-        add_holder(&mut found, std::process::id());
+        let mut budget = Budget::of(std::time::Duration::from_secs(10));
+        assert!(add_holder(&mut found, std::process::id(), &mut budget));
         let holder = found.get(&inode).expect("the thread's socket");
         assert_ne!(holder.thread, holder.pid);
         assert!(still_holds(holder, inode));

@@ -1,7 +1,5 @@
 //! The network interfaces of a container, and their other ends on the host.
 
-use std::fs;
-
 use anyhow::{Context as _, Result};
 
 use crate::{
@@ -30,29 +28,35 @@ pub struct HostEnd {
     pub index: u32,
 }
 
-/// The interfaces in the network namespace of the process `pid`.
+/// The interfaces in these network namespaces, by the kernel's word. Those of the
+/// host's own namespace are left out: they are not the container's.
 ///
 /// # Errors
-/// If the namespace cannot be entered, for example because the process ended.
-pub fn interfaces(pid: u32) -> Result<Vec<Interface>> {
-    let netns = Netns::of(pid)?;
+/// If a namespace cannot be entered, or interfaces cannot be listed.
+pub fn interfaces<'a>(networks: impl IntoIterator<Item = &'a Netns>) -> Result<Vec<Interface>> {
     let open = || Netlink::route().context("cannot open a netlink socket");
     let links = |netlink: &Netlink| netlink.links().context("cannot list network interfaces");
-    let path = format!("/proc/{pid}/ns/net");
-    // The kernel is asked, not the container's /sys: its image may hold anything.
-    let inside = netns
-        .run(|| links(&open()?))
-        .with_context(|| format!("cannot look into {path}"))?;
-    if fs::read_link(&path).ok() == fs::read_link("/proc/self/ns/net").ok() {
-        return Ok(pair(&inside, &[], None));
+    let own = Netns::own()
+        .and_then(|own| own.inode())
+        .context("cannot read /proc/self/ns/net")?;
+    let mut found = Vec::new();
+    for netns in networks {
+        if netns.inode().context("cannot tell a network namespace")? == own {
+            continue;
+        }
+        // The kernel is asked, not the container's /sys: its image may hold anything.
+        let inside = netns
+            .run(|| links(&open()?))
+            .context("cannot look into a network namespace of the container")?;
+        // In this order: what was inside already, the host's end names.
+        let netlink = open()?;
+        let host = links(&netlink)?;
+        let number = netlink
+            .number_of(netns.fd())
+            .context("cannot tell which interfaces lead into the container")?;
+        found.extend(pair(&inside, &host, number));
     }
-    // In this order: what was inside already, the host's end names.
-    let netlink = open()?;
-    let host = links(&netlink)?;
-    let number = netlink
-        .number_of(netns.fd())
-        .with_context(|| format!("cannot tell which interfaces lead into {path}"))?;
-    Ok(pair(&inside, &host, number))
+    Ok(found)
 }
 
 /// Two interfaces are one pair if each names the other, and the host's leads into

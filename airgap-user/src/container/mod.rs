@@ -1,5 +1,6 @@
 //! Containers: what the engine says, and where they are on this host.
 
+mod budget;
 mod carried;
 mod cgroup;
 mod docker;
@@ -7,15 +8,24 @@ mod events;
 mod holder;
 mod identity;
 mod interfaces;
+mod look;
+mod members;
 mod sockets;
+mod tcp;
+mod whereabouts;
 
 pub use self::{
+    budget::Budget,
     carried::{Carried, Leads, carried, disconnect},
     cgroup::{Cgroup, all_cgroups, find_cgroups, locate, strayed},
-    docker::{Container, Engine},
+    docker::{Container, Engine, is_usual_runtime},
     events::{EngineEvent, EngineEvents, Happened},
     holder::{Holder, borrow, borrow_same, holders},
     identity::Identity,
     interfaces::{HostEnd, Interface, interfaces},
-    sockets::{OpenSocket, SocketKind, destroy, is_held, open_sockets},
+    look::Look,
+    members::{Grant, Members},
+    sockets::{OpenSocket, SocketKind, is_own, open_sockets},
+    tcp::destroy,
+    whereabouts::{Network, Whereabouts, cgroup_ids, merged, own_networks, populated, whereabouts},
 };

@@ -1,22 +1,17 @@
-//! Sockets that exist before a seal: what is open to the outside, whose it
-//! is, and how it is cut.
+//! Sockets that exist before a seal: what is open to the outside, and whose it is.
 
 use std::{
-    collections::HashMap,
-    fs::{self, File},
-    io,
+    collections::{HashMap, HashSet},
+    fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    os::fd::AsRawFd as _,
-    thread,
+    os::fd::RawFd,
 };
 
-use anyhow::{Context as _, Result, anyhow};
+use airgap_common::map::SealNumber;
+use anyhow::{Context as _, Result};
 
-use super::Holder;
-use crate::{
-    netlink::{Message, Netlink, SOCK_DIAG_BY_FAMILY},
-    netns::Netns,
-};
+use super::{Holder, tcp::connections};
+use crate::netns::Netns;
 
 /// Kind of a socket in `/proc/PID/net`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,18 +49,26 @@ pub struct OpenSocket {
     pub peer: Option<(IpAddr, u16)>,
     /// Inode; 0 for a connection that nobody accepted yet.
     pub inode: u64,
+    /// The kernel's own number for it; `None`: not known.
+    pub cookie: Option<[u8; 8]>,
+    /// Cgroup of whoever made it, or of its listener; `None`: not known.
+    pub cgroup: Option<u64>,
+    /// Seal of its tag; `None`: it has no tag, or none is known.
+    pub seal: Option<SealNumber>,
 }
 
-/// Sockets in the network namespace of `pid` that reach beyond it: TCP
-/// connections and connected UDP sockets with a peer that is neither loopback
-/// nor an own address, and all raw and packet sockets.
+/// Sockets of a network namespace that reach beyond it: TCP connections and connected
+/// UDP sockets with a peer that is neither loopback nor an own address, and all raw and
+/// packet sockets. `storage`: the map of socket storage, so that connections tell their
+/// tags.
 ///
 /// # Errors
-/// If the process is gone.
-pub fn open_sockets(pid: u32) -> Result<Vec<OpenSocket>> {
+/// If the namespace cannot be entered.
+pub fn open_sockets(netns: &Netns, storage: Option<RawFd>) -> Result<Vec<OpenSocket>> {
     let mut found = Vec::new();
     // For each read of these files the kernel walks its whole table of connections.
-    let by_diag = connections(pid).inspect_err(|error| log::debug!("no sock_diag: {error:#}"));
+    let by_diag =
+        connections(netns, storage).inspect_err(|error| log::debug!("no sock_diag: {error:#}"));
     let files: &[_] = match by_diag {
         Ok(connections) => {
             found.extend(connections);
@@ -73,69 +76,38 @@ pub fn open_sockets(pid: u32) -> Result<Vec<OpenSocket>> {
         }
         Err(_) => &[("tcp", SocketKind::Tcp), ("tcp6", SocketKind::Tcp)],
     };
-    for (file, kind) in files.iter().copied().chain([
-        ("udp", SocketKind::Udp),
-        ("udp6", SocketKind::Udp),
-        ("raw", SocketKind::Raw),
-        ("raw6", SocketKind::Raw),
-        ("packet", SocketKind::Packet),
-    ]) {
-        let path = format!("/proc/{pid}/net/{file}");
+    let files: Vec<_> = files
+        .iter()
+        .copied()
+        .chain([
+            ("udp", SocketKind::Udp),
+            ("udp6", SocketKind::Udp),
+            ("raw", SocketKind::Raw),
+            ("raw6", SocketKind::Raw),
+            ("packet", SocketKind::Packet),
+        ])
+        .collect();
+    found.extend(netns.run(|| listed(&files))?);
+    Ok(found)
+}
+
+/// What these files of `/proc/net` list, in the namespace of this thread.
+fn listed(files: &[(&str, SocketKind)]) -> Result<Vec<OpenSocket>> {
+    let mut found = Vec::new();
+    for (file, kind) in files {
+        let path = format!("/proc/thread-self/net/{file}");
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             // Without IPv6 the file is missing; udp is always there.
-            Err(e) if e.kind() == io::ErrorKind::NotFound && file != "udp" => continue,
+            Err(e) if e.kind() == io::ErrorKind::NotFound && *file != "udp" => continue,
             Err(e) => return Err(e).with_context(|| format!("cannot read {path}")),
         };
-        found.extend(text.lines().skip(1).filter_map(|line| parse(line, kind)));
+        found.extend(text.lines().skip(1).filter_map(|line| parse(line, *kind)));
     }
     Ok(found)
 }
 
-/// TCP connections by sock_diag (`struct inet_diag_req_v2`, linux/inet_diag.h).
-fn connections(pid: u32) -> Result<Vec<OpenSocket>> {
-    /// All but TIME_WAIT and LISTEN.
-    const STATES: u32 = 0xfff & !(1 << 6 | 1 << 10);
-    Netns::of(pid)?.run(|| {
-        let mut found = Vec::new();
-        let netlink = Netlink::diag()?;
-        for family in [libc::AF_INET, libc::AF_INET6] {
-            let mut request = vec![family as u8, libc::IPPROTO_TCP as u8, 0, 0];
-            request.extend(STATES.to_ne_bytes());
-            // No port or address to look for, any interface and cookie.
-            request.extend([0; 48]);
-            netlink.dump(SOCK_DIAG_BY_FAMILY, &request, |message| {
-                found.extend(connection(message));
-            })?;
-        }
-        Ok(found)
-    })
-}
-
-/// `struct inet_diag_msg`: a connection that leads outside.
-fn connection(message: &[u8]) -> Option<OpenSocket> {
-    let endpoint = |port: usize, at: usize| {
-        let port = u16::from_be_bytes(message.get(port..port + 2)?.try_into().ok()?);
-        let octets: [u8; 16] = message.get(at..at + 16)?.try_into().ok()?;
-        let ip = if i32::from(*message.first()?) == libc::AF_INET {
-            let [a, b, c, d, ..] = octets;
-            IpAddr::V4(Ipv4Addr::new(a, b, c, d))
-        } else {
-            IpAddr::V6(Ipv6Addr::from(octets)).to_canonical()
-        };
-        Some((ip, port))
-    };
-    let (local, peer) = (endpoint(4, 8)?, endpoint(6, 24)?);
-    let inode = u32::from_ne_bytes(message.get(68..72)?.try_into().ok()?);
-    is_outside(local.0, peer.0).then_some(OpenSocket {
-        kind: SocketKind::Tcp,
-        local: Some(local),
-        peer: Some(peer),
-        inode: inode.into(),
-    })
-}
-
-fn is_outside(local: IpAddr, peer: IpAddr) -> bool {
+pub(super) fn is_outside(local: IpAddr, peer: IpAddr) -> bool {
     !peer.is_unspecified() && !peer.is_loopback() && peer != local
 }
 
@@ -149,6 +121,9 @@ fn parse(line: &str, kind: SocketKind) -> Option<OpenSocket> {
             local: None,
             peer: None,
             inode,
+            cookie: None,
+            cgroup: None,
+            seal: None,
         });
     }
     let local = endpoint(fields.get(1)?)?;
@@ -168,6 +143,9 @@ fn parse(line: &str, kind: SocketKind) -> Option<OpenSocket> {
         local: Some(local),
         peer: Some(peer),
         inode,
+        cookie: None,
+        cgroup: None,
+        seal: None,
     };
     matters.then_some(socket)
 }
@@ -190,77 +168,20 @@ fn endpoint(text: &str) -> Option<(IpAddr, u16)> {
     Some((ip, u16::from_str_radix(port, 16).ok()?))
 }
 
-/// Ends TCP connections in the network namespace of `pid`, so that programs
-/// learn of it at once; returns how many are gone. The peers do not learn:
-/// the RST is dropped by the seal.
-///
-/// # Errors
-/// If the namespace cannot be entered or the kernel lacks
-/// `CONFIG_INET_DIAG_DESTROY`.
-pub fn destroy(pid: u32, connections: &[OpenSocket]) -> Result<usize> {
-    let path = format!("/proc/{pid}/ns/net");
-    let netns = File::open(&path).with_context(|| format!("cannot open {path}"))?;
-    let requests: Vec<_> = connections.iter().filter_map(destroy_request).collect();
-    thread::spawn(move || destroy_in(&netns, &requests))
-        .join()
-        .map_err(|_panic| anyhow!("cutting connections in {path} failed"))?
-        .context("cannot cut existing connections (SOCK_DESTROY)")
-}
-
-/// A SOCK_DESTROY message (include/uapi/linux/inet_diag.h).
-fn destroy_request(socket: &OpenSocket) -> Option<Vec<u8>> {
-    const SOCK_DESTROY: u16 = 21;
-    let ((src, sport), (dst, dport)) = (socket.local?, socket.peer?);
-    let mut out = Vec::with_capacity(56);
-    out.extend([
-        if src.is_ipv4() {
-            libc::AF_INET as u8
-        } else {
-            libc::AF_INET6 as u8
-        },
-        6,
-        0,
-        0,
-    ]);
-    out.extend(u32::MAX.to_ne_bytes()); // any state
-    out.extend(sport.to_be_bytes());
-    out.extend(dport.to_be_bytes());
-    for addr in [src, dst] {
-        match addr {
-            IpAddr::V4(a) => {
-                out.extend(a.octets());
-                out.extend([0; 12]);
-            }
-            IpAddr::V6(a) => out.extend(a.octets()),
-        }
+/// Whether a socket is the container's: made in one of its `cgroups`, or held by one of
+/// its processes. Where the kernel does not say whose it is, one that nobody has accepted
+/// yet is, unless others live in that network namespace (`shared`).
+pub fn is_own(
+    socket: &OpenSocket,
+    cgroups: &HashSet<u64>,
+    holders: &HashMap<u64, Holder>,
+    shared: bool,
+) -> bool {
+    match socket.cgroup {
+        Some(cgroup) if cgroups.contains(&cgroup) => true,
+        Some(_) => holders.contains_key(&socket.inode),
+        None => holders.contains_key(&socket.inode) || (socket.inode == 0 && !shared),
     }
-    out.extend([0; 4]); // any interface
-    out.extend([0xff; 8]); // any cookie
-    Some(Message::new(SOCK_DESTROY, 0, &out).finish())
-}
-
-fn destroy_in(netns: &File, requests: &[Vec<u8>]) -> io::Result<usize> {
-    // SAFETY: moves this thread only.
-    if unsafe { libc::setns(netns.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let netlink = Netlink::diag()?;
-    let mut gone = 0;
-    for request in requests {
-        match netlink.ask(request) {
-            Ok(()) => gone += 1,
-            // It ended by itself.
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(gone)
-}
-
-/// Whether anything but the container lives in its network namespace, as far
-/// as descriptors tell: then a connection without a holder may be another's.
-pub fn is_held(socket: &OpenSocket, holders: &HashMap<u64, Holder>, shared: bool) -> bool {
-    holders.contains_key(&socket.inode) || (socket.inode == 0 && !shared)
 }
 
 #[cfg(test)]
@@ -321,38 +242,32 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_sock_diag_says() {
-        let message = |peer: [u8; 4]| {
-            let mut bytes = vec![libc::AF_INET as u8, 1, 0, 0, 0x13, 0xc4, 0x0f, 0xa0];
-            for address in [[198, 51, 100, 2], peer] {
-                bytes.extend(address);
-                bytes.extend([0; 12]);
-            }
-            bytes.resize(68, 0);
-            bytes.extend(4711_u32.to_ne_bytes());
-            bytes
-        };
-        let found = connection(&message([198, 51, 100, 9])).unwrap();
-        assert_eq!(found.inode, 4711);
-        assert_eq!(found.local, Some(("198.51.100.2".parse().unwrap(), 5060)));
-        assert_eq!(found.peer, Some(("198.51.100.9".parse().unwrap(), 4000)));
-        assert_eq!(connection(&message([127, 0, 0, 1])), None);
-        for len in 0..72 {
-            assert_eq!(connection(&message([198, 51, 100, 9])[..len]), None);
-        }
-    }
-
-    #[test]
-    fn destroys_by_four_tuple() {
-        let socket = OpenSocket {
+    fn tells_whose_a_socket_is() {
+        let socket = |inode, cgroup| OpenSocket {
             kind: SocketKind::Tcp,
-            local: Some(("198.51.100.2".parse().unwrap(), 5060)),
-            peer: Some(("198.51.100.9".parse().unwrap(), 4000)),
-            inode: 1,
+            local: None,
+            peer: None,
+            inode,
+            cookie: None,
+            cgroup,
+            seal: None,
         };
-        let request = destroy_request(&socket).unwrap();
-        assert_eq!(request.len(), 72);
-        assert_eq!(request[24..28], [0x13, 0xc4, 0x0f, 0xa0]);
-        assert_eq!(request[28..32], [198, 51, 100, 2]);
+        let cgroups = HashSet::from([7]);
+        let holders = HashMap::from([(9, Holder::default())]);
+        for (inode, cgroup, shared, own) in [
+            // In a queue or a ring: no table of descriptors has it.
+            (5, Some(7), false, true),
+            (0, Some(7), true, true),
+            (5, Some(8), false, false),
+            // Carried in.
+            (9, Some(8), false, true),
+            (9, None, true, true),
+            (0, None, false, true),
+            (0, None, true, false),
+            (5, None, false, false),
+        ] {
+            let found = is_own(&socket(inode, cgroup), &cgroups, &holders, shared);
+            assert_eq!(found, own, "{inode} {cgroup:?} {shared}");
+        }
     }
 }

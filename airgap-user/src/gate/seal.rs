@@ -1,7 +1,10 @@
 //! Sealing and unsealing: map writes in an order that never opens a gap.
 
 use std::{
-    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
     path::PathBuf,
 };
 
@@ -97,6 +100,24 @@ impl Gate {
                 .context("cannot read the map SEALS")?
                 .accepted,
         }))
+    }
+
+    /// Number of the seal of this id, if it is sealed.
+    pub fn number_of(&self, id: &[u8; ID_LEN]) -> Option<SealNumber> {
+        self.ids.get(id, 0).ok()
+    }
+
+    /// The map of socket storage, for sock_diag(7).
+    ///
+    /// # Errors
+    /// If its pin is gone.
+    pub fn storage(&self) -> Result<OwnedFd> {
+        let storage = map(&self.place, name::SOCKETS)?;
+        storage
+            .fd()
+            .as_fd()
+            .try_clone_to_owned()
+            .context("cannot use the map SOCKETS")
     }
 
     /// Puts a container's id under seal. From here on each new cgroup of it is

@@ -73,7 +73,7 @@ impl Message {
 }
 
 /// Attributes (`struct rtattr`): kind and value of each, as far as they are whole.
-fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     /// Bits of a kind that say how its value is laid out.
     const NLA_TYPE_MASK: u16 = 0x3fff;
     std::iter::from_fn(move || {

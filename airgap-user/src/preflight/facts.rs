@@ -1,5 +1,5 @@
-//! The facts preflight judges: from `/proc` of a running container, and from
-//! what the engine says of one that does not run.
+//! The facts preflight judges: what the engine was told, and of a running container what
+//! the kernel says of all its tasks.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -7,44 +7,92 @@ use std::{
     path::Path,
 };
 
-use super::mounts::{Mount, parse_mounts};
-use crate::container::{Cgroup, Container, Holder, Leads, carried, holders};
+use super::{
+    capabilities::{ALL, granted},
+    devices::{self, Device, Drivers},
+    mounts::{Mount, SETTINGS, parse_mounts, writable_settings},
+    seccomp::{self, Filter},
+};
+use crate::{
+    container::{Cgroup, Container, Grant, Holder, Leads, Look, carried, holders},
+    netns::mountinfo,
+    policy::Cidr,
+};
+
+/// Bytes of a list of mounts that are read.
+const MOUNTINFO: usize = 4 << 20;
+/// `CAP_MKNOD`.
+const MKNOD: u32 = 27;
 
 /// What matters of a container's configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// `HostConfig.Privileged`.
     pub privileged: bool,
-    /// Bounding set, one bit a capability (capabilities(7)).
-    pub capabilities: u64,
-    /// A seccomp filter is on.
+    /// Capabilities: what the engine grants at each start, then what tasks have beyond
+    /// that; one bit a capability (capabilities(7)).
+    pub capabilities: Vec<Grant>,
+    /// The engine and each task have a seccomp filter that is the engine's own.
     pub seccomp: bool,
-    /// The network namespace is the host's.
-    pub host_network: bool,
+    /// No seccomp filter, or one that lets too much through, in words.
+    pub unfiltered: Vec<String>,
+    /// A way to user namespaces, in words.
+    pub user_namespaces: Vec<String>,
+    /// The network namespace is the host's, in words.
+    pub host_network: Option<String>,
     /// Others in its network namespace, in words.
     pub network_sharers: Vec<String>,
-    /// The pid namespace is the host's or another container's.
-    pub host_pid: bool,
+    /// The pid namespace is the host's or another container's, in words.
+    pub host_pid: Option<String>,
     /// What is mounted.
     pub mounts: Vec<Mount>,
+    /// Settings of the host that it can write, in words.
+    pub settings: Vec<String>,
     /// `HostConfig.LogConfig.Type`.
     pub log_driver: Option<String>,
-    /// Risky devices, by path on the host.
+    /// Risky devices, in words.
     pub devices: Vec<String>,
-    /// `HostConfig.Runtime`.
+    /// `HostConfig.Runtime`, and the binary that stands for.
     pub runtime: Option<String>,
+    /// The binary that the runtime's name stands for.
+    pub runtime_binary: Option<String>,
     /// Sockets of other network namespaces that its processes hold, in words.
     pub foreign_sockets: Vec<String>,
+    /// Addresses that strangers come from and that may connect, in words.
+    pub proxied: Vec<String>,
+    /// What of it was not looked at, in words.
+    pub unseen: Vec<String>,
 }
 
 impl Facts {
-    /// Gathers them. `cgroup` is the container's, if it runs.
-    pub fn gather(container: &Container, cgroup: Option<&Cgroup>) -> Self {
-        let mut facts = Self::of_inspect(container);
-        if let (Some(pid), Some(cgroup)) = (container.pid, cgroup) {
-            facts.add_live(pid, cgroup);
+    /// What the engine was told, for this start or the next: nothing of the container's
+    /// own making.
+    pub fn of_engine(container: &Container) -> Self {
+        Self::of_inspect(container)
+    }
+
+    /// All that is known; `look` if it runs.
+    pub fn gather(container: &Container, look: Option<&mut Look>) -> Self {
+        let mut facts = Self::of_engine(container);
+        if let Some(look) = look {
+            facts.add_live(look);
         }
         facts
+    }
+
+    /// Adds what is wrong with the clients that may connect: a prefix that holds an
+    /// address which stands for others.
+    #[must_use]
+    pub fn with_clients(mut self, container: &Container, clients: &[Cidr]) -> Self {
+        if container.publishes() {
+            self.proxied = proxied(container, clients);
+        }
+        self
+    }
+
+    /// Every capability that it has, or gets at its next start.
+    pub fn all_capabilities(&self) -> u64 {
+        self.capabilities.iter().fold(0, |all, one| all | one.set)
     }
 
     /// Where others could leave the container a unix socket to connect to, in
@@ -54,9 +102,7 @@ impl Facts {
         let mut places: Vec<_> = mounted
             .map(|m| format!("{} of the host is mounted at {}", m.source, m.target))
             .collect();
-        if self.host_network {
-            places.push("it uses the host's network namespace".into());
-        }
+        places.extend(self.host_network.iter().cloned());
         places.extend(self.network_sharers.iter().cloned());
         places
     }
@@ -67,17 +113,34 @@ impl Facts {
         let pid_mode = host.pid_mode.unwrap_or_default();
         let security = host.security_opt.unwrap_or_default();
         let mounts = container.inspect.mounts.iter().flatten();
+        let set = match host.privileged {
+            Some(true) => ALL,
+            _ => granted(
+                container.podman,
+                host.cap_add.as_deref(),
+                host.cap_drop.as_deref(),
+            ),
+        };
+        let filter = seccomp::filter(&security);
+        let (unfiltered, user_namespaces) = filtered(&filter);
+        let cleared = |paths: &Option<Vec<String>>| paths.as_ref().is_some_and(Vec::is_empty);
         Self {
             privileged: host.privileged == Some(true),
-            capabilities: capabilities(host.cap_add.as_deref(), host.cap_drop.as_deref()),
-            // A profile of the user's own may allow anything.
-            seccomp: !security.iter().any(|o| o.starts_with("seccomp")),
-            host_network: network == "host",
+            capabilities: vec![Grant {
+                set,
+                who: "it".into(),
+            }],
+            seccomp: filter == Filter::Default,
+            unfiltered,
+            user_namespaces,
+            host_network: (network == "host")
+                .then(|| "it uses the host's network namespace".to_owned()),
             network_sharers: joins(&network)
                 .then(|| format!("it joins another's network namespace, {network}"))
                 .into_iter()
                 .collect(),
-            host_pid: pid_mode == "host" || joins(&pid_mode),
+            host_pid: (pid_mode == "host" || joins(&pid_mode))
+                .then(|| "it sees the host's processes".to_owned()),
             mounts: mounts
                 .map(|m| Mount {
                     fstype: String::new(),
@@ -85,77 +148,191 @@ impl Facts {
                     target: m.destination.clone().unwrap_or_default(),
                     writable: m.rw != Some(false),
                     foreign: true,
+                    root: String::new(),
                 })
                 .collect(),
-            log_driver: host.log_config.and_then(|l| l.typ),
-            devices: host
-                .devices
+            settings: (host.privileged != Some(true) && cleared(&host.readonly_paths))
+                .then(|| "/proc/sys".to_owned())
                 .into_iter()
-                .flatten()
-                .filter_map(|d| d.path_on_host)
-                .filter(|path| is_risky_device(path))
-                .chain(
-                    host.device_cgroup_rules
-                        .into_iter()
-                        .flatten()
-                        .map(|r| format!("rule '{r}'")),
-                )
                 .collect(),
+            log_driver: host.log_config.and_then(|l| l.typ),
+            devices: configured_devices(
+                host.devices
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|d| d.path_on_host),
+                host.device_cgroup_rules.into_iter().flatten(),
+            ),
             runtime: host.runtime,
-            foreign_sockets: Vec::new(),
+            runtime_binary: container.runtime_binary.clone(),
+            ..Self::default()
         }
     }
 
-    /// What is true now replaces what was configured.
-    fn add_live(&mut self, pid: u32, cgroup: &Cgroup) {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        if let Some(bounding) =
-            field(&status, "CapBnd:").and_then(|v| u64::from_str_radix(v, 16).ok())
+    /// Adds what is true of any of its tasks now.
+    fn add_live(&mut self, look: &mut Look) {
+        let Look {
+            cgroups,
+            members,
+            networks,
+            budget,
+            ..
+        } = look;
+        self.capabilities
+            .extend(members.capabilities.iter().cloned());
+        if let Some(who) = &members.unfiltered {
+            self.seccomp = false;
+            if self.unfiltered.is_empty() {
+                self.unfiltered.push(format!("{who} has no seccomp filter"));
+            }
+        }
+        let own: Vec<_> = cgroups.iter().map(own_part).collect();
+        let settings: Vec<_> = SETTINGS
+            .into_iter()
+            .filter(|path| Path::new(&format!("/proc{path}")).exists())
+            .collect();
+        for (_, namespace, pid) in &members.mounts {
+            if !budget.step_for("what is mounted in some of its namespaces") {
+                break;
+            }
+            match mountinfo(namespace, MOUNTINFO) {
+                Ok(text) => {
+                    let mounts = parse_mounts(&String::from_utf8_lossy(&text), &own);
+                    if members.host_user {
+                        self.settings.extend(writable_settings(&mounts, &settings));
+                    }
+                    self.mounts.extend(mounts);
+                }
+                Err(error) => budget.skip(format!("what is mounted for process {pid} ({error:#})")),
+            }
+        }
+        self.settings.sort_unstable();
+        self.settings.dedup();
+        let host = crate::netns::Netns::own().and_then(|own| own.inode()).ok();
+        if self.host_network.is_none() && members.in_host_network {
+            self.host_network = Some("it uses the host's network namespace".into());
+        }
+        if self.host_pid.is_none()
+            && let Some(who) = &members.host_pid
         {
-            self.capabilities = bounding;
+            self.host_pid = Some(format!("{who} is in the host's pid namespace"));
         }
-        if let Some(mode) = field(&status, "Seccomp:") {
-            self.seccomp &= mode == "2";
+        let networks: Vec<_> = networks
+            .iter()
+            .filter(|network| Some(network.inode) != host)
+            .map(|network| (network.inode, &network.netns))
+            .collect();
+        if self.host_network.is_none() {
+            let inodes = networks.iter().map(|(inode, _)| *inode).collect();
+            self.network_sharers.extend(sharers(&inodes, &own));
         }
-        if let Ok(mounts) = fs::read_to_string(format!("/proc/{pid}/mountinfo")) {
-            let relative = own_part(cgroup);
-            self.mounts.extend(parse_mounts(&mounts, &relative));
+        if self.all_capabilities() & (1 << MKNOD) == 0 {
+            // It can make no node: what is there its runtime has put there.
+            let drivers = Drivers::of_kernel();
+            for (_, _, pid) in &members.mounts {
+                for (path, device) in devices::shown_by(*pid, budget) {
+                    if let Some(what) = device.risk(&drivers) {
+                        self.devices.push(format!("{what} at {path}"));
+                    }
+                }
+            }
+            self.devices.sort_unstable();
+            self.devices.dedup();
         }
-        // Init's namespaces are not readable everywhere; airgap runs in them.
-        let shares = |kind| ["1", "self"].iter().any(|p| same_namespace(pid, kind, p));
-        self.host_network |= shares("net");
-        self.host_pid |= shares("pid");
-        if !self.host_network {
-            self.network_sharers.extend(sharers(pid, cgroup));
-        }
-        self.foreign_sockets = foreign_sockets(pid, cgroup);
+        let holders = holders(cgroups, budget);
+        carried(&networks, &holders, budget, |socket, _| {
+            self.foreign_sockets
+                .extend(foreign(&socket.holder, socket.leads, socket.family));
+        });
+        self.unseen = budget.skipped().to_vec();
     }
 }
 
-fn foreign_sockets(pid: u32, cgroup: &Cgroup) -> Vec<String> {
+/// Risks of a seccomp filter, in words: kernel keys, user namespaces.
+fn filtered(filter: &Filter) -> (Vec<String>, Vec<String>) {
+    let words = |call: &Option<String>| {
+        call.iter()
+            .map(|call| format!("its seccomp profile lets {call} through"))
+            .collect()
+    };
+    match filter {
+        Filter::Default => (Vec::new(), Vec::new()),
+        Filter::Unconfined => (vec!["it has no seccomp filter".into()], Vec::new()),
+        Filter::Unknown => (
+            vec!["its seccomp profile cannot be read".into()],
+            Vec::new(),
+        ),
+        Filter::Own { keys, namespaces } => (
+            words(keys),
+            match user_namespaces_usable() {
+                true => words(namespaces),
+                false => Vec::new(),
+            },
+        ),
+    }
+}
+
+/// Whether this host lets processes without CAP_SYS_ADMIN make user namespaces.
+fn user_namespaces_usable() -> bool {
+    let is_zero = |path| fs::read_to_string(path).is_ok_and(|text| text.trim() == "0");
+    !is_zero("/proc/sys/user/max_user_namespaces")
+        && !is_zero("/proc/sys/kernel/unprivileged_userns_clone")
+}
+
+fn configured_devices(
+    paths: impl Iterator<Item = String>,
+    rules: impl Iterator<Item = String>,
+) -> Vec<String> {
+    let drivers = Drivers::of_kernel();
     let mut found = Vec::new();
-    match carried(pid, &holders(cgroup), |socket, _| found.push(socket)) {
-        Ok(()) => {}
-        Err(_) if !Path::new(&format!("/proc/{pid}")).exists() => return Vec::new(),
-        Err(error) => {
-            return vec![format!(
-                "which sockets its processes hold is not known: {error:#}"
-            )];
+    for path in paths {
+        match devices::at(Path::new(&path)) {
+            Ok(all) => found.extend(
+                all.iter()
+                    .filter_map(|device| device.risk(&drivers))
+                    .map(|what| format!("{what}, {path} of the host")),
+            ),
+            Err(error) => found.push(format!(
+                "{path} of the host, which cannot be looked at ({error})"
+            )),
+        }
+    }
+    for text in rules {
+        let risks = devices::rule(&text);
+        let risks = risks
+            .iter()
+            .filter_map(|device: &Device| device.risk(&drivers));
+        found.extend(risks.map(|what| format!("{what}, by the rule '{text}'")));
+    }
+    found
+}
+
+/// Prefixes of clients that hold a gateway, or overlap with a routing mesh. One that holds
+/// every address means everybody.
+fn proxied(container: &Container, clients: &[Cidr]) -> Vec<String> {
+    let mut found = Vec::new();
+    for gateway in &container.gateways {
+        for client in clients
+            .iter()
+            .filter(|c| c.len > 0 && c.overlaps(&gateway.addresses))
+        {
+            found.push(format!(
+                "{client} holds {}, by which the network '{}' passes on whoever reaches a published port",
+                gateway.addresses, gateway.network
+            ));
         }
     }
     found
-        .iter()
-        .filter_map(|socket| {
-            let what = match socket.leads {
-                Leads::Elsewhere => "holds a socket of another network namespace",
-                Leads::Unknown => "hides a socket in one thread",
-                Leads::Outside | Leads::Around => return None,
-            };
-            let Holder { pid, name, .. } = &socket.holder;
-            let family = socket.family;
-            Some(format!("its process '{name}' ({pid}) {what} ({family})"))
-        })
-        .collect()
+}
+
+fn foreign(holder: &Holder, leads: Leads, family: &str) -> Option<String> {
+    let what = match leads {
+        Leads::Elsewhere => "holds a socket of another network namespace",
+        Leads::Unknown => "hides a socket in one thread",
+        Leads::Outside | Leads::Around => return None,
+    };
+    let Holder { pid, name, .. } = holder;
+    Some(format!("its process '{name}' ({pid}) {what} ({family})"))
 }
 
 fn own_part(cgroup: &Cgroup) -> String {
@@ -170,25 +347,8 @@ fn own_part(cgroup: &Cgroup) -> String {
     })
 }
 
-fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
-    status
-        .lines()
-        .find_map(|l| l.strip_prefix(name))
-        .map(str::trim)
-}
-
-fn same_namespace(pid: u32, kind: &str, other: &str) -> bool {
-    let read = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok();
-    let mine = read(&pid.to_string());
-    mine.is_some() && mine == read(other)
-}
-
-/// Processes outside `cgroup` in the network namespace of `pid`, by command.
-fn sharers(pid: u32, cgroup: &Cgroup) -> Vec<String> {
-    let Ok(mine) = fs::read_link(format!("/proc/{pid}/ns/net")) else {
-        return Vec::new();
-    };
-    let own = own_part(cgroup);
+/// Processes outside the cgroups `own` in these network namespaces, by command.
+fn sharers(networks: &HashSet<u64>, own: &[String]) -> Vec<String> {
     let processes: Vec<_> = fs::read_dir("/proc")
         .into_iter()
         .flatten()
@@ -201,20 +361,37 @@ fn sharers(pid: u32, cgroup: &Cgroup) -> Vec<String> {
         let dir = entry.path();
         let pid = entry.file_name().to_str().and_then(|n| n.parse().ok());
         if pid.is_none_or(|pid| threads.contains(&pid))
-            || fs::read_link(dir.join("ns/net")).ok().as_ref() != Some(&mine)
+            || !network_of(&dir).is_some_and(|inode| networks.contains(&inode))
         {
             continue;
         }
         let Some(path) = v2_path(&dir) else { continue };
-        if path != own && !path.starts_with(&format!("{own}/")) {
-            let comm = fs::read_to_string(dir.join("comm")).unwrap_or_default();
-            found.entry(path).or_insert_with(|| comm.trim().to_owned());
+        let inside = |own: &String| path == *own || path.starts_with(&format!("{own}/"));
+        if !own.iter().any(inside) {
+            let comm = fs::read(dir.join("comm")).unwrap_or_default();
+            let comm = String::from_utf8_lossy(&comm).trim().to_owned();
+            found.entry(path).or_insert(comm);
         }
     }
     found
         .into_iter()
         .map(|(path, comm)| format!("'{comm}' of the cgroup {path} shares its network namespace"))
         .collect()
+}
+
+/// Inode of a process' network namespace; of a live thread's, where the first has ended.
+fn network_of(dir: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    let inode = |dir: &Path| {
+        fs::metadata(dir.join("ns/net"))
+            .map(|about| about.ino())
+            .ok()
+    };
+    inode(dir).or_else(|| {
+        // Kernel threads and zombies without threads end here at once.
+        let threads = fs::read_dir(dir.join("task")).ok()?.flatten();
+        threads.take(64).find_map(|thread| inode(&thread.path()))
+    })
 }
 
 /// Children of kthreadd, by number: kernel threads, all of them in the host's
@@ -243,102 +420,16 @@ fn is_kernel_thread(stat: &str) -> bool {
 }
 
 fn v2_path(proc: &Path) -> Option<String> {
-    fs::read_to_string(proc.join("cgroup"))
-        .ok()?
+    let text = fs::read(proc.join("cgroup")).ok()?;
+    String::from_utf8_lossy(&text)
         .lines()
         .find_map(|l| l.strip_prefix("0::").map(str::to_owned))
-}
-
-fn is_risky_device(path: &str) -> bool {
-    const PREFIXES: [&str; 12] = [
-        "/dev/mem",
-        "/dev/kmem",
-        "/dev/port",
-        "/dev/kvm",
-        "/dev/vhost",
-        "/dev/net/tun",
-        "/dev/infiniband",
-        "/dev/vfio",
-        "/dev/vsock",
-        "/dev/sd",
-        "/dev/nvme",
-        "/dev/vd",
-    ];
-    PREFIXES.iter().any(|p| path.starts_with(p))
 }
 
 /// Whether a mode names a namespace that is not the container's own; `ns:` is
 /// Podman's.
 fn joins(mode: &str) -> bool {
     mode.starts_with("container:") || mode.starts_with("ns:")
-}
-
-/// Docker's default bounding set, changed as configured. Bits: capabilities(7).
-fn capabilities(add: Option<&[String]>, drop: Option<&[String]>) -> u64 {
-    const DEFAULT: u64 = 0xa804_25fb;
-    const NAMES: [&str; 41] = [
-        "CHOWN",
-        "DAC_OVERRIDE",
-        "DAC_READ_SEARCH",
-        "FOWNER",
-        "FSETID",
-        "KILL",
-        "SETGID",
-        "SETUID",
-        "SETPCAP",
-        "LINUX_IMMUTABLE",
-        "NET_BIND_SERVICE",
-        "NET_BROADCAST",
-        "NET_ADMIN",
-        "NET_RAW",
-        "IPC_LOCK",
-        "IPC_OWNER",
-        "SYS_MODULE",
-        "SYS_RAWIO",
-        "SYS_CHROOT",
-        "SYS_PTRACE",
-        "SYS_PACCT",
-        "SYS_ADMIN",
-        "SYS_BOOT",
-        "SYS_NICE",
-        "SYS_RESOURCE",
-        "SYS_TIME",
-        "SYS_TTY_CONFIG",
-        "MKNOD",
-        "LEASE",
-        "AUDIT_WRITE",
-        "AUDIT_CONTROL",
-        "SETFCAP",
-        "MAC_OVERRIDE",
-        "MAC_ADMIN",
-        "SYSLOG",
-        "WAKE_ALARM",
-        "BLOCK_SUSPEND",
-        "AUDIT_READ",
-        "PERFMON",
-        "BPF",
-        "CHECKPOINT_RESTORE",
-    ];
-    let bits = |names: Option<&[String]>| {
-        names.unwrap_or_default().iter().fold(0u64, |set, name| {
-            let name = name.to_ascii_uppercase();
-            let name = name.trim_start_matches("CAP_");
-            if name == "ALL" {
-                return u64::MAX >> (64 - NAMES.len());
-            }
-            NAMES
-                .iter()
-                .position(|n| *n == name)
-                .map_or(set, |bit| set | 1 << bit)
-        })
-    };
-    let (add, drop) = (bits(add), bits(drop));
-    // What is added by name stays although ALL is dropped.
-    if drop == u64::MAX >> (64 - NAMES.len()) {
-        add
-    } else {
-        (DEFAULT | add) & !drop
-    }
 }
 
 #[cfg(test)]
@@ -368,20 +459,5 @@ mod tests {
         let own = fs::read_to_string("/proc/self/stat").unwrap();
         assert!(!is_kernel_thread(&own));
         assert!(!kernel_threads().contains(&std::process::id()));
-    }
-
-    #[test]
-    fn reads_capabilities() {
-        let names = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
-        assert_eq!(capabilities(None, None), 0xa804_25fb);
-        assert_eq!(
-            capabilities(None, Some(&names(&["NET_RAW"]))),
-            0xa804_25fb & !(1 << 13)
-        );
-        assert_eq!(
-            capabilities(Some(&names(&["cap_bpf"])), Some(&names(&["ALL"]))),
-            1 << 39
-        );
-        assert_ne!(capabilities(Some(&names(&["ALL"])), None) & (1 << 21), 0);
     }
 }

@@ -1,12 +1,17 @@
 //! Configurations that let a container undo its seal, or leave around it.
 //!
-//! Judged from `/proc` as it is now where the container runs, else from what
-//! the engine would start. Each is refused unless accepted by name.
+//! Judged from what the engine was told, and where the container runs from what the
+//! kernel says of all its tasks: that only adds. Each is refused unless accepted by name.
 
+mod capabilities;
+mod devices;
 mod facts;
 mod mounts;
+mod seccomp;
 
 use std::fmt;
+
+use crate::container::is_usual_runtime;
 
 pub use self::{facts::Facts, mounts::Mount};
 
@@ -63,6 +68,17 @@ risks! {
     ForeignSocket = "foreign-socket", "start the container without passing sockets to it (socket activation)";
     /// A runtime whose traffic may come from another cgroup.
     Runtime = "runtime", "run the container with runc or crun";
+    /// No seccomp filter, or one that lets kernel keys through: the kernel runs a program
+    /// of the host's for them (`request-key`), outside of every cgroup of the container.
+    Seccomp = "seccomp", "run the container with the engine's own seccomp profile";
+    /// Settings of the host that the container can write: some name programs that the
+    /// host's root runs.
+    HostSettings = "host-settings", "leave /proc/sys and /proc/sysrq-trigger read-only (no systempaths=unconfined)";
+    /// User namespaces: capabilities over networks of its own, and more of the kernel.
+    UserNamespaces = "user-namespaces", "use a seccomp profile without unshare, clone and clone3 for namespaces";
+    /// A client prefix that holds an address which stands for others: docker-proxy's, a
+    /// gateway's, a routing mesh's.
+    ProxiedClients = "proxied-clients", "name the clients' own addresses in --from";
 }
 
 impl Risk {
@@ -134,30 +150,45 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     if facts.privileged {
         find(Risk::Privileged, "it runs with --privileged".into());
     }
-    let has = |bit: u32| facts.capabilities & (1 << bit) != 0;
+    let has = |bit: u32| {
+        facts
+            .capabilities
+            .iter()
+            .find(|grant| grant.set & (1 << bit) != 0)
+    };
     for (bit, name) in CAPABILITIES {
-        if has(bit) && !facts.privileged {
-            find(Risk::Capability, format!("it has CAP_{name}"));
+        if let Some(grant) = has(bit).filter(|_| !facts.privileged) {
+            find(Risk::Capability, format!("{} has CAP_{name}", grant.who));
         }
     }
-    if has(SYS_PTRACE) && facts.host_pid {
+    if let (Some(grant), Some(sees)) = (has(SYS_PTRACE), &facts.host_pid) {
         find(
             Risk::Capability,
-            "it has CAP_SYS_PTRACE and sees the host's processes".into(),
+            format!("{} has CAP_SYS_PTRACE, and {sees}", grant.who),
         );
     }
-    if facts.host_network {
-        find(
-            Risk::HostNetwork,
-            "it uses the host's network namespace".into(),
-        );
+    if let Some(who) = &facts.host_network {
+        find(Risk::HostNetwork, who.clone());
     } else {
         for other in &facts.network_sharers {
             find(Risk::SharedNetwork, other.clone());
         }
     }
-    if facts.host_pid {
-        find(Risk::HostPid, "it sees the host's processes".into());
+    if let Some(who) = &facts.host_pid {
+        find(Risk::HostPid, who.clone());
+    }
+    // With --privileged these go without saying.
+    for why in facts.unfiltered.iter().filter(|_| !facts.privileged) {
+        find(Risk::Seccomp, why.clone());
+    }
+    for path in facts.settings.iter().filter(|_| !facts.privileged) {
+        find(Risk::HostSettings, format!("it can write to {path}"));
+    }
+    for why in &facts.user_namespaces {
+        find(Risk::UserNamespaces, why.clone());
+    }
+    for why in &facts.proxied {
+        find(Risk::ProxiedClients, why.clone());
     }
     for mount in &facts.mounts {
         if let Some((risk, why)) = mount.risk(facts.seccomp) {
@@ -175,23 +206,48 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     for socket in &facts.foreign_sockets {
         find(Risk::ForeignSocket, socket.clone());
     }
-    for device in &facts.devices {
-        find(Risk::Device, format!("it has the device {device}"));
+    for device in facts.devices.iter().filter(|_| !facts.privileged) {
+        find(Risk::Device, format!("it has {device}"));
     }
     if let Some(runtime) = facts.runtime.as_deref()
-        && !matches!(
-            runtime,
-            "" | "runc" | "crun" | "io.containerd.runc.v2" | "oci"
-        )
+        && !is_usual_runtime(runtime)
     {
-        find(Risk::Runtime, format!("its runtime is {runtime}"));
+        match facts.runtime_binary.as_deref() {
+            Some(binary) if runs_in_the_cgroup(binary) => {}
+            Some(binary) => find(
+                Risk::Runtime,
+                format!("its runtime is {runtime} ({binary})"),
+            ),
+            None => find(Risk::Runtime, format!("its runtime is {runtime}")),
+        }
     }
     found
+}
+
+/// Whether a runtime runs a container's code as tasks of the host in a cgroup of the
+/// container: these do, whatever they are called.
+fn runs_in_the_cgroup(binary: &str) -> bool {
+    const KNOWN: [&str; 6] = [
+        "runc",
+        "crun",
+        "youki",
+        "nvidia-container-runtime",
+        "nvidia-container-runtime.cdi",
+        "nvidia-container-runtime.legacy",
+    ];
+    let real = std::fs::canonicalize(binary);
+    let name = real
+        .as_deref()
+        .unwrap_or_else(|_| std::path::Path::new(binary))
+        .file_name();
+    name.and_then(|name| name.to_str())
+        .is_some_and(|name| KNOWN.contains(&name))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::container::Grant;
 
     fn names(facts: &Facts) -> Vec<&'static str> {
         judge(facts).iter().map(|f| f.risk.name()).collect()
@@ -204,6 +260,14 @@ mod tests {
             target: target.into(),
             writable,
             foreign: true,
+            root: String::new(),
+        }
+    }
+
+    fn it(set: u64) -> Grant {
+        Grant {
+            set,
+            who: "it".into(),
         }
     }
 
@@ -211,7 +275,7 @@ mod tests {
     fn a_plain_container_is_clean() {
         // Docker's default set.
         let facts = Facts {
-            capabilities: 0xa804_25fb,
+            capabilities: vec![it(0xa804_25fb)],
             seccomp: true,
             ..Facts::default()
         };
@@ -230,21 +294,21 @@ mod tests {
             ),
             (
                 Facts {
-                    capabilities: 1 << 21,
+                    capabilities: vec![it(1 << 21)],
                     ..Facts::default()
                 },
                 "capability",
             ),
             (
                 Facts {
-                    capabilities: 1 << 39,
+                    capabilities: vec![it(1 << 39)],
                     ..Facts::default()
                 },
                 "capability",
             ),
             (
                 Facts {
-                    host_network: true,
+                    host_network: Some("x".into()),
                     ..Facts::default()
                 },
                 "host-network",
@@ -258,7 +322,7 @@ mod tests {
             ),
             (
                 Facts {
-                    host_pid: true,
+                    host_pid: Some("x".into()),
                     ..Facts::default()
                 },
                 "host-pid",
@@ -344,6 +408,43 @@ mod tests {
             ..Facts::default()
         };
         assert_eq!(names(&facts), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn what_any_task_has_counts() {
+        let facts = Facts {
+            capabilities: vec![
+                it(0),
+                Grant {
+                    set: 1 << 21,
+                    who: "its process 'x' (7)".into(),
+                },
+            ],
+            ..Facts::default()
+        };
+        let found = judge(&facts);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].what, "its process 'x' (7) has CAP_SYS_ADMIN");
+    }
+
+    #[test]
+    fn a_runtime_is_judged_by_its_binary() {
+        let facts = |runtime: &str, binary: Option<&str>| Facts {
+            runtime: Some(runtime.into()),
+            runtime_binary: binary.map(str::to_owned),
+            ..Facts::default()
+        };
+        for (runtime, binary, risky) in [
+            ("runc", None, false),
+            ("nvidia", Some("/usr/bin/nvidia-container-runtime"), false),
+            ("fast", Some("/opt/none/runc"), false),
+            ("runc-custom", Some("/opt/none/runsc"), true),
+            ("runsc", Some("runsc"), true),
+            ("kata", None, true),
+        ] {
+            let found = names(&facts(runtime, binary));
+            assert_eq!(!found.is_empty(), risky, "{runtime} {binary:?}");
+        }
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub struct Mount {
     pub writable: bool,
     /// Shows more of a cgroup tree than the container's own part.
     pub foreign: bool,
+    /// Its root within its file system.
+    pub root: String,
 }
 
 /// Sockets and directories with which a process becomes root on the host, or
@@ -49,6 +51,8 @@ impl Mount {
                     format!("a file system of type {}", self.fstype),
                 ));
             }
+            // A container's root, as rootless engines make it.
+            "fuse.fuse-overlayfs" if self.target == "/" => return None,
             fuse if fuse.starts_with("fuse.") && fuse != "fuse.lxcfs" => {
                 return Some((Risk::NetworkFs, format!("a file system of type {fuse}")));
             }
@@ -60,10 +64,21 @@ impl Mount {
             }
             _ => {}
         }
-        let source = self.source.trim_end_matches('/');
         if self.source.is_empty() {
             return None;
         }
+        // What it is, and not by which link it was named.
+        let real = std::fs::canonicalize(&self.source);
+        let real = real.map_or_else(
+            |_| self.source.clone(),
+            |path| path.to_string_lossy().into_owned(),
+        );
+        self.shows(&real).or_else(|| self.shows(&self.source))
+    }
+
+    /// The risk of showing this path of the host.
+    fn shows(&self, source: &str) -> Option<(Risk, String)> {
+        let source = source.trim_end_matches('/');
         if ENGINE_PATHS.iter().any(|p| covers(source, p)) || is_socket(source) {
             return Some((Risk::EngineSocket, format!("{} of the host", self.source)));
         }
@@ -96,8 +111,8 @@ fn covers(source: &str, path: &str) -> bool {
 }
 
 /// File systems with a meaning of their own; bind mounts come from inspect,
-/// which knows their source.
-pub(super) fn parse_mounts(mountinfo: &str, own: &str) -> Vec<Mount> {
+/// which knows their source. `own`: the container's cgroups, below the tree's root.
+pub(super) fn parse_mounts(mountinfo: &str, own: &[String]) -> Vec<Mount> {
     mountinfo
         .lines()
         .filter_map(|line| {
@@ -110,10 +125,39 @@ pub(super) fn parse_mounts(mountinfo: &str, own: &str) -> Vec<Mount> {
                 source: String::new(),
                 target: (*target).to_owned(),
                 writable: options.split(',').any(|o| o == "rw"),
-                foreign: !(*root == own || root.starts_with(&format!("{own}/"))),
+                foreign: !own
+                    .iter()
+                    .any(|own| *root == own || root.starts_with(&format!("{own}/"))),
+                root: (*root).to_owned(),
             })
         })
         .collect()
+}
+
+/// What of `/proc` acts on the host.
+pub(super) const SETTINGS: [&str; 2] = ["/sys", "/sysrq-trigger"];
+
+/// Where settings of the host can be written, in words: `/proc/sys` (a path in it names a
+/// program that the host's root runs) and `/proc/sysrq-trigger`, unless something
+/// read-only lies over them. Of the mounts of one namespace, in the kernel's order;
+/// `settings`: those of [`SETTINGS`] that this kernel has.
+pub(super) fn writable_settings(mounts: &[Mount], settings: &[&str]) -> Option<String> {
+    for proc in mounts.iter().filter(|m| m.fstype == "proc" && m.writable) {
+        if settings.iter().any(|path| proc.root.starts_with(path)) {
+            return Some(proc.target.clone());
+        }
+        if proc.root != "/" {
+            continue;
+        }
+        for path in settings {
+            let target = format!("{}{path}", proc.target.trim_end_matches('/'));
+            let over = mounts.iter().rev().find(|m| m.target == target);
+            if over.is_none_or(|m| m.writable && m.fstype == "proc") {
+                return Some(target);
+            }
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -127,7 +171,7 @@ mod tests {
                     1 2 0:3 / /cg rw,nosuid - cgroup2 cgroup rw\n\
                     garbage\n\
                     1 2 0:4 / /data ro - nfs4 srv:/x rw\n";
-        let mounts = parse_mounts(text, own);
+        let mounts = parse_mounts(text, &[own.to_owned()]);
         assert_eq!(mounts.len(), 3);
         assert!(!mounts[0].foreign && !mounts[0].writable);
         assert!(mounts[1].foreign && mounts[1].writable);
@@ -156,8 +200,35 @@ mod tests {
                 target: "/x".into(),
                 writable: false,
                 foreign: true,
+                root: String::new(),
             };
             assert_eq!(mount.risk(true).is_some(), shows, "{source}");
         }
+    }
+
+    #[test]
+    fn finds_settings_that_can_be_written() {
+        let docker = "1 2 0:3 / /proc rw - proc proc rw\n2 1 0:3 /sys /proc/sys ro - proc proc rw\n\
+                      3 1 0:3 /sysrq-trigger /proc/sysrq-trigger ro - proc proc rw\n";
+        let found = |text: &str| writable_settings(&parse_mounts(text, &[]), &SETTINGS);
+        assert_eq!(found(docker), None);
+        assert_eq!(
+            found("1 2 0:3 / /proc rw - proc proc rw\n").as_deref(),
+            Some("/proc/sys")
+        );
+        let half = "1 2 0:3 / /proc rw - proc proc rw\n2 1 0:3 /sys /proc/sys ro - proc proc rw\n";
+        assert_eq!(found(half).as_deref(), Some("/proc/sysrq-trigger"));
+        let without = writable_settings(&parse_mounts(half, &[]), &["/sys"]);
+        assert_eq!(without, None, "this kernel has no sysrq");
+        let second = format!("{docker}4 1 0:3 / /p rw - proc proc rw\n");
+        assert_eq!(found(&second).as_deref(), Some("/p/sys"));
+        let bound = format!("{docker}4 1 0:3 /sys/kernel /k rw - proc proc rw\n");
+        assert_eq!(found(&bound).as_deref(), Some("/k"));
+        let again = format!("{docker}4 2 0:3 /sys /proc/sys rw - proc proc rw\n");
+        assert_eq!(found(&again).as_deref(), Some("/proc/sys"));
+        let masked = "1 2 0:3 / /proc rw - proc proc rw\n2 1 0:9 / /proc/sys rw - tmpfs tmpfs rw\n\
+                      3 1 0:9 / /proc/sysrq-trigger rw - tmpfs tmpfs rw\n";
+        assert_eq!(found(masked), None);
+        assert_eq!(found("1 2 0:3 / /proc ro - proc proc rw\n"), None);
     }
 }

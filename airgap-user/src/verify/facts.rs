@@ -42,7 +42,7 @@ impl Facts {
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
         let bounding = status.lines().find_map(|l| l.strip_prefix("CapBnd:"));
         let bounding = bounding.and_then(|b| u64::from_str_radix(b.trim(), 16).ok());
-        let guards = gate.frame_guards(number, interfaces(pid)?);
+        let guards = gate.frame_guards(number, interfaces([&Netns::of(pid)?])?);
         let (loopback6, forwards) = Netns::of(pid)?.run(|| {
             let read = |path| fs::read_to_string(path).unwrap_or_default();
             let addresses = read("/proc/thread-self/net/if_inet6");

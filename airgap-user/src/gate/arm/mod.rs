@@ -29,7 +29,7 @@ use super::{
     frames::{self, Early},
     lsm, object, remove_dir,
 };
-use crate::{clock, failure::Failure};
+use crate::{clock, failure::Failure, netns::Netns};
 
 /// Oldest kernel with all that the gate uses: `bpf_skb_ancestor_cgroup_id` for
 /// cgroup_skb and ring buffers.
@@ -47,17 +47,22 @@ impl Gate {
     }
 
     /// As [`Gate::arm`], with what was read before, and for the container of a
-    /// process: if none stood, its interfaces are linked on the way, and guarded
+    /// network namespace: if none stood, its interfaces are linked on the way, and guarded
     /// once [`Gate::guard_frames`] says for which seal.
     ///
     /// # Errors
     /// As there.
-    pub fn arm_for(pid: Option<u32>, kernel: &Reading, place: &Place, lock: &Lock) -> Result<Self> {
+    pub fn arm_for(
+        network: Option<&Netns>,
+        kernel: &Reading,
+        place: &Place,
+        lock: &Lock,
+    ) -> Result<Self> {
         Self::clear_remains(place, lock)?;
         let standing = Self::open(place)?;
         // Where one stands, its programs are on interfaces of sealed containers, and a new
         // one of a pair would judge there before the other.
-        let pid = pid.filter(|_| standing.is_none());
+        let network = network.filter(|_| standing.is_none());
         if let Some(mut gate) = standing
             && gate.info()?.object == object::digest()
             && gate.broken_links().is_empty()
@@ -67,7 +72,7 @@ impl Gate {
             gate.settle()?;
             return Ok(gate);
         }
-        match load_and_attach(place, kernel, pid) {
+        match load_and_attach(place, kernel, network) {
             Ok(early) => {
                 let gate = Self::open(place)?;
                 let mut gate = gate.ok_or_else(|| anyhow!("the gate's maps are gone again"))?;
@@ -127,7 +132,7 @@ impl Gate {
     }
 }
 
-fn load_and_attach(place: &Place, kernel: &Reading, pid: Option<u32>) -> Result<Early> {
+fn load_and_attach(place: &Place, kernel: &Reading, network: Option<&Netns>) -> Result<Early> {
     let version = KernelVersion::current().context("cannot tell the kernel's version")?;
     if version < KernelVersion::new(MINIMUM.0, MINIMUM.1, 0) {
         return Err(Failure::new(
@@ -145,7 +150,7 @@ fn load_and_attach(place: &Place, kernel: &Reading, pid: Option<u32>) -> Result<
             .with_context(|| format!("cannot create {}", dir.display()))?;
     }
     let (mut programs, kernel) = load::load(place, kernel.end()?, version)?;
-    let early = verify_and_link(&mut programs, &kernel, pid)?;
+    let early = verify_and_link(&mut programs, &kernel, network)?;
     let cgroup = File::open(&place.cgroup)
         .with_context(|| format!("cannot open {}", place.cgroup.display()))?;
     frames::pin(&mut programs, place)?;
@@ -177,16 +182,17 @@ fn load_and_attach(place: &Place, kernel: &Reading, pid: Option<u32>) -> Result<
 }
 
 /// Has all programs verified, and meanwhile links those for frames.
-fn verify_and_link(programs: &mut Ebpf, kernel: &Btf, pid: Option<u32>) -> Result<Early> {
+fn verify_and_link(programs: &mut Ebpf, kernel: &Btf, network: Option<&Netns>) -> Result<Early> {
     let hooks: Vec<_> = frames::HOOKS.into_iter().chain(HOOKS).collect();
-    let Some(pid) = pid else {
+    let Some(network) = network else {
         verify(programs, &hooks, kernel, &|_, _| {})?;
         return Ok(Early::default());
     };
     let (sender, loaded) = mpsc::channel();
     thread::scope(|scope| {
         // Without it the links are made when they are needed.
-        let linker = thread::Builder::new().spawn_scoped(scope, move || Early::link(pid, &loaded));
+        let linker =
+            thread::Builder::new().spawn_scoped(scope, move || Early::link(network, &loaded));
         let verified = verify(programs, &hooks, kernel, &|name, program| {
             if let Some(program) = frames::of_loaded(name, program) {
                 // Nobody listens if there is no linker.

@@ -15,6 +15,7 @@ use super::{FrameLayer, PROGRAMS, Program, tcx};
 use crate::{
     container::{HostEnd, interfaces},
     gate::sys,
+    netns::Netns,
 };
 
 /// Links that no pin keeps: what is not taken ends with this.
@@ -22,14 +23,17 @@ use crate::{
 pub(in super::super) struct Early(Vec<OwnedFd>);
 
 impl Early {
-    /// Links the frame programs to the interfaces of a process as they are loaded,
+    /// Links the frame programs to the interfaces of a network as they are loaded,
     /// until the sender is gone. What fails is tried again when it is needed.
-    pub(in super::super) fn link(pid: u32, loaded: &Receiver<(&'static str, OwnedFd)>) -> Self {
+    pub(in super::super) fn link(
+        network: &Netns,
+        loaded: &Receiver<(&'static str, OwnedFd)>,
+    ) -> Self {
         let mut links = Vec::new();
         if FrameLayer::of_kernel() != FrameLayer::Tcx {
             return Self(links);
         }
-        let found = interfaces(pid).unwrap_or_default();
+        let found = interfaces([network]).unwrap_or_default();
         let ends: Vec<_> = found.into_iter().filter_map(|i| i.host).collect();
         for (name, fd) in loaded {
             for program in PROGRAMS.iter().filter(|p| p.name == name) {

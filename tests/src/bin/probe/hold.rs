@@ -12,11 +12,19 @@ use std::time::Duration;
 pub(crate) fn run(kinds: &str, target: &Target) -> Result<(), String> {
     let mut held = Vec::new();
     for kind in kinds.split(',') {
-        let socket = open(kind, target).map_err(|fail| match fail {
-            Fail::Os { step, errno } => format!("{kind}: {step}: errno {errno}"),
-            Fail::Skip(why) => format!("{kind}: {why}"),
-        })?;
-        held.push((kind, socket));
+        // With a question mark: if it can be had, as after a restart under a seal.
+        let (kind, wanted) = match kind.strip_suffix('?') {
+            Some(kind) => (kind, false),
+            None => (kind, true),
+        };
+        match open(kind, target) {
+            Ok(socket) => held.push((kind, socket)),
+            Err(Fail::Os { step, errno }) if wanted => {
+                return Err(format!("{kind}: {step}: errno {errno}"));
+            }
+            Err(Fail::Skip(why)) if wanted => return Err(format!("{kind}: {why}")),
+            Err(_) => {}
+        }
     }
     println!("{}", json!({ "technique": "hold", "outcome": "holding" }));
     loop {

@@ -9,6 +9,7 @@
 //! - `beacon --v4 A --v6 A --port N`: sends before anything else, then serves
 //! - `try TECHNIQUE --v4 A --v6 A --port N --marker M …`: one way out, one JSON line
 //! - `session`: tries what each line on stdin says: the arguments of `try`
+//! - `hide DISGUISE WORDS…`: a first process in disguise, whose child does what WORDS say
 //! - `hold KIND,KIND…`: opens sockets, then sends on them for ever
 //! - `knock …`: repeats a UDP and a TCP attempt until killed, one JSON line each
 //! - `get ADDRESS:PORT PATH`, `tell ADDRESS:PORT WORDS…`: one request each
@@ -34,6 +35,7 @@ mod contained;
 mod cost;
 mod get;
 mod hear;
+mod hide;
 mod hold;
 mod legit;
 mod phone;
@@ -47,7 +49,15 @@ use airgap::technique::{self, target::Target};
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
-    let done = match words.as_slice() {
+    if let Err(error) = run(&words) {
+        eprintln!("error: {error}");
+        std::process::exit(1);
+    }
+}
+
+fn run(words: &[&str]) -> Result<(), String> {
+    match words {
+        ["hide", disguise, work @ ..] => hide::run(disguise, || run(work)),
         ["serve", "mptcp"] => serve::run_mptcp(5060),
         ["serve", "forked", count] => serve::run_forked(count),
         ["serve", rest @ ..] => serve::run(Target::parse(rest).port),
@@ -86,9 +96,5 @@ fn main() {
         _ => Err(format!(
             "unknown arguments {words:?}; see the head of the probe's main.rs"
         )),
-    };
-    if let Err(error) = done {
-        eprintln!("error: {error}");
-        std::process::exit(1);
     }
 }

@@ -1,0 +1,341 @@
+//! All tasks of a container: every live thread of every process in its cgroups.
+//! What a container may do is what any of them may do; its first process is one among
+//! them, and shows of itself what it likes.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::{self, File},
+    io::Read as _,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use super::{Budget, Cgroup};
+use crate::{clock, netns::Netns};
+
+/// What the tasks of a container have and show, by the kernel's word.
+#[derive(Debug, Default)]
+pub struct Members {
+    /// Processes, each once.
+    pub processes: Vec<u32>,
+    /// Capabilities, and the first process that has each.
+    pub capabilities: Vec<Grant>,
+    /// A task without a seccomp filter, in words.
+    pub unfiltered: Option<String>,
+    /// Network namespaces, and a process of each.
+    pub networks: Vec<(u64, Netns, u32)>,
+    /// Mount namespaces, and a process of each.
+    pub mounts: Vec<(u64, File, u32)>,
+    /// A task in the host's pid namespace, in words.
+    pub host_pid: Option<String>,
+    /// A task in the host's user namespace: its root is the host's.
+    pub host_user: bool,
+    /// A task in the host's network namespace.
+    pub in_host_network: bool,
+    /// When the oldest of its processes started, seconds since boot.
+    pub oldest: Option<u64>,
+}
+
+/// Capabilities (capabilities(7), one bit each) that a task was the first to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The set.
+    pub set: u64,
+    /// Who has it, in words.
+    pub who: String,
+}
+
+/// Namespaces that are held open at most; each is a descriptor.
+const NAMESPACES: usize = 256;
+/// Bytes read of a task's files.
+const STATUS: u64 = 16_384;
+
+impl Members {
+    /// Looks at all tasks in `cgroups` and below, first one thread of each process, then
+    /// the others. What the budget does not allow is named in it.
+    pub fn look(cgroups: &[Cgroup], budget: &mut Budget) -> Self {
+        let mut members = Self {
+            processes: processes(cgroups, budget),
+            ..Self::default()
+        };
+        let own = Own::read();
+        let mut seen = Seen::default();
+        let mut rest = Vec::new();
+        for pid in members.processes.clone() {
+            if !budget.step_for("some of its processes") {
+                break;
+            }
+            let started = clock::started(pid);
+            members.oldest = match (members.oldest, started) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            };
+            // Where the first thread has ended, the others still tell.
+            match threads(pid, 2, budget).as_slice() {
+                [] => {}
+                [one] => members.add(pid, *one, &own, &mut seen, budget),
+                [first, ..] => {
+                    members.add(pid, *first, &own, &mut seen, budget);
+                    rest.push((pid, *first));
+                }
+            }
+        }
+        for (pid, first) in rest {
+            for thread in threads(pid, usize::MAX, budget) {
+                if thread != first {
+                    if !budget.step_for("some threads of its processes") {
+                        return members;
+                    }
+                    members.add(pid, thread, &own, &mut seen, budget);
+                }
+            }
+        }
+        members
+    }
+
+    /// Capabilities of all of them, as one set.
+    pub fn union(&self) -> u64 {
+        self.capabilities.iter().fold(0, |all, one| all | one.set)
+    }
+
+    fn add(&mut self, pid: u32, thread: u32, own: &Own, seen: &mut Seen, budget: &mut Budget) {
+        let dir = PathBuf::from(format!("/proc/{pid}/task/{thread}"));
+        // What has ended by now has nothing any more.
+        let Some(status) = read(&dir.join("status"), STATUS) else {
+            return;
+        };
+        let status = String::from_utf8_lossy(&status);
+        if field(&status, "State:").is_some_and(|state| state.starts_with(['Z', 'X'])) {
+            return;
+        }
+        let who = || {
+            let name = field(&status, "Name:").unwrap_or_default();
+            format!("its process '{name}' ({pid})")
+        };
+        let user = fs::metadata(dir.join("ns/user")).map(|m| m.ino()).ok();
+        let in_host_user = user.is_some() && user == own.user;
+        self.host_user |= in_host_user;
+        let set = capabilities(&status);
+        let grants = match in_host_user {
+            true => &mut seen.in_host,
+            false => &mut seen.elsewhere,
+        };
+        let before = grants.iter().fold(0, |all: u64, one: &Grant| all | one.set);
+        if set & !before != 0 {
+            grants.push(Grant {
+                set: set & !before,
+                who: who(),
+            });
+        }
+        if self.unfiltered.is_none() && field(&status, "Seccomp:").is_some_and(|mode| mode != "2") {
+            self.unfiltered = Some(who());
+        }
+        if self.host_pid.is_none() {
+            let pids = fs::metadata(dir.join("ns/pid")).map(|m| m.ino()).ok();
+            if pids.is_some() && pids == own.pid {
+                self.host_pid = Some(who());
+            }
+        }
+        let (net, mnt) = (dir.join("ns/net"), dir.join("ns/mnt"));
+        if let Ok(about) = fs::metadata(&net)
+            && !seen.networks.contains(&about.ino())
+        {
+            if seen.networks.len() >= NAMESPACES {
+                budget.skip("some of its network namespaces".into());
+            } else if let Ok(open) = Netns::at(&net)
+                && let Ok(inode) = open.inode()
+                && seen.networks.insert(inode)
+            {
+                self.in_host_network |= Some(inode) == own.net;
+                self.networks.push((inode, open, pid));
+            }
+        }
+        if let Ok(about) = fs::metadata(&mnt)
+            && !seen.mounts.contains(&about.ino())
+        {
+            if seen.mounts.len() >= NAMESPACES {
+                budget.skip("some of its mount namespaces".into());
+            } else if let Ok(open) = File::open(&mnt)
+                && let Ok(inode) = open.metadata().map(|m| m.ino())
+                && seen.mounts.insert(inode)
+            {
+                self.mounts.push((inode, open, pid));
+            }
+        }
+        self.capabilities.clone_from(match self.host_user {
+            // What a user namespace of its own gives reaches nothing beyond that.
+            true => &seen.in_host,
+            false => &seen.elsewhere,
+        });
+    }
+}
+
+/// What was met already.
+#[derive(Default)]
+struct Seen {
+    networks: HashSet<u64>,
+    mounts: HashSet<u64>,
+    in_host: Vec<Grant>,
+    elsewhere: Vec<Grant>,
+}
+
+/// Namespaces that airgap runs in: the host's.
+struct Own {
+    user: Option<u64>,
+    pid: Option<u64>,
+    net: Option<u64>,
+}
+
+impl Own {
+    fn read() -> Self {
+        let inode = |kind| fs::metadata(format!("/proc/self/ns/{kind}")).map(|m| m.ino());
+        Self {
+            user: inode("user").ok(),
+            pid: inode("pid").ok(),
+            net: inode("net").ok(),
+        }
+    }
+}
+
+/// Processes in these cgroups and below, each once. A process whose first thread has
+/// ended is listed as long as another lives (`cgroup.procs`, cgroup-v2.rst).
+pub(super) fn processes(cgroups: &[Cgroup], budget: &mut Budget) -> Vec<u32> {
+    let mut found = Vec::new();
+    let mut dirs: Vec<PathBuf> = cgroups.iter().map(|c| c.path.clone()).collect();
+    while let Some(dir) = dirs.pop() {
+        if !budget.step_for("some of its cgroups") {
+            break;
+        }
+        // Below a threaded cgroup only threads are listed; the processes are those of
+        // the cgroup above.
+        let listed = fs::read(dir.join("cgroup.procs")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&listed);
+        found.extend(text.lines().filter_map(|pid| pid.parse::<u32>().ok()));
+        let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
+        dirs.extend(
+            entries
+                .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
+                .map(|e| e.path()),
+        );
+    }
+    // 0 stands for one of another pid namespace than airgap's.
+    found.retain(|pid| *pid != 0);
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// Threads of a process, the first that live first; at most `most`.
+pub(super) fn threads(pid: u32, most: usize, budget: &mut Budget) -> Vec<u32> {
+    let mut found = Vec::new();
+    let entries = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    for entry in entries {
+        if found.len() >= most {
+            break;
+        }
+        let Some(thread) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        if !budget.step_for("some threads of its processes") {
+            break;
+        }
+        // One that has ended shows no namespaces.
+        if fs::metadata(format!("/proc/{pid}/task/{thread}/ns/net")).is_ok() {
+            found.push(thread);
+        }
+    }
+    found
+}
+
+/// Every set in which a capability may be, or may come back: permitted, bounding,
+/// inheritable and ambient (capabilities(7)).
+fn capabilities(status: &str) -> u64 {
+    ["CapPrm:", "CapEff:", "CapBnd:", "CapInh:", "CapAmb:"]
+        .iter()
+        .filter_map(|name| u64::from_str_radix(field(status, name)?, 16).ok())
+        .fold(0, |all, one| all | one)
+}
+
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix(name))
+        .map(str::trim)
+}
+
+/// At most `most` bytes of a file.
+fn read(path: &Path, most: u64) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .ok()?
+        .take(most)
+        .read_to_end(&mut bytes)
+        .ok()?;
+    Some(bytes)
+}
+
+/// Which network namespaces the processes of these cgroups are in, and a process of
+/// each; one thread of each process is asked.
+pub(super) fn networks(cgroups: &[Cgroup], budget: &mut Budget) -> Vec<(u64, Netns, u32)> {
+    let mut found: HashMap<u64, (Netns, u32)> = HashMap::new();
+    for pid in processes(cgroups, budget) {
+        for thread in threads(pid, 1, budget) {
+            let path = format!("/proc/{pid}/task/{thread}/ns/net");
+            if let Ok(about) = fs::metadata(&path)
+                && !found.contains_key(&about.ino())
+                && found.len() < NAMESPACES
+                && let Ok(open) = Netns::at(Path::new(&path))
+                && let Ok(inode) = open.inode()
+            {
+                found.insert(inode, (open, pid));
+            }
+        }
+    }
+    let mut found: Vec<_> = found
+        .into_iter()
+        .map(|(inode, (open, pid))| (inode, open, pid))
+        .collect();
+    found.sort_unstable_by_key(|(_, _, pid)| *pid);
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_every_set_of_capabilities() {
+        let status = "Name:\tx\nCapInh:\t0000000000000001\nCapPrm:\t0000000000000002\n\
+                      CapEff:\t0000000000000000\nCapBnd:\t0000000000000008\nCapAmb:\t0000000000000010\n";
+        assert_eq!(capabilities(status), 0b1_1011);
+        assert_eq!(capabilities("CapBnd:\tzz\n"), 0);
+    }
+
+    #[test]
+    fn finds_the_first_line_of_a_name_only() {
+        // A name cannot hold a line break: the kernel escapes it (fs/proc/array.c).
+        assert_eq!(
+            field("Name:\ta\\nSeccomp:\t0\nSeccomp:\t2\n", "Seccomp:"),
+            Some("2")
+        );
+    }
+
+    #[test]
+    fn looks_at_threads_of_this_process() {
+        let mut budget = Budget::of(std::time::Duration::from_secs(10));
+        let me = std::process::id();
+        assert!(threads(me, usize::MAX, &mut budget).contains(&me));
+        let mut members = Members::default();
+        members.add(me, me, &Own::read(), &mut Seen::default(), &mut budget);
+        assert!(members.host_user && members.host_pid.is_some());
+        assert_eq!((members.networks.len(), members.mounts.len()), (1, 1));
+        assert!(budget.skipped().is_empty());
+    }
+}
