@@ -5,8 +5,12 @@
 
 use core::mem::MaybeUninit;
 
-use airgap_common::map::{
-    HINT_BUCKETS, ID_LEN, MAX_LEVEL, QUARANTINED, SealNumber, Stat, Switch, Writer, overflow_slot,
+use airgap_common::{
+    cgroup,
+    map::{
+        HINT_BUCKETS, ID_LEN, MAX_LEVEL, QUARANTINED, SealNumber, Stat, Switch, Writer,
+        overflow_slot,
+    },
 };
 use aya_ebpf::{
     helpers::{
@@ -25,6 +29,7 @@ use crate::{
     },
     maps::{CGROUPS, HINTS, IDS, JUDGED, LEVELS, OVERFLOW, STATS, SWITCHES, add},
     subject::seal_of,
+    verifier::forgotten,
 };
 
 const BPF_NOEXIST: u64 = 1;
@@ -179,59 +184,47 @@ fn is_unjudged(id: &[u8; ID_LEN]) -> bool {
     let mut strange = 0;
     let mut i = 0;
     while i < ID_LEN {
-        strange |= NO_DIGIT[id[i] as usize];
+        strange |= cgroup::NO_DIGIT[id[i] as usize];
         i += 1;
     }
     // SAFETY: only whether there is a value.
     strange == 0 && unsafe { JUDGED.get(id) }.is_none()
 }
 
-/// 1 for each byte that is no lower-case hex digit: a comparison a byte would
-/// be two ways for the verifier to go on.
-static NO_DIGIT: [u8; 256] = {
-    let mut table = [1; 256];
-    let mut i = 0;
-    while i < 16 {
-        table[b"0123456789abcdef"[i] as usize] = 0;
-        i += 1;
-    }
-    table
-};
-
-/// The last 64 characters of a cgroup's name before an optional `.scope`:
-/// `<id>` (cgroupfs driver), `docker-<id>.scope`, `libpod-<id>.scope`, … .
-/// Not inlined: its stack is needed once.
+/// The container id in a cgroup's name, if the name has one of the forms in
+/// [`cgroup::FORMS`]. Not inlined: its stack is needed once.
 #[inline(never)]
 fn container_id(name: u64, id: &mut [u8; ID_LEN]) -> Option<()> {
-    const SCOPE: [u8; 6] = *b".scope";
+    /// One for the NUL, and one by which a longer name is told.
+    const ROOM: usize = cgroup::LONGEST + 2;
     // Left as it is: setting it is a loop, walked by the verifier for each ancestor.
-    let mut copy = MaybeUninit::<[u8; 256]>::uninit();
+    let mut copy = MaybeUninit::<[u64; ROOM.div_ceil(8)]>::uninit();
     // SAFETY: the buffer is as long as said; any source address is taken.
     let len = unsafe {
         bpf_probe_read_kernel_str(
             copy.as_mut_ptr().cast(),
-            size_of_val(&copy) as u32,
+            ROOM as u32,
             name as *const core::ffi::c_void,
         )
     };
     // The length counts the NUL.
-    if len <= ID_LEN as i64 || len > 256 {
+    if len <= ID_LEN as i64 || len >= ROOM as i64 {
         return None;
     }
-    let mut end = len as u64 - 1;
-    if end >= (ID_LEN + SCOPE.len()) as u64 {
-        // SAFETY: probe_read fails on a bad address.
-        let tail = unsafe { bpf_probe_read_kernel((name + end - 6) as *const [u8; 6]) }.ok()?;
-        if tail == SCOPE {
-            end -= SCOPE.len() as u64;
-        }
-    }
+    let len = len as u64 - 1;
+    // SAFETY: the helper filled more than this.
+    let head = unsafe { copy.as_ptr().cast::<[u64; 2]>().read() };
+    let tail = (name + len - cgroup::SCOPE.len() as u64) as *const [u8; 6];
+    // SAFETY: probe_read fails on a bad address.
+    let tail = unsafe { bpf_probe_read_kernel(tail) }.ok()?;
+    let at = cgroup::id_at(len, head, tail)?;
+    let at = forgotten(at.into(), cgroup::HEAD as u64, len as u32);
     // SAFETY: as above; into one buffer, as the stack has room for no second.
     let read = unsafe {
         generated::bpf_probe_read_kernel(
             id.as_mut_ptr().cast(),
             ID_LEN as u32,
-            (name + end - ID_LEN as u64) as *const core::ffi::c_void,
+            (name + at) as *const core::ffi::c_void,
         )
     };
     (read == 0).then_some(())

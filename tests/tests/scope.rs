@@ -1,10 +1,16 @@
 //! Promise: exactly the sealed container is sealed: its nested cgroups and `docker exec` too, and
 //! neither its neighbours nor the host.
 
-use airgap_tests::airgap::seal;
+use airgap::{
+    container::Cgroup,
+    gate::{Gate, Place},
+};
+use airgap_tests::airgap::{airgap, seal};
+use airgap_tests::scratch::{Network, try_in};
 use airgap_tests::{Container, Outcome, Outside, Report, SERVICE_PORT, Tail, airgap_ok, wait};
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -214,5 +220,71 @@ fn a_later_guest_in_the_namespace_is_no_relay() {
             "the guest can be used as a relay\n{}",
             out.describe()
         );
+    }
+}
+
+/// A cgroup below the root; removed on drop.
+struct Named(Cgroup);
+
+impl Named {
+    fn new(name: &str) -> Self {
+        let path = Place::host().expect("cgroup v2").cgroup.join(name);
+        fs::create_dir(&path).unwrap_or_else(|e| panic!("mkdir {}: {e}", path.display()));
+        let id = fs::metadata(&path).expect("stat").ino();
+        let level = 1;
+        Self(Cgroup { path, id, level })
+    }
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        drop(fs::remove_dir(&self.0.path));
+    }
+}
+
+/// The engine's monitor has such a name (`libpod-conmon-<id>.scope`), and anybody can choose one.
+#[test]
+fn a_name_that_merely_carries_the_id_is_not_the_containers() {
+    let outside = Outside::new();
+    let sealed = outside.container("alike").run();
+    let id = &sealed.id;
+    let alike = |n: u32| {
+        [
+            format!("x{n}{id}"),
+            format!("libpod-conmon-{id}.scope"),
+            format!("other{n}-{id}.scope"),
+        ]
+    };
+    let older: Vec<_> = alike(1).iter().map(|name| Named::new(name)).collect();
+    seal(&sealed.name, &[]);
+    let younger = [format!("x2{id}"), format!("crio-conmon-{id}.scope")];
+    let younger: Vec<_> = younger.iter().map(|name| Named::new(name)).collect();
+    let exact = Named::new(&format!("docker-{id}.scope"));
+
+    let gate = Gate::open(&Place::host().expect("cgroup v2")).expect("the gate");
+    let gate = gate.expect("it stands");
+    let (number, _) = gate.seals().expect("read")[0];
+    let errno = |named: &Named| try_in(&named.0, Network::Own, "udp4", "alike").errno;
+    for named in older.iter().chain(&younger) {
+        let marked = gate.is_marked(named.0.id, 1, number).expect("read");
+        assert!(!marked, "{}", named.0.path.display());
+        assert_eq!(
+            errno(named),
+            libc::ENETUNREACH,
+            "{}",
+            named.0.path.display()
+        );
+    }
+    assert!(gate.is_marked(exact.0.id, 1, number).expect("read"));
+    assert_eq!(errno(&exact), libc::EPERM, "the control: the exact form");
+    let status = airgap(&["status", &sealed.name]);
+    assert!(
+        status.code != 3 && !status.stdout.contains("BROKEN"),
+        "{}",
+        status.describe()
+    );
+    for named in older.iter().chain(&younger) {
+        let shown = named.0.path.display().to_string();
+        assert!(!status.stdout.contains(&shown), "{}", status.describe());
     }
 }

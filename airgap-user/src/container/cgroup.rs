@@ -7,10 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use airgap_common::map::ID_LEN;
+use airgap_common::cgroup::container_id;
 use anyhow::{Context as _, Result};
 
-use crate::{failure::Failure, state::is_id};
+use crate::failure::Failure;
 
 /// A cgroup v2 directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +74,8 @@ fn open(root: &Path, relative: &Path) -> Result<Cgroup> {
     })
 }
 
-/// The cgroups that carry `id` now, outermost ones only; walks the whole tree.
+/// The cgroups whose names have a form that is the container's
+/// ([`airgap_common::cgroup::FORMS`]), outermost ones only; walks the whole tree.
 pub fn find_cgroups(root: &Path, id: &str) -> Vec<Cgroup> {
     let mut found = Vec::new();
     let mut queue = vec![PathBuf::new()];
@@ -98,7 +99,7 @@ pub fn find_cgroups(root: &Path, id: &str) -> Vec<Cgroup> {
     found
 }
 
-/// Every cgroup that carries a container id now, with that id; walks the whole
+/// Every cgroup whose name is some container's, with that id; walks the whole
 /// tree. Below a container only others than itself count.
 pub fn all_cgroups(root: &Path) -> Vec<(String, Cgroup)> {
     let mut found = Vec::new();
@@ -164,25 +165,14 @@ fn outermost(path: &str, id: &str) -> Option<PathBuf> {
     None
 }
 
-/// The same rule as the kernel side's: the last 64 characters of the name
-/// before an optional `.scope`.
+/// The same rule as the kernel side's.
 fn carries(name: &str, id: &str) -> bool {
-    name.strip_suffix(".scope").unwrap_or(name).ends_with(id)
-}
-
-/// The id that a cgroup's name carries, by the same rule.
-fn container_id(name: &str) -> Option<&str> {
-    let name = name.strip_suffix(".scope").unwrap_or(name);
-    let id = name
-        .len()
-        .checked_sub(ID_LEN)
-        .and_then(|at| name.get(at..))?;
-    is_id(id).then_some(id)
+    container_id(name) == Some(id)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{carries, container_id, outermost, stray_path, v2_path};
+    use super::{carries, outermost, stray_path, v2_path};
     use std::path::PathBuf;
 
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -214,7 +204,16 @@ mod tests {
                 format!("/machine.slice/libpod-{ID}.scope/container"),
                 Some(format!("machine.slice/libpod-{ID}.scope")),
             ),
+            (
+                format!("/user.slice/libpod-payload-{ID}/container"),
+                Some(format!("user.slice/libpod-payload-{ID}")),
+            ),
             ("/system.slice/docker.service".to_owned(), None),
+            (format!("/machine.slice/libpod-conmon-{ID}.scope"), None),
+            (
+                format!("/x{ID}/docker-{ID}.scope"),
+                Some(format!("x{ID}/docker-{ID}.scope")),
+            ),
         ] {
             assert_eq!(outermost(&path, ID), expected.map(PathBuf::from), "{path}");
         }
@@ -235,27 +234,5 @@ mod tests {
             assert_eq!(found, stray.then_some(path.as_str()));
         }
         assert_eq!(stray_path("", ID), None);
-    }
-
-    #[test]
-    fn finds_the_id_in_a_name() {
-        for name in [
-            ID.to_owned(),
-            format!("docker-{ID}.scope"),
-            format!("libpod-{ID}"),
-        ] {
-            assert_eq!(container_id(&name), Some(ID), "{name}");
-        }
-        for name in [
-            "",
-            "é",
-            ".scope",
-            &ID[1..],
-            &ID.to_uppercase(),
-            &format!("{ID}.slice"),
-        ] {
-            assert_eq!(container_id(name), None, "{name}");
-        }
-        assert_eq!(container_id(&format!("é{}", &ID[1..])), None);
     }
 }
