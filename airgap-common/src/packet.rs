@@ -35,37 +35,53 @@ pub struct Ip {
     pub protocol: u8,
     /// Time to live or hop limit.
     pub ttl: u8,
-    /// No IP options, no fragment, no extension header; lengths add up.
+    /// No IP options, no fragment, no extension header but [`jumbo`]'s.
     pub plain: bool,
-    /// Bytes behind the IP header.
-    pub payload: u16,
+    /// Bytes behind the IP header and a jumbo header.
+    pub payload: u32,
 }
 
-/// Reads an IPv4 header (RFC 791). `plain` is false with options or fragments.
+/// Longest packet that the length fields of IP can tell, bytes. The kernel makes
+/// longer ones for itself (BIG TCP: over `lo` by default since Linux 6.12) and
+/// writes 0 as their length.
+const LONGEST: u32 = 65_535;
+/// Next header: hop-by-hop options (RFC 8200 §4.3).
+pub const HOP_BY_HOP: u8 = 0;
+/// Bytes of a hop-by-hop header with nothing but a jumbo payload option.
+pub const JUMBO: u32 = 8;
+
+/// Reads an IPv4 header (RFC 791) of a packet of `len` bytes. `plain` is false
+/// with options or fragments, and without a length where the kernel writes one.
 #[inline(always)]
-pub fn ipv4(h: &[u8; 20]) -> Ip {
+pub fn ipv4(h: &[u8; 20], len: u32) -> Ip {
     let total = u16::from_be_bytes([h[2], h[3]]);
     // More-fragments and offset; the don't-fragment bit says nothing.
     let fragment = u16::from_be_bytes([h[6], h[7]]) & 0x3fff;
+    let protocol = h[9];
+    let big = (total == 0) & (protocol == TCP) & (len > LONGEST);
+    let length = if big { len } else { total as u32 };
     Ip {
         src: Addr::v4(u32::from_ne_bytes([h[12], h[13], h[14], h[15]])),
         dst: Addr::v4(u32::from_ne_bytes([h[16], h[17], h[18], h[19]])),
         version: 4,
-        protocol: h[9],
+        protocol,
         ttl: h[8],
-        plain: h[0] == 0x45 && fragment == 0,
-        payload: total.wrapping_sub(20),
+        plain: h[0] == 0x45 && fragment == 0 && length != 0,
+        payload: length.wrapping_sub(20),
     }
 }
 
-/// Reads an IPv6 header (RFC 8200). `plain` is true only if TCP, UDP or ICMPv6
-/// follows at once.
+/// Reads an IPv6 header (RFC 8200) of a packet of `len` bytes. `plain` is true
+/// only if TCP, UDP or ICMPv6 follows at once.
 #[inline(always)]
-pub fn ipv6(h: &[u8; 40]) -> Ip {
+pub fn ipv6(h: &[u8; 40], len: u32) -> Ip {
     let mut src = [0; 16];
     let mut dst = [0; 16];
     src.copy_from_slice(&h[8..24]);
     dst.copy_from_slice(&h[24..40]);
+    let payload = u16::from_be_bytes([h[4], h[5]]);
+    // Since Linux 7.1 a long TCP packet has no jumbo header.
+    let big = (payload == 0) & (h[6] == TCP) & (len > LONGEST);
     Ip {
         src: Addr::from_octets(src),
         dst: Addr::from_octets(dst),
@@ -73,8 +89,36 @@ pub fn ipv6(h: &[u8; 40]) -> Ip {
         protocol: h[6],
         ttl: h[7],
         plain: h[0] >> 4 == 6 && matches!(h[6], TCP | UDP | ICMPV6),
-        payload: u16::from_be_bytes([h[4], h[5]]),
+        payload: if big { len - 40 } else { payload as u32 },
     }
+}
+
+/// What the kernel (up to 7.0) puts before the TCP header of a packet that is
+/// longer than the length field can tell (`struct hop_jumbo_hdr`,
+/// include/net/ipv6.h): `h` is behind the fixed header of `ip`, `len` the length
+/// of the whole packet. Returns the packet as if the TCP header followed at once,
+/// or `None` if this is any other header, to the last bit.
+#[inline(always)]
+pub fn jumbo(ip: &Ip, h: &[u8; 8], len: u32) -> Option<Ip> {
+    /// Then TCP; no more bytes than eight; the option's type and length.
+    const HEAD: u32 = u32::from_ne_bytes([TCP, 0, 0xc2, 4]);
+    let head = u32::from_ne_bytes([h[0], h[1], h[2], h[3]]);
+    let length = u32::from_be_bytes([h[4], h[5], h[6], h[7]]);
+    // One comparison: each is another way for the verifier to go on.
+    let differs = (head ^ HEAD)
+        | ip.payload
+        | (ip.protocol ^ HOP_BY_HOP) as u32
+        | (ip.version ^ 6) as u32
+        | (length ^ len.wrapping_sub(40));
+    if differs != 0 || length <= LONGEST {
+        return None;
+    }
+    Some(Ip {
+        protocol: TCP,
+        plain: true,
+        payload: length - JUMBO,
+        ..*ip
+    })
 }
 
 /// What follows the IP header.
@@ -188,12 +232,83 @@ mod tests {
 
     #[test]
     fn options_and_fragments_are_not_plain() {
-        assert!(ipv4(&v4(5, 0)).plain);
-        assert!(ipv4(&v4(5, 0x4000)).plain, "don't fragment");
-        assert!(!ipv4(&v4(6, 0)).plain, "options");
-        assert!(!ipv4(&v4(5, 0x2000)).plain, "first fragment");
-        assert!(!ipv4(&v4(5, 0x0001)).plain, "later fragment");
-        assert_eq!(ipv4(&v4(5, 0)).payload, 20);
+        let plain = |h: [u8; 20]| ipv4(&h, 40).plain;
+        assert!(plain(v4(5, 0)));
+        assert!(plain(v4(5, 0x4000)), "don't fragment");
+        assert!(!plain(v4(6, 0)), "options");
+        assert!(!plain(v4(5, 0x2000)), "first fragment");
+        assert!(!plain(v4(5, 0x0001)), "later fragment");
+        assert_eq!(ipv4(&v4(5, 0), 40).payload, 20);
+    }
+
+    #[test]
+    fn long_ipv4_packets_have_no_length() {
+        let mut h = v4(5, 0);
+        h[2..4].fill(0);
+        let long = ipv4(&h, 131_018);
+        assert!(long.plain);
+        assert_eq!(long.payload, 130_998);
+        assert!(!ipv4(&h, 65_535).plain, "the kernel tells this length");
+        h[9] = UDP;
+        assert!(!ipv4(&h, 131_018).plain, "none but TCP is so long");
+    }
+
+    fn v6(next: u8, payload: u16) -> [u8; 40] {
+        let mut h = [0; 40];
+        h[0] = 0x60;
+        h[4..6].copy_from_slice(&payload.to_be_bytes());
+        h[6] = next;
+        h
+    }
+
+    #[test]
+    fn the_kernels_jumbo_header_is_seen_through() {
+        let len = 131_018;
+        let header = |length: u32| {
+            let [a, b, c, d] = length.to_be_bytes();
+            [TCP, 0, 0xc2, 4, a, b, c, d]
+        };
+        let exact = header(len - 40);
+        let ip = ipv6(&v6(HOP_BY_HOP, 0), len);
+        assert!(!ip.plain);
+        let seen = jumbo(&ip, &exact, len).unwrap();
+        assert_eq!((seen.plain, seen.protocol), (true, TCP));
+        assert_eq!(seen.payload, len - 48);
+        // Any bit that differs.
+        for bit in 0..64 {
+            let mut other = exact;
+            other[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(jumbo(&ip, &other, len), None, "bit {bit}");
+        }
+        for (next, payload, len) in [
+            (HOP_BY_HOP, 8, len),
+            (HOP_BY_HOP, 0, len + 1),
+            (43, 0, len),
+            (60, 0, len),
+            (TCP, 0, len),
+        ] {
+            let ip = ipv6(&v6(next, payload), len);
+            assert_eq!(jumbo(&ip, &exact, len), None, "{next} {payload} {len}");
+        }
+        // A length that the fixed header could have told.
+        let ip = ipv6(&v6(HOP_BY_HOP, 0), 65_575);
+        assert_eq!(jumbo(&ip, &header(65_535), 65_575), None);
+        let long = ipv6(&v6(HOP_BY_HOP, 0), 65_576);
+        assert!(jumbo(&long, &header(65_536), 65_576).is_some());
+        // IPv4 has none.
+        let mut h = v4(5, 0);
+        h[9] = HOP_BY_HOP;
+        h[2..4].copy_from_slice(&20u16.to_be_bytes());
+        assert_eq!(jumbo(&ipv4(&h, len), &exact, len), None);
+    }
+
+    #[test]
+    fn long_ipv6_packets_without_a_jumbo_header() {
+        let ip = ipv6(&v6(TCP, 0), 131_018);
+        assert!(ip.plain);
+        assert_eq!(ip.payload, 130_978);
+        assert_eq!(ipv6(&v6(TCP, 0), 60).payload, 0);
+        assert_eq!(ipv6(&v6(UDP, 0), 131_018).payload, 0);
     }
 
     #[test]
@@ -208,10 +323,7 @@ mod tests {
             (60, false),
             (ICMP, false),
         ] {
-            let mut h = [0; 40];
-            h[0] = 0x60;
-            h[6] = next;
-            assert_eq!(ipv6(&h).plain, plain, "next header {next}");
+            assert_eq!(ipv6(&v6(next, 20), 60).plain, plain, "next header {next}");
         }
     }
 

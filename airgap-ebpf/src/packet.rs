@@ -68,13 +68,24 @@ impl Packet {
         (error == 0).then_some(bytes)
     }
 
-    /// The IP header and its length in bytes.
+    /// The IP header and how many bytes it has, a jumbo header with it.
     #[inline(always)]
     fn addresses(&self) -> Option<(Ip, u32)> {
+        // SAFETY: the context is a __sk_buff.
+        let len = unsafe { (*self.skb).len }.wrapping_sub(self.base);
         let [first] = self.load(0)?;
         match first >> 4 {
-            4 => Some((packet::ipv4(&self.load(0)?), 20)),
-            6 => Some((packet::ipv6(&self.load(0)?), 40)),
+            4 => Some((packet::ipv4(&self.load(0)?, len), 20)),
+            6 => {
+                let ip = packet::ipv6(&self.load(0)?, len);
+                if ip.protocol == packet::HOP_BY_HOP
+                    && let Some(header) = self.load(40)
+                    && let Some(ip) = packet::jumbo(&ip, &header, len)
+                {
+                    return Some((ip, 40 + packet::JUMBO));
+                }
+                Some((ip, 40))
+            }
             _ => None,
         }
     }
@@ -83,6 +94,8 @@ impl Packet {
     #[inline(always)]
     pub(crate) fn parse(&self) -> Option<(Ip, Transport)> {
         let (ip, offset) = self.addresses()?;
+        // SAFETY: the context is a __sk_buff.
+        let offset = forgotten(offset.into(), 64, unsafe { (*self.skb).len }) as u32;
         // Behind options or extension headers the offset is wrong; such packets
         // are dropped for being what they are, before ports are looked at.
         let transport = match ip.protocol {

@@ -131,3 +131,28 @@ fn loopback_inside_the_container_stays_usable() {
     fetch("sealed");
     again("sealed");
 }
+
+/// TCP over lo makes packets longer than a length field can tell; over IPv6 the kernel puts a
+/// header before them that is no container's.
+#[test]
+fn much_data_passes_over_loopback() {
+    let outside = Outside::new();
+    let options = ["all", "lo"].map(|of| format!("net.ipv6.conf.{of}.disable_ipv6=0"));
+    let [all, lo] = &options;
+    let alone = outside
+        .container("bulk")
+        .network("none")
+        .options(&["--sysctl", all, "--sysctl", lo])
+        .create();
+    assert!(alone.try_start(), "Docker cannot start it");
+    let bulk = |when: &str| {
+        for address in ["127.0.0.1:7001", "[::1]:7001"] {
+            let out = alone.exec(&["airgap-probe", "bulk", address]);
+            assert_eq!(out.code, 0, "{when}, {address}: {}", out.describe());
+            assert_eq!(out.stdout.trim(), (64 << 20).to_string(), "{when}");
+        }
+    };
+    bulk("the control: unsealed");
+    seal(&alone.name, &[]);
+    bulk("sealed");
+}

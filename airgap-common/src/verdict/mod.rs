@@ -185,7 +185,7 @@ fn by_kernel<K: Kernel>(
     // The kernel writes no options here but timestamps (tcp_v4_send_ack).
     let bare =
         transport.header == 20 || (transport.header == 32 && transport.options == [1, 1, 8, 10]);
-    let empty = ip.payload == transport.header && transport.flags & (SYN | FIN) == 0;
+    let empty = ip.payload == u32::from(transport.header) && transport.flags & (SYN | FIN) == 0;
     if !empty
         || !bare
         || !policy.serves_tcp(transport.sport)
@@ -244,7 +244,7 @@ pub fn frame<K: Kernel>(
         };
     }
     // A SYN cookie's SYN-ACK: one for each SYN.
-    if ip.payload == transport.header
+    if ip.payload == u32::from(transport.header)
         && policy.serves_tcp(transport.sport)
         && kernel.client_opened(ip, transport, true)
         && client(ip.dst, policy, kernel)

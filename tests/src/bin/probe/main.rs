@@ -22,6 +22,7 @@
 //! - `legit`: what a sealed container must still be able to do, one JSON line each
 //! - `again`: repeated connections over loopback from one port
 //! - `cost --v4 A --port N`: what single calls take, one JSON line
+//! - `bulk ADDRESS:PORT`: 64 MiB to itself in writes of 1 MiB; prints how many came
 //! - `write PATH`: a few blocks, past the page cache
 //! - `list`: the techniques
 
@@ -29,6 +30,7 @@ mod again;
 mod ask;
 mod attempt;
 mod beacon;
+mod bulk;
 mod carried;
 mod churn;
 mod contained;
@@ -85,6 +87,7 @@ fn run(words: &[&str]) -> Result<(), String> {
         ["say", address, device, text] => hear::say(address, device, text),
         ["whisper", version, seconds] => whisper::run(version, seconds),
         ["cost", rest @ ..] => cost::run(&Target::parse(rest)),
+        ["bulk", address] => bulk::run(address),
         ["again"] => again::run(),
         ["write", path] => write::run(path),
         ["list"] => {
