@@ -226,8 +226,8 @@ impl Packet {
 /// Whether `--from` allows this client.
 #[inline(always)]
 pub(crate) fn client_allowed(seal: SealNumber, client: Addr) -> bool {
-    let client = Client { seal, addr: client };
-    CLIENTS.get(&Key::new(64 + 128, client)).is_some()
+    let key = Key::new(Client::BITS, Client::new(seal, client));
+    CLIENTS.get(&key).is_some()
 }
 
 impl Kernel for Packet {

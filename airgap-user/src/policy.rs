@@ -82,6 +82,15 @@ impl FromStr for Cidr {
                 a.to_bits() & u128::MAX.checked_shl(128 - u32::from(len)).unwrap_or(0),
             )),
         };
+        if let IpAddr::V6(v6) = network
+            && let Some(v4) = v6.to_ipv4_mapped()
+            && len >= MAPPED_BITS
+        {
+            return Err(format!(
+                "'{text}' is IPv4 written as IPv6; write {v4}/{}",
+                len - MAPPED_BITS
+            ));
+        }
         if network != addr {
             return Err(format!(
                 "'{text}' has host bits set; did you mean {network}/{len}?"
@@ -96,6 +105,9 @@ impl fmt::Display for Cidr {
         write!(f, "{}/{}", self.addr, self.len)
     }
 }
+
+/// Bits before an IPv4 address that is mapped into IPv6.
+const MAPPED_BITS: u8 = 96;
 
 impl Cidr {
     /// Whether some address is in both.
@@ -112,25 +124,36 @@ impl Cidr {
         }
     }
 
-    /// Address and prefix length as the maps have them: IPv4 mapped into IPv6.
-    pub fn mapped(self) -> (Addr, u32) {
+    /// No client: nobody connects from `::`.
+    pub const NOBODY: Self = Self {
+        addr: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        len: 128,
+    };
+
+    /// Address and prefix length as the map has them: IPv4 mapped into IPv6.
+    /// Which version it is goes into the key by the address, see
+    /// [`airgap_common::map::Client::new`].
+    pub fn key(self) -> (Addr, u32) {
         match self.addr {
-            IpAddr::V4(a) => (Addr::from_v4(a.octets()), 96 + u32::from(self.len)),
+            IpAddr::V4(a) => (
+                Addr::from_v4(a.octets()),
+                u32::from(MAPPED_BITS) + u32::from(self.len),
+            ),
             IpAddr::V6(a) => (Addr::from_octets(a.octets()), u32::from(self.len)),
         }
     }
 
-    /// The reverse of [`Self::mapped`].
-    pub fn from_mapped(addr: Addr, len: u32) -> Self {
+    /// The reverse of [`Self::key`].
+    pub fn from_key(addr: Addr, bits: u32) -> Self {
         let v6 = Ipv6Addr::from(addr.octets());
         match v6.to_ipv4_mapped() {
-            Some(v4) if len >= 96 => Self {
+            Some(v4) => Self {
                 addr: v4.into(),
-                len: (len - 96) as u8,
+                len: bits.saturating_sub(MAPPED_BITS.into()) as u8,
             },
-            _ => Self {
+            None => Self {
                 addr: v6.into(),
-                len: len as u8,
+                len: bits as u8,
             },
         }
     }
@@ -220,15 +243,28 @@ mod tests {
         let cidr = |t: &str| t.parse::<Cidr>();
         assert_eq!(cidr("10.0.0.0/8").unwrap().to_string(), "10.0.0.0/8");
         assert_eq!(cidr("10.1.2.3").unwrap().len, 32);
-        assert_eq!(cidr("0.0.0.0/0").unwrap().mapped().1, 96);
-        assert_eq!(cidr("2001:db8::/32").unwrap().mapped().1, 32);
+        assert_eq!(cidr("0.0.0.0/0").unwrap().key().1, 96);
+        assert_eq!(cidr("2001:db8::/32").unwrap().key().1, 32);
         assert!(cidr("10.0.0.1/8").unwrap_err().contains("10.0.0.0/8"));
         for bad in ["", "10.0.0.0/33", "::/129", "10.0.0/8", "host/8"] {
             assert!(cidr(bad).is_err(), "{bad}");
         }
-        for text in ["10.0.0.0/8", "2001:db8::/32", "1.2.3.4/32", "::/0"] {
-            let (addr, len) = cidr(text).unwrap().mapped();
-            assert_eq!(Cidr::from_mapped(addr, len).to_string(), text);
+        for text in [
+            "10.0.0.0/8",
+            "0.0.0.0/0",
+            "128.0.0.0/1",
+            "2001:db8::/32",
+            "1.2.3.4/32",
+            "::/0",
+            "::/80",
+            "::/95",
+            "::/96",
+            "::fffe:0:0/96",
+            "::1/128",
+        ] {
+            let (addr, bits) = cidr(text).unwrap().key();
+            assert_eq!(Cidr::from_key(addr, bits).to_string(), text);
+            assert_eq!(addr.is_v4(), cidr(text).unwrap().addr.is_ipv4(), "{text}");
         }
     }
 
@@ -247,6 +283,22 @@ mod tests {
         ] {
             assert_eq!(cidr(one).overlaps(&cidr(other)), overlap, "{one} {other}");
         }
+    }
+
+    #[test]
+    fn ipv4_is_not_written_as_ipv6() {
+        for (text, instead) in [
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("::ffff:198.51.100.0/120", "198.51.100.0/24"),
+            ("::ffff:198.51.100.7", "198.51.100.7/32"),
+            ("::ffff:198.51.100.7/120", "198.51.100.0/24"),
+        ] {
+            let error = text.parse::<Cidr>().unwrap_err();
+            assert!(error.ends_with(&format!("write {instead}")), "{error}");
+        }
+        // Fewer bits hold more than IPv4, so host bits are what is wrong.
+        let error = "::ffff:0:0/90".parse::<Cidr>().unwrap_err();
+        assert!(error.contains("host bits"), "{error}");
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! and directly.
 
 use airgap_tests::airgap::seal;
-use airgap_tests::{Container, Outside, SERVICE_PORT, airgap_ok};
+use airgap_tests::{Container, Outside, SERVICE_PORT, airgap, airgap_ok};
+use std::net::IpAddr;
 
 const REQUESTS: usize = 200;
 /// Larger than any MTU and than the initial congestion window.
@@ -15,11 +16,7 @@ fn ask(outside: &Outside, web: &Container, requests: usize, when: &str) {
         ("direct IPv4", web.ip4().into(), SERVICE_PORT),
         ("direct IPv6", web.ip6().into(), SERVICE_PORT),
         ("published IPv4", outside.plan.host4.into(), port),
-        (
-            "published IPv6",
-            std::net::IpAddr::from(outside.plan.host6),
-            port,
-        ),
+        ("published IPv6", IpAddr::from(outside.plan.host6), port),
     ];
     for (way, address, port) in ways {
         for number in 0..requests {
@@ -94,6 +91,44 @@ fn clients_outside_from_are_refused() {
     outside.clear();
     let narrowed = outside.get(web.ip4(), SERVICE_PORT, "/");
     assert!(narrowed.is_err(), "a client no longer in --from was served");
+}
+
+/// The service listens on `::` for both: its IPv4 clients are mapped.
+#[test]
+fn client_prefixes_are_of_one_version() {
+    let outside = Outside::new();
+    let web = outside.container("web").run();
+    let served = |address: IpAddr| outside.get(address, SERVICE_PORT, "/").is_ok();
+    let ask = || (served(web.ip4().into()), served(web.ip6().into()));
+    assert_eq!(ask(), (true, true), "the control: unsealed");
+    for (from, expected) in [
+        (&["::/0"][..], (false, true)),
+        (&["0.0.0.0/0"], (true, false)),
+        (&["0.0.0.0/0", "::/0"], (true, true)),
+        (&["::/80"], (false, false)),
+        (&["2000::/3"], (false, true)),
+        (&["198.51.100.0/24"], (true, false)),
+        (&["::/1", "::/96"], (false, true)),
+    ] {
+        let options: Vec<_> = from.iter().flat_map(|from| ["--from", from]).collect();
+        seal(&web.name, &options);
+        assert_eq!(ask(), expected, "{from:?}");
+        let status = airgap(&["status", "--json", &web.name]).stdout;
+        let json: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+        let mut clients: Vec<_> = json["clients"].as_array().expect("a list").to_vec();
+        clients.sort_by_key(ToString::to_string);
+        let mut asked: Vec<_> = from.to_vec();
+        asked.sort_unstable();
+        assert_eq!(clients, asked, "{status}");
+    }
+    let mapped = ["attach", "-d", &web.name, "--from", "::ffff:0:0/96"];
+    let refused = airgap(&mapped).expect_code(2);
+    assert!(
+        refused.stderr.contains("write 0.0.0.0/0"),
+        "{}",
+        refused.describe()
+    );
+    assert_eq!(ask(), (false, true), "what is refused changes nothing");
 }
 
 #[test]

@@ -117,8 +117,30 @@ impl Policy {
 pub struct Client {
     /// Seal number, 64 bits that always match in full.
     pub seal: SealNumber,
-    /// Client address or prefix.
+    /// IP version, 4 or 6, 64 bits that always match in full: no prefix of one
+    /// version holds addresses of the other, although both are IPv6 words.
+    pub version: u64,
+    /// Client address or prefix; IPv4 mapped, with 96 bits before it.
     pub addr: Addr,
+}
+
+impl Client {
+    /// Bits of the key before the address.
+    pub const HEAD_BITS: u32 = 128;
+    /// Bits of the key of one address.
+    pub const BITS: u32 = Self::HEAD_BITS + 128;
+
+    /// The key data of one client. A socket of IPv6 that an IPv4 client reaches
+    /// sees it mapped: that is an IPv4 client.
+    #[inline(always)]
+    pub const fn new(seal: SealNumber, addr: Addr) -> Self {
+        let version = if addr.is_v4() { 4 } else { 6 };
+        Self {
+            seal,
+            version,
+            addr,
+        }
+    }
 }
 
 /// What userspace remembers of a seal.
@@ -190,7 +212,7 @@ pub const fn overflow_slot(cgroup: u64) -> u32 {
 }
 
 const _: () = assert!(size_of::<Policy>() == 40);
-const _: () = assert!(size_of::<Client>() == 24);
+const _: () = assert!(size_of::<Client>() == 32);
 const _: () = assert!(size_of::<Tag>() == 16);
 const _: () = assert!(size_of::<Mark>() == 72);
 const _: () = assert!(size_of::<Storage>() == 88);
@@ -233,8 +255,20 @@ mod pod {
 
 #[cfg(test)]
 mod tests {
-    use super::{Counters, MAX_PORTS, Policy, REASONS};
-    use crate::denial::Reason;
+    use super::{Client, Counters, MAX_PORTS, Policy, REASONS};
+    use crate::{addr::Addr, denial::Reason};
+
+    #[test]
+    fn a_mapped_client_is_an_ipv4_client() {
+        let v4 = Addr::from_v4([198, 51, 100, 9]);
+        let mapped = Addr::from_octets([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 198, 51, 100, 9]);
+        assert_eq!(Client::new(1, v4), Client::new(1, mapped));
+        assert_eq!(Client::new(1, v4).version, 4);
+        // ::198.51.100.9 is another.
+        let compatible = Addr([0, 0, 0, v4.0[3]]);
+        assert_eq!(Client::new(1, compatible).version, 6);
+        assert_eq!(Client::new(1, Addr::default()).version, 6);
+    }
 
     #[test]
     fn refused_leaves_out_what_nobody_inside_asked_for() {

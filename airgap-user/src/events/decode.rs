@@ -206,7 +206,7 @@ mod tests {
     /// The bytes of one record, written by hand from the layout.
     fn golden() -> Vec<u8> {
         let mut b = vec![0u8; 280];
-        b[0..2].copy_from_slice(&4u16.to_ne_bytes());
+        b[0..2].copy_from_slice(&(ABI_VERSION as u16).to_ne_bytes());
         b[2..4].copy_from_slice(&280u16.to_ne_bytes());
         b[4] = 6; // egress
         b[5] = 2; // dns
@@ -310,7 +310,7 @@ mod tests {
         for len in (0..300).chain(std::iter::repeat_n(280, 20_000)) {
             let mut bytes: Vec<u8> = (0..len).map(|_| byte()).collect();
             if len >= 2 {
-                bytes[0..2].copy_from_slice(&2u16.to_ne_bytes());
+                bytes[0..2].copy_from_slice(&(ABI_VERSION as u16).to_ne_bytes());
             }
             let _ = decode(&bytes, UNIX_EPOCH);
         }

@@ -1,6 +1,6 @@
 //! The clients that `--from` allows, in the map.
 
-use airgap_common::map::{Client, SealNumber};
+use airgap_common::map::{Client, Policy, SealNumber};
 use anyhow::{Context as _, Result};
 use aya::maps::lpm_trie::Key;
 
@@ -8,26 +8,33 @@ use super::Gate;
 use crate::policy::Cidr;
 
 impl Gate {
-    /// Clients that `--from` allows; empty: any.
+    /// Clients that may connect; empty: any, by the policy's own flag. Without
+    /// that flag and without a client in the map it is [`Cidr::NOBODY`].
     ///
     /// # Errors
-    /// If the map cannot be read.
+    /// If a map cannot be read.
     pub fn clients_of(&self, number: SealNumber) -> Result<Vec<Cidr>> {
+        let policy = self.policies.get(&number, 0);
+        if policy.is_ok_and(|policy| policy.flags & Policy::CLIENTS_ANY != 0) {
+            return Ok(Vec::new());
+        }
         let mut clients = Vec::new();
         self.each_client(|seal, client| {
             if seal == number {
                 clients.push(client);
             }
         })?;
+        if clients.is_empty() {
+            clients.push(Cidr::NOBODY);
+        }
         Ok(clients)
     }
 
     fn each_client(&self, mut each: impl FnMut(SealNumber, Cidr)) -> Result<()> {
         for key in self.clients.keys() {
             let key = key.context("cannot read the map CLIENTS")?;
-            let client = key.data();
-            let range = Cidr::from_mapped(client.addr, key.prefix_len() - SEAL_BITS);
-            each(client.seal, range);
+            let (Client { seal, addr, .. }, bits) = (key.data(), key.prefix_len());
+            each(seal, Cidr::from_key(addr, bits - Client::HEAD_BITS));
         }
         Ok(())
     }
@@ -62,10 +69,7 @@ impl Gate {
     }
 }
 
-/// Bits of a client key before the address.
-const SEAL_BITS: u32 = 64;
-
 fn client_key(seal: SealNumber, client: Cidr) -> Key<Client> {
-    let (addr, len) = client.mapped();
-    Key::new(SEAL_BITS + len, Client { seal, addr })
+    let (addr, bits) = client.key();
+    Key::new(Client::HEAD_BITS + bits, Client::new(seal, addr))
 }
