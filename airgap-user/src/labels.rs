@@ -1,4 +1,9 @@
 //! What a container's labels ask for. Pure.
+//!
+//! An engine merges the labels of an image into those of its containers, so a
+//! label may be the word of whoever made the image. `airgap.seal` only tightens
+//! and counts whoever wrote it. The others count only where whoever made the
+//! container gave them: what the image says as well is left out, and named.
 
 use std::{collections::HashMap, str::FromStr};
 
@@ -7,61 +12,149 @@ use crate::{
     preflight::Risk,
 };
 
+/// Labels by name.
+pub type Labels = HashMap<String, String>;
+
 /// What labels ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// Nothing: the container is not to be sealed.
     Nothing,
     /// To be sealed.
-    Seal {
-        /// What it may do.
-        rules: Rules,
-        /// Risks that the label accepts.
-        accept: Vec<Risk>,
-        /// Labels that mean nothing. What they would have allowed is denied.
-        wrong: Vec<String>,
-    },
+    Seal(Terms),
 }
 
-/// Reads `airgap.seal`, `airgap.ports`, `airgap.from` and `airgap.accept`.
+/// A seal that labels ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// What it may do.
+    pub rules: Rules,
+    /// Risks that the labels accept, as far as the host allows that.
+    pub accept: Vec<Risk>,
+    /// Labels that mean nothing. What they would have allowed is denied.
+    pub wrong: Vec<String>,
+    /// Labels that do not count, and why.
+    pub ignored: Vec<String>,
+    /// What the image says is not known, and would have made a difference.
+    pub in_doubt: bool,
+}
+
+/// Reads `airgap.seal`, `airgap.ports`, `airgap.from` and `airgap.accept` of a
+/// container.
+///
+/// `image` are the labels of its image, `None` if they are not known: then
+/// nothing that lets more through counts. `allowed` are the risks that labels
+/// may accept on this host; `existing-connections` never is one of them.
 ///
 /// Whatever is written wrong allows nothing: a typing error in a label must not
-/// leave a container open.
-pub fn read(labels: &HashMap<String, String>) -> Asked {
-    let get = |name: &str| labels.get(&format!("airgap.{name}")).map(String::as_str);
-    match get("seal").map(str::trim) {
-        None | Some("false" | "0" | "no" | "off") => return Asked::Nothing,
-        Some(_) => {}
+/// leave a container open. A name that differs from `airgap.seal` only in case,
+/// in blanks or other signs, or in its dot asks for a seal; a look-alike of
+/// another label means nothing and is named.
+pub fn read(labels: &Labels, image: Option<&Labels>, allowed: &[Risk]) -> Asked {
+    if !asks(labels) {
+        return Asked::Nothing;
     }
-    let mut wrong = Vec::new();
+    let mut terms = Terms {
+        rules: Rules {
+            ports: Vec::new(),
+            clients: Vec::new(),
+        },
+        accept: Vec::new(),
+        wrong: Vec::new(),
+        ignored: Vec::new(),
+        in_doubt: false,
+    };
     for (label, value) in labels {
-        match label.strip_prefix("airgap.") {
-            None | Some("ports" | "from" | "accept") => {}
-            Some("seal") if value.trim() == "true" => {}
-            Some("seal") => wrong.push(format!("{label}={value}: write true or false")),
-            Some(_) => wrong.push(format!("{label}: there is no such label")),
+        match (label.as_str(), folded(label).as_str()) {
+            ("airgap.ports" | "airgap.from" | "airgap.accept", _) => {}
+            ("airgap.seal", _) if value.trim() == "true" => {}
+            ("airgap.seal", _) => terms
+                .wrong
+                .push(format!("{label}={value}: write true or false")),
+            (_, "airgap.seal") => terms.wrong.push(format!("{label}: write airgap.seal")),
+            (_, "airgap.ports" | "airgap.from" | "airgap.accept") => {
+                terms.wrong.push(format!("{label}: there is no such label"));
+            }
+            (other, _) if other.starts_with("airgap.") => {
+                terms.wrong.push(format!("{label}: there is no such label"));
+            }
+            _ => {}
         }
     }
-    let ports = list::<Port>("ports", get("ports"), &mut wrong);
-    let clients = list::<Cidr>("from", get("from"), &mut wrong);
-    let accept = list::<Risk>("accept", get("accept"), &mut wrong).unwrap_or_default();
-    let nothing = Rules {
-        ports: Vec::new(),
-        clients: Vec::new(),
-    };
-    let rules = match (ports, clients) {
-        (Some(ports), Some(clients)) => Rules::new(ports, clients).unwrap_or_else(|error| {
-            wrong.push(format!("airgap.ports: {error}"));
-            nothing
-        }),
-        _ => nothing,
-    };
-    wrong.sort_unstable();
-    Asked::Seal {
-        rules,
-        accept,
-        wrong,
+    let ports = counts(labels, image, "ports", &mut terms);
+    let ports = list::<Port>("ports", ports, &mut terms.wrong);
+    let clients = counts(labels, image, "from", &mut terms);
+    let clients = list::<Cidr>("from", clients, &mut terms.wrong);
+    let accept = counts(labels, image, "accept", &mut terms);
+    let accept = list::<Risk>("accept", accept, &mut terms.wrong).unwrap_or_default();
+    for risk in accept {
+        let why = if risk == Risk::ExistingConnections {
+            "no label accepts this, as nothing tells who opened them".to_owned()
+        } else if allowed.contains(&risk) {
+            terms.accept.push(risk);
+            continue;
+        } else {
+            format!("this host lets no label accept it; airgap watch --allow-accept {risk}")
+        };
+        terms.ignored.push(format!("airgap.accept={risk}: {why}"));
     }
+    if let (Some(ports), Some(clients)) = (ports, clients) {
+        match Rules::new(ports, clients) {
+            Ok(rules) => terms.rules = rules,
+            Err(error) => terms.wrong.push(format!("airgap.ports: {error}")),
+        }
+    }
+    terms.wrong.sort_unstable();
+    terms.ignored.sort_unstable();
+    Asked::Seal(terms)
+}
+
+/// Whether any label asks for a seal: the one that is spelt right, or one that
+/// was meant to be it.
+fn asks(labels: &Labels) -> bool {
+    let says_yes = |value: &String| !matches!(value.trim(), "false" | "0" | "no" | "off");
+    labels
+        .iter()
+        .any(|(label, value)| folded(label) == "airgap.seal" && says_yes(value))
+}
+
+/// A label's name without what people get wrong: case, signs that are not
+/// seen, and which sign it is that separates.
+fn folded(label: &str) -> String {
+    let fold = |c: char| match c {
+        '.' | '-' | '_' | ':' | '/' => Some('.'),
+        c if c.is_ascii_alphanumeric() => Some(c.to_ascii_lowercase()),
+        _ => None,
+    };
+    label.chars().filter_map(fold).collect()
+}
+
+/// The label's value, if it counts. What the image says as well is its word:
+/// nobody can tell whether the container's maker wrote it again.
+fn counts<'a>(
+    labels: &'a Labels,
+    image: Option<&Labels>,
+    name: &str,
+    terms: &mut Terms,
+) -> Option<&'a str> {
+    let label = format!("airgap.{name}");
+    let value = labels.get(&label)?;
+    let why = match image {
+        Some(image) if image.get(&label) != Some(value) => return Some(value),
+        Some(_) => {
+            "the image says so, not whoever made the container (who means it writes it otherwise, such as 80/tcp for 80)"
+        }
+        None => {
+            terms.in_doubt = true;
+            // Without it any client could connect: it can only make that less.
+            if name == "from" {
+                return Some(value);
+            }
+            "it may be the image's, whose labels the container engine does not tell"
+        }
+    };
+    terms.ignored.push(format!("{label}={value}: {why}"));
+    None
 }
 
 /// Values between commas; empty without the label, `None` if one is wrong.
@@ -80,73 +173,4 @@ fn list<T: FromStr<Err = String>>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Asked, read};
-    use crate::{policy::Port, preflight::Risk};
-    use std::collections::HashMap;
-
-    fn asked(labels: &[(&str, &str)]) -> Asked {
-        let labels = labels
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
-        read(&labels.collect::<HashMap<_, _>>())
-    }
-
-    #[test]
-    fn reads_what_is_asked_for() {
-        assert_eq!(asked(&[("x", "y"), ("airgap.ports", "80")]), Asked::Nothing);
-        assert_eq!(asked(&[("airgap.seal", "false")]), Asked::Nothing);
-        let Asked::Seal {
-            rules,
-            accept,
-            wrong,
-        } = asked(&[
-            ("airgap.seal", "true"),
-            ("airgap.ports", "5060/tcp, 80"),
-            ("airgap.from", "10.0.0.0/8,::1"),
-            ("airgap.accept", "log-driver"),
-        ])
-        else {
-            panic!("not to be sealed");
-        };
-        assert_eq!(rules.ports, [Port(80), Port(5060)]);
-        assert_eq!((rules.clients.len(), wrong.len()), (2, 0));
-        assert_eq!(accept, [Risk::LogDriver]);
-        let Asked::Seal { rules, .. } = asked(&[("airgap.seal", "true")]) else {
-            panic!("not to be sealed");
-        };
-        assert_eq!(rules.ports, [Port(5060)]);
-    }
-
-    #[test]
-    fn a_mistake_never_leaves_it_open() {
-        for (label, value) in [
-            ("airgap.ports", "http"),
-            ("airgap.ports", ""),
-            ("airgap.ports", "5060/udp"),
-            ("airgap.from", "10.0.0.1/8"),
-            ("airgap.from", ""),
-        ] {
-            let Asked::Seal { rules, wrong, .. } =
-                asked(&[("airgap.seal", "true"), (label, value)])
-            else {
-                panic!("open by {label}={value}");
-            };
-            assert!(
-                rules.ports.is_empty() && wrong.len() == 1,
-                "{label}={value}"
-            );
-        }
-        for value in ["", "yes", "True", "flase"] {
-            assert!(
-                matches!(asked(&[("airgap.seal", value)]), Asked::Seal { .. }),
-                "{value}"
-            );
-        }
-        let Asked::Seal { wrong, .. } = asked(&[("airgap.seal", "true"), ("airgap.port", "80")])
-        else {
-            panic!("open");
-        };
-        assert_eq!(wrong.len(), 1);
-    }
-}
+mod tests;

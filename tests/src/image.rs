@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs, process};
 
 const NAME: &str = "airgap-test";
@@ -64,6 +65,42 @@ pub(crate) fn give_to(host: &str) {
         load.status.success() && save.wait().is_ok_and(|s| s.success()),
         "{load:?}"
     );
+}
+
+/// The image under test with labels of its own; removed on drop.
+#[derive(Debug)]
+pub struct Labelled {
+    pub reference: String,
+}
+
+impl Labelled {
+    /// Each label is `NAME=VALUE`.
+    ///
+    /// # Panics
+    /// When Docker does not make it.
+    #[must_use]
+    #[track_caller]
+    pub fn new(labels: &[&str]) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let reference = format!("{NAME}-labelled:{}-{number}", process::id());
+        let container = cmd::ok(&format!("docker create {} airgap-probe", ensure()));
+        let mut commit = Command::new("docker");
+        commit.arg("commit");
+        for label in labels {
+            commit.args(["--change", &format!("LABEL {label}")]);
+        }
+        let made = cmd::run_command(commit.args([&container, &reference]));
+        cmd::ok(&format!("docker rm {container}"));
+        made.expect_code(0);
+        Self { reference }
+    }
+}
+
+impl Drop for Labelled {
+    fn drop(&mut self) {
+        cmd::attempt(&format!("docker rmi -f {}", self.reference));
+    }
 }
 
 /// Where the static probe is, from `$AIRGAP_PROBE`.

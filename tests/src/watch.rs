@@ -3,8 +3,8 @@
 use crate::airgap::{airgap, command};
 use std::fs;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// Killed by pid on drop; the quarantine ends with it.
@@ -23,15 +23,29 @@ impl Watch {
     #[must_use]
     #[track_caller]
     pub fn start(args: &[&str]) -> Self {
+        Self::begin(command().arg("watch").args(args))
+    }
+
+    /// The same, with its messages in a file.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    #[must_use]
+    #[track_caller]
+    pub fn logged(args: &[&str], log: &Path) -> Self {
+        let log = fs::File::create(log).expect("a file for the log");
+        Self::begin(command().arg("watch").args(args).stderr(log))
+    }
+
+    #[track_caller]
+    fn begin(command: &mut Command) -> Self {
         let path = PathBuf::from(format!("/run/airgap-test-notify-{}", std::process::id()));
         drop(fs::remove_file(&path));
         let notify = UnixDatagram::bind(&path).expect("bind");
         notify
             .set_read_timeout(Some(Duration::from_secs(30)))
             .expect("timeout");
-        let child = command()
-            .arg("watch")
-            .args(args)
+        let child = command
             .env("NOTIFY_SOCKET", &path)
             .stdin(Stdio::null())
             .spawn()

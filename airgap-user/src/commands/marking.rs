@@ -10,7 +10,7 @@ use super::sealing::{Site, Wanted, in_force, now};
 use crate::{
     container::{Budget, Cgroup, Container, find_cgroups, interfaces, locate, own_networks},
     gate::{Gate, Lock, Place, Sealed, Sealing, Standing},
-    state::{Entry, Record},
+    state::{Entry, Origin, Record},
 };
 
 /// Time to find the networks whose frames are guarded at once; more are found later.
@@ -46,6 +46,7 @@ pub(super) fn mark(site: &Site<'_>, container: &Container, wanted: &Wanted) -> R
     let rules_before = before.as_ref().map(Standing::rules);
     let rules_before = rules_before.or_else(|| recorded.as_ref().map(|r| r.rules.clone()));
     let accepted_before = match (&before, &recorded) {
+        (_, Some(recorded)) if recorded.by == Origin::Label => recorded.accepted_by_operator(),
         (Some(before), _) => before.accepted,
         (None, Some(recorded)) => recorded.accepted,
         (None, None) => 0,

@@ -52,6 +52,10 @@ pub struct Report {
     /// Sockets older than the seal, right after attach.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub existing: Vec<Existing>,
+    /// Labels of the container that do not count, and why; only for a seal that
+    /// came by label.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels_ignored: Vec<String>,
     /// What is wrong.
     pub problems: Vec<String>,
 }
@@ -252,6 +256,7 @@ impl Report {
                 .map_or_else(Denials::default, Denials::from),
             coverage,
             existing: Vec::new(),
+            labels_ignored: Vec::new(),
             problems,
         })
     }
@@ -284,6 +289,7 @@ impl Report {
             denials: Denials::default(),
             coverage: Vec::new(),
             existing: Vec::new(),
+            labels_ignored: Vec::new(),
             problems: vec![format!("{what}: airgap restore")],
         }
     }

@@ -341,6 +341,9 @@ pub(super) fn accepted_before(place: &Place, state: &State, container: &Containe
     Gate::clear_remains(place, &lock)?;
     Ok(
         match (in_force(place, container)?, state.entry(&container.id)) {
+            (_, Some(Entry::Known(record))) if record.by == Origin::Label => {
+                record.accepted_by_operator()
+            }
             (Some(standing), _) => standing.accepted,
             (None, Some(Entry::Known(record))) => record.accepted,
             _ => 0,

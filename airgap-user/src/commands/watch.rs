@@ -26,10 +26,12 @@ use crate::{
     container::{Cgroup, Container, Engine, EngineEvent, Happened, all_cgroups},
     failure::exit,
     gate::{Gate, Lock, Place, Reading, mount_bpffs},
-    labels::{self, Asked},
+    labels::{self, Asked, Terms},
     metrics::Address,
+    policy::Rules,
+    preflight::Risk,
     sd_notify::notify,
-    state::{Entry, Origin, State},
+    state::{Entry, Origin, Record, State},
 };
 
 /// Arguments of `watch`.
@@ -39,9 +41,23 @@ pub struct Watch {
     /// process has read their labels; stays on until: airgap quarantine off
     #[arg(long)]
     pub quarantine: bool,
+    /// Let the label airgap.accept accept this risk, by its name; repeatable
+    /// [default: none]
+    #[arg(long, value_name = "RISK", value_parser = by_label)]
+    pub allow_accept: Vec<Risk>,
     /// Serve OpenMetrics of all seals meanwhile
     #[arg(long, value_name = "unix:PATH|127.0.0.1:PORT")]
     pub metrics: Option<Address>,
+}
+
+/// A risk that labels may be allowed to accept.
+fn by_label(text: &str) -> Result<Risk, String> {
+    match text.parse()? {
+        Risk::ExistingConnections => {
+            Err("no label can accept it: nothing tells who opened those connections".into())
+        }
+        risk => Ok(risk),
+    }
 }
 
 /// A veth is guarded within so long.
@@ -72,6 +88,7 @@ async fn watch(host: Option<&str>, state: &State, args: &Watch) -> Result<u8> {
     let mut watcher = Watcher {
         state,
         place: &place,
+        allowed: &args.allow_accept,
         stop: Stop::new()?,
         ticks: 0,
         timer: interval(TICK),
@@ -135,6 +152,8 @@ fn tell(state: &str) {
 struct Watcher<'a> {
     state: &'a State,
     place: &'a Place,
+    /// Risks that labels may accept.
+    allowed: &'a [Risk],
     stop: Stop,
     ticks: u32,
     timer: Interval,
@@ -212,53 +231,38 @@ impl Watcher<'_> {
         let Ok(container) = engine.find(id).await else {
             return;
         };
-        let config = container.inspect.config.as_ref();
-        let labels = config.and_then(|c| c.labels.clone()).unwrap_or_default();
-        let done = match labels::read(&labels) {
+        let image = engine.image_labels(&container).await;
+        let done = match labels::read(&container.labels(), image.as_ref(), self.allowed) {
             Asked::Nothing => {
                 let found = cgroups.get(&container.id).map_or(&[][..], Vec::as_slice);
                 self.let_go(&container, found)
             }
-            Asked::Seal {
-                rules,
-                accept,
-                wrong,
-            } => {
-                let by = match self.state.entry(&container.id) {
-                    Some(Entry::Known(record)) => record.by,
-                    _ => Origin::Label,
-                };
-                // What an operator recorded, and is not in force, comes back as it was.
-                let named = by == Origin::Label;
-                let wanted = Wanted {
-                    rules,
-                    ports_named: named,
-                    from_named: named,
-                    accept,
-                    full: false,
-                    refuse: false,
-                    by,
-                };
-                self.seal(engine, &container, &wanted, &wrong).await
-            }
+            Asked::Seal(terms) => self.seal(engine, &container, &terms).await,
         };
         if let Err(error) = done {
             log::error!("{}: {error:#}", container.name);
         }
     }
 
-    async fn seal(
-        &self,
-        engine: &Engine,
-        container: &Container,
-        wanted: &Wanted,
-        wrong: &[String],
-    ) -> Result<()> {
-        if self.is_as_wanted(container, wanted)? {
-            return Ok(());
+    async fn seal(&self, engine: &Engine, container: &Container, terms: &Terms) -> Result<()> {
+        let recorded = match self.state.entry(&container.id) {
+            Some(Entry::Known(record)) => Some(record),
+            _ => None,
+        };
+        let wanted = wanted(terms, recorded.as_ref());
+        if self.is_in_force(container)?
+            && let Some(recorded) = &recorded
+        {
+            if is_as_wanted(recorded, terms, &wanted) {
+                return Ok(());
+            }
+            log::warn!("{}: {}", container.name, change(recorded, &wanted));
         }
-        for label in wrong {
+        for label in &terms.wrong {
             log::error!("{}: a label allows nothing: {label}", container.name);
+        }
+        for label in &terms.ignored {
+            log::warn!("{}: a label does not count: {label}", container.name);
         }
         let site = Site {
             engine,
@@ -266,7 +270,7 @@ impl Watcher<'_> {
             state: self.state,
             kernel: &Reading::default(),
         };
-        let report = sealing::seal(&site, container, wanted).await?;
+        let report = sealing::seal(&site, container, &wanted).await?;
         log::info!(
             "{} is sealed by its label, {}, ports {}",
             container.name,
@@ -276,23 +280,14 @@ impl Watcher<'_> {
         Ok(())
     }
 
-    /// Whether the label's seal, or an operator's, is in force.
-    fn is_as_wanted(&self, container: &Container, wanted: &Wanted) -> Result<bool> {
+    fn is_in_force(&self, container: &Container) -> Result<bool> {
         let Some(gate) = Gate::open(self.place)? else {
             return Ok(false);
         };
-        let Some(number) = gate.number_of(&container.key()?) else {
-            return Ok(false);
-        };
         // One that was cut short is to be finished.
-        if gate.seal(number)?.complete != 1 {
-            return Ok(false);
-        }
-        Ok(match self.state.entry(&container.id) {
-            Some(Entry::Known(record)) => {
-                record.by == Origin::Operator || record.rules == wanted.rules
-            }
-            _ => false,
+        Ok(match gate.number_of(&container.key()?) {
+            Some(number) => gate.seal(number)?.complete == 1,
+            None => false,
         })
     }
 
@@ -377,6 +372,74 @@ impl Watcher<'_> {
     }
 }
 
+/// What labels make of a container of which this is recorded. Pure.
+fn wanted(terms: &Terms, recorded: Option<&Record>) -> Wanted {
+    // What an operator recorded, and is not in force, comes back as it was.
+    if let Some(recorded) = recorded.filter(|r| r.by == Origin::Operator) {
+        return Wanted {
+            rules: recorded.rules.clone(),
+            ports_named: false,
+            from_named: false,
+            accept: Vec::new(),
+            full: false,
+            refuse: false,
+            by: Origin::Operator,
+        };
+    }
+    let mut rules = terms.rules.clone();
+    // A container's labels never change: what once kept clients out still does.
+    if let Some(recorded) = recorded
+        && rules.clients.is_empty()
+    {
+        rules.clients.clone_from(&recorded.rules.clients);
+    }
+    Wanted {
+        rules,
+        ports_named: true,
+        from_named: true,
+        accept: terms.accept.clone(),
+        full: false,
+        refuse: false,
+        by: Origin::Label,
+    }
+}
+
+fn bits(risks: &[Risk]) -> u64 {
+    risks.iter().fold(0, |set, risk| set | risk.bit())
+}
+
+/// Whether the seal in force is the label's, or an operator's. While it is not
+/// known what the image says, it stays as it is.
+fn is_as_wanted(recorded: &Record, terms: &Terms, wanted: &Wanted) -> bool {
+    recorded.by == Origin::Operator
+        || terms.in_doubt
+        || (recorded.rules == wanted.rules && recorded.accepted == bits(&wanted.accept))
+}
+
+/// What becomes another seal than it was, for the log.
+fn change(recorded: &Record, wanted: &Wanted) -> String {
+    let told = |rules: &Rules, accepted: u64| {
+        let ports: Vec<_> = rules.ports.iter().map(ToString::to_string).collect();
+        let clients: Vec<_> = rules.clients.iter().map(ToString::to_string).collect();
+        let or = |list: Vec<String>, none: &str| match list.is_empty() {
+            true => none.to_owned(),
+            false => list.join(", "),
+        };
+        let risks = Risk::names(accepted).into_iter().map(str::to_owned);
+        format!(
+            "ports {}, clients {}, accepted {}",
+            or(ports, "none"),
+            or(clients, "any"),
+            or(risks.collect(), "none")
+        )
+    };
+    format!(
+        "the seal by its label changes: it had {}; now {}",
+        told(&recorded.rules, recorded.accepted),
+        told(&wanted.rules, bits(&wanted.accept))
+    )
+}
+
 /// Every container's cgroups by id.
 fn cgroups(place: &Place) -> HashMap<String, Vec<Cgroup>> {
     let mut found = HashMap::new();
@@ -385,3 +448,6 @@ fn cgroups(place: &Place) -> HashMap<String, Vec<Cgroup>> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests;

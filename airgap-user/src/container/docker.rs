@@ -15,6 +15,7 @@ use bollard::{
 
 use crate::{
     failure::{Failure, exit},
+    labels::Labels,
     policy::Cidr,
 };
 
@@ -51,6 +52,12 @@ pub struct Gateway {
 }
 
 impl Container {
+    /// Its labels, those of its image among them.
+    pub fn labels(&self) -> Labels {
+        let config = self.inspect.config.as_ref();
+        config.and_then(|c| c.labels.clone()).unwrap_or_default()
+    }
+
     /// The id as the maps take it.
     ///
     /// # Errors
@@ -248,6 +255,27 @@ impl Engine {
                 addresses,
             })
             .collect()
+    }
+
+    /// Labels of the image that a container was made of; `None`: the engine
+    /// does not tell, as the image is gone for example.
+    pub async fn image_labels(&self, container: &Container) -> Option<Labels> {
+        // The id, never the name: that may stand for another image by now.
+        let id = container
+            .inspect
+            .image
+            .as_deref()
+            .filter(|id| !id.is_empty())?;
+        match self.docker.inspect_image(id).await {
+            Ok(image) => Some(image.config.and_then(|c| c.labels).unwrap_or_default()),
+            Err(error) => {
+                log::debug!(
+                    "the image of {} cannot be inspected: {error}",
+                    container.name
+                );
+                None
+            }
+        }
     }
 
     async fn not_found(&self, reference: &str) -> anyhow::Error {

@@ -172,6 +172,9 @@ pub(super) fn report(report: &Report, fresh: bool, colour: bool) -> String {
     for e in &report.existing {
         let _ = writeln!(out, "  {:<9} {}", e.action, existing(e));
     }
+    for label in &report.labels_ignored {
+        let _ = writeln!(out, "  ignored   {}", escape(label));
+    }
     for problem in &report.problems {
         let _ = writeln!(out, "  {red}PROBLEM{reset}   {}", escape(problem));
     }

@@ -63,6 +63,15 @@ struct AnyVersion {
 }
 
 impl Record {
+    /// The risks that an operator accepted, and that a later attach therefore
+    /// need not name again: what a label accepted is good for its seal alone.
+    pub fn accepted_by_operator(&self) -> u64 {
+        match self.by {
+            Origin::Operator => self.accepted,
+            Origin::Label => 0,
+        }
+    }
+
     /// As it is written to disk.
     ///
     /// # Errors

@@ -1,0 +1,194 @@
+use super::{Asked, Labels, Terms, read};
+use crate::{policy::Port, preflight::Risk};
+
+fn labels(pairs: &[(&str, &str)]) -> Labels {
+    let owned = pairs.iter().map(|(k, v)| ((*k).into(), (*v).into()));
+    owned.collect()
+}
+
+/// Of an image that says nothing, on a host that allows every risk.
+fn asked(pairs: &[(&str, &str)]) -> Asked {
+    read(&labels(pairs), Some(&Labels::new()), Risk::ALL)
+}
+
+#[track_caller]
+fn sealed(asked: Asked) -> Terms {
+    match asked {
+        Asked::Seal(terms) => terms,
+        Asked::Nothing => panic!("not to be sealed"),
+    }
+}
+
+/// Of a container that is to be sealed, by what its image says of itself.
+fn with_image(own: &[(&str, &str)], image: Option<&[(&str, &str)]>) -> Terms {
+    let image = image.map(labels);
+    // As the engine merges them.
+    let mut merged = image.clone().unwrap_or_default();
+    merged.extend(labels(own));
+    sealed(read(&merged, image.as_ref(), &[Risk::LogDriver]))
+}
+
+#[test]
+fn reads_what_is_asked_for() {
+    assert_eq!(asked(&[("x", "y"), ("airgap.ports", "80")]), Asked::Nothing);
+    assert_eq!(asked(&[("airgap.seal", "false")]), Asked::Nothing);
+    let terms = sealed(asked(&[
+        ("airgap.seal", "true"),
+        ("airgap.ports", "5060/tcp, 80"),
+        ("airgap.from", "10.0.0.0/8,::1"),
+        ("airgap.accept", "log-driver"),
+    ]));
+    assert_eq!(terms.rules.ports, [Port(80), Port(5060)]);
+    assert_eq!((terms.rules.clients.len(), terms.wrong.len()), (2, 0));
+    assert_eq!(terms.accept, [Risk::LogDriver]);
+    assert!(terms.ignored.is_empty() && !terms.in_doubt);
+    assert_eq!(
+        sealed(asked(&[("airgap.seal", "true")])).rules.ports,
+        [Port(5060)]
+    );
+}
+
+#[test]
+fn a_mistake_never_leaves_it_open() {
+    for (label, value) in [
+        ("airgap.ports", "http"),
+        ("airgap.ports", ""),
+        ("airgap.ports", "5060/udp"),
+        ("airgap.from", "10.0.0.1/8"),
+        ("airgap.from", ""),
+    ] {
+        let terms = sealed(asked(&[("airgap.seal", "true"), (label, value)]));
+        assert!(
+            terms.rules.ports.is_empty() && terms.wrong.len() == 1,
+            "{label}={value}"
+        );
+    }
+    for value in ["", "yes", "True", "False", "flase", "TRUE", "0 0"] {
+        let terms = sealed(asked(&[("airgap.seal", value)]));
+        assert_eq!(terms.wrong.len(), 1, "{value}");
+    }
+    let terms = sealed(asked(&[("airgap.seal", "true"), ("airgap.port", "80")]));
+    assert_eq!(terms.wrong.len(), 1);
+}
+
+#[test]
+fn look_alikes_of_seal_tighten_and_others_mean_nothing() {
+    for label in [
+        "AIRGAP.SEAL",
+        "Airgap.Seal",
+        "airgap.seal ",
+        " airgap.seal",
+        "airgap-seal",
+        "airgap_seal",
+        "airgap/seal",
+        "airgap.\u{200b}seal",
+        "airgap.seal\u{a0}",
+    ] {
+        let terms = sealed(asked(&[(label, "true"), ("airgap.ports", "80")]));
+        assert_eq!(terms.rules.ports, [Port(80)], "{label:?}");
+        assert_eq!(terms.wrong.len(), 1, "{label:?}");
+        assert_eq!(asked(&[(label, " off ")]), Asked::Nothing, "{label:?}");
+        // One yes is enough, whoever wrote the no.
+        sealed(asked(&[("airgap.seal", "false"), (label, "true")]));
+    }
+    // Other letters are another word: Cyrillic a, full width.
+    for label in [
+        "\u{430}irgap.seal",
+        "\u{ff41}irgap.seal",
+        "airgap",
+        "airgap.sealed",
+    ] {
+        assert_eq!(asked(&[(label, "true")]), Asked::Nothing, "{label:?}");
+    }
+    for label in [
+        "Airgap.Ports",
+        "airgap.ports ",
+        "airgap-ports",
+        "airgap.\u{200b}ports",
+    ] {
+        let terms = sealed(asked(&[("airgap.seal", "true"), (label, "80")]));
+        assert_eq!(terms.rules.ports, [Port(5060)], "{label:?}");
+        assert_eq!(terms.wrong.len(), 1, "{label:?}");
+    }
+    for label in ["AIRGAP.ACCEPT", "airgap.from\t"] {
+        let terms = sealed(asked(&[("airgap.seal", "true"), (label, "log-driver")]));
+        assert!(terms.accept.is_empty() && terms.rules.clients.is_empty());
+        assert_eq!(terms.wrong.len(), 1, "{label:?}");
+    }
+}
+
+const SEAL: (&str, &str) = ("airgap.seal", "true");
+const WIDE: [(&str, &str); 3] = [
+    ("airgap.ports", "7000,7001"),
+    ("airgap.from", "198.51.100.0/24"),
+    ("airgap.accept", "log-driver"),
+];
+
+#[test]
+fn an_image_widens_nothing() {
+    let terms = with_image(&[SEAL], Some(&WIDE));
+    assert_eq!(terms.rules.ports, [Port(5060)]);
+    assert!(terms.rules.clients.is_empty() && terms.accept.is_empty());
+    assert_eq!(terms.ignored.len(), 3, "{:?}", terms.ignored);
+    assert!(terms.wrong.is_empty() && !terms.in_doubt);
+    // Nor by being wrong.
+    let wrong = [
+        ("airgap.ports", "http"),
+        ("airgap.from", "x"),
+        ("airgap.accept", "all"),
+    ];
+    let terms = with_image(&[SEAL], Some(&wrong));
+    assert_eq!(terms.rules.ports, [Port(5060)]);
+    assert_eq!((terms.ignored.len(), terms.wrong.len()), (3, 0));
+    // It may ask to be sealed, and a caller may ask for that not to be.
+    let mut own_seal = WIDE.to_vec();
+    own_seal.push(SEAL);
+    assert_eq!(with_image(&[], Some(&own_seal)).ignored.len(), 3);
+    let merged = labels(&[("airgap.seal", "false")]);
+    assert_eq!(read(&merged, Some(&labels(&[SEAL])), &[]), Asked::Nothing);
+}
+
+#[test]
+fn the_callers_words_count() {
+    let mut own = WIDE.to_vec();
+    own.push(SEAL);
+    let terms = with_image(&own, Some(&[]));
+    assert_eq!(terms.rules.ports, [Port(7000), Port(7001)]);
+    assert_eq!((terms.rules.clients.len(), terms.accept.len()), (1, 1));
+    assert!(terms.ignored.is_empty(), "{:?}", terms.ignored);
+    // Over the image's, and also the same meant otherwise.
+    for ports in ["80", "7000/tcp,7001", "7000, 7001"] {
+        let terms = with_image(&[SEAL, ("airgap.ports", ports)], Some(&WIDE));
+        assert_ne!(terms.rules.ports, [Port(5060)], "{ports}");
+        assert_eq!(terms.ignored.len(), 2, "{ports}");
+    }
+    // The very same is nobody's for sure.
+    let terms = with_image(&[SEAL, WIDE[0]], Some(&WIDE));
+    assert_eq!(terms.rules.ports, [Port(5060)]);
+}
+
+#[test]
+fn in_doubt_only_what_makes_less_of_it_counts() {
+    let mut own = WIDE.to_vec();
+    own.push(SEAL);
+    let terms = with_image(&own, None);
+    assert_eq!(terms.rules.ports, [Port(5060)]);
+    assert_eq!((terms.rules.clients.len(), terms.accept.len()), (1, 0));
+    assert_eq!(terms.ignored.len(), 2);
+    assert!(terms.in_doubt);
+    // Nothing to be in doubt about.
+    assert!(!with_image(&[SEAL], None).in_doubt);
+}
+
+#[test]
+fn risks_are_accepted_where_the_host_allows_it() {
+    let accept = |value| with_image(&[SEAL, ("airgap.accept", value)], Some(&[]));
+    assert_eq!(accept("log-driver").accept, [Risk::LogDriver]);
+    let terms = accept("log-driver,privileged");
+    assert_eq!(terms.accept, [Risk::LogDriver]);
+    assert!(terms.ignored[0].contains("--allow-accept privileged"));
+    // Whatever the host allows.
+    let terms = sealed(asked(&[SEAL, ("airgap.accept", "existing-connections")]));
+    assert!(terms.accept.is_empty());
+    assert!(terms.ignored[0].contains("existing-connections"));
+}
