@@ -1,19 +1,25 @@
-//! `airgap detach`. Needs no engine: a seal may outlive its container.
+//! `airgap detach`. Needs no engine for ids and for names that nobody has any
+//! more: a seal may outlive its container.
 
 use std::collections::HashSet;
 
 use anyhow::Result;
 
-use super::find_seal;
+use super::{
+    reference::{Directory, Meant, Presence, seals_of},
+    standing,
+};
 use crate::{
     cli::Detach,
     failure::exit,
     gate::{Gate, Lock, Place, seal_id},
     output,
-    state::{Entry, State},
+    state::{Entry, State, is_id},
 };
 
-pub(super) fn run(state: &State, args: &Detach) -> Result<u8> {
+pub(super) async fn run(host: Option<&str>, state: &State, args: &Detach) -> Result<u8> {
+    // Without the lock: an engine may take its time.
+    let meant = meant(host, state, &args.containers).await?;
     let lock = Lock::take()?;
     let place = Place::host()?;
     Gate::clear_remains(&place, &lock)?;
@@ -27,17 +33,13 @@ pub(super) fn run(state: &State, args: &Detach) -> Result<u8> {
         recorded = state.entries()?;
         chosen.clone_from(&seals);
     }
-    for reference in &args.containers {
-        match find_seal(&seals, reference) {
-            // With what killed runs left of it.
-            Ok((_, found)) => chosen.extend(seals.iter().filter(|(_, s)| s.id == found.id)),
-            Err(error) => match state.find(reference)? {
-                // Recorded and not in force: there is only the record to remove.
-                Some(entry) if !seals.iter().any(|(_, s)| seal_id(s) == entry.id()) => {
-                    recorded.push(entry);
-                }
-                _ => return Err(error),
-            },
+    for meant in &meant {
+        let before = chosen.len();
+        // With what killed runs left of it.
+        chosen.extend(seals.iter().filter(|(_, seal)| seal_id(seal) == meant.id));
+        // Recorded and not in force: there is only the record to remove.
+        if chosen.len() == before && !recorded.iter().any(|e: &Entry| e.id() == meant.id) {
+            recorded.extend(state.entry(&meant.id));
         }
     }
     chosen.sort_by_key(|(number, _)| *number);
@@ -45,8 +47,14 @@ pub(super) fn run(state: &State, args: &Detach) -> Result<u8> {
     // The kernel first: cut short, it comes up sealed after a reboot.
     if let Some(gate) = &mut gate {
         let numbers: Vec<_> = chosen.iter().map(|(number, _)| *number).collect();
-        let lifted = gate.unseal(&numbers, &lock)?;
+        let mut lifted = gate.unseal(&numbers, &lock)?;
         state.remove(lifted.iter().map(|lifted| lifted.id.as_str()), &lock)?;
+        for lifted in &mut lifted {
+            let now = meant.iter().find(|meant| meant.id == lifted.id);
+            if let Some(Presence::There(name)) = now.map(|meant| &meant.presence) {
+                lifted.name.clone_from(name);
+            }
+        }
         let mut later = HashSet::new();
         let mut lifted: Vec<_> = lifted.iter().rev().collect();
         lifted.retain(|lifted| later.insert(&lifted.id));
@@ -64,4 +72,29 @@ pub(super) fn run(state: &State, args: &Detach) -> Result<u8> {
         log::info!("no container is sealed on this host");
     }
     Ok(exit::OK)
+}
+
+/// All of them, or none is lifted.
+async fn meant(host: Option<&str>, state: &State, references: &[String]) -> Result<Vec<Meant>> {
+    let seals = seals_of(standing()?.as_ref())?;
+    // What an id stands for, nobody has to be asked.
+    let is_known =
+        |id: &str| seals.iter().any(|(_, seal)| seal_id(seal) == id) || state.entry(id).is_some();
+    let (ids, names): (Vec<String>, Vec<String>) = references
+        .iter()
+        .cloned()
+        .partition(|reference| is_id(reference) && is_known(reference));
+    let mut meant: Vec<Meant> = ids
+        .into_iter()
+        .map(|id| Meant {
+            id,
+            presence: Presence::NotKnown,
+            container: None,
+        })
+        .collect();
+    let directory = Directory::open(host, &seals, state, &names).await?;
+    for name in &names {
+        meant.push(directory.find(name).await?);
+    }
+    Ok(meant)
 }

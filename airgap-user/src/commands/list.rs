@@ -9,7 +9,7 @@ use crate::{
     cli::List,
     container::Engine,
     failure::exit,
-    gate::{Gate, seal_id},
+    gate::{Gate, seal_id, seal_name},
     output,
     state::{Entry, State},
 };
@@ -22,7 +22,11 @@ pub struct Row {
     pub report: Report,
     /// The engine answers and knows no such container any more.
     pub gone: bool,
-    /// Id of another container that now has this one's name and is not sealed.
+    /// Name when it was sealed, if it has another one now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recorded_name: Option<String>,
+    /// Id of another container that now has the name under which this one was
+    /// sealed, and is not sealed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_sealed: Option<String>,
 }
@@ -34,10 +38,8 @@ impl Row {
                 not_sealed: Some(_),
                 ..
             } => exit::NOT_SEALED,
-            // Recorded only, and nothing there that could be open.
-            Self {
-                gone: true, report, ..
-            } if report.state == "not-sealed" => exit::DEGRADED,
+            // Nothing there that could be open.
+            Self { gone: true, .. } => exit::OK,
             Self { report, .. } => report.code(),
         }
     }
@@ -54,7 +56,9 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: &List) -> Resul
             let engine = match Engine::connect(host).await {
                 Ok(engine) => Some(engine),
                 Err(error) => {
-                    log::warn!("whether names have new containers is not known: {error:#}");
+                    log::warn!(
+                        "names are as recorded, and whether containers are still there is not known: {error:#}"
+                    );
                     None
                 }
             };
@@ -112,7 +116,12 @@ pub(super) async fn rows(
         .filter(|e| !sealed.iter().any(|id| id == e.id()))
     {
         let known = among(Some(entry), engine, containers.as_deref());
-        rows.push(row(Report::of_entry(entry), known, &sealed));
+        rows.push(row(
+            Report::of_entry(entry),
+            entry.name().to_owned(),
+            known,
+            &sealed,
+        ));
     }
     Ok(rows)
 }
@@ -135,7 +144,11 @@ async fn in_force(
         };
         let entry = entries.iter().find(|entry| entry.id() == id);
         let report = Report::gather(gate, *number, seal, container.as_ref(), entry)?;
-        rows.push(row(report, among(entry, engine, containers), &sealed));
+        let name = match entry {
+            Some(Entry::Known(record)) => record.name.clone(),
+            _ => seal_name(seal),
+        };
+        rows.push(row(report, name, among(entry, engine, containers), &sealed));
     }
     Ok(rows)
 }
@@ -153,16 +166,25 @@ fn among<'a>(
     }
 }
 
-fn row(report: Report, containers: Option<&[Listed]>, sealed: &[String]) -> Row {
+/// `name` is what the container was called when it was sealed.
+fn row(mut report: Report, name: String, containers: Option<&[Listed]>, sealed: &[String]) -> Row {
     let all = containers.unwrap_or_default();
     let not_sealed = all
         .iter()
-        .find(|(id, name, _)| {
-            *name == report.container.name && *id != report.container.id && !sealed.contains(id)
-        })
+        .find(|(id, now, _)| *now == name && *id != report.container.id && !sealed.contains(id))
         .map(|(id, _, _)| id.clone());
+    let there = all.iter().find(|(id, _, _)| *id == report.container.id);
+    if let Some((_, now, _)) = there {
+        report.container.name.clone_from(now);
+    }
+    // What runs is there, whatever an engine that lost it says.
+    let gone = containers.is_some() && there.is_none() && !report.running;
+    if gone {
+        report.state = "gone";
+    }
     Row {
-        gone: containers.is_some_and(|all| all.iter().all(|c| c.0 != report.container.id)),
+        gone,
+        recorded_name: (report.container.name != name).then_some(name),
         not_sealed,
         report,
     }
@@ -193,22 +215,43 @@ mod tests {
     #[test]
     fn a_recorded_container_that_is_not_sealed_is_told_from_one_that_is_gone() {
         let listed = |id: &str, name: &str| (id.repeat(64), name.to_owned(), true);
-        let there = row(recorded(), Some(&[listed("a", "web")]), &[]);
+        let there = row(recorded(), "web".into(), Some(&[listed("a", "web")]), &[]);
         assert_eq!((there.gone, there.code()), (false, exit::NOT_SEALED));
-        let gone = row(recorded(), Some(&[]), &[]);
-        assert_eq!((gone.gone, gone.code()), (true, exit::DEGRADED));
+        let gone = row(recorded(), "web".into(), Some(&[]), &[]);
+        assert_eq!((gone.gone, gone.code()), (true, exit::OK));
+        assert_eq!(gone.report.state, "gone");
         // Nobody says that it is gone.
-        let unknown = row(recorded(), None, &[]);
+        let unknown = row(recorded(), "web".into(), None, &[]);
         assert_eq!((unknown.gone, unknown.code()), (false, exit::NOT_SEALED));
     }
 
     #[test]
     fn a_recreated_container_is_found_by_its_name() {
         let new = ("b".repeat(64), "web".to_owned(), false);
-        let open = row(recorded(), Some(std::slice::from_ref(&new)), &[]);
+        let open = row(
+            recorded(),
+            "web".into(),
+            Some(std::slice::from_ref(&new)),
+            &[],
+        );
         assert_eq!(open.not_sealed, Some("b".repeat(64)));
         assert_eq!(open.code(), exit::NOT_SEALED);
-        let sealed = row(recorded(), Some(&[new]), &["b".repeat(64)]);
+        let sealed = row(recorded(), "web".into(), Some(&[new]), &["b".repeat(64)]);
         assert_eq!(sealed.not_sealed, None);
+    }
+
+    #[test]
+    fn todays_name_is_shown() {
+        let all = [
+            ("a".repeat(64), "web-old".to_owned(), true),
+            ("b".repeat(64), "web".to_owned(), true),
+        ];
+        let renamed = row(recorded(), "web".into(), Some(&all[..1]), &[]);
+        assert_eq!(renamed.report.container.name, "web-old");
+        assert_eq!(renamed.recorded_name.as_deref(), Some("web"));
+        assert_eq!(renamed.not_sealed, None);
+        // Its old name is another's now.
+        let taken = row(recorded(), "web".into(), Some(&all), &[]);
+        assert_eq!(taken.not_sealed, Some("b".repeat(64)));
     }
 }

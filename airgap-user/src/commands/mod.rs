@@ -11,6 +11,7 @@ mod list;
 mod marking;
 mod names;
 mod quarantine;
+mod reference;
 mod report;
 mod reporting;
 mod restore;
@@ -30,11 +31,10 @@ use anyhow::Result;
 use crate::{
     cli::{Cli, Command},
     failure::{Failure, exit},
-    gate::{Gate, Lock, Place, seal_id, seal_name},
+    gate::{Gate, Lock, Place},
     metrics::{Address, Listener, gather, render},
-    state::{State, UNKNOWN},
+    state::State,
 };
-use airgap_common::map::{Seal, SealNumber};
 
 pub use {
     doctor::Check,
@@ -80,7 +80,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
     let state = &State::at(cli.state_dir);
     let code = match cli.command {
         Command::Attach(args) => attach::run(host, state, args).await?,
-        Command::Detach(args) => detach::run(state, &args)?,
+        Command::Detach(args) => detach::run(host, state, &args).await?,
         Command::Run(args) => run::run(host, state, args).await?,
         Command::Watch(args) => watch::run(host, state, &args).await?,
         Command::Quarantine(args) => quarantine::run(state, &args)?,
@@ -89,10 +89,10 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Uninstall(args) => install::uninstall(&args)?,
         Command::List(args) => list::run(host, state, &args).await?,
         Command::Status(args) => status::run(host, state, &args).await?,
-        Command::Tail(args) => tail::run(host, &args).await?,
+        Command::Tail(args) => tail::run(host, state, &args).await?,
         Command::Top => top::run(host, state).await?,
         Command::Report(args) => reporting::run(host, state, &args).await?,
-        Command::Verify(args) => verify::run(host, &args).await?,
+        Command::Verify(args) => verify::run(host, state, &args).await?,
         Command::Doctor(args) => doctor::run(host, state, &args).await?,
         Command::Schema(args) => schema::run(&args)?,
         Command::Explain(args) => explain::run(&args)?,
@@ -129,49 +129,4 @@ fn standing() -> Result<Option<Gate>> {
     let place = Place::host()?;
     Gate::clear_remains(&place, &lock)?;
     Gate::open(&place)
-}
-
-/// The seal that `reference` names: by name, id or prefix of an id. Asks the
-/// kernel, not the engine, so that it works when the container is gone.
-fn find_seal(seals: &[(SealNumber, Seal)], reference: &str) -> Result<(SealNumber, Seal)> {
-    let exact =
-        |s: &&(SealNumber, Seal)| seal_name(&s.1) == reference || seal_id(&s.1) == reference;
-    let found: Vec<_> = match seals.iter().filter(exact).collect::<Vec<_>>() {
-        exact if !exact.is_empty() => exact,
-        _ => seals
-            .iter()
-            .filter(|s| !reference.is_empty() && seal_id(&s.1).starts_with(reference))
-            .collect(),
-    };
-    match found.as_slice() {
-        // What a killed attach or detach left has a lower number than what came after.
-        [first, rest @ ..] if rest.iter().all(|s| s.1.id == first.1.id) => {
-            Ok(**rest.iter().max_by_key(|s| s.0).unwrap_or(first))
-        }
-        [] => {
-            let name = |seal: &Seal| match seal_name(seal) {
-                unknown if unknown == UNKNOWN => seal_id(seal),
-                name => name,
-            };
-            let names: Vec<_> = seals.iter().map(|s| name(&s.1)).collect();
-            let hint = if names.is_empty() {
-                "no container is sealed on this host".to_owned()
-            } else {
-                format!("sealed containers: {}", names.join(", "))
-            };
-            Err(
-                Failure::new(format!("the container '{reference}' is not sealed"), hint)
-                    .with_code(exit::NOT_SEALED)
-                    .into(),
-            )
-        }
-        many => {
-            let ids: Vec<_> = many.iter().map(|s| seal_id(&s.1)).collect();
-            Err(Failure::new(
-                format!("'{reference}' stands for {} seals", many.len()),
-                format!("name one by its id: {}", ids.join(", ")),
-            )
-            .into())
-        }
-    }
 }

@@ -1,6 +1,9 @@
 //! What to call the containers behind seal numbers.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use airgap_common::map::SealNumber;
 use anyhow::Result;
@@ -10,10 +13,15 @@ use crate::{
     gate::{Gate, seal_id, seal_name},
 };
 
-/// Identities by seal, asked for once each.
+/// A name is asked for again after so long: it may have been changed.
+const FRESH: Duration = Duration::from_secs(2);
+/// Longest that events wait for a name to be asked for again.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Identities by seal.
 pub(super) struct Names {
     engine: Option<Engine>,
-    known: HashMap<SealNumber, Identity>,
+    known: HashMap<SealNumber, (Identity, Instant)>,
 }
 
 impl Names {
@@ -22,7 +30,9 @@ impl Names {
         let engine = match Engine::connect(host).await {
             Ok(engine) => Some(engine),
             Err(error) => {
-                log::warn!("images and compose services are not known: {error:#}");
+                log::warn!(
+                    "names are as recorded, images and compose services are not known: {error:#}"
+                );
                 None
             }
         };
@@ -35,27 +45,34 @@ impl Names {
     /// The container of a seal, also of one that was lifted meanwhile.
     pub(super) async fn of(&mut self, gate: &Gate, seal: SealNumber) -> Result<Identity> {
         if !self.known.contains_key(&seal) {
-            for (number, seal) in gate.seals()? {
-                if self.known.contains_key(&number) {
-                    continue;
-                }
-                let mut identity = Identity {
-                    id: seal_id(&seal),
-                    name: seal_name(&seal),
-                    ..Identity::default()
-                };
-                if let Some(engine) = &self.engine
-                    && let Ok(container) = engine.find(&identity.id).await
-                {
-                    identity = identity.with(&container.inspect);
-                }
-                self.known.insert(number, identity);
+            self.learn(gate).await?;
+        } else if let (Some(engine), Some((identity, asked))) =
+            (&self.engine, self.known.get_mut(&seal))
+            && asked.elapsed() > FRESH
+        {
+            let again = tokio::time::timeout(PATIENCE, engine.find(&identity.id)).await;
+            if let Ok(Ok(container)) = again {
+                identity.name = container.name;
             }
+            *asked = Instant::now();
         }
-        Ok(self
-            .known
-            .get(&seal)
-            .cloned()
-            .unwrap_or_else(|| Identity::of_seal(seal)))
+        let known = self.known.get(&seal);
+        Ok(known.map_or_else(|| Identity::of_seal(seal), |(known, _)| known.clone()))
+    }
+
+    async fn learn(&mut self, gate: &Gate) -> Result<()> {
+        for (number, seal) in gate.seals()? {
+            if self.known.contains_key(&number) {
+                continue;
+            }
+            let id = seal_id(&seal);
+            let container = match &self.engine {
+                Some(engine) => engine.find(&id).await.ok(),
+                None => None,
+            };
+            let identity = Identity::of(&id, seal_name(&seal), container.as_ref());
+            self.known.insert(number, (identity, Instant::now()));
+        }
+        Ok(())
     }
 }

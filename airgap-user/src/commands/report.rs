@@ -25,7 +25,8 @@ pub struct Report {
     pub schema: u32,
     /// Who.
     pub container: ContainerRef,
-    /// `sealed`, `degraded`, `broken`, or `not-sealed`: recorded but not in force.
+    /// `sealed`, `degraded`, `broken`, `not-sealed`: recorded but not in force, or
+    /// `gone`: the engine has no such container any more, and nothing of it runs.
     pub state: &'static str,
     /// Seal number.
     pub seal: SealNumber,
@@ -65,7 +66,7 @@ pub struct Report {
 pub struct ContainerRef {
     /// 64 hex digits.
     pub id: String,
-    /// Name when it was sealed.
+    /// Name now; where the engine does not say, name when it was sealed.
     pub name: String,
 }
 
@@ -225,7 +226,7 @@ impl Report {
             schema: 1,
             container: ContainerRef {
                 id,
-                name: seal_name(seal),
+                name: container.map_or_else(|| seal_name(seal), |c| c.name.clone()),
             },
             state: if broken {
                 "broken"
@@ -298,7 +299,8 @@ impl Report {
     pub fn code(&self) -> u8 {
         match self.state {
             "sealed" => exit::OK,
-            "degraded" => exit::DEGRADED,
+            // What is asked for is not there, and nothing of it is open.
+            "degraded" | "gone" => exit::DEGRADED,
             _ => exit::NOT_SEALED,
         }
     }

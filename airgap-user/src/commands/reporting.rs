@@ -9,13 +9,16 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use super::{Report, find_seal, names::Names, standing};
+use super::{
+    Report,
+    reference::{Directory, seals_of},
+    standing,
+};
 use crate::{
     clock::parse_ago,
-    container::Engine,
+    container::Identity,
     events::{Event, Origins, past},
     failure::{Failure, exit},
-    gate::seal_id,
     output,
     report::{Document, Material, Saved, Verified, compare, html},
     state::State,
@@ -69,14 +72,15 @@ pub(super) fn difference(old: &Path, new: &Path, json: bool) -> Result<u8> {
 pub(super) async fn run(host: Option<&str>, state: &State, args: &Reporting) -> Result<u8> {
     let reference = args.container.as_deref().unwrap_or_default();
     let gate = standing()?;
-    let seals = gate
-        .as_ref()
-        .map_or_else(|| Ok(Vec::new()), |g| g.seals())?;
-    let (number, seal) = find_seal(&seals, reference)?;
+    let seals = seals_of(gate.as_ref())?;
+    let asked = [reference.to_owned()];
+    let directory = Directory::open(host, &seals, state, &asked).await?;
+    let meant = directory.find(reference).await?;
+    let (number, seal) = meant.in_force(&seals)?;
     let Some(gate) = gate else {
         anyhow::bail!("the gate is gone while its seals were read");
     };
-    let id = seal_id(&seal);
+    let id = meant.id.clone();
     let verify = args.verify.as_deref().map(|p| proof(p, &id)).transpose()?;
     // One seal's, all of it: what is left out is counted.
     let mut events = past(&gate, &[number], UNIX_EPOCH)?;
@@ -89,16 +93,17 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: &Reporting) -> 
         }
     }
     let now = SystemTime::now();
-    let identity = Names::new(host).await.of(&gate, number).await?;
-    let container = match Engine::connect(host).await {
-        Ok(engine) => engine.find(&id).await.ok(),
-        Err(_) => None,
-    };
+    let identity = Identity::of(&id, meant.name(&seal), meant.container.as_ref());
     let entry = state.entry(&id);
+    let container = meant.container.as_ref();
+    let mut status = Report::gather(&gate, number, &seal, container, entry.as_ref())?;
+    if meant.is_gone() {
+        status.state = "gone";
+    }
     let document = Document::collect(Material {
         now,
         identity,
-        status: Report::gather(&gate, number, &seal, container.as_ref(), entry.as_ref())?,
+        status,
         events,
         since: args.since.map(|ago| now - ago),
         verify,

@@ -1,13 +1,15 @@
 //! `airgap status`.
 
-use airgap_common::map::{Seal, SealNumber};
 use anyhow::Result;
 
-use super::{Report, find_seal, standing};
+use super::{
+    Report,
+    reference::{Directory, Presence, seals_of},
+    standing,
+};
 use crate::{
     cli::Status,
     container::{Container, Engine},
-    gate::seal_id,
     labels::{self, Asked},
     output,
     preflight::Risk,
@@ -16,45 +18,35 @@ use crate::{
 
 pub(super) async fn run(host: Option<&str>, state: &State, args: &Status) -> Result<u8> {
     let gate = standing()?;
-    let seals = gate
-        .as_ref()
-        .map_or_else(|| Ok(Vec::new()), |g| g.seals())?;
-    let found = match find_seal(&seals, &args.container) {
-        Err(error) => by_engine(host, &seals, &args.container).await.ok_or(error),
-        found => found,
-    };
-    let (number, seal) = match found {
-        Ok(found) => found,
-        Err(error) => {
-            // What is recorded was sealed and ought to be.
-            let entry = state.find(&args.container).ok().flatten().ok_or(error)?;
-            let report = Report::of_entry(&entry);
-            output::report(&report, args.json, false)?;
-            return Ok(report.code());
+    let seals = seals_of(gate.as_ref())?;
+    let asked = std::slice::from_ref(&args.container);
+    let directory = Directory::open(host, &seals, state, asked).await?;
+    let meant = directory.find(&args.container).await?;
+    let entry = state.entry(&meant.id);
+    let mut report = match (meant.seal(&seals), &gate, &entry) {
+        (Some((number, seal)), Some(gate), _) => {
+            let container = meant.container.as_ref();
+            let mut report = Report::gather(gate, number, &seal, container, entry.as_ref())?;
+            if let (Some(engine), Some(container), Some(Entry::Known(record))) =
+                (directory.engine(), container, &entry)
+                && record.by == Origin::Label
+            {
+                report.labels_ignored = ignored(engine, container, seal.accepted).await;
+            }
+            report
         }
-    };
-    let Some(gate) = gate else {
-        anyhow::bail!("the gate is gone while its seals were read");
-    };
-    // Without the engine the seal is still told, only less of the container.
-    let engine = match Engine::connect(host).await {
-        Ok(engine) => Some(engine),
-        Err(error) => {
-            log::warn!("the container's configuration is not known: {error:#}");
-            None
+        // What is recorded was sealed and ought to be.
+        (_, _, Some(entry)) => {
+            let mut report = Report::of_entry(entry);
+            if let Presence::There(name) = &meant.presence {
+                report.container.name.clone_from(name);
+            }
+            report
         }
+        _ => anyhow::bail!("the seal went while it was read"),
     };
-    let container = match &engine {
-        Some(engine) => engine.find(&seal_id(&seal)).await.ok(),
-        None => None,
-    };
-    let entry = state.entry(&seal_id(&seal));
-    let mut report = Report::gather(&gate, number, &seal, container.as_ref(), entry.as_ref())?;
-    if let (Some(engine), Some(container), Some(Entry::Known(record))) =
-        (&engine, &container, &entry)
-        && record.by == Origin::Label
-    {
-        report.labels_ignored = ignored(engine, container, seal.accepted).await;
+    if meant.is_gone() {
+        report.state = "gone";
     }
     output::report(&report, args.json, false)?;
     Ok(report.code())
@@ -72,16 +64,4 @@ async fn ignored(engine: &Engine, container: &Container, accepted: u64) -> Vec<S
         Asked::Seal(terms) => terms.wrong.into_iter().chain(terms.ignored).collect(),
         Asked::Nothing => Vec::new(),
     }
-}
-
-/// A seal whose record could not be read has no name, and a renamed container
-/// has another one: the engine knows whose id it is.
-async fn by_engine(
-    host: Option<&str>,
-    seals: &[(SealNumber, Seal)],
-    reference: &str,
-) -> Option<(SealNumber, Seal)> {
-    let engine = Engine::connect(host).await.ok()?;
-    let container = engine.find(reference).await.ok()?;
-    find_seal(seals, &container.id).ok()
 }

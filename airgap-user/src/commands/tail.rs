@@ -10,7 +10,12 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{find_seal, keep::Keeper, names::Names, standing, with_metrics};
+use super::{
+    keep::Keeper,
+    names::Names,
+    reference::{Directory, seals_of},
+    standing, with_metrics,
+};
 use crate::{
     clock::parse_ago,
     events::{Event, Follower, POLL, past},
@@ -18,6 +23,7 @@ use crate::{
     gate::{Gate, bpf_log_level},
     metrics::Address,
     output::{self, Format},
+    state::State,
 };
 
 /// Arguments of `tail`.
@@ -69,21 +75,20 @@ impl Tail {
     }
 }
 
-pub(super) async fn run(host: Option<&str>, args: &Tail) -> Result<u8> {
+pub(super) async fn run(host: Option<&str>, state: &State, args: &Tail) -> Result<u8> {
     let format = args.format();
     if format == Format::Journald {
         output::journal::check()?;
     }
     let mut gate = standing()?;
-    let seals = gate
-        .as_ref()
-        .map_or_else(|| Ok(Vec::new()), |gate| gate.seals())?;
-    let chosen: Result<Vec<_>> = args
-        .containers
-        .iter()
-        .map(|r| find_seal(&seals, r).map(|(number, _)| number))
-        .collect();
-    let (chosen, gate) = (chosen?, gate.take().ok_or_else(nothing_sealed)?);
+    let seals = seals_of(gate.as_ref())?;
+    let directory = Directory::open(host, &seals, state, &args.containers).await?;
+    let mut chosen = Vec::new();
+    for reference in &args.containers {
+        let (number, _) = directory.find(reference).await?.in_force(&seals)?;
+        chosen.push(number);
+    }
+    let gate = gate.take().ok_or_else(nothing_sealed)?;
     let since = args.since.map(|ago| SystemTime::now() - ago);
     if args.no_follow {
         let mut names = Names::new(host).await;

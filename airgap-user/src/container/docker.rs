@@ -188,6 +188,39 @@ impl Engine {
         }
     }
 
+    /// The container that a name, id or prefix of an id stands for; `None`: the
+    /// engine knows none, or more than one.
+    ///
+    /// # Errors
+    /// If it says neither.
+    pub async fn look_up(&self, reference: &str) -> Result<Option<Container>> {
+        // Anything else is no name, and would be another question.
+        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+        let begins_well = reference.starts_with(|c: char| c.is_ascii_alphanumeric());
+        if !begins_well || !reference.chars().all(is_name) {
+            return Ok(None);
+        }
+        match self
+            .docker
+            .inspect_container(reference, None::<InspectContainerOptions>)
+            .await
+        {
+            Ok(inspect) => self.described(container(inspect)?).await.map(Some),
+            Err(DockerError::DockerResponseServerError {
+                status_code: 400 | 404,
+                ..
+            }) => Ok(None),
+            Err(DockerError::DockerResponseServerError { message, .. })
+                if means_several(&message) =>
+            {
+                Ok(None)
+            }
+            Err(error) => {
+                Err(error).with_context(|| format!("cannot inspect the container '{reference}'"))
+            }
+        }
+    }
+
     /// Finds a container by name, id or unique prefix of an id.
     ///
     /// # Errors
@@ -203,9 +236,8 @@ impl Engine {
                 status_code: 400 | 404,
                 ..
             }) => Err(self.not_found(reference).await),
-            // "multiple IDs found with provided prefix" comes as a server error.
             Err(DockerError::DockerResponseServerError { message, .. })
-                if message.contains("multiple") =>
+                if means_several(&message) =>
             {
                 Err(self.not_found(reference).await)
             }
@@ -398,6 +430,13 @@ fn unanswered(container: &Container) -> Vec<String> {
         .filter(|name| !told(name) || *name == MESH)
         .cloned()
         .collect()
+}
+
+/// Docker says "Multiple IDs found with provided prefix", Podman "more than one
+/// result", both as an error of the server's own.
+fn means_several(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    message.contains("multiple") || message.contains("more than one")
 }
 
 fn is_other(host: &str, recorded: &str) -> bool {

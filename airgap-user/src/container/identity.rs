@@ -2,13 +2,15 @@
 
 use bollard::models::ContainerInspectResponse;
 
+use super::Container;
+
 /// Name and origin of a container. All but the id is chosen by whoever made
 /// it: not safe for terminals.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// 64 hex digits; empty: not known.
     pub id: String,
-    /// Name when it was sealed.
+    /// Name now; where the engine does not say, name when it was sealed.
     pub name: String,
     /// Image as it was asked for; `None`: the engine does not know any more.
     pub image: Option<String>,
@@ -22,6 +24,20 @@ impl Identity {
         Self {
             name: format!("seal {number}"),
             ..Self::default()
+        }
+    }
+
+    /// Of a container that was called so when it was sealed, with what the
+    /// engine says of it now.
+    pub fn of(id: &str, recorded: String, container: Option<&Container>) -> Self {
+        let identity = Self {
+            id: id.to_owned(),
+            name: container.map_or(recorded, |c| c.name.clone()),
+            ..Self::default()
+        };
+        match container {
+            Some(container) => identity.with(&container.inspect),
+            None => identity,
         }
     }
 

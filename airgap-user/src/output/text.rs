@@ -105,9 +105,16 @@ pub(super) fn report(report: &Report, fresh: bool, colour: bool) -> String {
         "sealed" => "SEALED",
         "degraded" => "SEALED, DEGRADED",
         "not-sealed" => "NOT SEALED",
+        "gone" => "GONE",
         _ => "BROKEN",
     };
     let _ = writeln!(out, "{bold}{name}{reset} ({id})  {bold}{state}{reset}");
+    if report.state == "gone" {
+        let _ = writeln!(
+            out,
+            "  gone      the engine has no such container any more; what is left of its seal goes with: airgap detach {id}"
+        );
+    }
     let _ = writeln!(out, "  ports     {}", report.ports.join(", "));
     let _ = writeln!(out, "  clients   {}", clients(report));
     if !fresh {
@@ -137,7 +144,7 @@ pub(super) fn report(report: &Report, fresh: bool, colour: bool) -> String {
             .unwrap_or("(gone, held by lingering sockets)");
         let _ = writeln!(out, "  cgroup    {path} (id {})", cgroup.id);
     }
-    if !report.running && report.seal != 0 {
+    if !report.running && report.seal != 0 && report.state != "gone" {
         let _ = writeln!(
             out,
             "  cgroup    none: not running, sealed from its first instruction"
@@ -241,24 +248,21 @@ pub(super) fn list(rows: &[Row]) -> String {
             r.denials.total,
             &since[..19]
         );
-        if r.state == "not-sealed" {
-            let what = match row.gone {
-                true => "recorded, and the container is gone: airgap detach",
-                false => "NOT SEALED  recorded but not in force: airgap restore",
-            };
-            let _ = writeln!(out, "{:<24}  {:<12}  {what}", "", "");
-        } else if row.gone {
-            let _ = writeln!(
-                out,
-                "{:<24}  {:<12}  the container is gone: airgap detach",
-                "", ""
-            );
+        let more = match (row.gone, r.seal) {
+            (true, 0) => Some("recorded, and the container is gone: airgap detach"),
+            (true, _) => Some("the container is gone: airgap detach"),
+            (false, 0) => Some("NOT SEALED  recorded but not in force: airgap restore"),
+            (false, _) => None,
+        };
+        if let Some(more) = more {
+            let _ = writeln!(out, "{:<24}  {:<12}  {more}", "", "");
         }
         if let Some(other) = &row.not_sealed {
+            let name = row.recorded_name.as_ref().unwrap_or(&r.container.name);
             let _ = writeln!(
                 out,
                 "{:<24}  {:<12}  NOT SEALED  another container has this name now: airgap attach {}",
-                escape(&r.container.name),
+                escape(name),
                 &other[..12.min(other.len())],
                 &other[..12.min(other.len())]
             );

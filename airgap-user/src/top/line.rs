@@ -14,6 +14,8 @@ pub(super) enum Standing {
     Unknown,
     Degraded,
     Sealed,
+    /// There is no such container any more.
+    Gone,
 }
 
 impl Standing {
@@ -24,6 +26,7 @@ impl Standing {
             Self::Unknown => "unknown",
             Self::Degraded => "degraded",
             Self::Sealed => "sealed",
+            Self::Gone => "gone",
         }
     }
 
@@ -37,7 +40,7 @@ impl Standing {
 #[derive(Clone, Debug)]
 pub(super) struct Line {
     pub(super) id: String,
-    /// Not safe for terminals.
+    /// Name now, as far as the engine said: not safe for terminals.
     pub(super) name: String,
     pub(super) standing: Standing,
     /// What is wrong.
@@ -106,6 +109,7 @@ pub(super) fn standing(report: &Report) -> Standing {
         "sealed" => Standing::Sealed,
         "degraded" => Standing::Degraded,
         "not-sealed" => Standing::NotSealed,
+        "gone" => Standing::Gone,
         _ => Standing::Broken,
     }
 }
@@ -120,10 +124,10 @@ pub(super) fn problems(row: &Row) -> Vec<String> {
 }
 
 /// A container that is not sealed.
-pub(super) fn open(id: &str, row: &Row, problems: Vec<String>) -> Line {
+pub(super) fn open(id: &str, name: &str, problems: Vec<String>) -> Line {
     Line {
         id: id.to_owned(),
-        name: row.report.container.name.clone(),
+        name: name.to_owned(),
         standing: Standing::NotSealed,
         problems,
         report: None,

@@ -218,6 +218,10 @@ impl Model {
                     row.report.seal == count.seal && row.report.container.id == count.id
                 });
                 let history = self.histories.get(&count.seal);
+                let mut count = count.clone();
+                if let Some(row) = row {
+                    count.name.clone_from(&row.report.container.name);
+                }
                 Line {
                     id: count.id.clone(),
                     name: count.name.clone(),
@@ -227,24 +231,27 @@ impl Model {
                     },
                     problems: row.map_or_else(Vec::new, problems),
                     report: row.map(|row| row.report.clone()),
-                    count: Some(count.clone()),
                     rate: history.and_then(History::rate),
                     seconds: history.map_or_else(Vec::new, History::seconds),
+                    count: Some(count),
                 }
             })
             .collect();
         for row in &self.rows {
             let counted = |id: &str| self.counts.iter().any(|count| count.id == id);
             // A record of which no seal is in force.
-            if row.report.seal == 0 && !counted(&row.report.container.id) {
+            let container = &row.report.container;
+            if row.report.seal == 0 && !counted(&container.id) {
                 lines.push(Line {
                     report: Some(row.report.clone()),
-                    ..open(&row.report.container.id, row, problems(row))
+                    standing: standing(&row.report),
+                    ..open(&container.id, &container.name, problems(row))
                 });
             }
             if let Some(other) = row.not_sealed.as_deref().filter(|id| !counted(id)) {
                 let why = "a sealed container's name is now this one's, which is not sealed: airgap attach";
-                lines.push(open(other, row, vec![why.to_owned()]));
+                let name = row.recorded_name.as_ref().unwrap_or(&container.name);
+                lines.push(open(other, name, vec![why.to_owned()]));
             }
         }
         lines.sort_by(|a, b| self.sort.compare(a, b));

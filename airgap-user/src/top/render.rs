@@ -87,6 +87,7 @@ fn heading(model: &Model, paint: &Paint, frame: &mut Frame<'_>, area: Rect) {
         ("NOT SEALED", Standing::NotSealed),
         ("BROKEN", Standing::Broken),
         ("unknown", Standing::Unknown),
+        ("gone", Standing::Gone),
     ] {
         let found = count(&[standing]);
         if found > 0 {
@@ -215,6 +216,7 @@ impl Paint {
             Standing::NotSealed | Standing::Broken => self.alarm(),
             Standing::Unknown | Standing::Degraded => self.coloured(Color::Yellow),
             Standing::Sealed => self.coloured(Color::Green),
+            Standing::Gone => self.faint(),
         }
     }
 }

@@ -66,7 +66,7 @@ pub struct Rollup {
 pub struct Proof {
     /// Version of this shape.
     pub schema: u32,
-    /// Name when it was sealed.
+    /// Name when this was shown.
     pub container: String,
     /// 64 hex digits.
     pub id: String,

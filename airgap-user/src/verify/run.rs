@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use airgap_common::map::{Seal, SealNumber};
+use airgap_common::map::SealNumber;
 use anyhow::{Context as _, Result, bail};
 
 use super::{
@@ -23,7 +23,7 @@ use crate::{
     container::locate,
     events::{Event, Follower, Lost, Suppressed},
     failure::Failure,
-    gate::{Gate, Lock, seal_id, seal_name},
+    gate::{Gate, Lock},
     netns::Netns,
     technique::{Outcome, Reach, Report, TABLE, Way, find, vector::JOINS},
 };
@@ -54,15 +54,16 @@ fn heed_signals() {
     }
 }
 
-/// Tries every way out of a running container, whose init process is `pid`.
+/// Tries every way out of a running container of this id and name, whose init
+/// process is `pid`.
 /// Takes about ten seconds, during which the container has an interface more.
 ///
 /// # Errors
 /// If the container has the host's network, is being verified already, or
 /// ends; or if the target cannot be set up.
-pub fn run(gate: &mut Gate, number: SealNumber, seal: &Seal, pid: u32) -> Result<Proof> {
+pub fn run(gate: &mut Gate, number: SealNumber, id: &str, name: String, pid: u32) -> Result<Proof> {
     heed_signals();
-    let id = seal_id(seal);
+    let id = id.to_owned();
     let facts = Facts::gather(gate, number, pid)?;
     let container = Netns::of(pid)?;
     let target = Target::open(&container, facts.index, CONTROLS)?;
@@ -79,7 +80,7 @@ pub fn run(gate: &mut Gate, number: SealNumber, seal: &Seal, pid: u32) -> Result
         lost: 0,
         id,
     };
-    run.all(gate, seal_name(seal))
+    run.all(gate, name)
 }
 
 struct Run {

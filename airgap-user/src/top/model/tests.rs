@@ -47,6 +47,7 @@ pub(crate) fn row(n: u64, name: &str, state: &'static str) -> Row {
     Row {
         report,
         gone: false,
+        recorded_name: None,
         not_sealed: None,
     }
 }

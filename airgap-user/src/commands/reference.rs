@@ -1,0 +1,369 @@
+//! Which seal a container's name, id or prefix of an id stands for.
+//!
+//! A name means what the engine calls so now. What a seal was recorded under
+//! counts only where the engine knows no such name, and then only for a
+//! container that is gone.
+
+use airgap_common::map::{Seal, SealNumber};
+use anyhow::Result;
+
+use crate::{
+    container::{Container, Engine, find_cgroups},
+    failure::{Failure, exit},
+    gate::{Gate, Place, seal_id, seal_name},
+    state::{Entry, State, UNKNOWN},
+};
+
+/// A seal in force, or only recorded.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    id: String,
+    /// Name when it was sealed.
+    name: String,
+    /// Socket of another engine than the one that is asked, if it has it.
+    elsewhere: Option<String>,
+}
+
+/// What the engine says that a reference stands for.
+#[derive(Clone, Debug)]
+pub(super) enum Says {
+    /// A container, with the name that it has now.
+    Container { id: String, name: String },
+    /// The beginning of so many ids.
+    Several(usize),
+    /// No container.
+    Nothing,
+    /// It does not answer.
+    Silent,
+}
+
+/// Whether a sealed container is still there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// Under this name.
+    There(String),
+    /// The engine has no such container any more.
+    Gone,
+    /// The engine that has it was not asked, or does not answer.
+    NotKnown,
+}
+
+/// Id and name, now, of a container that the engine has.
+type Listed = (String, String);
+
+/// The container that a reference stands for, of which there is a seal or a record.
+#[derive(Debug)]
+pub(super) struct Meant {
+    pub(super) id: String,
+    pub(super) presence: Presence,
+    /// The engine's whole answer, if it is there.
+    pub(super) container: Option<Container>,
+}
+
+impl Meant {
+    pub(super) fn is_gone(&self) -> bool {
+        self.presence == Presence::Gone
+    }
+
+    /// Its name now, or else the recorded one.
+    pub(super) fn name(&self, seal: &Seal) -> String {
+        match &self.presence {
+            Presence::There(name) => name.clone(),
+            _ => seal_name(seal),
+        }
+    }
+
+    /// Its seal, if one is in force. What a killed attach or detach left has a
+    /// lower number than what came after.
+    pub(super) fn seal(&self, seals: &[(SealNumber, Seal)]) -> Option<(SealNumber, Seal)> {
+        let its = seals.iter().filter(|(_, seal)| seal_id(seal) == self.id);
+        its.max_by_key(|(number, _)| *number).copied()
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// If none is in force.
+    pub(super) fn in_force(&self, seals: &[(SealNumber, Seal)]) -> Result<(SealNumber, Seal)> {
+        self.seal(seals).ok_or_else(|| {
+            let what = format!(
+                "the seal of {} is recorded and not in force",
+                short(&self.id)
+            );
+            Failure::new(what, "airgap restore")
+                .with_code(exit::NOT_SEALED)
+                .into()
+        })
+    }
+}
+
+/// What is sealed on this host, and the engine that knows what it is called.
+pub(super) struct Directory {
+    known: Vec<Known>,
+    engine: Option<Engine>,
+}
+
+impl Directory {
+    /// Does not ask the engine where nothing is sealed, or nothing is asked for.
+    ///
+    /// # Errors
+    /// If the records cannot be read.
+    pub(super) async fn open(
+        host: Option<&str>,
+        seals: &[(SealNumber, Seal)],
+        state: &State,
+        references: &[String],
+    ) -> Result<Self> {
+        let entries = state.entries()?;
+        let engine = match (seals.is_empty() && entries.is_empty()) || references.is_empty() {
+            true => None,
+            false => match Engine::connect(host).await {
+                Ok(engine) => Some(engine),
+                Err(error) => {
+                    log::warn!(
+                        "names are as recorded, and whether containers are still there is not known: {error:#}"
+                    );
+                    None
+                }
+            },
+        };
+        Ok(Self {
+            known: known(seals, &entries, engine.as_ref()),
+            engine,
+        })
+    }
+
+    /// The engine, if it answers.
+    pub(super) fn engine(&self) -> Option<&Engine> {
+        self.engine.as_ref()
+    }
+
+    /// What `reference` stands for.
+    ///
+    /// # Errors
+    /// If that is not sealed, or not one.
+    pub(super) async fn find(&self, reference: &str) -> Result<Meant> {
+        let (says, mut container, listed) = self.ask(reference).await;
+        let (id, presence) = resolve(reference, &says, &listed, &self.known)?;
+        let mut meant = Meant {
+            container: container.take_if(|c| c.id == id),
+            id,
+            presence,
+        };
+        if let (None, Presence::There(_), Some(engine)) =
+            (&meant.container, &meant.presence, &self.engine)
+        {
+            meant.container = engine.find(&meant.id).await.ok();
+        }
+        let known = self.known.iter().find(|k| k.id == meant.id);
+        let (name, elsewhere) = known.map_or(("", None), |k| (&*k.name, k.elsewhere.as_deref()));
+        // What runs is there, whatever an engine that lost it says.
+        if meant.is_gone()
+            && Place::host().is_ok_and(|place| !find_cgroups(&place.cgroup, &meant.id).is_empty())
+        {
+            meant.presence = Presence::NotKnown;
+            log::warn!(
+                "the engine does not know {} ('{name}' when it was sealed), which runs",
+                short(&meant.id)
+            );
+        } else if meant.is_gone() {
+            log::warn!(
+                "the container {} ('{name}' when it was sealed) is gone; its seal stays until: airgap detach {}",
+                short(&meant.id),
+                short(&meant.id)
+            );
+        } else if let (Presence::NotKnown, Some(other)) = (&meant.presence, elsewhere) {
+            log::warn!(
+                "{} ('{name}' when it was sealed) is of another engine, which was not asked: --host {other}",
+                short(&meant.id)
+            );
+        }
+        Ok(meant)
+    }
+
+    async fn ask(&self, reference: &str) -> (Says, Option<Container>, Vec<Listed>) {
+        let Some(engine) = &self.engine else {
+            return (Says::Silent, None, Vec::new());
+        };
+        let asked = async {
+            let found = engine.look_up(reference).await?;
+            Ok::<_, anyhow::Error>((found, engine.list().await?))
+        };
+        let (found, listed) = match asked.await {
+            Ok(found) => found,
+            Err(error) => {
+                log::warn!("names are as recorded: {error:#}");
+                return (Says::Silent, None, Vec::new());
+            }
+        };
+        let listed: Vec<Listed> = listed.into_iter().map(|(id, name, _)| (id, name)).collect();
+        let says = match &found {
+            Some(container) => Says::Container {
+                id: container.id.clone(),
+                name: container.name.clone(),
+            },
+            None => match listed.iter().filter(|l| begins(&l.0, reference)).count() {
+                several @ 2.. => Says::Several(several),
+                _ => Says::Nothing,
+            },
+        };
+        (says, found, listed)
+    }
+}
+
+/// The seals in force of a gate.
+pub(super) fn seals_of(gate: Option<&Gate>) -> Result<Vec<(SealNumber, Seal)>> {
+    gate.map_or_else(|| Ok(Vec::new()), Gate::seals)
+}
+
+fn known(seals: &[(SealNumber, Seal)], entries: &[Entry], engine: Option<&Engine>) -> Vec<Known> {
+    let mut known: Vec<Known> = Vec::new();
+    let mut add = |id: &str, name: String| {
+        let entry = entries.iter().find(|entry| entry.id() == id);
+        let (name, elsewhere) = match entry {
+            // The kernel keeps only the beginning of a long name.
+            Some(Entry::Known(record)) => {
+                let other = engine.is_some_and(|e| e.is_other(&record.engine));
+                (record.name.clone(), other.then(|| record.engine.clone()))
+            }
+            _ => (name, None),
+        };
+        if !known.iter().any(|k| k.id == id) {
+            known.push(Known {
+                id: id.to_owned(),
+                name,
+                elsewhere,
+            });
+        }
+    };
+    for (_, seal) in seals.iter().rev() {
+        add(&seal_id(seal), seal_name(seal));
+    }
+    for entry in entries {
+        add(entry.id(), entry.name().to_owned());
+    }
+    known
+}
+
+fn short(id: &str) -> &str {
+    &id[..12.min(id.len())]
+}
+
+fn begins(id: &str, reference: &str) -> bool {
+    !reference.is_empty() && id.starts_with(reference)
+}
+
+/// Id and presence of what a reference stands for. Pure.
+///
+/// # Errors
+/// If nothing is sealed by that name, several are, or the seal of that name is
+/// another container's.
+fn resolve(
+    reference: &str,
+    says: &Says,
+    listed: &[Listed],
+    known: &[Known],
+) -> Result<(String, Presence), Failure> {
+    let silent = matches!(says, Says::Silent);
+    let presence = |known: &Known| match listed.iter().find(|(id, _)| *id == known.id) {
+        Some((_, name)) => Presence::There(name.clone()),
+        None if silent || known.elsewhere.is_some() => Presence::NotKnown,
+        None => Presence::Gone,
+    };
+    let found = |known: &Known| Ok((known.id.clone(), presence(known)));
+    if let Some(exact) = known.iter().find(|k| k.id == reference) {
+        return found(exact);
+    }
+    let named: Vec<&Known> = known.iter().filter(|k| k.name == reference).collect();
+    let begun: Vec<&Known> = known.iter().filter(|k| begins(&k.id, reference)).collect();
+    match says {
+        Says::Several(count) => Err(Failure::new(
+            format!("'{reference}' is the beginning of {count} container ids"),
+            "name one by more of its id, or by its name",
+        )),
+        Says::Container { id, name } => {
+            let others = begun.iter().filter(|k| k.id != *id);
+            if name != reference && id.starts_with(reference) && others.count() > 0 {
+                let mut all: Vec<&str> = begun.iter().map(|k| &*k.id).collect();
+                if !all.contains(&&**id) {
+                    all.push(id);
+                }
+                return Err(several(reference, &all));
+            }
+            match (known.iter().find(|k| k.id == *id), named.as_slice()) {
+                (Some(sealed), _) => Ok((sealed.id.clone(), Presence::There(name.clone()))),
+                (None, []) => Err(not_sealed(reference, listed, known)),
+                (None, [other, ..]) => Err(Failure::new(
+                    format!(
+                        "the container called '{reference}' now ({}) is not sealed; the seal recorded under that name is of {}, {}",
+                        short(id),
+                        short(&other.id),
+                        whereabouts(&presence(other), other)
+                    ),
+                    format!(
+                        "airgap attach {} seals it; name the other by its id",
+                        short(id)
+                    ),
+                )
+                .with_code(exit::NOT_SEALED)),
+            }
+        }
+        Says::Nothing | Says::Silent => {
+            let meant = if named.is_empty() { begun } else { named };
+            match meant.as_slice() {
+                [] => Err(not_sealed(reference, listed, known)),
+                [one] => match presence(one) {
+                    Presence::There(name) => Err(Failure::new(
+                        format!(
+                            "no container is called '{reference}' now; the seal recorded under that name is of {}, called '{name}' now",
+                            short(&one.id)
+                        ),
+                        format!("name it so: {name}"),
+                    )
+                    .with_code(exit::NOT_SEALED)),
+                    _ => found(one),
+                },
+                many => {
+                    let ids: Vec<&str> = many.iter().map(|k| &*k.id).collect();
+                    Err(several(reference, &ids))
+                }
+            }
+        }
+    }
+}
+
+fn whereabouts(presence: &Presence, known: &Known) -> String {
+    match (presence, &known.elsewhere) {
+        (Presence::There(name), _) => format!("called '{name}' now"),
+        (Presence::Gone, _) => "which is gone".into(),
+        (Presence::NotKnown, Some(other)) => format!("of the engine at {other}"),
+        (Presence::NotKnown, None) => "of which nothing is known".into(),
+    }
+}
+
+fn several(reference: &str, ids: &[&str]) -> Failure {
+    Failure::new(
+        format!("'{reference}' stands for {} seals or containers", ids.len()),
+        format!("name one by its id: {}", ids.join(", ")),
+    )
+}
+
+fn not_sealed(reference: &str, listed: &[Listed], known: &[Known]) -> Failure {
+    let name = |known: &Known| {
+        let now = listed.iter().find(|(id, _)| *id == known.id);
+        match now.map_or(&*known.name, |(_, name)| name) {
+            UNKNOWN => known.id.clone(),
+            name => name.to_owned(),
+        }
+    };
+    let names: Vec<_> = known.iter().map(name).collect();
+    let hint = match names.is_empty() {
+        true => "no container is sealed on this host".to_owned(),
+        false => format!("sealed containers: {}", names.join(", ")),
+    };
+    Failure::new(format!("the container '{reference}' is not sealed"), hint)
+        .with_code(exit::NOT_SEALED)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+use super::{Known, Listed, Presence, Says, begins, exit, resolve};
+
+fn id(digits: &str) -> String {
+    format!("{digits:0<64}")
+}
+
+fn known(digits: &str, name: &str) -> Known {
+    Known {
+        id: id(digits),
+        name: name.into(),
+        elsewhere: None,
+    }
+}
+
+fn listed(digits: &str, name: &str) -> Listed {
+    (id(digits), name.into())
+}
+
+/// Asks as an engine with these containers would answer.
+fn ask(
+    reference: &str,
+    all: &[Listed],
+    known: &[Known],
+) -> Result<(String, Presence), (u8, String)> {
+    let named = all
+        .iter()
+        .find(|(id, name)| name == reference || id == reference);
+    let begun: Vec<_> = all.iter().filter(|l| begins(&l.0, reference)).collect();
+    let says = match (named, begun.as_slice()) {
+        (Some((id, name)), _) | (None, [(id, name)]) => Says::Container {
+            id: id.clone(),
+            name: name.clone(),
+        },
+        (None, []) => Says::Nothing,
+        (None, several) => Says::Several(several.len()),
+    };
+    resolve(reference, &says, all, known).map_err(|f| (f.code, f.message))
+}
+
+fn there(digits: &str, name: &str) -> Result<(String, Presence), (u8, String)> {
+    Ok((id(digits), Presence::There(name.into())))
+}
+
+#[track_caller]
+fn refused(result: Result<(String, Presence), (u8, String)>, code: u8, words: &[&str]) {
+    let (found, message) = result.expect_err("found");
+    assert_eq!(found, code, "{message}");
+    for word in words {
+        assert!(message.contains(word), "{word}: {message}");
+    }
+}
+
+#[test]
+fn a_name_is_the_engines() {
+    let sealed = [known("ab1", "web")];
+    let plain = [listed("ab1", "web"), listed("cd2", "db")];
+    for reference in ["web", "ab", &id("ab1")] {
+        assert_eq!(ask(reference, &plain, &sealed), there("ab1", "web"));
+    }
+    refused(
+        ask("db", &plain, &sealed),
+        exit::NOT_SEALED,
+        &["'db' is not sealed"],
+    );
+    refused(ask("", &plain, &sealed), exit::NOT_SEALED, &[]);
+    refused(
+        ask("nobody", &plain, &sealed),
+        exit::NOT_SEALED,
+        &["nobody"],
+    );
+    // Renamed: by the new name, and by the old one no more.
+    let renamed = [listed("ab1", "web2")];
+    assert_eq!(ask("web2", &renamed, &sealed), there("ab1", "web2"));
+    refused(
+        ask("web", &renamed, &sealed),
+        exit::NOT_SEALED,
+        &["called 'web2' now"],
+    );
+}
+
+#[test]
+fn a_new_container_of_the_old_name_is_not_answered_for() {
+    let sealed = [known("ab1", "web")];
+    // Removed and made again; renamed and made again.
+    let again = [listed("cd2", "web")];
+    refused(
+        ask("web", &again, &sealed),
+        exit::NOT_SEALED,
+        &[
+            "(cd2000000000) is not sealed",
+            "is of ab1000000000, which is gone",
+        ],
+    );
+    let moved = [listed("ab1", "web-old"), listed("cd2", "web")];
+    refused(
+        ask("web", &moved, &sealed),
+        exit::NOT_SEALED,
+        &["is of ab1000000000, called 'web-old' now"],
+    );
+    // Names that changed places.
+    let both = [known("ab1", "a"), known("cd2", "b")];
+    let swapped = [listed("ab1", "b"), listed("cd2", "a")];
+    assert_eq!(ask("a", &swapped, &both), there("cd2", "a"));
+    assert_eq!(ask("b", &swapped, &both), there("ab1", "b"));
+}
+
+#[test]
+fn what_is_gone_keeps_its_name_while_nobody_has_it() {
+    let gone = Ok((id("ab1"), Presence::Gone));
+    let other = [listed("cd2", "db")];
+    for reference in ["web", "ab1", &id("ab1")] {
+        assert_eq!(ask(reference, &other, &[known("ab1", "web")]), gone);
+    }
+    // Twice recorded so is nobody's.
+    let twice = [known("ab1", "web"), known("ab2", "web")];
+    refused(ask("web", &other, &twice), exit::FAILED, &["2 seals"]);
+    // Its engine is not asked.
+    let elsewhere = Known {
+        elsewhere: Some("unix:///run/podman.sock".into()),
+        ..known("ab1", "web")
+    };
+    let not_known = Ok((id("ab1"), Presence::NotKnown));
+    assert_eq!(
+        ask("web", &other, std::slice::from_ref(&elsewhere)),
+        not_known
+    );
+    refused(
+        ask("web", &[listed("cd2", "web")], &[elsewhere]),
+        exit::NOT_SEALED,
+        &["of the engine at unix:///run/podman.sock"],
+    );
+}
+
+#[test]
+fn the_beginning_of_two_ids_is_neither() {
+    let all = [listed("ab1", "web"), listed("ab2", "db")];
+    let one = [known("ab1", "web")];
+    refused(ask("ab", &all, &one), exit::FAILED, &["2 container ids"]);
+    assert_eq!(ask("ab1", &all, &one), there("ab1", "web"));
+    // One that is there and one that is gone.
+    let both = [known("ab1", "web"), known("ab2", "db")];
+    refused(
+        ask("ab", &all[..1], &both),
+        exit::FAILED,
+        &["2 seals or containers"],
+    );
+    refused(
+        ask("ab", &all[..1], &both[1..]),
+        exit::FAILED,
+        &["2 seals or containers"],
+    );
+    refused(ask("ab", &[], &both), exit::FAILED, &["2 seals"]);
+    // A name comes before a beginning.
+    let named = [listed("cd3", "ab")];
+    refused(
+        ask("ab", &named, &both),
+        exit::NOT_SEALED,
+        &["is not sealed"],
+    );
+}
+
+#[test]
+fn without_an_engine_it_is_as_recorded() {
+    let sealed = [known("ab1", "web"), known("ab2", "db"), known("cd3", "db")];
+    let ask = |reference: &str| {
+        resolve(reference, &Says::Silent, &[], &sealed).map_err(|f| (f.code, f.message))
+    };
+    for reference in ["web", "ab1", &id("ab1")] {
+        assert_eq!(ask(reference), Ok((id("ab1"), Presence::NotKnown)));
+    }
+    refused(ask("ab"), exit::FAILED, &["2 seals"]);
+    refused(ask("db"), exit::FAILED, &["2 seals"]);
+    refused(ask("nobody"), exit::NOT_SEALED, &["is not sealed"]);
+}
