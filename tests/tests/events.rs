@@ -154,6 +154,8 @@ fn two_tails_see_the_same_and_a_burst_is_counted() {
     let container = outside.container("pair").run();
     seal(&container.name, &[]);
     let (first, second) = (Tail::json(&[&container.name]), Tail::json(&[]));
+    first.await_start();
+    second.await_start();
     let ports: Vec<u16> = (PORT..PORT + 20).collect();
     for &port in &ports {
         container.attempt("tcp4", port, "pair");

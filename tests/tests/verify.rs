@@ -305,3 +305,65 @@ fn a_container_that_stops_takes_the_run_along() {
         .get(container.ip4(), SERVICE_PORT, "/")
         .expect("the container can start again");
 }
+
+/// Most memory that a process had, KiB.
+fn peak(pid: u32) -> Option<u64> {
+    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
+    let status = String::from_utf8_lossy(&status);
+    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    peak.trim().trim_end_matches("kB").trim().parse().ok()
+}
+
+/// The answer to a container that feeds the witnesses is that it does so: no leak that is none,
+/// and no proof. Neither memory nor the end of the run are the container's to choose.
+#[test]
+fn a_container_that_disturbs_the_proof_is_found_out() {
+    let outside = Outside::new();
+    let container = outside.container("noisy").run();
+    seal(&container.name, &[]);
+    let mut run = start(&container);
+    wait::until("the quiet run ends", Duration::from_secs(60), || {
+        (!run.is_running()).then_some(())
+    });
+    let proof: Value = serde_json::from_str(&run.lines().concat()).expect("JSON");
+    assert_eq!(proof["verdict"], "PROVEN", "the control: {proof:#}");
+    for kind in ["guess", "all", "groups"] {
+        // Guards the veth that a restart brought.
+        seal(&container.name, &[]);
+        let disturb = ["exec", "-d", &container.id, "airgap-probe", "disturb", kind];
+        cmd::run("docker", &disturb).expect_code(0);
+        let mut run = Tail::start(&["verify", "--json", &container.name]);
+        let mut most = 0;
+        wait::until("the run ends", Duration::from_secs(120), || {
+            most = most.max(peak(run.pid()).unwrap_or(0));
+            (!run.is_running()).then_some(())
+        });
+        assert!(most > 0 && most < 64 << 10, "{kind}: {most} KiB");
+        let proof: Value = serde_json::from_str(&run.lines().concat()).expect("JSON");
+        assert_eq!(proof["verdict"], "UNKNOWN", "{kind}: {proof:#}");
+        for tried in list(&proof, "techniques") {
+            assert_eq!(tried["verdict"], "UNKNOWN", "{kind}: {tried}");
+        }
+        let detail = technique(&proof, "tcp4")["detail"].as_str().unwrap_or("");
+        assert!(
+            detail.contains("something in the container sends there"),
+            "{kind}: {detail}"
+        );
+        // The end is heeded in the middle of it.
+        let mut run = start(&container);
+        let pid = i32::try_from(run.pid()).expect("a process id");
+        // SAFETY: takes no pointers; the child is ours and not yet reaped.
+        unsafe { libc::kill(pid, libc::SIGTERM) };
+        wait::until("it ends", Duration::from_secs(3), || {
+            (!run.is_running()).then_some(())
+        });
+        assert!(!has_device(&container), "{kind}: left behind");
+        container.restart();
+        wait::until("it runs again", wait::SOON, || {
+            outside.get(container.ip4(), SERVICE_PORT, "/").ok()
+        });
+    }
+    // What it did before counts no more.
+    seal(&container.name, &[]);
+    assert_eq!(verify(&container, 0)["verdict"], "PROVEN");
+}

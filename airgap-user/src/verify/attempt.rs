@@ -1,57 +1,109 @@
-//! Numbering attempts, so that no trace of one is taken for another's.
+//! Numbering attempts, so that no trace of one is taken for another's, and
+//! nobody else can make one.
 
-use std::{
-    hash::{BuildHasher as _, Hasher as _, RandomState},
-    ops::Range,
-};
+use std::{collections::HashSet, io};
+
+use anyhow::{Context as _, Result};
 
 use super::{
-    observe::Trace,
+    sighting::{MARKER_LEN, Trace},
     target::{DEVICE, TARGET_MAC, Target, V6},
 };
 use crate::technique::{TABLE, Way};
 
-/// Ports of attempts, below those that kernels give out.
-pub(super) const PORTS: Range<u16> = 20_000..22_000;
-const HALF: u16 = 1_000;
-/// One for each way, and one to close with.
-const MOST: u16 = TABLE.len() as u16 + 1;
-const _: () = assert!(MOST <= HALF);
+/// Where ports of attempts are drawn from: below those that kernels give out.
+const FIRST: u16 = 10_000;
+const PORTS: u16 = 22_000;
 
-/// Ports of controls, which the target listens on.
-pub(super) const CONTROLS: Range<u16> = PORTS.start..PORTS.start + MOST;
-
-/// A run's numbers.
+/// A run's numbers: for each way one of its control and one of the sealed
+/// attempt, and one to close with. Nobody can guess a marker (62 bits), and
+/// nobody who does not read this process' memory knows a port before it is used.
+#[derive(Debug)]
 pub(super) struct Numbers {
-    /// Tells this run's markers from any other's.
-    salt: u16,
+    controls: Vec<Trace>,
+    sealed: Vec<Trace>,
+    closing: Trace,
+    ports: HashSet<u16>,
 }
 
 impl Numbers {
-    pub(super) fn draw() -> Self {
-        let salt = RandomState::new().build_hasher().finish() as u16;
-        Self { salt }
-    }
-
-    fn trace(&self, port: u16) -> Trace {
-        // At most 12 bytes: as much as a multicast group can carry.
-        let marker = format!("ag{port}x{:04x}", self.salt);
-        Trace { port, marker }
+    /// Draws them; `taken` is left out.
+    ///
+    /// # Errors
+    /// If the kernel gives no random numbers.
+    pub(super) fn draw(taken: u16) -> Result<Self> {
+        let mut ports = HashSet::new();
+        let mut trace = || -> Result<Trace> {
+            let port = loop {
+                let [low, high] = random()?;
+                let port = FIRST + u16::from_be_bytes([high, low]) % PORTS;
+                if port != taken && ports.insert(port) {
+                    break port;
+                }
+            };
+            Ok(Trace {
+                port,
+                marker: marker()?,
+            })
+        };
+        let mut each = || TABLE.iter().map(|_| trace()).collect::<Result<Vec<_>>>();
+        let (controls, sealed) = (each()?, each()?);
+        let closing = trace()?;
+        Ok(Self {
+            controls,
+            sealed,
+            closing,
+            ports,
+        })
     }
 
     /// Of the control of the way at this place of the table.
     pub(super) fn control(&self, at: usize) -> Trace {
-        self.trace(PORTS.start + at as u16)
+        self.controls[at].clone()
     }
 
     /// Of the control that closes a run.
     pub(super) fn closing(&self) -> Trace {
-        self.trace(CONTROLS.end - 1)
+        self.closing.clone()
     }
 
     /// Of the sealed attempt.
     pub(super) fn sealed(&self, at: usize) -> Trace {
-        self.trace(PORTS.start + HALF + at as u16)
+        self.sealed[at].clone()
+    }
+
+    /// Ports of the controls, which the target listens on.
+    pub(super) fn listened(&self) -> Vec<u16> {
+        let controls = self.controls.iter().chain([&self.closing]);
+        controls.map(|trace| trace.port).collect()
+    }
+
+    /// Whether an attempt of this run has the port.
+    pub(super) fn has(&self, port: u16) -> bool {
+        self.ports.contains(&port)
+    }
+}
+
+/// 62 random bits in 12 digits and small letters: as much as a multicast group
+/// can carry, and good in a DNS name.
+fn marker() -> Result<String> {
+    const LETTERS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    let mut bits = u64::from_ne_bytes(random()?);
+    let mut marker = String::new();
+    for _ in 0..MARKER_LEN {
+        marker.push(char::from(LETTERS[(bits % 36) as usize]));
+        bits /= 36;
+    }
+    Ok(marker)
+}
+
+fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    // SAFETY: the pointer and length describe `bytes`.
+    let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), N, 0) };
+    match usize::try_from(got) {
+        Ok(len) if len == N => Ok(bytes),
+        _ => Err(io::Error::last_os_error()).context("the kernel gives no random numbers"),
     }
 }
 
@@ -75,17 +127,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_attempts_share_a_number() {
-        let numbers = Numbers { salt: 0xbeef };
-        let mut ports: Vec<_> = (0..TABLE.len())
-            .flat_map(|at| [numbers.control(at).port, numbers.sealed(at).port])
-            .chain([numbers.closing().port])
-            .collect();
-        let count = ports.len();
-        ports.sort_unstable();
-        ports.dedup();
-        assert_eq!(ports.len(), count);
-        assert!(ports.iter().all(|port| PORTS.contains(port)));
-        assert_eq!(numbers.sealed(3).marker.len(), 12);
+    fn no_two_attempts_share_a_number_and_no_two_runs_do() {
+        let [one, other] = [12_345, 12_345].map(|taken| Numbers::draw(taken).unwrap());
+        let markers = |numbers: &Numbers| -> HashSet<String> {
+            let all = numbers.controls.iter().chain(&numbers.sealed);
+            all.chain([&numbers.closing])
+                .map(|trace| trace.marker.clone())
+                .collect()
+        };
+        let count = 2 * TABLE.len() + 1;
+        assert_eq!((one.ports.len(), markers(&one).len()), (count, count));
+        assert!(markers(&one).is_disjoint(&markers(&other)));
+        assert_ne!(one.ports, other.ports);
+        assert!(!one.has(12_345) && one.has(one.sealed(3).port));
+        assert!(one.ports.iter().all(|p| (FIRST..FIRST + PORTS).contains(p)));
+        assert_eq!(one.listened().len(), TABLE.len() + 1);
+        assert!(markers(&one).iter().all(|m| m.len() == MARKER_LEN));
     }
 }

@@ -2,7 +2,7 @@
 
 use airgap_common::denial::Reason;
 
-use super::observe::Trace;
+use super::{attempt::Numbers, sighting::Trace};
 use crate::events::{Denial, Event};
 
 /// What tells an attempt's denials from the rest.
@@ -12,6 +12,8 @@ pub(super) struct Mine<'a> {
     /// The probe, on the host.
     pub(super) pid: u32,
     pub(super) trace: &'a Trace,
+    /// All numbers of the run.
+    pub(super) numbers: &'a Numbers,
     /// The target's port, whose index nothing else has.
     pub(super) interface: u32,
 }
@@ -42,7 +44,7 @@ impl Mine<'_> {
             return name.contains(&self.trace.marker);
         }
         // A packet of an earlier attempt that is sent again has that one's port.
-        let other = (20_000..30_000).contains(&from) || (20_000..30_000).contains(&to);
+        let other = self.numbers.has(from) || self.numbers.has(to);
         let by_probe = denial.process.as_ref().is_some_and(|p| p.pid == self.pid);
         let on_port = denial.hook == "frame" && denial.interface == self.interface;
         !other && (by_probe || on_port)
@@ -72,24 +74,26 @@ mod tests {
 
     #[test]
     fn takes_only_its_own() {
-        let trace = Trace {
-            port: 21_000,
-            marker: "ag21000xbeef".into(),
-        };
+        let numbers = Numbers::draw(53).unwrap();
+        let (trace, earlier) = (numbers.sealed(1), numbers.sealed(0));
         let mine = Mine {
             seal: 3,
             pid: 7,
             trace: &trace,
+            numbers: &numbers,
             interface: 99,
         };
-        assert!(mine.is(&denial(8, 21_000)), "by the port");
+        assert!(mine.is(&denial(8, trace.port)), "by the port");
         assert!(mine.is(&denial(7, 0)), "by the process");
         assert!(mine.is(&denial(7, 53)), "by the process");
-        assert!(!mine.is(&denial(7, 20_999)), "sent again by an earlier one");
+        assert!(
+            !mine.is(&denial(7, earlier.port)),
+            "sent again by an earlier one"
+        );
         assert!(!mine.is(&denial(8, 53)), "the container's own");
         let other_seal = Denial {
             seal: 4,
-            ..denial(7, 21_000)
+            ..denial(7, trace.port)
         };
         assert!(!mine.is(&other_seal));
         let frame = Denial {
@@ -104,8 +108,8 @@ mod tests {
             question: Some((name.into(), "A".into())),
             ..denial(7, 53)
         };
-        assert!(mine.is(&question("ag21000xbeef.leak.example")));
-        assert!(!mine.is(&question("ag20999xbeef.leak.example")));
+        assert!(mine.is(&question(&format!("{}.leak.example", trace.marker))));
+        assert!(!mine.is(&question(&format!("{}.leak.example", earlier.marker))));
         let events = [Event::Denial(Box::new(denial(7, 53)))];
         assert_eq!(mine.find(&events).as_deref(), Some("connect4: egress"));
     }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::sighting::Sighting;
 use crate::technique::{Outcome, Report, Way, vector};
 
 /// What was shown.
@@ -31,11 +32,11 @@ impl Verdict {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Seen {
     /// Something left the container's namespace.
-    pub(super) left: bool,
+    pub(super) left: Sighting,
     /// Of that, something passed the frame programs.
-    pub(super) passed: bool,
+    pub(super) passed: Sighting,
     /// A listener outside the cgroup heard it.
-    pub(super) heard: bool,
+    pub(super) heard: Sighting,
 }
 
 /// What is known of one way out.
@@ -53,8 +54,11 @@ pub(super) struct Evidence<'a> {
     pub(super) net_raw: bool,
     /// Why the container's own interfaces are not guarded, if they are not.
     pub(super) unguarded: Option<&'a str>,
-    /// Why the witnesses may have missed something, if they may.
+    /// Why the witnesses may have missed something, or taken something of the
+    /// container's own for an attempt, if they may.
     pub(super) blind: Option<&'a str>,
+    /// Refusals whose record was lost, as so many were made at once.
+    pub(super) lost: u64,
 }
 
 /// A verdict with what it rests on.
@@ -93,6 +97,13 @@ pub(super) fn judge(e: &Evidence<'_>) -> Judgement {
         return not(Verdict::Unknown, why);
     }
     let by = e.refused.clone().or_else(|| by_capability(e));
+    if by.is_none() && e.lost > 0 {
+        let why = format!(
+            "nothing was seen, and what refused it may be among {} records that were lost: the container's own attempts use up what is recorded",
+            e.lost
+        );
+        return not(Verdict::Unknown, why);
+    }
     if by.is_none() {
         let why = format!(
             "nothing was seen, and nothing refused it ({})",
@@ -109,19 +120,25 @@ pub(super) fn judge(e: &Evidence<'_>) -> Judgement {
 
 /// How it got out, if it did.
 fn leak(e: &Evidence<'_>) -> Option<String> {
-    if e.seen.heard {
+    // A port could have been hit by whoever disturbs the witnesses; a marker not.
+    let sure = |seen| match seen {
+        Sighting::Marker => true,
+        Sighting::Port => e.blind.is_none(),
+        Sighting::No => false,
+    };
+    if sure(e.seen.heard) {
         return Some("heard by a listener outside the seal".into());
     }
     if !e.way.is_frame_level() {
-        return e.seen.left.then(|| "seen on the container's link".into());
+        return sure(e.seen.left).then(|| "seen on the container's link".into());
     }
-    if e.seen.passed {
+    if sure(e.seen.passed) {
         return Some("passed the frame programs".into());
     }
     if e.refused
         .as_deref()
         .is_some_and(|by| by.starts_with("lsm:"))
-        && !e.seen.left
+        && e.seen.left == Sighting::No
     {
         // Refused as a call: no frame was made that a veth would have to stop.
         return None;
@@ -140,7 +157,8 @@ fn by_capability(e: &Evidence<'_>) -> Option<String> {
     let Report { errno, detail, .. } = e.report;
     let steps = ["socket", "IP_TRANSPARENT", "IP_OPTIONS", "int80 setsockopt"];
     let step = steps.contains(&detail.as_str());
-    (step && *errno == libc::EPERM && !e.net_raw && !e.seen.left).then(|| NO_NET_RAW.to_owned())
+    (step && *errno == libc::EPERM && !e.net_raw && e.seen.left == Sighting::No)
+        .then(|| NO_NET_RAW.to_owned())
 }
 
 /// How an attempt ended, for people.
@@ -188,9 +206,9 @@ mod tests {
     use crate::technique::find;
 
     const LEFT: Seen = Seen {
-        left: true,
-        passed: false,
-        heard: false,
+        left: Sighting::Marker,
+        passed: Sighting::No,
+        heard: Sighting::No,
     };
 
     fn report(outcome: Outcome, errno: i32, detail: &str) -> Report {
@@ -217,6 +235,7 @@ mod tests {
             net_raw: true,
             unguarded: None,
             blind: None,
+            lost: 0,
         }
     }
 
@@ -260,12 +279,42 @@ mod tests {
         assert_eq!(verdict(left), Verdict::Leak);
         let heard = Evidence {
             seen: Seen {
-                heard: true,
+                heard: Sighting::Marker,
                 ..Seen::default()
             },
             ..good("stranger-tcp4", &report)
         };
         assert_eq!(verdict(heard), Verdict::Leak);
+    }
+
+    #[test]
+    fn a_port_alone_is_no_leak_while_somebody_disturbs() {
+        let report = refused();
+        let by_port = Seen {
+            left: Sighting::Port,
+            passed: Sighting::Port,
+            heard: Sighting::Port,
+        };
+        for way in ["tcp4", "packet-raw", "stranger-tcp4"] {
+            let quiet = Evidence {
+                seen: by_port,
+                ..good(way, &report)
+            };
+            assert_eq!(verdict(quiet.clone()), Verdict::Leak, "{way}");
+            let disturbed = Evidence {
+                blind: Some("frames of no attempt"),
+                ..quiet
+            };
+            assert_eq!(verdict(disturbed), Verdict::Unknown, "{way}");
+        }
+        let lost = Evidence {
+            refused: None,
+            lost: 7,
+            ..good("tcp4", &report)
+        };
+        let judged = judge(&lost);
+        assert_eq!(judged.verdict, Verdict::Unknown);
+        assert!(judged.detail.unwrap().contains("7 records that were lost"));
     }
 
     #[test]
@@ -278,7 +327,7 @@ mod tests {
         assert_eq!(verdict(on_link.clone()), Verdict::Proven);
         let passed = Evidence {
             seen: Seen {
-                passed: true,
+                passed: Sighting::Marker,
                 ..LEFT
             },
             ..on_link.clone()

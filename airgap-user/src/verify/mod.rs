@@ -9,10 +9,12 @@ mod attempt;
 mod attribution;
 mod facts;
 mod inside;
+mod interrupt;
 mod judge;
 mod observe;
 mod probe;
 mod run;
+mod sighting;
 mod subnet;
 mod target;
 

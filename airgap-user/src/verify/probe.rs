@@ -17,6 +17,8 @@ use crate::{
 
 /// Longer than any attempt that can give up by itself; io_uring cannot.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How often it is asked whether the run is to end.
+const STEP: Duration = Duration::from_millis(100);
 
 /// What a probe has of the container.
 pub(super) enum Place<'a> {
@@ -119,20 +121,24 @@ impl Probe {
                 let said = serde_json::from_slice(&line);
                 return said.map(Some).context("the probe speaks another language");
             }
+            super::interrupt::check()?;
             let left = end.saturating_duration_since(Instant::now());
+            let step = left.min(STEP);
             let mut wait = libc::pollfd {
                 fd: self.from.as_raw_fd(),
                 events: libc::POLLIN,
                 revents: 0,
             };
             // SAFETY: one pollfd, which outlives the call.
-            let ready = unsafe { libc::poll(&raw mut wait, 1, left.as_millis() as i32) };
+            let ready = unsafe { libc::poll(&raw mut wait, 1, step.as_millis() as i32) };
             if ready < 0 {
-                // A signal; whether it ends the run is not for here to say.
                 continue;
             }
             if ready == 0 {
-                return Ok(None);
+                if left.is_zero() {
+                    return Ok(None);
+                }
+                continue;
             }
             let mut bytes = [0; 4096];
             match self.from.read(&mut bytes) {

@@ -1,22 +1,22 @@
 //! One run: controls first, then the same from inside the seal.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
     thread::sleep,
     time::{Duration, Instant},
 };
 
 use airgap_common::map::SealNumber;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::{
     NotTried, Proof, Tried,
-    attempt::{CONTROLS, Numbers, line},
+    attempt::{Numbers, line},
     attribution::{Mine, silent},
     facts::Facts,
+    interrupt,
     judge::{Evidence, Seen, ended, impossible, judge},
-    observe::{describe, is_chatter},
     probe::{Place, Probe},
+    sighting::Sighting,
     target::Target,
 };
 use crate::{
@@ -34,25 +34,13 @@ const SOON: Duration = Duration::from_millis(300);
 /// Longer than the first repetition of a TCP SYN or of a multicast report.
 const SETTLE: Duration = Duration::from_millis(1200);
 
+/// More frames than a container's kernel or controls leave behind by themselves.
+const NOISE: u64 = 1000;
+
 const SECCOMP: &str = "the container's seccomp filter and AppArmor profile are not carried: \
     the probe may try more than the container can";
 const ASIDE: &str = "the control of mld-join is made in another network namespace: the \
     container's kernel announces groups from a socket that is itself under the seal";
-
-/// Set by SIGINT, SIGTERM and SIGHUP: a run cleans up before it ends.
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
-extern "C" fn interrupt(_signal: i32) {
-    INTERRUPTED.store(true, Ordering::Relaxed);
-}
-
-fn heed_signals() {
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        let handler: extern "C" fn(i32) = interrupt;
-        // SAFETY: the handler only stores into an atomic.
-        unsafe { libc::signal(signal, handler as libc::sighandler_t) };
-    }
-}
 
 /// Tries every way out of a running container of this id and name, whose init
 /// process is `pid`.
@@ -62,16 +50,17 @@ fn heed_signals() {
 /// If the container has the host's network, is being verified already, or
 /// ends; or if the target cannot be set up.
 pub fn run(gate: &mut Gate, number: SealNumber, id: &str, name: String, pid: u32) -> Result<Proof> {
-    heed_signals();
+    interrupt::heed();
     let id = id.to_owned();
     let facts = Facts::gather(gate, number, pid)?;
     let container = Netns::of(pid)?;
-    let target = Target::open(&container, facts.index, CONTROLS)?;
+    let numbers = Numbers::draw(facts.service)?;
+    let target = Target::open(&container, facts.index, &numbers.listened())?;
     let run = Run {
         number,
         pid,
         follower: Follower::start(gate, &[number])?.looking_every(Duration::ZERO),
-        numbers: Numbers::draw(),
+        numbers,
         outside: Probe::start(pid, &id, &Place::Unsealed)?,
         aside: Probe::start(pid, &id, &Place::Aside(&target.aside))?,
         inside: Probe::start(pid, &id, &Place::Inside)?,
@@ -134,10 +123,13 @@ impl Run {
                 }),
             }
         }
-        self.target.drain();
-        let before = self.target.link.frames().len();
+        self.settle()?;
+        // Controls leave more behind than can be told; a flood is one all the same.
+        let (flood, first) = self.target.link.sightings.strays();
+        let flood = (flood > NOISE).then(|| strays(flood, first));
+        self.target.link.sightings.forget_strays();
         let sealed = self.sealed(gate, controls)?;
-        let blind = self.blind(before)?;
+        let blind = flood.or(self.blind()?);
         let tried = sealed.iter().map(|s| self.judge(s, blind.as_deref()));
         let tried = tried.collect();
         let mut notes = vec![SECCOMP.to_owned(), ASIDE.to_owned()];
@@ -155,6 +147,7 @@ impl Run {
     /// not exist here.
     fn control(&mut self, at: usize, way: &Way) -> Result<Result<Control, String>> {
         let trace = self.numbers.control(at);
+        self.target.expect(&trace);
         let line = line(way, &trace, &self.target, self.facts.service);
         let report = if way.is_announced_inside() {
             self.aside.attempt(way, &line)?
@@ -171,7 +164,7 @@ impl Run {
                 Reach::Guest => guest.heard(&trace),
                 Reach::Outside | Reach::Link | Reach::Resolver => passed.saw(&trace),
             };
-            seen.then_some(())
+            (seen != Sighting::No).then_some(())
         })?;
         Ok(Ok(seen.ok_or_else(|| {
             format!(
@@ -190,7 +183,7 @@ impl Run {
             sealed.push(self.attempt(gate, at, control)?);
         }
         let (netns, end) = self.target.frame_end();
-        let _trial = gate.try_frames(self.number, netns, &end, Lock::take()?)?;
+        let _trial = gate.try_frames(self.number, netns, &end, lock()?)?;
         for (at, control) in frames {
             sealed.push(self.attempt(gate, at, control)?);
         }
@@ -199,6 +192,7 @@ impl Run {
         while Instant::now() < end {
             self.pause()?;
         }
+        self.settle()?;
         for Sealed { at, seen, .. } in &mut sealed {
             let trace = self.numbers.sealed(*at);
             *seen = Seen {
@@ -220,6 +214,9 @@ impl Run {
         let trace = self.numbers.sealed(at);
         self.still_runs(gate)?;
         let way = &TABLE[at];
+        // What is queued already is none of it.
+        self.target.drain();
+        self.target.expect(&trace);
         let line = line(way, &trace, &self.target, self.facts.service);
         let (seal, pid) = (self.number, self.inside.pid());
         self.records()?;
@@ -227,14 +224,16 @@ impl Run {
         let mut refused = None;
         if report.outcome != Outcome::Skipped {
             refused = self.wait_for(|run| {
+                let records = run.records().ok()?;
                 let mine = Mine {
                     seal,
                     pid,
                     trace: &trace,
+                    numbers: &run.numbers,
                     interface: run.facts.index,
                 };
                 let after = gate.state(seal)?.1.by_reason;
-                mine.find(&run.records().ok()?).or_else(|| {
+                mine.find(&records).or_else(|| {
                     let silent = silent(&before, &after);
                     silent.filter(|_| way.vector == JOINS)
                 })
@@ -269,6 +268,7 @@ impl Run {
             net_raw: self.facts.net_raw,
             unguarded: self.facts.unguarded.as_deref(),
             blind,
+            lost: self.lost,
         });
         Tried {
             technique: way.name,
@@ -280,41 +280,51 @@ impl Run {
         }
     }
 
-    /// Why the witnesses may have missed something since there were `before`
-    /// frames. Ends with a control: they must still see one.
-    fn blind(&mut self, before: usize) -> Result<Option<String>> {
-        let strays = &self.target.link.frames()[before..];
-        let strays = strays.iter().filter(|frame| !self.is_known(frame));
-        let strays: Vec<_> = strays.map(|frame| describe(frame)).collect();
+    /// Why the witnesses may have missed something, or been fed, since strays were
+    /// last forgotten. Ends with a control: they must still see one.
+    fn blind(&mut self) -> Result<Option<String>> {
         let way = find("udp4").context("no technique to close with")?;
         let trace = self.numbers.closing();
+        self.target.expect(&trace);
         let line = line(way, &trace, &self.target, self.facts.service);
         self.outside.attempt(way, &line)?;
         let seen = self.wait_for(|run| {
             let Target { link, passed, .. } = &run.target;
-            (link.saw(&trace) && passed.saw(&trace)).then_some(())
+            let both = link.saw(&trace).min(passed.saw(&trace));
+            (both == Sighting::Marker).then_some(())
         })?;
-        let lost = self.target.link.lost()? + self.target.passed.lost()?;
-        Ok(if seen.is_none() {
-            Some("at the end the recorders saw nothing any more".into())
+        let caught_up = self.settle()?;
+        let lost = self.target.lost()?;
+        let sightings = &self.target.link.sightings;
+        let (count, first) = sightings.strays();
+        Ok(if count > 0 {
+            Some(strays(count, first))
+        } else if sightings.chatter() > NOISE {
+            Some(format!(
+                "{} frames on the link are such as kernels send on their own, far too many: something in the container sends there",
+                sightings.chatter()
+            ))
         } else if lost > 0 {
             Some(format!("the recorders lost {lost} frames"))
-        } else if let Some(first) = strays.first() {
-            let count = strays.len();
-            Some(format!(
-                "{count} frames on the link belong to no attempt, the first: {first}"
-            ))
+        } else if !caught_up {
+            Some("the recorders are behind: frames come faster than they are looked at".into())
+        } else if seen.is_none() {
+            Some("at the end the recorders saw nothing any more".into())
         } else {
             None
         })
     }
 
-    fn is_known(&self, frame: &[u8]) -> bool {
-        let mut all = (0..TABLE.len()).flat_map(|at| {
-            let numbers = &self.numbers;
-            [numbers.control(at), numbers.sealed(at)]
-        });
-        is_chatter(frame) || all.any(|trace| trace.is_in(frame))
+    /// Takes over all that is queued, if that comes to an end soon: whether it did.
+    fn settle(&mut self) -> Result<bool> {
+        let end = Instant::now() + SOON;
+        while !self.target.drain() {
+            interrupt::check()?;
+            if Instant::now() >= end {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// What the gate has refused since the last call.
@@ -346,12 +356,27 @@ impl Run {
     }
 
     fn pause(&mut self) -> Result<()> {
-        if INTERRUPTED.load(Ordering::Relaxed) {
-            let hint = "nothing is left behind; run it again for a verdict";
-            bail!(Failure::new("interrupted before the end", hint));
-        }
+        interrupt::check()?;
         sleep(STEP);
         self.target.drain();
         Ok(())
+    }
+}
+
+fn strays(count: u64, first: Option<&str>) -> String {
+    format!(
+        "{count} frames on the link belong to no attempt, the first: {}: something in the container sends there",
+        first.unwrap_or("?")
+    )
+}
+
+/// Waits for the gate's lock, and heeds signals meanwhile.
+fn lock() -> Result<Lock> {
+    loop {
+        if let Some(lock) = Lock::try_take()? {
+            return Ok(lock);
+        }
+        interrupt::check()?;
+        sleep(STEP);
     }
 }

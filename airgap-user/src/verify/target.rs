@@ -4,15 +4,15 @@
 
 use std::{
     ffi::CStr,
-    fs,
+    fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket},
-    ops::Range,
 };
 
 use anyhow::{Context as _, Result};
 
 use super::{
     observe::{Guest, Tap},
+    sighting::Trace,
     subnet,
 };
 use crate::{
@@ -74,7 +74,7 @@ impl Drop for Undo<'_> {
 impl Target {
     /// Opens it for a container's network namespace. `index` is the port's
     /// index, `ports` are those with a listener.
-    pub(super) fn open(container: &Netns, index: u32, ports: Range<u16>) -> Result<Self> {
+    pub(super) fn open(container: &Netns, index: u32, ports: &[u16]) -> Result<Self> {
         let net4 = container.run(subnet::free)?;
         let (own4, v4) = (subnet::host(net4, 2), subnet::host(net4, 6));
         let netns = Netns::fresh()?;
@@ -122,12 +122,26 @@ impl Target {
         (&self.netns, end)
     }
 
-    /// Takes over what all witnesses have got.
-    pub(super) fn drain(&mut self) {
-        self.link.drain();
-        self.passed.drain();
-        self.announced.drain();
+    /// Takes over what all witnesses have got; whether that was all.
+    pub(super) fn drain(&mut self) -> bool {
         self.guest.drain();
+        let taps = [&mut self.link, &mut self.passed, &mut self.announced];
+        // Each of them, whatever the others say.
+        taps.map(Tap::drain) == [true; 3]
+    }
+
+    /// An attempt is about to be made.
+    pub(super) fn expect(&mut self, trace: &Trace) {
+        let taps = [&mut self.link, &mut self.passed, &mut self.announced];
+        let taps = taps.map(|tap| &mut tap.sightings);
+        for sightings in taps.into_iter().chain([&mut self.guest.sightings]) {
+            sightings.expect(trace);
+        }
+    }
+
+    /// Frames that witnesses had no room for.
+    pub(super) fn lost(&self) -> io::Result<u32> {
+        Ok(self.link.lost()? + self.passed.lost()?)
     }
 }
 
@@ -267,16 +281,16 @@ fn quiet_ipv6(device: &str) -> Result<(), String> {
 }
 
 /// Connections complete and datagrams are taken; nobody reads them.
-fn listen(ports: Range<u16>) -> Result<Vec<(TcpListener, UdpSocket)>> {
+fn listen(ports: &[u16]) -> Result<Vec<(TcpListener, UdpSocket)>> {
     let any = |port| -> Result<_> {
         let bound = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))
             .and_then(|tcp| Ok((tcp, UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port))?)));
         // Without IPv6 in this kernel.
         let bound = bound.or_else(|_no_ipv6| {
             let tcp = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?;
-            Ok::<_, std::io::Error>((tcp, UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))?))
+            Ok::<_, io::Error>((tcp, UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))?))
         });
         bound.with_context(|| format!("cannot listen on port {port}"))
     };
-    ports.chain([DNS]).map(any).collect()
+    ports.iter().copied().chain([DNS]).map(any).collect()
 }

@@ -20,7 +20,9 @@
 //! - `inherit FD`, `receive NAME`: sends on a socket that somebody outside opened
 //! - `stay PATH`: a unix connection that is kept
 //! - `legit`: what a sealed container must still be able to do, one JSON line each
+//! - `disturb guess|all|groups`: sends on `airgap0` whatever could be taken for an attempt
 //! - `again`: repeated connections over loopback from one port
+//! - `strange --v4 A --port N`: serves under a name that is no UTF-8
 //! - `cost --v4 A --port N`: what single calls take, one JSON line
 //! - `bulk ADDRESS:PORT`: 64 MiB to itself in writes of 1 MiB; prints how many came
 //! - `write PATH`: a few blocks, past the page cache
@@ -35,6 +37,7 @@ mod carried;
 mod churn;
 mod contained;
 mod cost;
+mod disturb;
 mod get;
 mod hear;
 mod hide;
@@ -42,6 +45,7 @@ mod hold;
 mod legit;
 mod phone;
 mod serve;
+mod strange;
 mod turncoat;
 mod whisper;
 mod write;
@@ -49,7 +53,9 @@ mod write;
 use airgap::technique::{self, target::Target};
 
 fn main() {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+    // One of them may be called anything.
+    let args = std::env::args_os().skip(1);
+    let args: Vec<String> = args.map(|a| a.to_string_lossy().into_owned()).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     if let Err(error) = run(&words) {
         eprintln!("error: {error}");
@@ -88,6 +94,8 @@ fn run(words: &[&str]) -> Result<(), String> {
         ["whisper", version, seconds] => whisper::run(version, seconds),
         ["cost", rest @ ..] => cost::run(&Target::parse(rest)),
         ["bulk", address] => bulk::run(address),
+        ["disturb", kind] => disturb::run(kind),
+        ["strange", rest @ ..] => strange::run(&Target::parse(rest)),
         ["again"] => again::run(),
         ["write", path] => write::run(path),
         ["list"] => {
