@@ -14,7 +14,7 @@ pub fn since_boot() -> Duration {
 /// When a process started, clock ticks since boot (proc(5), stat field 22);
 /// 0 if there is none. `pid` may be `self`.
 pub fn start_ticks(pid: &str) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let stat = crate::procfs::text(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The name in field 2 may hold anything, its last parenthesis ends it.
     stat.rsplit_once(')')
         .and_then(|(_, rest)| rest.split_ascii_whitespace().nth(19))

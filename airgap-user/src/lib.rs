@@ -21,6 +21,7 @@ pub mod netns;
 pub mod output;
 pub mod policy;
 pub mod preflight;
+pub mod procfs;
 pub mod report;
 pub mod sd_notify;
 pub mod state;

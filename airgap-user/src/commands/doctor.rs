@@ -10,7 +10,7 @@ use crate::{
     container::Engine,
     failure::exit,
     gate::{FrameLayer, Gate, Lock, btf::Btf, cgroup_mount, lsm_loads},
-    output,
+    output, procfs,
     state::{Entry, State},
 };
 
@@ -175,7 +175,7 @@ fn cgroup() -> Check {
 }
 
 fn bpffs() -> Check {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = procfs::text("/proc/self/mountinfo").unwrap_or_default();
     if mounts
         .lines()
         .any(|l| l.contains(" /sys/fs/bpf ") && l.contains(" - bpf "))
@@ -189,7 +189,7 @@ fn bpffs() -> Check {
 /// Before 5.15 a v1 net_cls or net_prio group hides a socket's v2 cgroup.
 fn net_cls() -> Check {
     const NAME: &str = "cgroup v1 net_cls and net_prio";
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = procfs::text("/proc/self/mountinfo").unwrap_or_default();
     let used = mounts
         .lines()
         .filter_map(|l| l.split_once(" - cgroup ").map(|(_, right)| right))

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, procfs};
 
 const BPFFS: &str = "/sys/fs/bpf";
 const BPF_FS_MAGIC: u32 = 0xcafe_4a11;
@@ -21,7 +21,7 @@ const BPF_FS_MAGIC: u32 = 0xcafe_4a11;
 /// If it is mounted nowhere, or only from inside a cgroup namespace.
 pub fn cgroup_mount() -> Result<PathBuf> {
     let mounts =
-        fs::read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
+        procfs::text("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
     let path = find_cgroup2(&mounts).ok_or_else(|| {
         Failure::new(
             "this host has no cgroup v2 mounted",

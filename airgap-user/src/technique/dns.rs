@@ -76,7 +76,7 @@ pub fn direct_tcp(t: &Target) -> Step<()> {
 
 /// The port the resolver really listens on, behind Docker's redirect of port 53.
 pub fn embedded_port(t: &Target) -> Step<()> {
-    let table = std::fs::read_to_string("/proc/net/udp").unwrap_or_default();
+    let table = crate::procfs::text("/proc/net/udp").unwrap_or_default();
     let port = table.split_whitespace().find_map(|word| {
         let port = word.strip_prefix("0B00007F:")?;
         u16::from_str_radix(port, 16).ok()

@@ -11,6 +11,7 @@ use crate::{
     gate::Gate,
     netns::Netns,
     preflight::NET_RAW,
+    procfs,
     technique::{Reach, Way},
 };
 
@@ -39,12 +40,12 @@ impl Facts {
             let hint = "give the container a network of its own";
             return Err(Failure::new("the container has the host's network", hint).into());
         }
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let status = procfs::text(format!("/proc/{pid}/status"))?;
         let bounding = status.lines().find_map(|l| l.strip_prefix("CapBnd:"));
         let bounding = bounding.and_then(|b| u64::from_str_radix(b.trim(), 16).ok());
         let guards = gate.frame_guards(number, interfaces([&Netns::of(pid)?])?);
         let (loopback6, forwards) = Netns::of(pid)?.run(|| {
-            let read = |path| fs::read_to_string(path).unwrap_or_default();
+            let read = |path: &str| procfs::text(path).unwrap_or_default();
             let addresses = read("/proc/thread-self/net/if_inet6");
             let forwarding = read("/proc/sys/net/ipv4/conf/lo/forwarding");
             let loopback6 = addresses.lines().any(|line| line.ends_with(" lo"));

@@ -7,9 +7,10 @@
 //! profile are not carried, so the probe may try more than the container can.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io::{self, BufRead as _, Write as _},
-    os::fd::AsRawFd as _,
+    os::{fd::AsRawFd as _, unix::ffi::OsStrExt as _},
     path::Path,
 };
 
@@ -21,6 +22,7 @@ use crate::{
     container::locate,
     gate::cgroup_mount,
     preflight::NET_RAW,
+    procfs,
     technique::{self, Report, target::Target},
 };
 
@@ -73,7 +75,7 @@ fn become_inside(args: &Probe) -> Result<()> {
     die_with_parent()?;
     let namespaces = namespaces(pid, args.netns.as_deref())?;
     let path = format!("/proc/{pid}/status");
-    let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let status = procfs::text(&path).with_context(|| format!("cannot read {path}"))?;
     let root = cgroup_mount()?;
     // Read after the rest: the number has not been given to another process.
     locate(&root, &args.id, pid)?;
@@ -125,10 +127,11 @@ fn namespaces(pid: u32, netns: Option<&Path>) -> Result<Vec<(File, i32)>> {
 /// The very cgroup of the container's init process, nested or not.
 fn join(root: &Path, pid: u32) -> Result<()> {
     let path = format!("/proc/{pid}/cgroup");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    let inner = text.lines().find_map(|line| line.strip_prefix("0::/"));
+    let text = fs::read(&path).with_context(|| format!("cannot read {path}"))?;
+    let mut lines = text.split(|byte| *byte == b'\n');
+    let inner = lines.find_map(|line| line.strip_prefix(b"0::/"));
     let inner = inner.with_context(|| format!("no cgroup v2 in {path}"))?;
-    let procs = root.join(inner).join("cgroup.procs");
+    let procs = root.join(OsStr::from_bytes(inner)).join("cgroup.procs");
     fs::write(&procs, std::process::id().to_string())
         .with_context(|| format!("cannot join {}", procs.display()))
 }

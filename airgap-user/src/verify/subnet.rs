@@ -1,11 +1,11 @@
 //! A piece of 198.51.100.0/24, which is for documentation, that means nothing
 //! in the container's network namespace.
 
-use std::{ffi::CStr, fs, net::Ipv4Addr};
+use std::{ffi::CStr, net::Ipv4Addr};
 
 use anyhow::{Context as _, Result};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, procfs};
 
 /// Eight addresses, as many as the link needs: /29.
 const SIZE: u32 = 8;
@@ -19,7 +19,7 @@ pub(super) fn host(net: Ipv4Addr, offset: u32) -> Ipv4Addr {
 /// The highest /29 without a route of its own; to be called inside the namespace.
 pub(super) fn free() -> Result<Ipv4Addr> {
     let path = "/proc/thread-self/net/route";
-    let routes = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+    let routes = procfs::text(path).with_context(|| format!("cannot read {path}"))?;
     choose(&parse(&routes), &addresses()).ok_or_else(|| {
         Failure::new(
             "the container uses all of 198.51.100.0/24, of which verify needs eight addresses",
