@@ -110,6 +110,16 @@ impl fmt::Display for Cidr {
 const MAPPED_BITS: u8 = 96;
 
 impl Cidr {
+    /// Its first address behind that of the network itself, alone; `None` if it is one
+    /// address.
+    pub fn first(&self) -> Option<Self> {
+        let (addr, len, most) = match self.addr {
+            IpAddr::V4(a) => (IpAddr::V4(Ipv4Addr::from_bits(a.to_bits() | 1)), 32, 31),
+            IpAddr::V6(a) => (IpAddr::V6(Ipv6Addr::from_bits(a.to_bits() | 1)), 128, 127),
+        };
+        (self.len < most).then_some(Self { addr, len })
+    }
+
     /// Whether some address is in both.
     pub fn overlaps(&self, other: &Self) -> bool {
         let len = self.len.min(other.len);
@@ -266,6 +276,17 @@ mod tests {
             assert_eq!(Cidr::from_key(addr, bits).to_string(), text);
             assert_eq!(addr.is_v4(), cidr(text).unwrap().addr.is_ipv4(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_first_address_of_a_network_is_its_gateway_s() {
+        let first = |t: &str| t.parse::<Cidr>().unwrap().first().map(|c| c.to_string());
+        assert_eq!(
+            first("198.51.100.64/27").as_deref(),
+            Some("198.51.100.65/32")
+        );
+        assert_eq!(first("2001:db8::/64").as_deref(), Some("2001:db8::1/128"));
+        assert_eq!(first("198.51.100.64/32"), None);
     }
 
     #[test]

@@ -15,6 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct PrivateEngine {
     dir: PathBuf,
     live_restore: bool,
+    /// In a pid namespace of its own: its numbers mean other processes here.
+    apart: bool,
     child: Option<Child>,
 }
 
@@ -25,6 +27,19 @@ impl PrivateEngine {
     /// When it does not start or take the image.
     #[must_use]
     pub fn start(live_restore: bool) -> Self {
+        Self::start_in(live_restore, false)
+    }
+
+    /// One in a pid namespace of its own, as engines in containers have it.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    #[must_use]
+    pub fn start_apart() -> Self {
+        Self::start_in(false, true)
+    }
+
+    fn start_in(live_restore: bool, apart: bool) -> Self {
         // Not below /run, which may hold little.
         let dir = PathBuf::from(format!(
             "/var/tmp/airgap-test-engine-{}",
@@ -34,6 +49,7 @@ impl PrivateEngine {
         let mut engine = Self {
             dir,
             live_restore,
+            apart,
             child: None,
         };
         engine.run();
@@ -66,8 +82,11 @@ impl PrivateEngine {
             .append(true)
             .open(self.dir.join("log"));
         // `--bridge none` removes a bridge docker0 that it finds: the host's, if it may.
+        let apart = ["--pid", "--fork", "--mount-proc", "--kill-child"];
         let child = Command::new("unshare")
-            .args(["--net", "dockerd"])
+            .arg("--net")
+            .args(apart.iter().filter(|_| self.apart))
+            .arg("dockerd")
             .args(["--data-root", &path("data"), "--exec-root", &path("exec")])
             .args(["--pidfile", &path("pid"), "--host", &self.host()])
             .args(["--bridge", "none", "--iptables=false", "--ip6tables=false"])
@@ -131,15 +150,22 @@ impl Drop for PrivateEngine {
             for id in all.lines() {
                 self.docker(&["rm", "-f", id]);
             }
-            signal(&self.dir.join("pid"), libc::SIGTERM);
         }
         if let Some(mut child) = self.child.take() {
+            if self.apart {
+                // All of its namespace ends with its first process.
+                drop(child.kill());
+            } else {
+                signal(&self.dir.join("pid"), libc::SIGTERM);
+            }
             drop(child.wait());
         }
-        signal(
-            &self.dir.join("exec/containerd/containerd.pid"),
-            libc::SIGKILL,
-        );
+        if !self.apart {
+            signal(
+                &self.dir.join("exec/containerd/containerd.pid"),
+                libc::SIGKILL,
+            );
+        }
         end("containerd-shim", &self.dir);
         remove(&self.dir);
     }

@@ -142,3 +142,43 @@ fn watch_follows_an_engine_over_its_death() {
     drop(watch);
     airgap_ok(&["detach", "--all"]);
 }
+
+/// Its numbers belong to other processes here: they are believed only where the process is in the
+/// container's cgroup.
+#[test]
+fn an_engine_in_another_pid_namespace_is_not_believed_by_number() {
+    let outside = Outside::new();
+    let engine = PrivateEngine::start_apart();
+    let create = ["create", "--cap-drop", "NET_RAW", "--network", "none"];
+    let create = create.map(str::to_owned).into_iter();
+    let words: Vec<_> = create.chain(beacon::command(&outside)).collect();
+    let id = engine
+        .docker(&words)
+        .expect_code(0)
+        .stdout
+        .trim()
+        .to_owned();
+    engine.docker(&["start", &id]).expect_code(0);
+    let host = engine.host();
+    let ours = |args: &[&str]| airgap(&[&["--host", host.as_str()], args].concat());
+    let pid = engine
+        .docker(&["inspect", "-f", "{{.State.Pid}}", &id])
+        .stdout;
+    let path = format!("/proc/{}/cgroup", pid.trim());
+    let cgroup = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        !cgroup.contains(&id),
+        "the control: its number is that process here, too: {cgroup}"
+    );
+    let attach = ours(&["attach", "-d", &id]);
+    assert!(matches!(attach.code, 0 | 4), "{}", attach.describe());
+    let status = ours(&["status", "--json", &id]);
+    assert!(matches!(status.code, 0 | 4), "{}", status.describe());
+    let report: serde_json::Value = serde_json::from_str(&status.stdout).expect("JSON");
+    assert_eq!(report["problems"], serde_json::json!([]), "{report}");
+    assert_eq!(report["running"], true, "{report}");
+    engine.docker(&["restart", "-t", "0", &id]).expect_code(0);
+    let log = || engine.docker(&["logs", &id]).stdout;
+    assert_refused(&beacon::await_boot(2, log));
+    ours(&["detach", &id]).expect_code(0);
+}

@@ -37,8 +37,20 @@ const TABLE: &[(&str, Configure)] = &[
     ("device", |c| {
         c.options(&["--device-cgroup-rule", "b 7:* rwm"])
     }),
+    ("device", |c| {
+        c.options(&["--device", &format!("{}:/dev/null2", node("b 7 0"))])
+    }),
+    ("device", |c| {
+        c.options(&["--device", &format!("{}:/dev/zero2", node("c 1 11"))])
+    }),
     ("seccomp", |c| {
         c.options(&["--security-opt", "seccomp=unconfined"])
+    }),
+    ("seccomp", |c| {
+        c.options(&["--security-opt", &format!("seccomp={}", profile("keyctl"))])
+    }),
+    ("user-namespaces", |c| {
+        c.options(&["--security-opt", &format!("seccomp={}", profile("unshare"))])
     }),
     ("host-settings", |c| {
         c.options(&["--security-opt", "systempaths=unconfined"])
@@ -52,6 +64,29 @@ const TABLE: &[(&str, Configure)] = &[
         ])
     }),
 ];
+
+/// A device node of the host with a name that says nothing; in a place that ends with the machine.
+fn node(what: &str) -> String {
+    let path = format!("/run/airgap-test-node-{}", what.replace(' ', "-"));
+    airgap_tests::cmd::attempt(&format!("mknod {path} {what}"));
+    path
+}
+
+/// A seccomp profile that denies `keyctl` and its like, `unshare` and its like, but for one call.
+fn profile(but_for: &str) -> String {
+    let calls = ["keyctl", "add_key", "request_key", "unshare", "clone3"];
+    let names: Vec<_> = calls.into_iter().filter(|call| *call != but_for).collect();
+    // Threads and processes need clone; user namespaces by it are denied by its flags.
+    let profile = serde_json::json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [
+            { "names": names, "action": "SCMP_ACT_ERRNO" },
+        ],
+    });
+    let path = format!("/run/airgap-test-profile-{but_for}.json");
+    std::fs::write(&path, profile.to_string()).unwrap_or_else(|e| panic!("{path}: {e}"));
+    path
+}
 
 /// Created or running, the same risk is found; refusing leaves nothing behind.
 fn judge(outside: &Outside, risk: &str, configure: Configure, running: bool) -> Result<(), String> {
@@ -127,4 +162,48 @@ fn risky_running_containers_are_refused_by_name() {
 #[test]
 fn risky_created_containers_are_refused_by_name() {
     judge_all(false);
+}
+
+/// A prefix that holds the gateway admits whoever comes by docker-proxy: strangers over IPv6 to an
+/// IPv4 network, and everything over loopback.
+#[test]
+fn clients_that_stand_for_others_are_refused() {
+    let outside = Outside::new();
+    let gateway = format!("{}/32", outside.plan.gateway4);
+    let net = outside.plan.net4.clone();
+    for created in [false, true] {
+        let spec = outside
+            .container("proxied")
+            .publish(airgap_tests::SERVICE_PORT);
+        let container = spec.create();
+        if !created {
+            container.start();
+        }
+        for from in [&gateway, &net] {
+            let refused = airgap(&["attach", "-d", "--from", from, &container.id]);
+            assert_eq!(refused.code, 1, "{}", refused.describe());
+            assert!(
+                refused.stderr.contains("proxied-clients")
+                    && refused.stderr.contains("published port"),
+                "{}",
+                refused.describe()
+            );
+        }
+        assert_eq!(
+            airgap(&["status", &container.id]).code,
+            3,
+            "nothing was changed"
+        );
+        let options = ["--from", &net, "--accept", "proxied-clients"];
+        let accepted = airgap(&[&["attach", "-d"], &options[..], &[&container.id]].concat());
+        assert!(matches!(accepted.code, 0 | 4), "{}", accepted.describe());
+        // The control: a client's own address, and a network that nobody publishes.
+        airgap(&["detach", &container.id]).expect_code(0);
+        let own = format!("{}/32", outside.plan.outside4);
+        let fine = airgap(&["attach", "-d", "--from", &own, &container.id]);
+        assert!(matches!(fine.code, 0 | 4), "{}", fine.describe());
+    }
+    let unpublished = outside.container("unpublished").run();
+    let fine = airgap(&["attach", "-d", "--from", &net, &unpublished.id]);
+    assert!(matches!(fine.code, 0 | 4), "{}", fine.describe());
 }

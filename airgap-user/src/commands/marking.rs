@@ -265,7 +265,11 @@ fn mark_cgroups(
 fn mark_one(gate: &mut Gate, number: SealNumber, cgroup: &Cgroup, lock: &Lock) -> Result<()> {
     match gate.seal_cgroup(number, cgroup, lock) {
         Err(_) if !cgroup.path.exists() => Ok(()),
-        done => done,
+        done => {
+            done?;
+            log::debug!("{} is marked", cgroup.path.display());
+            Ok(())
+        }
     }
 }
 

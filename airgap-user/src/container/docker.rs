@@ -280,8 +280,15 @@ impl Engine {
         let configured = answer.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
         configured
             .into_iter()
-            .filter_map(|one| if mesh { one.subnet } else { one.gateway })
-            .filter_map(|text| text.parse().ok())
+            .filter_map(|one| {
+                let subnet = || one.subnet.as_ref()?.parse::<Cidr>().ok();
+                match one.gateway.as_ref().and_then(|text| text.parse().ok()) {
+                    _ if mesh => subnet(),
+                    // Unless told otherwise, engines take the first address.
+                    None => subnet()?.first(),
+                    gateway => gateway,
+                }
+            })
             .map(|addresses| Gateway {
                 network: network.to_owned(),
                 addresses,

@@ -18,6 +18,7 @@
 //! - `phone KIND MILLISECONDS --v4 A --v6 A --port N`: counts its own refused calls
 //! - `ask --v4 A --v6 A`: DNS questions of many types; `lookup NAME`: musl's own
 //! - `inherit FD`, `receive NAME`: sends on a socket that somebody outside opened
+//! - `queued --v4 A --port N`: a connection in a queue, which no descriptor holds
 //! - `stay PATH`: a unix connection that is kept
 //! - `legit`: what a sealed container must still be able to do, one JSON line each
 //! - `disturb guess|all|groups`: sends on `airgap0` whatever could be taken for an attempt
@@ -44,6 +45,7 @@ mod hide;
 mod hold;
 mod legit;
 mod phone;
+mod queued;
 mod serve;
 mod strange;
 mod turncoat;
@@ -89,6 +91,7 @@ fn run(words: &[&str]) -> Result<(), String> {
             legit::run();
             Ok(())
         }
+        ["queued", rest @ ..] => queued::run(&Target::parse(rest)),
         ["hear", port] => hear::run(port.parse().unwrap_or(0)),
         ["say", address, device, text] => hear::say(address, device, text),
         ["whisper", version, seconds] => whisper::run(version, seconds),

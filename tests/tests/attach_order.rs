@@ -1,0 +1,192 @@
+//! Promise: no unprotected instant. What a container can make long is read after its cgroup is
+//! marked, and an attach under load never hurts the service that it seals.
+
+use airgap_tests::airgap::{STATE, binary, seal};
+use airgap_tests::{Container, Outside, SERVICE_PORT, airgap, cmd, wait};
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+/// Processes of the container, as the kernel lists them.
+fn processes(container: &Container) -> BTreeSet<String> {
+    let procs = container.cgroup().join("cgroup.procs");
+    let text =
+        std::fs::read_to_string(&procs).unwrap_or_else(|e| panic!("{}: {e}", procs.display()));
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Whether a line of a trace names something whose length the container chooses.
+fn is_look(line: &str, processes: &BTreeSet<String>, cgroup: &str) -> bool {
+    if line.contains("cgroup.procs") && line.contains(cgroup) {
+        return true;
+    }
+    let Some((_, rest)) = line.split_once("\"/proc/") else {
+        return false;
+    };
+    let path = rest.split('"').next().unwrap_or_default();
+    let (pid, below) = path.split_once('/').unwrap_or((path, ""));
+    // Where a process is, is one line that the engine's driver chose.
+    processes.contains(pid) && below != "cgroup"
+}
+
+#[test]
+fn nothing_that_the_container_can_prolong_is_read_before_the_mark() {
+    let outside = Outside::new();
+    let command = ["airgap-probe", "hide", "tables", "serve"];
+    let container = outside.container("long").command(&command).run();
+    let many = wait::within(wait::SOON, || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", container.pid())).ok()?;
+        (tasks.count() > 500).then_some(())
+    });
+    many.expect("the control: hundreds of threads");
+    let log = PathBuf::from(format!("/run/airgap-test-order-{}", std::process::id()));
+    let out = cmd::run_command(
+        Command::new("strace")
+            .args([
+                "-f",
+                "-s",
+                "256",
+                "-e",
+                "trace=%file,readlink,readlinkat,write",
+                "-o",
+            ])
+            .arg(&log)
+            .arg("--")
+            .arg(binary())
+            .args(["attach", "-d", &container.id])
+            .env("AIRGAP_BPF_LOG", "debug")
+            .env("AIRGAP_STATE", STATE),
+    );
+    let trace = std::fs::read_to_string(&log).expect("strace's log");
+    drop(std::fs::remove_file(&log));
+    assert!(matches!(out.code, 0 | 4), "{}", out.describe());
+    let (processes, id) = (processes(&container), container.id.as_str());
+    let marked = trace.lines().position(|line| line.contains(" is marked"));
+    let marked = marked.unwrap_or_else(|| panic!("no mark in the trace of {}", out.describe()));
+    let looks: Vec<_> = trace
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| is_look(line, &processes, id))
+        .collect();
+    let early: Vec<_> = looks.iter().filter(|(at, _)| *at < marked).collect();
+    assert!(early.is_empty(), "before the mark: {early:#?}");
+    assert!(
+        looks.len() > 100,
+        "the control: it looks afterwards, {} times",
+        looks.len()
+    );
+}
+
+/// One request on a connection that the client closes first; whether it was answered.
+fn ask(outside: &Outside, at: (std::net::Ipv4Addr, u16)) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = outside.netns.run(|| TcpStream::connect(at))?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+        let mut first = [0; 12];
+        stream.read_exact(&mut first)?;
+        Ok(first.starts_with(b"HTTP/1."))
+    };
+    ask().unwrap_or(false)
+}
+
+/// Clients that close first leave connections that are gone a moment later: cutting one of those
+/// must not end the listener behind it.
+#[test]
+fn an_attach_under_load_leaves_the_listener_alone() {
+    let outside = Outside::unrecorded();
+    let container = outside.container("loaded").run();
+    let at = (container.ip4(), SERVICE_PORT);
+    assert!(ask(&outside, at), "the control: it answers");
+    let (stop, answered) = (AtomicBool::new(false), AtomicU32::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    if ask(&outside, at) {
+                        answered.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+        for round in 0..12 {
+            let before = answered.load(Ordering::Relaxed);
+            seal(&container.name, &[]);
+            seal(&container.name, &["-p", "5060", "-p", "5061"]);
+            let served = wait::within(wait::SOON, || {
+                (answered.load(Ordering::Relaxed) > before + 20).then_some(())
+            });
+            if served.is_none() {
+                stop.store(true, Ordering::Relaxed);
+                panic!(
+                    "round {round}: nobody is answered any more\n{}",
+                    container.logs()
+                );
+            }
+            airgap(&["detach", &container.id]).expect_code(0);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(ask(&outside, at), "it answers afterwards");
+}
+
+/// A connection in a queue is in no table of descriptors; it is cut all the same.
+#[test]
+fn a_connection_that_nobody_holds_is_cut() {
+    let outside = Outside::new();
+    let v4 = outside.plan.outside4.to_string();
+    let line = ["airgap-probe", "queued", "--v4", &v4, "--port", "20000"];
+    let container = outside.container("queued").command(&line).run();
+    let lives = || {
+        let path = format!("/proc/{}/net/tcp", container.pid());
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        // Port 20000, ESTABLISHED.
+        text.lines().any(|line| line.contains(":4E20 01 "))
+    };
+    wait::until("the control: a connection in a queue", wait::SOON, || {
+        lives().then_some(())
+    });
+    let out = seal(&container.name, &[]);
+    assert!(out.stderr.contains("is cut"), "{}", out.describe());
+    assert!(!lives(), "it lives on: {}", out.describe());
+}
+
+/// A container that goes away during its attach leaves no seal.
+#[test]
+fn a_container_removed_meanwhile_leaves_no_seal() {
+    let outside = Outside::new();
+    let (mut failed, mut sealed) = (0, 0);
+    for pause in 0..12 {
+        let container = outside.container(&format!("fleeting{pause}")).run();
+        let mut attach = airgap::command()
+            .args(["attach", "-d", &container.id])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("attach");
+        // Each a little later in its way.
+        let end = std::time::Instant::now() + Duration::from_millis(4 * pause);
+        while std::time::Instant::now() < end {
+            std::hint::spin_loop();
+        }
+        cmd::ok(&format!("docker rm -f {}", container.id));
+        let code = attach.wait().expect("attach ends").code();
+        let listed = airgap(&["list", "--json"]).stdout;
+        match code {
+            // It was over before.
+            Some(0 | 4) => sealed += 1,
+            _ => {
+                failed += 1;
+                assert!(
+                    !listed.contains(&container.id),
+                    "exit {code:?}, and a seal stays: {listed}"
+                );
+            }
+        }
+    }
+    eprintln!("removed during the attach: {failed}, after it: {sealed}");
+}
