@@ -32,6 +32,7 @@ pub mod outside;
 pub mod plan;
 pub mod podman;
 pub mod private;
+pub mod relay;
 pub mod schema;
 pub mod scratch;
 pub mod services;

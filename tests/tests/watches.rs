@@ -3,6 +3,7 @@
 
 use airgap_tests::airgap::STATE;
 use airgap_tests::internal::Internal;
+use airgap_tests::relay::{Fate, Relay};
 use airgap_tests::watch::Watch;
 use airgap_tests::{Container, Outcome, Outside, SERVICE_PORT, airgap, airgap_ok, cmd, wait};
 use serde_json::Value;
@@ -318,4 +319,62 @@ fn new_veths_are_guarded_and_seals_are_told_as_metrics() {
         container.name, container.id
     );
     assert!(answer.contains(&line), "{answer}");
+}
+
+/// The engine never answers for one container: it stays denied, and the others are judged.
+#[test]
+fn one_container_that_cannot_be_judged_delays_no_other() {
+    let outside = Outside::new();
+    let relay = Relay::start();
+    let stuck = outside.container("stuck").options(&LABEL).create();
+    relay.set(&stuck.id, Fate::Held);
+    let _watch = Watch::start(&["--quarantine", "--host", &relay.host()]);
+    stuck.start();
+    for turn in ["one", "two"] {
+        let other = outside.container(turn).options(&LABEL).run();
+        await_sealed(&other);
+        await_outcome(&other, Outcome::Refused);
+        let plain = outside.container(&format!("plain-{turn}")).run();
+        await_outcome(&plain, Outcome::Sent);
+        let id = other.id.clone();
+        drop(other);
+        wait::until("its seal goes with it", wait::SOON, || {
+            (!Path::new(&format!("{STATE}/seals/{id}.json")).exists()).then_some(())
+        });
+    }
+    // The control: it is the one that waits, and it is not open.
+    assert_eq!(relay.fate(), Fate::Held);
+    airgap(&["status", &stuck.id]).expect_code(3);
+    await_outcome(&stuck, Outcome::Refused);
+    relay.set(&stuck.id, Fate::Answered);
+    await_sealed(&stuck);
+    outside
+        .get(stuck.ip4(), SERVICE_PORT, "/")
+        .expect("the service answers once it is judged");
+    airgap_ok(&["detach", "--all"]);
+}
+
+/// Long before the next look at all that there is, and without filling the log.
+#[test]
+fn what_fails_is_tried_again_soon_and_said_once() {
+    let outside = Outside::new();
+    let relay = Relay::start();
+    let container = outside.container("again").options(&LABEL).create();
+    relay.set(&container.id, Fate::Broken(4));
+    let log = std::env::temp_dir().join(format!("airgap-again-{}", std::process::id()));
+    let _watch = Watch::logged(&["--host", &relay.host()], &log);
+    await_sealed(&container);
+    assert_eq!(relay.fate(), Fate::Answered, "it failed, and is sealed");
+    let text = wait::until("it is said to be sealed", wait::SOON, || {
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        text.contains("is sealed by its label").then_some(text)
+    });
+    let failed: Vec<_> = text.lines().filter(|l| l.contains("tried again")).collect();
+    assert_eq!(failed.len(), 1, "{text}");
+    assert!(
+        failed[0].contains(&container.id) && failed[0].contains("OPEN"),
+        "{text}"
+    );
+    drop(fs::remove_file(&log));
+    airgap_ok(&["detach", "--all"]);
 }

@@ -4,8 +4,13 @@
 //! Nothing that is sealed needs it. Without quarantine a labelled container is
 //! open from its start until its event was read; with it, it starts denied.
 
+mod asked;
+mod judge;
+mod queue;
+mod workers;
+
 use std::{
-    collections::HashMap,
+    collections::HashSet,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -16,22 +21,16 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval, sleep},
 };
 
-use super::{
-    keep::Keeper,
-    quarantine,
-    sealing::{self, Site, Wanted},
-    with_metrics,
-};
+use self::{judge::Judge, queue::Happening, workers::Workers};
+use super::{keep::Keeper, quarantine, with_metrics};
 use crate::{
-    container::{Cgroup, Container, Engine, EngineEvent, Happened, all_cgroups},
+    container::{Engine, EngineEvent, Happened},
     failure::exit,
-    gate::{Gate, Lock, Place, Reading, mount_bpffs},
-    labels::{self, Asked, Terms},
+    gate::{Gate, Lock, Place, mount_bpffs},
     metrics::Address,
-    policy::Rules,
     preflight::Risk,
     sd_notify::notify,
-    state::{Entry, Origin, Record, State},
+    state::{Entry, Origin, State},
 };
 
 /// Arguments of `watch`.
@@ -66,6 +65,13 @@ const TICK: Duration = Duration::from_millis(50);
 const THOROUGH: u32 = 20;
 /// Ticks between two looks at every container, whatever events said: a minute.
 const RESYNC: u32 = 1200;
+/// For systemd.
+const WATCHING: &str = "READY=1\nSTATUS=watching labels\nWATCHDOG=1";
+/// Ticks until systemd is told that it watches, if the first look at what there
+/// is takes so long.
+const FIRST: u32 = 100;
+/// What is under way at the end has so long to end.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How long an engine that does not answer is left alone.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -88,11 +94,16 @@ async fn watch(host: Option<&str>, state: &State, args: &Watch) -> Result<u8> {
     let mut watcher = Watcher {
         state,
         place: &place,
-        allowed: &args.allow_accept,
         stop: Stop::new()?,
         ticks: 0,
         timer: interval(TICK),
         keeper: None,
+        workers: Workers::begin(Judge::new(
+            host.map(str::to_owned),
+            state.clone(),
+            place.clone(),
+            args.allow_accept.clone(),
+        ))?,
     };
     watcher
         .timer
@@ -105,7 +116,11 @@ async fn watch(host: Option<&str>, state: &State, args: &Watch) -> Result<u8> {
             Ok(engine) => {
                 told = false;
                 match watcher.follow(&engine, since).await {
-                    Ok(()) => return Ok(exit::OK),
+                    Ok(()) => {
+                        // What is half done would be done again by the next watch.
+                        watcher.workers.end(PATIENCE);
+                        return Ok(exit::OK);
+                    }
                     Err(error) => log::warn!("lost the container engine: {error:#}"),
                 }
             }
@@ -152,12 +167,11 @@ fn tell(state: &str) {
 struct Watcher<'a> {
     state: &'a State,
     place: &'a Place,
-    /// Risks that labels may accept.
-    allowed: &'a [Risk],
     stop: Stop,
     ticks: u32,
     timer: Interval,
     keeper: Option<Keeper>,
+    workers: Workers,
 }
 
 impl Watcher<'_> {
@@ -168,179 +182,62 @@ impl Watcher<'_> {
     async fn follow(&mut self, engine: &Engine, since: SystemTime) -> Result<()> {
         let since = since.duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut events = engine.events(since);
-        self.resync(engine).await?;
-        tell("READY=1\nSTATUS=watching labels\nWATCHDOG=1");
+        // What there is, until it was judged once; systemd waits for that, but not for ever.
+        let mut first: HashSet<String> = self.resync(engine).await?.into_iter().collect();
+        let mut patience = FIRST;
         loop {
+            if patience > 0 && first.is_empty() {
+                patience = 0;
+                tell(WATCHING);
+            }
             tokio::select! {
                 () = self.stop.asked() => return Ok(()),
-                event = events.next() => self.happened(engine, event?).await,
+                event = events.next() => self.happened(event?),
+                done = self.workers.done() => {
+                    first.remove(&done);
+                }
                 _ = self.timer.tick() => {
                     self.ticks += 1;
+                    if patience == 1 {
+                        log::warn!("{} containers are judged still", first.len());
+                        tell(WATCHING);
+                    }
+                    patience = patience.saturating_sub(1);
                     if self.ticks.is_multiple_of(RESYNC) {
                         self.resync(engine).await?;
                     }
+                    self.workers.start();
                     self.keep();
                 }
             }
         }
     }
 
-    /// Judges every container that there is, and forgets those that were
-    /// removed while nobody watched.
-    async fn resync(&mut self, engine: &Engine) -> Result<()> {
-        let cgroups = cgroups(self.place);
+    /// Has every container judged that there is, and every one that was sealed
+    /// by its label and may have been removed while nobody watched.
+    async fn resync(&mut self, engine: &Engine) -> Result<Vec<String>> {
         let listed = engine.list().await?;
-        for (id, _, _) in &listed {
-            self.judge(engine, id, &cgroups).await;
-        }
+        let mut ids: Vec<String> = listed.into_iter().map(|(id, _, _)| id).collect();
         for entry in self.state.entries()? {
-            let Entry::Known(record) = entry else {
-                continue;
-            };
-            let there = listed.iter().any(|(id, _, _)| *id == record.id);
-            // What runs stays sealed, whatever an engine that lost it says.
-            if record.by != Origin::Label
-                || there
-                || engine.is_other(&record.engine)
-                || cgroups.contains_key(&record.id)
-                || engine.has(&record.id).await?
+            if let Entry::Known(record) = entry
+                && record.by == Origin::Label
+                && !ids.contains(&record.id)
             {
-                continue;
+                ids.push(record.id);
             }
-            self.forget(&record.id);
         }
-        Ok(())
+        for id in &ids {
+            self.workers.ask(id, Happening::Found);
+        }
+        Ok(ids)
     }
 
-    async fn happened(&mut self, engine: &Engine, event: EngineEvent) {
+    fn happened(&mut self, event: EngineEvent) {
         match event.what {
-            Happened::Destroyed => self.forget(&event.id),
-            Happened::Appeared => {
-                let cgroups = cgroups(self.place);
-                self.judge(engine, &event.id, &cgroups).await;
-            }
+            Happened::Destroyed => self.workers.ask(&event.id, Happening::Destroyed),
+            Happened::Appeared => self.workers.ask(&event.id, Happening::Appeared),
             // Its new veth is found by the next look.
             Happened::Connected => self.ticks = self.ticks.next_multiple_of(THOROUGH),
-        }
-    }
-
-    /// Seals it, or lets it go. What fails is tried again at the next resync,
-    /// and is denied meanwhile if it is in quarantine.
-    async fn judge(&self, engine: &Engine, id: &str, cgroups: &HashMap<String, Vec<Cgroup>>) {
-        // Gone again: nothing to judge.
-        let Ok(container) = engine.find(id).await else {
-            return;
-        };
-        let image = engine.image_labels(&container).await;
-        let done = match labels::read(&container.labels(), image.as_ref(), self.allowed) {
-            Asked::Nothing => {
-                let found = cgroups.get(&container.id).map_or(&[][..], Vec::as_slice);
-                self.let_go(&container, found)
-            }
-            Asked::Seal(terms) => self.seal(engine, &container, &terms).await,
-        };
-        if let Err(error) = done {
-            log::error!("{}: {error:#}", container.name);
-        }
-    }
-
-    async fn seal(&self, engine: &Engine, container: &Container, terms: &Terms) -> Result<()> {
-        let recorded = match self.state.entry(&container.id) {
-            Some(Entry::Known(record)) => Some(record),
-            _ => None,
-        };
-        let wanted = wanted(terms, recorded.as_ref());
-        if self.is_in_force(container)?
-            && let Some(recorded) = &recorded
-        {
-            if is_as_wanted(recorded, terms, &wanted) {
-                return Ok(());
-            }
-            log::warn!("{}: {}", container.name, change(recorded, &wanted));
-        }
-        for label in &terms.wrong {
-            log::error!("{}: a label allows nothing: {label}", container.name);
-        }
-        for label in &terms.ignored {
-            log::warn!("{}: a label does not count: {label}", container.name);
-        }
-        let site = Site {
-            engine,
-            place: self.place,
-            state: self.state,
-            kernel: &Reading::default(),
-        };
-        let report = sealing::seal(&site, container, &wanted).await?;
-        log::info!(
-            "{} is sealed by its label, {}, ports {}",
-            container.name,
-            report.state,
-            report.ports.join(", ")
-        );
-        Ok(())
-    }
-
-    fn is_in_force(&self, container: &Container) -> Result<bool> {
-        let Some(gate) = Gate::open(self.place)? else {
-            return Ok(false);
-        };
-        // One that was cut short is to be finished.
-        Ok(match gate.number_of(&container.key()?) {
-            Some(number) => gate.seal(number)?.complete == 1,
-            None => false,
-        })
-    }
-
-    fn let_go(&self, container: &Container, cgroups: &[Cgroup]) -> Result<()> {
-        let key = container.key()?;
-        let lock = Lock::take()?;
-        let Some(mut gate) = Gate::open(self.place)? else {
-            return Ok(());
-        };
-        if !gate.quarantine()? {
-            return Ok(());
-        }
-        if gate.standing(&key)?.is_some() || gate.is_let_go(&key) {
-            return Ok(());
-        }
-        if self.state.entry(&container.id).is_some() {
-            log::error!(
-                "{} has no label, but a record of a seal that is not in force, and is not let go: airgap restore",
-                container.name
-            );
-            return Ok(());
-        }
-        if gate.let_go(&key, cgroups, &lock)? > 0 {
-            log::info!(
-                "{} has no label and is let out of quarantine",
-                container.name
-            );
-        }
-        Ok(())
-    }
-
-    /// A seal that came with a label goes with its container.
-    fn forget(&self, id: &str) {
-        let forget = || -> Result<()> {
-            let lock = Lock::take()?;
-            let Some(Entry::Known(record)) = self.state.entry(id) else {
-                return Ok(());
-            };
-            if record.by != Origin::Label {
-                return Ok(());
-            }
-            if let Some(mut gate) = Gate::open(self.place)? {
-                let seals = gate.seals()?;
-                let number = seals.iter().find(|(_, seal)| seal.id == *id.as_bytes());
-                if let Some((number, _)) = number {
-                    gate.unseal(&[*number], &lock)?;
-                }
-                gate.disarm_if_idle(&lock)?;
-            }
-            self.state.remove([id], &lock)
-        };
-        if let Err(error) = forget() {
-            log::error!("the seal of the removed container {id} stays: {error:#}");
         }
     }
 
@@ -372,82 +269,13 @@ impl Watcher<'_> {
     }
 }
 
-/// What labels make of a container of which this is recorded. Pure.
-fn wanted(terms: &Terms, recorded: Option<&Record>) -> Wanted {
-    // What an operator recorded, and is not in force, comes back as it was.
-    if let Some(recorded) = recorded.filter(|r| r.by == Origin::Operator) {
-        return Wanted {
-            rules: recorded.rules.clone(),
-            ports_named: false,
-            from_named: false,
-            accept: Vec::new(),
-            full: false,
-            refuse: false,
-            by: Origin::Operator,
-        };
-    }
-    let mut rules = terms.rules.clone();
-    // A container's labels never change: what once kept clients out still does.
-    if let Some(recorded) = recorded
-        && rules.clients.is_empty()
-    {
-        rules.clients.clone_from(&recorded.rules.clients);
-    }
-    Wanted {
-        rules,
-        ports_named: true,
-        from_named: true,
-        accept: terms.accept.clone(),
-        full: false,
-        refuse: false,
-        by: Origin::Label,
-    }
-}
-
-fn bits(risks: &[Risk]) -> u64 {
-    risks.iter().fold(0, |set, risk| set | risk.bit())
-}
-
-/// Whether the seal in force is the label's, or an operator's. While it is not
-/// known what the image says, it stays as it is.
-fn is_as_wanted(recorded: &Record, terms: &Terms, wanted: &Wanted) -> bool {
-    recorded.by == Origin::Operator
-        || terms.in_doubt
-        || (recorded.rules == wanted.rules && recorded.accepted == bits(&wanted.accept))
-}
-
-/// What becomes another seal than it was, for the log.
-fn change(recorded: &Record, wanted: &Wanted) -> String {
-    let told = |rules: &Rules, accepted: u64| {
-        let ports: Vec<_> = rules.ports.iter().map(ToString::to_string).collect();
-        let clients: Vec<_> = rules.clients.iter().map(ToString::to_string).collect();
-        let or = |list: Vec<String>, none: &str| match list.is_empty() {
-            true => none.to_owned(),
-            false => list.join(", "),
-        };
-        let risks = Risk::names(accepted).into_iter().map(str::to_owned);
-        format!(
-            "ports {}, clients {}, accepted {}",
-            or(ports, "none"),
-            or(clients, "any"),
-            or(risks.collect(), "none")
-        )
-    };
-    format!(
-        "the seal by its label changes: it had {}; now {}",
-        told(&recorded.rules, recorded.accepted),
-        told(&wanted.rules, bits(&wanted.accept))
-    )
-}
-
-/// Every container's cgroups by id.
-fn cgroups(place: &Place) -> HashMap<String, Vec<Cgroup>> {
-    let mut found = HashMap::new();
-    for (id, cgroup) in all_cgroups(&place.cgroup) {
-        found.entry(id).or_insert_with(Vec::new).push(cgroup);
-    }
-    found
-}
-
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::{Risk, by_label};
+
+    #[test]
+    fn no_flag_lets_a_label_accept_older_connections() {
+        assert_eq!(by_label("log-driver"), Ok(Risk::LogDriver));
+        assert!(by_label("existing-connections").is_err() && by_label("all").is_err());
+    }
+}

@@ -1,4 +1,4 @@
-use super::{Terms, by_label, change, is_as_wanted, wanted};
+use super::{Terms, change, is_as_wanted, wanted};
 use crate::{
     policy::{Port, Rules},
     preflight::Risk,
@@ -84,10 +84,4 @@ fn what_changes_is_told_and_clients_never_become_any() {
         "{text}"
     );
     assert!(wanted(&other, None).rules.ports == [Port(5060)]);
-}
-
-#[test]
-fn no_flag_lets_a_label_accept_older_connections() {
-    assert_eq!(by_label("log-driver"), Ok(Risk::LogDriver));
-    assert!(by_label("existing-connections").is_err() && by_label("all").is_err());
 }

@@ -1,0 +1,80 @@
+//! What a label's seal is to be, beside what is recorded. Pure.
+
+use crate::{
+    commands::sealing::Wanted,
+    labels::Terms,
+    policy::Rules,
+    preflight::Risk,
+    state::{Origin, Record},
+};
+
+/// What labels make of a container of which this is recorded. Pure.
+pub(super) fn wanted(terms: &Terms, recorded: Option<&Record>) -> Wanted {
+    // What an operator recorded, and is not in force, comes back as it was.
+    if let Some(recorded) = recorded.filter(|r| r.by == Origin::Operator) {
+        return Wanted {
+            rules: recorded.rules.clone(),
+            ports_named: false,
+            from_named: false,
+            accept: Vec::new(),
+            full: false,
+            refuse: false,
+            by: Origin::Operator,
+        };
+    }
+    let mut rules = terms.rules.clone();
+    // A container's labels never change: what once kept clients out still does.
+    if let Some(recorded) = recorded
+        && rules.clients.is_empty()
+    {
+        rules.clients.clone_from(&recorded.rules.clients);
+    }
+    Wanted {
+        rules,
+        ports_named: true,
+        from_named: true,
+        accept: terms.accept.clone(),
+        full: false,
+        refuse: false,
+        by: Origin::Label,
+    }
+}
+
+fn bits(risks: &[Risk]) -> u64 {
+    risks.iter().fold(0, |set, risk| set | risk.bit())
+}
+
+/// Whether the seal in force is the label's, or an operator's. While it is not
+/// known what the image says, it stays as it is.
+pub(super) fn is_as_wanted(recorded: &Record, terms: &Terms, wanted: &Wanted) -> bool {
+    recorded.by == Origin::Operator
+        || terms.in_doubt
+        || (recorded.rules == wanted.rules && recorded.accepted == bits(&wanted.accept))
+}
+
+/// What becomes another seal than it was, for the log.
+pub(super) fn change(recorded: &Record, wanted: &Wanted) -> String {
+    let told = |rules: &Rules, accepted: u64| {
+        let ports: Vec<_> = rules.ports.iter().map(ToString::to_string).collect();
+        let clients: Vec<_> = rules.clients.iter().map(ToString::to_string).collect();
+        let or = |list: Vec<String>, none: &str| match list.is_empty() {
+            true => none.to_owned(),
+            false => list.join(", "),
+        };
+        let risks = Risk::names(accepted).into_iter().map(str::to_owned);
+        format!(
+            "ports {}, clients {}, accepted {}",
+            or(ports, "none"),
+            or(clients, "any"),
+            or(risks.collect(), "none")
+        )
+    };
+    format!(
+        "the seal by its label changes: it had {}; now {}",
+        told(&recorded.rules, recorded.accepted),
+        told(&wanted.rules, bits(&wanted.accept))
+    )
+}
+
+#[cfg(test)]
+mod tests;

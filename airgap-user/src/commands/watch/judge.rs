@@ -1,0 +1,260 @@
+//! Judging one container by its labels: sealed, let go, or forgotten.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Mutex, PoisonError},
+};
+
+use anyhow::Result;
+
+use super::{
+    asked::{change, is_as_wanted, wanted},
+    queue::Task,
+};
+use crate::{
+    commands::sealing::{self, Site},
+    container::{Container, Engine, find_cgroups},
+    gate::{Gate, Lock, Place, Reading},
+    labels::{self, Asked, Terms},
+    preflight::Risk,
+    state::{Entry, Origin, Record, State},
+};
+
+/// What judging needs, for all threads.
+pub(super) struct Judge {
+    host: Option<String>,
+    state: State,
+    place: Place,
+    /// Risks that labels may accept.
+    allowed: Vec<Risk>,
+    /// What was said of each container: once is enough.
+    said: Mutex<HashMap<String, HashSet<String>>>,
+}
+
+impl Judge {
+    pub(super) fn new(
+        host: Option<String>,
+        state: State,
+        place: Place,
+        allowed: Vec<Risk>,
+    ) -> Self {
+        Self {
+            host,
+            state,
+            place,
+            allowed,
+            said: Mutex::default(),
+        }
+    }
+
+    /// Does what a task asks for; whether that went well.
+    pub(super) async fn judge(&self, task: &Task) -> bool {
+        if task.destroyed {
+            return self.forget(&task.id);
+        }
+        let engine = match Engine::connect(self.host.as_deref()).await {
+            Ok(engine) => engine,
+            // Whoever follows its events says so.
+            Err(error) => {
+                log::debug!("{} cannot be judged: {error:#}", task.id);
+                return false;
+            }
+        };
+        let (name, done) = match engine.look_up(&task.id).await {
+            Ok(Some(container)) => {
+                let done = self.found(&engine, &container).await;
+                (container.name, done)
+            }
+            Ok(None) => return self.not_found(&engine, &task.id),
+            Err(error) => (task.id.clone(), Err(error)),
+        };
+        let Err(error) = done else { return true };
+        // Removed meanwhile: no failure.
+        if engine.has(&task.id).await.is_ok_and(|there| !there) {
+            return self.not_found(&engine, &task.id);
+        }
+        let text = format!("{name}: {error:#}; {}", self.stands(&task.id));
+        if self.is_news(&task.id, &text) {
+            log::error!("{text}");
+        }
+        false
+    }
+
+    async fn found(&self, engine: &Engine, container: &Container) -> Result<()> {
+        let image = engine.image_labels(container).await;
+        match labels::read(&container.labels(), image.as_ref(), &self.allowed) {
+            Asked::Nothing => self.let_go(container),
+            Asked::Seal(terms) => self.seal(engine, container, &terms).await,
+        }
+    }
+
+    async fn seal(&self, engine: &Engine, container: &Container, terms: &Terms) -> Result<()> {
+        let recorded = self.recorded(&container.id);
+        let wanted = wanted(terms, recorded.as_ref());
+        if self.is_in_force(&container.id)?
+            && let Some(recorded) = &recorded
+        {
+            if is_as_wanted(recorded, terms, &wanted) {
+                return Ok(());
+            }
+            self.warn(container, &change(recorded, &wanted));
+        }
+        for label in &terms.wrong {
+            let text = format!("{}: a label allows nothing: {label}", container.name);
+            if self.is_news(&container.id, &text) {
+                log::error!("{text}");
+            }
+        }
+        for label in &terms.ignored {
+            self.warn(container, &format!("a label does not count: {label}"));
+        }
+        let site = Site {
+            engine,
+            place: &self.place,
+            state: &self.state,
+            kernel: &Reading::default(),
+        };
+        let report = sealing::seal(&site, container, &wanted).await?;
+        log::info!(
+            "{} is sealed by its label, {}, ports {}",
+            container.name,
+            report.state,
+            report.ports.join(", ")
+        );
+        Ok(())
+    }
+
+    fn warn(&self, container: &Container, what: &str) {
+        let text = format!("{}: {what}", container.name);
+        if self.is_news(&container.id, &text) {
+            log::warn!("{text}");
+        }
+    }
+
+    fn recorded(&self, id: &str) -> Option<Record> {
+        match self.state.entry(id) {
+            Some(Entry::Known(record)) => Some(record),
+            _ => None,
+        }
+    }
+
+    /// Whether the container's seal is whole.
+    fn is_in_force(&self, id: &str) -> Result<bool> {
+        let Some(gate) = Gate::open(&self.place)? else {
+            return Ok(false);
+        };
+        let Ok(key) = id.as_bytes().try_into() else {
+            return Ok(false);
+        };
+        // One that was cut short is to be finished.
+        Ok(match gate.number_of(&key) {
+            Some(number) => gate.seal(number)?.complete == 1,
+            None => false,
+        })
+    }
+
+    /// What a container is while it could not be judged.
+    fn stands(&self, id: &str) -> &'static str {
+        let marked = || -> Option<bool> {
+            let gate = Gate::open(&self.place).ok()??;
+            let key = id.as_bytes().try_into().ok()?;
+            if gate.number_of(&key).is_some() {
+                return Some(true);
+            }
+            (gate.quarantine().ok()? && !gate.is_let_go(&key)).then_some(false)
+        };
+        match marked() {
+            Some(true) => "its seal is in force, and it is tried again",
+            Some(false) => "it stays denied in quarantine, and it is tried again",
+            None => {
+                "if its labels ask for a seal, IT IS OPEN until that succeeds; it is tried again"
+            }
+        }
+    }
+
+    fn let_go(&self, container: &Container) -> Result<()> {
+        let key = container.key()?;
+        let lock = Lock::take()?;
+        let Some(mut gate) = Gate::open(&self.place)? else {
+            return Ok(());
+        };
+        if !gate.quarantine()? {
+            return Ok(());
+        }
+        if gate.standing(&key)?.is_some() || gate.is_let_go(&key) {
+            return Ok(());
+        }
+        if self.state.entry(&container.id).is_some() {
+            let text = format!(
+                "{} has no label, but a record of a seal that is not in force, and is not let go: airgap restore",
+                container.name
+            );
+            if self.is_news(&container.id, &text) {
+                log::error!("{text}");
+            }
+            return Ok(());
+        }
+        let cgroups = find_cgroups(&self.place.cgroup, &container.id);
+        if gate.let_go(&key, &cgroups, &lock)? > 0 {
+            log::info!(
+                "{} has no label and is let out of quarantine",
+                container.name
+            );
+        }
+        Ok(())
+    }
+
+    /// The engine does not know it: removed while nobody watched, unless it is
+    /// another engine's. What runs stays sealed, whatever an engine that lost it
+    /// says.
+    fn not_found(&self, engine: &Engine, id: &str) -> bool {
+        let elsewhere = self
+            .recorded(id)
+            .is_none_or(|record| engine.is_other(&record.engine));
+        if elsewhere || !find_cgroups(&self.place.cgroup, id).is_empty() {
+            return true;
+        }
+        self.forget(id)
+    }
+
+    /// A seal that came with a label goes with its container.
+    fn forget(&self, id: &str) -> bool {
+        let said = || self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let forget = || -> Result<()> {
+            let lock = Lock::take()?;
+            if !self.recorded(id).is_some_and(|r| r.by == Origin::Label) {
+                return Ok(());
+            }
+            if let Some(mut gate) = Gate::open(&self.place)? {
+                let seals = gate.seals()?;
+                let number = seals.iter().find(|(_, seal)| seal.id == *id.as_bytes());
+                if let Some((number, _)) = number {
+                    gate.unseal(&[*number], &lock)?;
+                }
+                gate.disarm_if_idle(&lock)?;
+            }
+            self.state.remove([id], &lock)
+        };
+        match forget() {
+            Ok(()) => {
+                said().remove(id);
+                true
+            }
+            Err(error) => {
+                let text = format!("the seal of the removed container {id} stays: {error:#}");
+                if self.is_news(id, &text) {
+                    log::error!("{text}");
+                }
+                false
+            }
+        }
+    }
+
+    /// Whether this was not said of the container before.
+    fn is_news(&self, id: &str, text: &str) -> bool {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.entry(id.to_owned())
+            .or_default()
+            .insert(text.to_owned())
+    }
+}
