@@ -367,3 +367,61 @@ fn a_container_that_disturbs_the_proof_is_found_out() {
     seal(&container.name, &[]);
     assert_eq!(verify(&container, 0)["verdict"], "PROVEN");
 }
+
+/// Whoever reads the counts learns what the container tried, not what a proof of it did.
+#[test]
+fn its_own_attempts_are_not_the_containers() {
+    let outside = Outside::new();
+    let container = outside.container("counted").run();
+    seal(&container.name, &[]);
+    for port in 20_000..20_005 {
+        container.attempt("tcp4", port, "own");
+    }
+    let denials = |args: &[&str], at: &str| -> Value {
+        let out = airgap(args);
+        let json: Value = serde_json::from_str(&out.stdout).expect("JSON");
+        json.pointer(at)
+            .cloned()
+            .unwrap_or_else(|| panic!("{json}"))
+    };
+    let name = &container.name;
+    let all = || {
+        [
+            denials(&["status", "--json", name], "/denials"),
+            denials(&["list", "--json"], "/containers/0/denials"),
+            denials(&["report", "--json", name], "/status/denials"),
+        ]
+    };
+    for denials in all() {
+        assert_eq!(denials["total"], 5, "{denials}");
+        assert!(denials.get("by_verify").is_none(), "{denials}");
+    }
+    for run in 1..=2_u64 {
+        verify(&container, 0);
+        for denials in all() {
+            assert_eq!(denials["total"], 5, "run {run}: {denials}");
+            assert!(denials["by_verify"].as_u64() > Some(50 * run), "{denials}");
+        }
+    }
+    let text = airgap(&["status", name]).stdout;
+    assert!(text.contains("by airgap verify itself"), "{text}");
+    let report = airgap(&["report", name]).stdout;
+    assert!(report.contains("made by airgap verify"), "{report}");
+    // Also of a run that did not come to its end.
+    let mut run = start(&container);
+    let pid = i32::try_from(run.pid()).expect("a process id");
+    // SAFETY: takes no pointers; the child is ours and not yet reaped.
+    unsafe { libc::kill(pid, libc::SIGTERM) };
+    wait::until("it ends", wait::SOON, || (!run.is_running()).then_some(()));
+    container.attempt("tcp4", 20_005, "own");
+    let denials = denials(&["status", "--json", name], "/denials");
+    assert_eq!(denials["total"], 6, "{denials}");
+    // A seal that is made anew begins with nothing.
+    airgap(&["detach", name]);
+    seal(name, &[]);
+    let report = airgap(&["status", "--json", name]).stdout;
+    assert!(
+        report.contains("\"total\":0") && !report.contains("by_verify"),
+        "{report}"
+    );
+}

@@ -109,6 +109,10 @@ pub(super) async fn rows(
     let mut rows = Vec::new();
     if let Some(gate) = gate {
         rows = in_force(gate, &seals, &entries, engine, containers.as_deref()).await?;
+        for report in rows.iter_mut().map(|row| &mut row.report) {
+            let own = state.own_attempts(&report.container.id, report.seal, report.since);
+            report.denials = std::mem::take(&mut report.denials).without(&own);
+        }
     }
     let sealed: Vec<String> = seals.iter().map(|(_, seal)| seal_id(seal)).collect();
     for entry in entries

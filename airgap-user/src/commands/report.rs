@@ -15,7 +15,7 @@ use crate::{
     gate::{FrameGuard, Gate, Standing, seal_id, seal_name},
     policy::Rules,
     preflight::{self, Facts, Risk},
-    state::Entry,
+    state::{Entry, Own},
 };
 
 /// State of one seal.
@@ -87,6 +87,29 @@ pub struct Denials {
     pub total: u64,
     /// By reason; reasons that never occurred are absent.
     pub by_reason: Vec<(&'static str, u64)>,
+    /// What `airgap verify` tried besides: in neither of the two.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub by_verify: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl Denials {
+    /// Without what `airgap verify` tried itself.
+    #[must_use]
+    pub fn without(mut self, own: &Own) -> Self {
+        for (reason, count) in &mut self.by_reason {
+            let own = own.get(*reason).copied().unwrap_or(0).min(*count);
+            *count -= own;
+            self.by_verify += own;
+        }
+        self.by_reason.retain(|(_, count)| *count > 0);
+        self.total = self.total.saturating_sub(self.by_verify);
+        self
+    }
 }
 
 impl From<&Counters> for Denials {
@@ -98,6 +121,7 @@ impl From<&Counters> for Denials {
                 .filter(|(_, n)| **n > 0)
                 .map(|(name, n)| (*name, *n))
                 .collect(),
+            by_verify: 0,
         }
     }
 }
@@ -438,4 +462,29 @@ fn cgroup_refs(ids: &[u64], live: &[Cgroup]) -> Vec<CgroupRef> {
                 .map(|c| c.path.display().to_string()),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Denials, Own};
+
+    #[test]
+    fn what_verify_tried_is_taken_out_and_named() {
+        let counted = || Denials {
+            total: 95,
+            by_reason: vec![("egress", 85), ("dns", 10), ("inbound", 3)],
+            by_verify: 0,
+        };
+        let own = |pairs: &[(&str, u64)]| -> Own {
+            pairs.iter().map(|(r, n)| ((*r).to_owned(), *n)).collect()
+        };
+        let rest = counted().without(&own(&[("egress", 80), ("dns", 10)]));
+        assert_eq!((rest.total, rest.by_verify), (5, 90));
+        assert_eq!(rest.by_reason, [("egress", 5), ("inbound", 3)]);
+        // Never more than there was.
+        let rest = counted().without(&own(&[("egress", 1000), ("frame", 7)]));
+        assert_eq!((rest.total, rest.by_verify), (10, 85));
+        let rest = counted().without(&Own::new());
+        assert_eq!((rest.total, rest.by_verify), (95, 0));
+    }
 }

@@ -97,6 +97,8 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: &Reporting) -> 
     let entry = state.entry(&id);
     let container = meant.container.as_ref();
     let mut status = Report::gather(&gate, number, &seal, container, entry.as_ref())?;
+    let own = state.own_attempts(&id, number, seal.since);
+    status.denials = status.denials.without(&own);
     if meant.is_gone() {
         status.state = "gone";
     }

@@ -27,6 +27,8 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: &Status) -> Res
         (Some((number, seal)), Some(gate), _) => {
             let container = meant.container.as_ref();
             let mut report = Report::gather(gate, number, &seal, container, entry.as_ref())?;
+            let own = state.own_attempts(&meant.id, number, seal.since);
+            report.denials = report.denials.without(&own);
             if let (Some(engine), Some(container), Some(Entry::Known(record))) =
                 (directory.engine(), container, &entry)
                 && record.by == Origin::Label

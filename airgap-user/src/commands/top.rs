@@ -106,10 +106,10 @@ impl View {
 /// Starts what reads the kernel; it ends with the receiver.
 fn readers(host: Option<&str>, state: &State) -> Result<Receiver<News>> {
     let (to, news) = channel();
-    let (counts, place) = (to.clone(), Place::host()?);
+    let (counts, place, records) = (to.clone(), Place::host()?, state.clone());
     thread::Builder::new()
         .name("counts".into())
-        .spawn(move || read_counts(&place, &counts))
+        .spawn(move || read_counts(&place, &records, &counts))
         .context("cannot start a thread")?;
     let (host, state) = (host.map(str::to_owned), state.clone());
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -123,15 +123,15 @@ fn readers(host: Option<&str>, state: &State) -> Result<Receiver<News>> {
     Ok(news)
 }
 
-fn read_counts(place: &Place, to: &Sender<News>) {
+fn read_counts(place: &Place, state: &State, to: &Sender<News>) {
     let mut last = Vec::new();
     loop {
         let begun = Instant::now();
         // A detach of the last seal takes the gate down map by map: then again,
         // when it is done.
         let read = Gate::open(place)
-            .and_then(|gate| counts(gate.as_ref(), &last))
-            .or_else(|_| counts(standing()?.as_ref(), &last));
+            .and_then(|gate| counts(gate.as_ref(), state, &last))
+            .or_else(|_| counts(standing()?.as_ref(), state, &last));
         if let Ok(counts) = &read {
             last.clone_from(counts);
         }
@@ -145,7 +145,7 @@ fn read_counts(place: &Place, to: &Sender<News>) {
 
 /// The counters of every seal. Where nothing was refused since `last`, the
 /// kernel's list of attempts is not read again.
-fn counts(gate: Option<&Gate>, last: &[Count]) -> Result<Vec<Count>> {
+fn counts(gate: Option<&Gate>, state: &State, last: &[Count]) -> Result<Vec<Count>> {
     let Some(gate) = gate else {
         return Ok(Vec::new());
     };
@@ -159,7 +159,8 @@ fn counts(gate: Option<&Gate>, last: &[Count]) -> Result<Vec<Count>> {
             // Without them the seal is broken, and is shown to be.
             denials: counters
                 .as_ref()
-                .map_or_else(Denials::default, Denials::from),
+                .map_or_else(Denials::default, Denials::from)
+                .without(&state.own_attempts(&seal_id(&known), seal, known.since)),
             ranking: Arc::default(),
         });
     }

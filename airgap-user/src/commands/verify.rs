@@ -1,5 +1,11 @@
 //! `airgap verify`.
 
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use airgap_common::map::{Seal, SealNumber};
 use anyhow::Result;
 
 use super::{
@@ -9,10 +15,15 @@ use super::{
 use crate::{
     cli::Verify,
     failure::{Failure, exit},
+    gate::{Gate, Lock, seal_id},
     output,
-    state::State,
+    state::{Own, State},
     verify::{self, Verdict},
 };
+
+/// How long the lock is waited for at the end, when signals are not heeded any more.
+const PATIENCE: Duration = Duration::from_millis(500);
+const STEP: Duration = Duration::from_millis(5);
 
 pub(super) async fn run(host: Option<&str>, state: &State, args: &Verify) -> Result<u8> {
     let gate = standing()?;
@@ -36,11 +47,43 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: &Verify) -> Res
         let hint = "start it: only a running container can be verified";
         return Err(Failure::new(what, hint).with_code(exit::NOT_SEALED).into());
     };
-    let proof = verify::run(&mut gate, number, &meant.id, name, pid)?;
+    let mut own = Own::new();
+    let proof = verify::run(&mut gate, number, &meant.id, name, pid, &mut own);
+    if let Err(error) = remember(&gate, state, (number, &seal), &own) {
+        log::warn!("what this tried counts as the container's: {error:#}");
+    }
+    let proof = proof?;
     output::proof(&proof, args.json)?;
     Ok(match proof.verdict {
         Verdict::Proven => exit::OK,
         Verdict::Leak => exit::NOT_SEALED,
         Verdict::Unknown => exit::DEGRADED,
     })
+}
+
+/// Records how much of what was refused was airgap's own.
+fn remember(
+    gate: &Gate,
+    state: &State,
+    (number, seal): (SealNumber, &Seal),
+    own: &Own,
+) -> Result<()> {
+    if own.is_empty() {
+        return Ok(());
+    }
+    let end = Instant::now() + PATIENCE;
+    let lock = loop {
+        if let Some(lock) = Lock::try_take()? {
+            break lock;
+        }
+        if Instant::now() >= end {
+            anyhow::bail!("another airgap holds the lock");
+        }
+        sleep(STEP);
+    };
+    // Lifted meanwhile: its counts went with it.
+    if gate.number_of(&seal.id) != Some(number) {
+        return Ok(());
+    }
+    state.add_own_attempts(&seal_id(seal), number, seal.since, own, &lock)
 }

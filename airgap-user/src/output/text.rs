@@ -136,6 +136,13 @@ pub(super) fn report(report: &Report, fresh: bool, colour: bool) -> String {
                 format!("  ({})", reasons.join(", "))
             }
         );
+        if report.denials.by_verify > 0 {
+            let _ = writeln!(
+                out,
+                "            {} more were tried by airgap verify itself",
+                report.denials.by_verify
+            );
+        }
     }
     for cgroup in &report.cgroups {
         let path = cgroup

@@ -50,7 +50,13 @@ impl Document {
             schema: SCHEMA,
             generated: now,
             sealed: UNIX_EPOCH + Duration::from_secs(status.since),
-            notes: notes(&attempts, &processes, &container, since.is_some()),
+            notes: notes(
+                &attempts,
+                &processes,
+                &container,
+                since.is_some(),
+                status.denials.by_verify,
+            ),
             container,
             status,
             since,
@@ -68,8 +74,14 @@ fn notes(
     processes: &[Program],
     container: &Subject,
     limited: bool,
+    by_verify: u64,
 ) -> Vec<String> {
     let mut notes = Vec::new();
+    if by_verify > 0 {
+        notes.push(format!(
+            "{by_verify} of the attempts were made by airgap verify from inside the container, not by the container's own programs; they are among the destinations and processes here, and not among the denials by reason"
+        ));
+    }
     if limited {
         notes.push(format!(
             "limited in time: a kind of attempt whose last one was later is told with all of its attempts since the first; {} attempts of other kinds are left out",

@@ -7,13 +7,17 @@
 //! change is a rename. Whoever writes holds the gate's lock.
 
 mod file;
+mod own;
 mod record;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-pub use self::record::{Origin, Record, VERSION, is_id};
+pub use self::{
+    own::Own,
+    record::{Origin, Record, VERSION, is_id},
+};
 use crate::{
     failure::{Failure, exit},
     gate::Lock,
@@ -235,6 +239,8 @@ impl State {
         };
         let mut last = None;
         for id in ids {
+            // Of another seal from now on, it would not be believed either.
+            let _ = file::remove(&self.own(id));
             if file::remove(&self.path(id)).with_context(|| stays(id))? {
                 last = Some(id);
             }

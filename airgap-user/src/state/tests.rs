@@ -1,6 +1,6 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
-use super::{Entry, Origin, Record, State};
+use super::{Entry, Origin, Own, Record, State};
 use crate::{gate::Lock, policy::Rules};
 
 /// A directory of one test's own, removed with it. Writing needs the gate's
@@ -123,4 +123,31 @@ fn the_switch_is_on_unless_it_is_clearly_off() {
     assert!(!state.quarantine());
     fs::create_dir(dir.0.join("quarantine")).unwrap();
     assert!(state.quarantine());
+}
+
+#[test]
+fn what_verify_tried_is_of_one_seal() {
+    let Some((dir, lock)) = Dir::new("own") else {
+        return;
+    };
+    let state = State::at(&dir.0);
+    let web = record("a", "web");
+    state.write(&web, &lock).unwrap();
+    let tried = |count| Own::from([("egress".to_owned(), count)]);
+    assert!(state.own_attempts(&web.id, 3, 7).is_empty());
+    for _ in 0..2 {
+        state
+            .add_own_attempts(&web.id, 3, 7, &tried(40), &lock)
+            .unwrap();
+    }
+    assert_eq!(state.own_attempts(&web.id, 3, 7), tried(80));
+    // A number that came again, and another container.
+    assert!(state.own_attempts(&web.id, 3, 8).is_empty());
+    assert!(state.own_attempts(&"b".repeat(64), 3, 7).is_empty());
+    assert_eq!(state.entries().unwrap().len(), 1, "it is no seal");
+    let file = dir.0.join("verified").join(format!("{}.json", web.id));
+    fs::write(&file, "{").unwrap();
+    assert!(state.own_attempts(&web.id, 3, 7).is_empty());
+    state.remove([web.id.as_str()], &lock).unwrap();
+    assert!(!file.exists());
 }

@@ -1,6 +1,7 @@
 //! One run: controls first, then the same from inside the seal.
 
 use std::{
+    collections::HashSet,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -25,6 +26,7 @@ use crate::{
     failure::Failure,
     gate::{Gate, Lock},
     netns::Netns,
+    state::Own,
     technique::{Outcome, Reach, Report, TABLE, Way, find, vector::JOINS},
 };
 
@@ -43,20 +45,27 @@ const ASIDE: &str = "the control of mld-join is made in another network namespac
     container's kernel announces groups from a socket that is itself under the seal";
 
 /// Tries every way out of a running container of this id and name, whose init
-/// process is `pid`.
-/// Takes about ten seconds, during which the container has an interface more.
+/// process is `pid`. Takes about ten seconds, during which the container has an
+/// interface more. Adds to `own` what was refused of that, however it ends.
 ///
 /// # Errors
 /// If the container has the host's network, is being verified already, or
 /// ends; or if the target cannot be set up.
-pub fn run(gate: &mut Gate, number: SealNumber, id: &str, name: String, pid: u32) -> Result<Proof> {
+pub fn run(
+    gate: &mut Gate,
+    number: SealNumber,
+    id: &str,
+    name: String,
+    pid: u32,
+    own: &mut Own,
+) -> Result<Proof> {
     interrupt::heed();
     let id = id.to_owned();
     let facts = Facts::gather(gate, number, pid)?;
     let container = Netns::of(pid)?;
     let numbers = Numbers::draw(facts.service)?;
     let target = Target::open(&container, facts.index, &numbers.listened())?;
-    let run = Run {
+    let mut run = Run {
         number,
         pid,
         follower: Follower::start(gate, &[number])?.looking_every(Duration::ZERO),
@@ -67,12 +76,17 @@ pub fn run(gate: &mut Gate, number: SealNumber, id: &str, name: String, pid: u32
         target,
         facts,
         lost: 0,
+        probes: HashSet::new(),
+        own,
         id,
     };
-    run.all(gate, name)
+    let proof = run.all(gate, name);
+    // The last ones; without them it is only a little less exact.
+    let _ = run.records();
+    proof
 }
 
-struct Run {
+struct Run<'a> {
     // Before the target: what they send must not look for another route.
     /// In an unsealed cgroup.
     outside: Probe,
@@ -90,6 +104,10 @@ struct Run {
     numbers: Numbers,
     /// Refusals whose record there was no room for.
     lost: u64,
+    /// Process ids that the probe inside has had.
+    probes: HashSet<u32>,
+    /// What was refused of its own attempts, by reason.
+    own: &'a mut Own,
 }
 
 /// Whether it got out without the seal; if not, why.
@@ -105,8 +123,8 @@ struct Sealed {
     seen: Seen,
 }
 
-impl Run {
-    fn all(mut self, gate: &mut Gate, name: String) -> Result<Proof> {
+impl Run<'_> {
+    fn all(&mut self, gate: &mut Gate, name: String) -> Result<Proof> {
         let (mut controls, mut not_tried) = (Vec::new(), Vec::new());
         let shown = TABLE.iter().enumerate().filter(|(_, way)| way.is_shown);
         for (at, way) in shown {
@@ -140,7 +158,7 @@ impl Run {
             notes.push(format!("{} records of refusals were lost", self.lost));
         }
         self.still_runs(gate)?;
-        Ok(Proof::new(name, self.id, tried, not_tried, notes))
+        Ok(Proof::new(name, self.id.clone(), tried, not_tried, notes))
     }
 
     /// One control: whether it got out, and if not, why. `Err`: the way does
@@ -329,6 +347,7 @@ impl Run {
 
     /// What the gate has refused since the last call.
     fn records(&mut self) -> Result<Vec<Event>> {
+        self.probes.insert(self.inside.pid());
         let events = self.follower.poll()?;
         for event in &events {
             if let Event::Suppressed(Suppressed { count, .. }) | Event::Lost(Lost { count, .. }) =
@@ -336,8 +355,34 @@ impl Run {
             {
                 self.lost += count;
             }
+            if let Some((reason, count)) = self.is_own(event) {
+                *self.own.entry(reason.to_owned()).or_default() += count;
+            }
         }
         Ok(events)
+    }
+
+    /// Reason and number, if they are attempts of the probe inside.
+    fn is_own(&self, event: &Event) -> Option<(&'static str, u64)> {
+        let of_run = |end: Option<(_, u16)>| end.is_some_and(|(_, port)| self.numbers.has(port));
+        match event {
+            Event::Denial(denial) => {
+                let own = match &denial.process {
+                    Some(process) => self.probes.contains(&process.pid),
+                    // A packet: by its port, or by the link that only the run has.
+                    None => {
+                        of_run(denial.source)
+                            || of_run(denial.destination)
+                            || denial.interface == self.facts.index
+                    }
+                };
+                own.then_some((denial.reason, denial.count))
+            }
+            Event::Suppressed(suppressed) => {
+                of_run(suppressed.destination).then_some((suppressed.reason, suppressed.count))
+            }
+            Event::Lost(_) => None,
+        }
     }
 
     /// Polls until there is a value, for [`SOON`].

@@ -27,6 +27,7 @@ pub(crate) fn count(n: u64, name: &str, total: u64) -> Count {
         denials: Denials {
             total,
             by_reason: vec![("egress", total)],
+            by_verify: 0,
         },
         ranking: Arc::new(Ranking::of(&[Event::Denial(Box::new(denial))])),
     }
