@@ -20,6 +20,9 @@ use crate::{
     state::{Entry, Origin, Record, State},
 };
 
+/// So often a container is looked for that has just appeared.
+const EARLY: u32 = 3;
+
 /// What judging needs, for all threads.
 pub(super) struct Judge {
     host: Option<String>,
@@ -54,9 +57,12 @@ impl Judge {
         }
         let engine = match Engine::connect(self.host.as_deref()).await {
             Ok(engine) => engine,
-            // Whoever follows its events says so.
             Err(error) => {
-                log::debug!("{} cannot be judged: {error:#}", task.id);
+                let text = format!("containers cannot be judged: {error:#}");
+                // Of all of them the same.
+                if self.is_news("", &text) {
+                    log::error!("{text}");
+                }
                 return false;
             }
         };
@@ -65,6 +71,8 @@ impl Judge {
                 let done = self.found(&engine, &container).await;
                 (container.name, done)
             }
+            // Its event may come before the engine can be asked about it.
+            Ok(None) if task.appeared && task.failures < EARLY => return false,
             Ok(None) => return self.not_found(&engine, &task.id),
             Err(error) => (task.id.clone(), Err(error)),
         };

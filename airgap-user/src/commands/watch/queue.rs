@@ -28,8 +28,12 @@ pub(super) enum Happening {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Task {
     pub(super) id: String,
+    /// The engine said that it was created or started.
+    pub(super) appeared: bool,
     /// The engine said that it was removed.
     pub(super) destroyed: bool,
+    /// How often this went wrong before.
+    pub(super) failures: u32,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +41,7 @@ struct Wait {
     /// When it is due; `None`: not asked for.
     due: Option<Instant>,
     working: bool,
+    appeared: bool,
     destroyed: bool,
     failures: u32,
 }
@@ -52,7 +57,11 @@ impl Queue {
             Happening::Found if wait.failures > 0 => {
                 wait.due.get_or_insert(now);
             }
-            Happening::Found | Happening::Appeared => wait.due = Some(now),
+            Happening::Found => wait.due = Some(now),
+            Happening::Appeared => {
+                wait.due = Some(now);
+                wait.appeared = true;
+            }
             Happening::Destroyed => {
                 wait.due = Some(now);
                 wait.destroyed = true;
@@ -71,7 +80,9 @@ impl Queue {
         (wait.due, wait.working) = (None, true);
         Some(Task {
             id: id.clone(),
+            appeared: wait.appeared,
             destroyed: wait.destroyed,
+            failures: wait.failures,
         })
     }
 
@@ -82,7 +93,7 @@ impl Queue {
         };
         wait.working = false;
         if well {
-            wait.failures = 0;
+            (wait.failures, wait.appeared) = (0, wait.due.is_some() && wait.appeared);
             if wait.due.is_none() {
                 self.0.remove(id);
             }
