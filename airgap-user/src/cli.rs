@@ -52,7 +52,9 @@ pub enum Command {
     /// Seal containers by their labels, as they are created; a service.
     ///
     /// Labels: airgap.seal=true, airgap.ports=5060/tcp,… airgap.from=CIDR,…
-    /// airgap.accept=RISK,… What is sealed needs no such process.
+    /// airgap.accept=RISK,… What an image says of itself widens nothing, and a
+    /// risk is accepted only where --allow-accept names it. What is sealed needs
+    /// no such process.
     Watch(Watch),
     /// Whether containers that nobody has judged start denied everything.
     ///

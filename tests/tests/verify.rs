@@ -425,3 +425,46 @@ fn its_own_attempts_are_not_the_containers() {
         "{report}"
     );
 }
+
+/// A container that needs no capability for it uses up what is recorded of refusals: that is no
+/// leak, and what it hides is no proof.
+#[test]
+fn a_flood_of_refusals_hides_none_as_a_proof() {
+    let outside = Outside::new();
+    let spec = outside.container("flood").options(&["--cap-drop", "ALL"]);
+    let container = spec.run();
+    seal(&container.name, &[]);
+    assert_eq!(verify(&container, 0)["verdict"], "PROVEN", "the control");
+    let v4 = outside.plan.outside4.to_string();
+    let flood = ["phone", "scan", "600000", "--v4", &v4, "--port", "20000"];
+    let mut exec = vec!["exec", "-d", &container.id, "airgap-probe"];
+    exec.extend(flood);
+    cmd::run("docker", &exec).expect_code(0);
+    let mut run = Tail::start(&["verify", "--json", &container.name]);
+    let mut most = 0;
+    wait::until("the run ends", Duration::from_secs(180), || {
+        most = most.max(peak(run.pid()).unwrap_or(0));
+        (!run.is_running()).then_some(())
+    });
+    assert!(most > 0 && most < 128 << 10, "{most} KiB");
+    let proof: Value = serde_json::from_str(&run.lines().concat()).expect("JSON");
+    for tried in list(&proof, "techniques") {
+        match tried["verdict"].as_str() {
+            Some("PROVEN") => assert!(tried["by"].is_string(), "{tried}"),
+            Some("UNKNOWN") => {
+                let why = tried["detail"].as_str().unwrap_or("");
+                assert!(why.contains("use up what is recorded"), "{tried}");
+            }
+            _ => panic!("{tried}"),
+        }
+    }
+    // Its own attempts stay its own.
+    let status = airgap(&["status", "--json", &container.name]).stdout;
+    let status: Value = serde_json::from_str(&status).expect("JSON");
+    let by_verify = status["denials"]["by_verify"].as_u64().unwrap_or(0);
+    assert!(by_verify < 1_000, "{status}");
+    assert!(
+        status["denials"]["total"].as_u64() > Some(by_verify),
+        "{status}"
+    );
+}

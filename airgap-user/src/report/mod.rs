@@ -73,7 +73,7 @@ pub struct Document {
 pub struct Subject {
     /// 64 hex digits.
     pub id: String,
-    /// Name when it was sealed.
+    /// Name when the report was made; if the engine did not say, when it was sealed.
     pub name: String,
     /// Image as it was asked for; `None`: not known.
     pub image: Option<String>,

@@ -20,7 +20,7 @@ pub struct Count {
     pub seal: SealNumber,
     /// Container id, 64 hex digits.
     pub id: String,
-    /// Container name when it was sealed: not safe for terminals.
+    /// Container name, today's as soon as the engine has said it: not safe for terminals.
     pub name: String,
     /// The seal's counters.
     pub denials: Denials,

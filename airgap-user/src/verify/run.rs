@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    net::IpAddr,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -18,7 +19,7 @@ use super::{
     judge::{Evidence, Seen, ended, impossible, judge},
     probe::{Place, Probe},
     sighting::Sighting,
-    target::Target,
+    target::{Target, V6},
 };
 use crate::{
     container::locate,
@@ -371,15 +372,20 @@ impl Run<'_> {
                     Some(process) => self.probes.contains(&process.pid),
                     // A packet: by its port, or by the link that only the run has.
                     None => {
-                        of_run(denial.source)
-                            || of_run(denial.destination)
-                            || denial.interface == self.facts.index
+                        let on_link = denial.interface == self.facts.index;
+                        let by_port = of_run(denial.source) || of_run(denial.destination);
+                        on_link || (by_port && denial.hook != "frame")
                     }
                 };
                 own.then_some((denial.reason, denial.count))
             }
+            // Nobody knows by whom: the container's own must not be hidden here.
             Event::Suppressed(suppressed) => {
-                of_run(suppressed.destination).then_some((suppressed.reason, suppressed.count))
+                let to_target = suppressed.destination.is_some_and(|(ip, _)| {
+                    ip == IpAddr::V4(self.target.v4) || ip == IpAddr::V6(V6)
+                });
+                let own = to_target && of_run(suppressed.destination);
+                own.then_some((suppressed.reason, suppressed.count))
             }
             Event::Lost(_) => None,
         }
