@@ -104,6 +104,13 @@ impl Addr {
         self.0[0].to_ne_bytes()[0] == 0xff
     }
 
+    /// Whether this is in fe80::/10 (RFC 4291 §2.5.6).
+    #[inline(always)]
+    pub const fn is_v6_link_local(self) -> bool {
+        let [a, b, _, _] = self.0[0].to_ne_bytes();
+        a == 0xfe && b & 0xc0 == 0x80
+    }
+
     /// Whether this is a group: multicast of either version, 255.255.255.255,
     /// or loopback's own broadcast address. The kernel loops a copy of what is
     /// sent to a group back to every local receiver without asking egress.
@@ -166,6 +173,13 @@ mod tests {
             assert!(!Addr::from_v4(v4.octets()).is_group(), "{host}");
         }
         assert!(v6("ff02::1").is_group() && !v6("fe80::1").is_group());
+    }
+
+    #[test]
+    fn knows_link_local_addresses() {
+        assert!(v6("fe80::1").is_v6_link_local() && v6("febf::1").is_v6_link_local());
+        assert!(!v6("fec0::1").is_v6_link_local() && !v6("2001:db8::1").is_v6_link_local());
+        assert!(!v6("::ffff:169.254.0.1").is_v6_link_local());
     }
 
     #[test]

@@ -4,14 +4,23 @@
 //! (Linux 6.6) or, in direct-action mode, by clsact: the verdicts have the same numbers.
 
 use airgap_common::{
+    addr::Addr,
     denial::{Hook, Reason},
-    map::{Policy, Syn, SynSeen},
-    packet::{ACK, Ip, Kind, SYN, Transport},
-    verdict::{self, Kernel as _},
+    map::{Policy, Syn, SynSeen, Veth},
+    packet::{self, ACK, Ip, Kind, SYN, Transport},
+    verdict::{
+        self, Kernel as _,
+        inward::{self, Concern, Route, concern},
+    },
 };
-use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_ktime_get_ns, programs::TcContext};
+use aya_ebpf::{
+    bindings::{__sk_buff, bpf_fib_lookup},
+    helpers::generated::{bpf_fib_lookup, bpf_ktime_get_ns},
+    programs::TcContext,
+};
 
 use crate::{
+    denial::count_silent,
     kernel::HASH_SEED,
     maps::{SYNS, VETHS},
     packet::{ETHERNET, Packet, client_allowed},
@@ -28,6 +37,10 @@ const DROP: i32 = 2;
 pub(crate) const ETH_P_IP: u16 = 0x0800;
 const ETH_P_ARP: u16 = 0x0806;
 pub(crate) const ETH_P_IPV6: u16 = 0x86dd;
+const ETH_P_8021Q: u16 = 0x8100;
+const ETH_P_8021AD: u16 = 0x88a8;
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
 /// Ethernet and ARP for IPv4 (RFC 826).
 const ARP_FRAME: u32 = 14 + 28;
 
@@ -101,23 +114,126 @@ fn judge_out(skb: *mut __sk_buff) -> u32 {
     }
 }
 
-/// Egress of the host's veth: what goes to the container. Only remembers
-/// which flows clients open.
+/// Egress of the host's veth: what goes to the container. Only what opens a
+/// connection or changes a route is looked at: whether it can come from where it
+/// says, and which flows clients open.
 #[inline(always)]
 pub(crate) fn inward(ctx: &TcContext) -> i32 {
     const BASE: usize = ETHERNET as usize;
     let skb = ctx.skb.skb;
-    if let Some((ip, transport)) = headers::<BASE, 4>(skb) {
-        opens(skb, &ip, &transport);
-    } else if let Some((ip, transport)) = headers::<BASE, 6>(skb) {
-        opens(skb, &ip, &transport);
-    } else if let Some(subject) = subject(skb)
-        && let Some((ip, transport)) = Packet::new(skb, ETHERNET, subject).parse()
-        && transport.kind == Kind::Tcp
+    if let Some((_, transport)) = headers::<BASE, 4>(skb)
+        && transport.flags & (SYN | ACK) != SYN
     {
+        return NEXT;
+    }
+    if let Some((_, transport)) = headers::<BASE, 6>(skb)
+        && transport.flags & (SYN | ACK) != SYN
+    {
+        return NEXT;
+    }
+    if judge_in(skb) == 0 { NEXT } else { DROP }
+}
+
+/// Number of the [`Reason`] to drop it, or 0; counts what is dropped, and remembers
+/// the flow that a SYN opens. Not inlined, as [`judge_out`].
+#[inline(never)]
+fn judge_in(skb: *mut __sk_buff) -> u32 {
+    let Some(veth) = veth(skb) else {
+        return 0;
+    };
+    // SAFETY: the context is a __sk_buff; `protocol` is a __be16 in a u32.
+    let (protocol, from, any) = unsafe {
+        (
+            u16::from_be((*skb).protocol as u16),
+            (*skb).ingress_ifindex,
+            (*skb).len,
+        )
+    };
+    let subject = subject_of(veth);
+    let (ip, transport, concern) = match protocol {
+        ETH_P_IP | ETH_P_IPV6 => {
+            let packet = Packet::new(skb, ETHERNET, subject);
+            let Some((ip, transport)) = packet.parse_part() else {
+                return 0;
+            };
+            (ip, transport, concern(&ip, &transport))
+        }
+        // The container takes tag 0 off, whatever is below.
+        ETH_P_8021Q | ETH_P_8021AD => (NO_IP, Transport::OTHER, Concern::Steers),
+        _ => return 0,
+    };
+    let concern = match forgotten(concern as u64, 4, any) {
+        0 => return 0,
+        1 => Concern::Opens,
+        _ => Concern::Steers,
+    };
+    let verdict = inward::inward(concern, ip.src, from, veth, || route(skb, veth, &ip));
+    if verdict.is_err() {
+        count_silent(subject.seal, Reason::Inbound);
+        return Reason::Inbound as u32;
+    }
+    if transport.kind == Kind::Tcp {
         opens(skb, &ip, &transport);
     }
-    NEXT
+    0
+}
+
+/// No addresses that mean anything.
+const NO_IP: Ip = Ip {
+    src: Addr([0; 4]),
+    dst: Addr([0; 4]),
+    version: 0,
+    protocol: 0,
+    ttl: 0,
+    plain: false,
+    payload: 0,
+};
+
+/// Where the host sends what the container answers to this packet. Nowhere, too,
+/// if the host forwards nothing from there (`BPF_FIB_LKUP_RET_FWD_DISABLED`).
+#[inline(always)]
+fn route(skb: *mut __sk_buff, veth: &Veth, ip: &Ip) -> Route {
+    /// `BPF_FIB_LKUP_RET_SUCCESS`, and that nobody asked for its MAC yet.
+    const SUCCESS: i64 = 0;
+    const NO_NEIGHBOUR: i64 = 7;
+    // SAFETY: zero is a valid value; the helper reads and writes as many bytes as said.
+    unsafe {
+        let mut wanted: bpf_fib_lookup = core::mem::zeroed();
+        wanted.l4_protocol = packet::TCP;
+        wanted.ifindex = if veth.bridge != 0 {
+            veth.bridge
+        } else {
+            (*skb).ifindex
+        };
+        let v4 = ip.version == 4;
+        if v4 {
+            wanted.family = AF_INET;
+            wanted.__bindgen_anon_3.ipv4_src = ip.dst.0[3];
+            wanted.__bindgen_anon_4.ipv4_dst = ip.src.0[3];
+        } else {
+            wanted.family = AF_INET6;
+            wanted.__bindgen_anon_3.ipv6_src = ip.dst.0;
+            wanted.__bindgen_anon_4.ipv6_dst = ip.src.0;
+        }
+        let len = size_of::<bpf_fib_lookup>() as i32;
+        let found = bpf_fib_lookup(skb.cast(), &raw mut wanted, len, 0);
+        if found != SUCCESS && found != NO_NEIGHBOUR {
+            return Route {
+                ifindex: 0,
+                on_link: false,
+            };
+        }
+        // The gateway's address takes its place.
+        let next = if v4 {
+            Addr::v4(wanted.__bindgen_anon_4.ipv4_dst)
+        } else {
+            Addr(wanted.__bindgen_anon_4.ipv6_dst)
+        };
+        Route {
+            ifindex: wanted.ifindex,
+            on_link: next.is(ip.src),
+        }
+    }
 }
 
 /// Remembers the flow, if this TCP segment is a SYN to a service port.
@@ -167,13 +283,23 @@ fn remember(skb: *mut __sk_buff, syn: &mut Syn, seq: u32) {
 
 #[inline(always)]
 fn subject(skb: *mut __sk_buff) -> Option<Subject> {
-    // SAFETY: the context is a __sk_buff; the value is copied out at once.
-    let seal = *unsafe { VETHS.get((*skb).ifindex) }?;
-    Some(Subject {
-        seal,
+    veth(skb).map(subject_of)
+}
+
+#[inline(always)]
+fn veth(skb: *mut __sk_buff) -> Option<&'static Veth> {
+    // SAFETY: the context is a __sk_buff; the reference is used only while this
+    // program runs.
+    unsafe { VETHS.get((*skb).ifindex) }
+}
+
+#[inline(always)]
+fn subject_of(veth: &Veth) -> Subject {
+    Subject {
+        seal: veth.seal,
         cgroup: 0,
         level: 0,
-    })
+    }
 }
 
 /// ARP as the kernel makes it: no socket, no byte more than RFC 826 has, a

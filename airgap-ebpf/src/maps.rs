@@ -6,7 +6,7 @@ use airgap_common::{
         Attempt, AttemptKey, Client, Counters, Destination, Follower, Gate, HINT_BUCKETS, ID_LEN,
         MAX_ATTEMPTS, MAX_BURSTS, MAX_CGROUPS, MAX_CLIENTS, MAX_DESTINATIONS, MAX_FOLLOWERS,
         MAX_JUDGED, MAX_SEALS, MAX_SYNS, MAX_VETHS, OVERFLOW_SLOTS, Policy, STATS as STAT_COUNT,
-        SWITCHES as SWITCH_COUNT, Seal, SealNumber, Storage, SynSeen, Tally, WRITERS,
+        SWITCHES as SWITCH_COUNT, Seal, SealNumber, Storage, SynSeen, Tally, Veth, WRITERS,
     },
 };
 use aya_ebpf::{
@@ -96,7 +96,7 @@ pub(crate) static DESTINATIONS: HashMap<Destination, Tally, { MAX_DESTINATIONS a
     HashMap::new();
 
 #[btf_map]
-pub(crate) static VETHS: HashMap<u32, SealNumber, { MAX_VETHS as usize }> = HashMap::new();
+pub(crate) static VETHS: HashMap<u32, Veth, { MAX_VETHS as usize }> = HashMap::new();
 #[btf_map]
 pub(crate) static SYNS: Array<SynSeen, { MAX_SYNS as usize }> = Array::new();
 

@@ -94,11 +94,25 @@ impl Packet {
     #[inline(always)]
     pub(crate) fn parse(&self) -> Option<(Ip, Transport)> {
         let (ip, offset) = self.addresses()?;
+        let transport = self.transport(&ip, offset)?;
+        Some(self.blurred(ip, transport))
+    }
+
+    /// The headers, with [`Transport::OTHER`] if it is too short for that one.
+    #[inline(always)]
+    pub(crate) fn parse_part(&self) -> Option<(Ip, Transport)> {
+        let (ip, offset) = self.addresses()?;
+        let transport = self.transport(&ip, offset).unwrap_or(Transport::OTHER);
+        Some(self.blurred(ip, transport))
+    }
+
+    #[inline(always)]
+    fn transport(&self, ip: &Ip, offset: u32) -> Option<Transport> {
         // SAFETY: the context is a __sk_buff.
         let offset = forgotten(offset.into(), 64, unsafe { (*self.skb).len }) as u32;
         // Behind options or extension headers the offset is wrong; such packets
         // are dropped for being what they are, before ports are looked at.
-        let transport = match ip.protocol {
+        Some(match ip.protocol {
             packet::TCP => {
                 let mut tcp = Transport::tcp(&self.load(offset)?);
                 if tcp.header == 32 {
@@ -115,8 +129,7 @@ impl Packet {
                 Transport::icmp(head, target)
             }
             _ => Transport::OTHER,
-        };
-        Some(self.blurred(ip, transport))
+        })
     }
 
     /// The same headers; of which kind they are the verifier knows no more, so it

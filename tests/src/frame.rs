@@ -28,7 +28,7 @@ pub struct Ip {
     /// TTL or hop limit.
     pub hops: u8,
     /// Offset of the transport header in the frame.
-    transport: usize,
+    pub transport: usize,
 }
 
 impl Frame {

@@ -143,6 +143,39 @@ impl Client {
     }
 }
 
+/// Interfaces remembered with a veth by which other than neighbours come in.
+pub const MAX_UPLINKS: usize = 14;
+
+/// Value of `VETHS`: a host-side veth of a sealed container, as it was when it
+/// was guarded. What is out of date here can only drop more.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Veth {
+    /// Seal of the container.
+    pub seal: SealNumber,
+    /// Index of the bridge that it is a port of; 0: of none.
+    pub bridge: u32,
+    /// That bridge's own IPv4 address, network byte order; 0: it has none.
+    pub gateway: u32,
+    /// Indices of interfaces that are no container's, ports of the bridge among
+    /// them; 0: none.
+    pub uplinks: [u32; MAX_UPLINKS],
+}
+
+impl Veth {
+    /// Whether this interface, which is not 0, is none of a container.
+    #[inline(always)]
+    pub fn is_uplink(&self, ifindex: u32) -> bool {
+        let mut known = false;
+        let mut i = 0;
+        while i < MAX_UPLINKS {
+            known |= self.uplinks[i] == ifindex;
+            i += 1;
+        }
+        known
+    }
+}
+
 /// What userspace remembers of a seal.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,6 +250,7 @@ const _: () = assert!(size_of::<Tag>() == 16);
 const _: () = assert!(size_of::<Mark>() == 72);
 const _: () = assert!(size_of::<Storage>() == 88);
 const _: () = assert!(size_of::<Counters>() == 248);
+const _: () = assert!(size_of::<Veth>() == 72);
 const _: () = assert!(size_of::<Seal>() == 216);
 const _: () = assert!(size_of::<Gate>() == 24);
 const _: () = assert!(size_of::<Follower>() == 24);
@@ -245,6 +279,7 @@ mod pod {
         super::Seal,
         super::Gate,
         super::Follower,
+        super::Veth,
         super::AttemptKey,
         super::Attempt,
         crate::denial::Denial,

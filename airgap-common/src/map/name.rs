@@ -30,7 +30,7 @@ pub const SOCKETS: &str = "SOCKETS";
 pub const RINGS: &str = "RINGS";
 /// `u32` slot → [`super::Follower`].
 pub const FOLLOWERS: &str = "FOLLOWERS";
-/// `u32` ifindex of a host-side veth → seal number.
+/// `u32` ifindex of a host-side veth → [`super::Veth`].
 pub const VETHS: &str = "VETHS";
 /// [`super::Syn::slot`] → [`super::SynSeen`]: SYNs that went in.
 pub const SYNS: &str = "SYNS";

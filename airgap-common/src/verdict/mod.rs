@@ -7,6 +7,7 @@
 
 mod facts;
 mod inbound;
+pub mod inward;
 pub mod short;
 pub mod socket;
 #[cfg(test)]

@@ -13,7 +13,7 @@ use airgap_common::{
     denial::{Attribution, Denial, Hook, Reason},
     map::{
         ATTEMPTS_BURST, Attempt, AttemptKey, BURSTS_PER_SECOND, Counters, DESTINATIONS_PER_SEAL,
-        Destination, MAX_FOLLOWERS, Mark, REASONS, Tally,
+        Destination, MAX_FOLLOWERS, Mark, REASONS, SealNumber, Tally,
     },
 };
 use aya_ebpf::{helpers::bpf_get_current_pid_tgid, helpers::generated::bpf_ktime_get_boot_ns};
@@ -77,6 +77,14 @@ pub(crate) fn deny_question(subject: &Subject, details: &Details, question: &Que
 #[inline(always)]
 pub(crate) fn deny_peer(subject: &Subject, details: &Details, peer: &UnixAddress) {
     report(subject, details, &Name::Unix(peer));
+}
+
+/// Counts what came from outside; nothing of the container is to be told.
+#[inline(always)]
+pub(crate) fn count_silent(seal: SealNumber, reason: Reason) {
+    if let Some(counters) = COUNTERS.get_ptr_mut(seal) {
+        count(counters, reason as u64);
+    }
 }
 
 #[inline(always)]

@@ -26,7 +26,9 @@ use std::path::{Path, PathBuf};
 
 use airgap_common::{
     ABI_VERSION,
-    map::{Client, Counters, Follower, Gate as GateInfo, ID_LEN, Policy, Seal, SealNumber, name},
+    map::{
+        Client, Counters, Follower, Gate as GateInfo, ID_LEN, Policy, Seal, SealNumber, Veth, name,
+    },
 };
 use anyhow::{Context as _, Result};
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData};
@@ -149,7 +151,7 @@ pub struct Gate {
     followers: Array<MapData, Follower>,
     stats: Array<MapData, u64>,
     switches: Array<MapData, u32>,
-    veths: HashMap<MapData, u32, SealNumber>,
+    veths: HashMap<MapData, u32, Veth>,
     early: frames::Early,
 }
 

@@ -15,7 +15,7 @@ const NETNSA_FD: u16 = 3;
 /// Leave out the counters (`RTEXT_FILTER_SKIP_STATS`, Linux 4.4).
 const SKIP_STATS: u32 = 1 << 3;
 /// `struct ifinfomsg`, bytes.
-const IFINFOMSG: usize = 16;
+pub(super) const IFINFOMSG: usize = 16;
 /// `struct rtgenmsg`, bytes, padded.
 const RTGENMSG: usize = 4;
 

@@ -3,6 +3,7 @@
 
 mod filter;
 mod link;
+mod port;
 mod route;
 
 use std::{
@@ -15,6 +16,7 @@ use std::{
 pub use self::{
     filter::{Direction, Filter},
     link::Link,
+    port::Port,
     route::{End, Mac},
 };
 

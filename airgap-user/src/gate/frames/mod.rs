@@ -6,11 +6,12 @@
 
 mod clsact;
 mod early;
+mod origin;
 mod tcx;
 
 use std::{fs, os::fd::OwnedFd, path::PathBuf};
 
-use airgap_common::map::{SealNumber, name};
+use airgap_common::map::{SealNumber, Veth, name};
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
@@ -135,7 +136,7 @@ pub struct FrameGuard {
 /// Guards an interface until dropped. Holds the gate's lock: an attach that
 /// tidies up would take the entry for one of a veth that is gone.
 pub struct Trial {
-    veths: HashMap<MapData, u32, SealNumber>,
+    veths: HashMap<MapData, u32, Veth>,
     index: u32,
     /// Filters, unlike links, go with the interface.
     links: Vec<OwnedFd>,
@@ -204,9 +205,15 @@ impl Gate {
     ) -> Result<()> {
         self.forget_dead_veths()?;
         let layer = FrameLayer::of_kernel();
-        for end in interfaces.iter().filter_map(|i| i.host.as_ref()) {
+        let ends: Vec<_> = interfaces.iter().filter_map(|i| i.host.as_ref()).collect();
+        if ends.is_empty() {
+            return Ok(());
+        }
+        let host = origin::Host::read()?;
+        for end in ends {
+            let veth = host.veth(seal, end.index)?;
             self.veths
-                .insert(end.index, seal, 0)
+                .insert(end.index, veth, 0)
                 .context("cannot write the map VETHS")?;
             for program in &PROGRAMS {
                 if self.is_current(end.index, program) {
@@ -248,7 +255,7 @@ impl Gate {
         };
         trial
             .veths
-            .insert(end.index, seal, BPF_NOEXIST)
+            .insert(end.index, origin::alone(seal), BPF_NOEXIST)
             .context("cannot write the map VETHS")?;
         let (layer, place) = (FrameLayer::of_kernel(), &self.place);
         let attach = |program: &Program| match layer {
@@ -286,7 +293,8 @@ impl Gate {
                 interface.name
             ));
         };
-        let ours = self.veths.get(&end.index, 0).is_ok_and(|n| n == seal);
+        let ours = self.veths.get(&end.index, 0);
+        let ours = ours.is_ok_and(|veth| veth.seal == seal);
         if ours && PROGRAMS.iter().all(|p| self.is_alive(end.index, p)) {
             return None;
         }
@@ -299,7 +307,7 @@ impl Gate {
     /// Lifts the guards of a seal.
     pub(super) fn unguard_frames(&mut self, of: impl Fn(SealNumber) -> bool) -> Result<()> {
         for index in self.guarded()? {
-            if self.veths.get(&index, 0).is_ok_and(&of) {
+            if self.veths.get(&index, 0).is_ok_and(|veth| of(veth.seal)) {
                 self.drop_veth(index)?;
             }
         }

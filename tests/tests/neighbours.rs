@@ -1,0 +1,326 @@
+//! Promise: a neighbour on the bridge that has CAP_NET_RAW does not come in under a far client's
+//! address, and moves no route of a sealed container. What it sends is sent here from its network
+//! namespace, by a packet socket, which is all that it needs.
+
+use airgap::technique::packet::{frame, send};
+use airgap::technique::raw::{ipv4, ipv6, pseudo_sum, tcp};
+use airgap::technique::sys::{Fail, Socket, Step};
+use airgap_tests::airgap::{airgap, seal};
+use airgap_tests::{Container, Frame, Outside, SERVICE_PORT, Tap, cmd, wait};
+use std::ffi::CString;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::Range;
+use std::time::Duration;
+
+const IPV4: u16 = 0x0800;
+const IPV6: u16 = 0x86dd;
+const ARP: u16 = 0x0806;
+const SYN: u8 = 2;
+const SYN_ACK: u8 = 0x12;
+/// Longer than an answer takes.
+const MOMENT: Duration = Duration::from_millis(200);
+
+type Mac = [u8; 6];
+
+fn why(fail: Fail) -> String {
+    match fail {
+        Fail::Os { step, errno } => format!("{step}: errno {errno}"),
+        Fail::Skip(why) => why,
+    }
+}
+
+fn mac_of(container: &Container) -> Mac {
+    container.mac().try_into().expect("six bytes")
+}
+
+fn bridge_mac(outside: &Outside) -> Mac {
+    let path = format!("/sys/class/net/{}/address", outside.plan.bridge);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    let bytes = text.trim().split(':');
+    let bytes: Vec<_> = bytes
+        .map(|byte| u8::from_str_radix(byte, 16).expect("hex"))
+        .collect();
+    bytes.try_into().expect("six bytes")
+}
+
+/// A neighbour, its recorder, and who is to believe it.
+struct Neighbour<'a> {
+    outside: &'a Outside,
+    container: Container,
+    tap: Tap,
+}
+
+impl<'a> Neighbour<'a> {
+    fn of(outside: &'a Outside) -> Self {
+        let options = ["--cap-drop", "ALL", "--cap-add", "NET_RAW"];
+        let container = outside.container("neighbour").options(&options).run();
+        let tap = Tap::inside(&container.netns(), "eth0");
+        Self {
+            outside,
+            container,
+            tap,
+        }
+    }
+
+    fn put(&self, to: Mac, bytes: &[u8]) {
+        let done = self.container.netns().run(|| {
+            let socket = Socket::new(libc::AF_PACKET, libc::SOCK_RAW, 0)?;
+            send(&socket, c"eth0", to, bytes)
+        });
+        if let Err(fail) = done {
+            panic!("the neighbour cannot send: {}", why(fail));
+        }
+    }
+
+    /// Says by ARP that `mac` has the gateway's address.
+    fn claim(&self, web: &Container, mac: Mac) {
+        let mut body = vec![0, 1, 8, 0, 6, 4, 0, 2];
+        body.extend(mac);
+        body.extend(self.outside.plan.gateway4.octets());
+        body.extend(mac_of(web));
+        body.extend(web.ip4().octets());
+        let own = mac_of(&self.container);
+        self.put(mac_of(web), &frame(mac_of(web), own, ARP, &body));
+    }
+
+    fn syn(&self, web: &Container, via: Mac, from: IpAddr, port: u16) {
+        let to: IpAddr = match from {
+            IpAddr::V4(_) => web.ip4().into(),
+            IpAddr::V6(_) => web.ip6().into(),
+        };
+        let segment = tcp((from, port), SocketAddr::new(to, SERVICE_PORT), SYN, b"");
+        let (kind, packet) = match (from, to) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => {
+                (IPV4, ipv4(from, to, libc::IPPROTO_TCP, &segment))
+            }
+            (IpAddr::V6(from), IpAddr::V6(to)) => {
+                (IPV6, ipv6(from, to, libc::IPPROTO_TCP as u8, &segment))
+            }
+            _ => unreachable!("one family"),
+        };
+        let own = mac_of(&self.container);
+        self.put(via, &frame(via, own, kind, &packet));
+    }
+
+    /// Whether the service answers a SYN of a far client's, by the gateway that this one claims
+    /// to be; one attempt from each of `ports`.
+    fn gets_an_answer(&self, web: &Container, ports: Range<u16>) -> bool {
+        let far = self.outside.plan.outside4;
+        ports.into_iter().any(|port| {
+            self.claim(web, mac_of(&self.container));
+            self.syn(web, mac_of(web), far.into(), port);
+            let answer = |f: &Frame| is_answer(f, far.into(), port);
+            self.tap.watch(MOMENT, answer).is_some()
+        })
+    }
+
+    /// Whether the far client gets the answer to a SYN that it did not send, which is sent to
+    /// `via` from this neighbour's port.
+    fn speaks_for(&self, web: &Container, via: Mac, far: IpAddr, port: u16) -> bool {
+        self.syn(web, via, far, port);
+        let answer = |f: &Frame| is_answer(f, far, port);
+        self.outside.tap.watch(MOMENT, answer).is_some()
+    }
+}
+
+fn is_answer(frame: &Frame, client: IpAddr, port: u16) -> bool {
+    let Some(ip) = frame.ip() else {
+        return false;
+    };
+    let flags = frame.bytes.get(ip.transport + 13);
+    ip.protocol == 6
+        && ip.destination == client
+        && frame.ports() == Some((SERVICE_PORT, port))
+        && flags.is_some_and(|flags| flags & 0x3f == SYN_ACK)
+}
+
+fn inbound(web: &Container) -> u64 {
+    let status = airgap(&["status", "--json", &web.name]).stdout;
+    let json: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+    let reasons = json["denials"]["by_reason"].as_array().expect("a list");
+    let inbound = reasons.iter().find(|pair| pair[0] == "inbound");
+    inbound.and_then(|pair| pair[1].as_u64()).unwrap_or(0)
+}
+
+#[test]
+fn a_neighbour_is_no_far_client() {
+    let outside = Outside::new();
+    let web = outside.container("web").publish(SERVICE_PORT).run();
+    let neighbour = Neighbour::of(&outside);
+    let (far4, far6) = (outside.plan.outside4, outside.plan.outside6);
+    let served = || outside.get(web.ip4(), SERVICE_PORT, "/").is_ok();
+    let gateway = bridge_mac(&outside);
+    // The neighbour's port is known, and so is the gateway's address.
+    assert!(served(), "the control: the far client");
+    assert!(
+        neighbour.gets_an_answer(&web, 40_000..40_050),
+        "the control: unsealed, the neighbour gets the answer"
+    );
+    neighbour.claim(&web, gateway);
+    for (port, via) in [(41_000, mac_of(&web)), (41_001, gateway)] {
+        assert!(
+            neighbour.speaks_for(&web, via, far6.into(), port),
+            "the control: unsealed, IPv6 by {via:02x?}"
+        );
+    }
+    let from: Vec<String> = [
+        IpAddr::from(far4),
+        far6.into(),
+        neighbour.container.ip4().into(),
+        outside.plan.host4.into(),
+        outside.plan.gateway4.into(),
+    ]
+    .iter()
+    .map(ToString::to_string)
+    .collect();
+    let options: Vec<&str> = from.iter().flat_map(|f| ["--from", f.as_str()]).collect();
+    seal(&web.name, &options);
+
+    let before = inbound(&web);
+    assert!(
+        !neighbour.gets_an_answer(&web, 43_000..43_020),
+        "sealed, IPv4"
+    );
+    neighbour.claim(&web, gateway);
+    for (port, via) in [(42_000, mac_of(&web)), (42_001, gateway)] {
+        for far in [IpAddr::from(far4), far6.into()] {
+            assert!(!neighbour.speaks_for(&web, via, far, port), "{far} {via:?}");
+        }
+    }
+    // As refused clients, and nothing of it the container's.
+    let after = inbound(&web);
+    assert!(after >= before + 20, "{before}, {after}");
+
+    // Whoever is who they say is served: far away, by a published port, the host, the neighbour.
+    assert!(served(), "the far client");
+    let get = |address: IpAddr, port: u16| outside.get(address, port, "/");
+    get(web.ip6().into(), SERVICE_PORT).expect("the far client by IPv6");
+    let published = web.published(SERVICE_PORT);
+    get(outside.plan.host4.into(), published).expect("a published port");
+    airgap_tests::http::get(SocketAddr::new(web.ip4().into(), SERVICE_PORT), "/")
+        .expect("the host itself");
+    let service = format!("{}:{SERVICE_PORT}", web.ip4());
+    let fetch = ["airgap-probe", "get", &service, "/"];
+    neighbour.container.exec(&fetch).expect_code(0);
+}
+
+/// All nodes of a link.
+const ALL: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+
+/// A router advertisement for `prefix` (RFC 4861 §4.2, §4.6.2), without its sum.
+fn advertisement(prefix: Ipv6Addr) -> Vec<u8> {
+    let mut body = vec![134, 0, 0, 0, 64, 0, 0, 60];
+    body.extend([0; 8]);
+    // On-link, autonomous; valid and preferred for ten minutes.
+    body.extend([3, 4, 64, 0xc0]);
+    for seconds in [600_u32, 600, 0] {
+        body.extend(seconds.to_be_bytes());
+    }
+    body.extend(prefix.octets());
+    body
+}
+
+/// The same as a frame of a router with this MAC.
+fn advertised(mac: Mac, prefix: Ipv6Addr) -> Vec<u8> {
+    let router = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x99);
+    let protocol = libc::IPPROTO_ICMPV6 as u8;
+    let mut body = advertisement(prefix);
+    let sum = pseudo_sum(router.into(), ALL.into(), protocol, &body);
+    body[2..4].copy_from_slice(&sum.to_be_bytes());
+    let mut packet = ipv6(router, ALL, protocol, &body);
+    packet[7] = 255;
+    frame([0x33, 0x33, 0, 0, 0, 1], mac, IPV6, &packet)
+}
+
+/// As a router on the host does it.
+fn advertise(device: &str, prefix: Ipv6Addr) {
+    let attempt = || -> Step<()> {
+        let socket = Socket::new(libc::AF_INET6, libc::SOCK_RAW, libc::IPPROTO_ICMPV6)?;
+        let device = CString::new(device).expect("a name");
+        // And nowhere else, whatever the routes say.
+        socket.bind_device(&device)?;
+        let (level, hops) = (libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS);
+        socket.set("hops", level, hops, &255_i32)?;
+        socket.send_to(&advertisement(prefix), 0, (ALL, 0).into())
+    };
+    if let Err(fail) = attempt() {
+        panic!("cannot advertise on {device}: {}", why(fail));
+    }
+}
+
+fn has_prefix(container: &Container, prefix: Ipv6Addr) -> bool {
+    let line = format!("nsenter -t {} -n ip -6 addr show dev eth0", container.pid());
+    let text = prefix.to_string();
+    cmd::ok(&line).contains(text.trim_end_matches("::"))
+}
+
+#[test]
+fn a_neighbour_is_no_router() {
+    let outside = Outside::new();
+    let accept = ["--sysctl", "net.ipv6.conf.all.accept_ra=2"];
+    let accept = accept
+        .into_iter()
+        .chain(["--sysctl", "net.ipv6.conf.default.accept_ra=2"]);
+    let accept: Vec<_> = accept.collect();
+    let web = outside.container("web").options(&accept).run();
+    let other = outside.container("other").options(&accept).run();
+    let neighbour = Neighbour::of(&outside);
+    let to_all = [0x33, 0x33, 0, 0, 0, 1];
+    let [a, b] = [0xdead, 0xbeef].map(|net| Ipv6Addr::new(0x2001, 0xdb8, net, 1, 0, 0, 0, 0));
+    let own = mac_of(&neighbour.container);
+    seal(&web.name, &[]);
+    let before = inbound(&web);
+    wait::until("the control: the unsealed one takes it", wait::SOON, || {
+        neighbour.put(to_all, &advertised(own, a));
+        has_prefix(&other, a).then_some(())
+    });
+    wait::until("the host's own is taken", wait::SOON, || {
+        advertise(&outside.plan.bridge, b);
+        has_prefix(&web, b).then_some(())
+    });
+    assert!(!has_prefix(&web, a), "the sealed one took a neighbour's");
+    assert!(inbound(&web) > before, "and it is counted");
+}
+
+/// IPv4 redirects change the route to one address (RFC 792); a neighbour's do not arrive.
+#[test]
+fn a_neighbour_redirects_nothing() {
+    let outside = Outside::new();
+    let web = outside.container("web").run();
+    let neighbour = Neighbour::of(&outside);
+    let tap = Tap::inside(&web.netns(), "eth0");
+    let redirect = |mark: u8| {
+        let (gateway, own): (Ipv4Addr, Mac) = (outside.plan.gateway4, mac_of(&neighbour.container));
+        let inner = tcp(
+            (web.ip4().into(), SERVICE_PORT),
+            SocketAddr::new(outside.plan.outside4.into(), 40_000),
+            SYN_ACK,
+            b"",
+        );
+        let mut body = vec![5, 1, 0, 0];
+        body.extend(neighbour.container.ip4().octets());
+        body.extend(ipv4(
+            web.ip4(),
+            outside.plan.outside4,
+            libc::IPPROTO_TCP,
+            &inner,
+        ));
+        body.push(mark);
+        let sum = airgap::technique::icmp::checksum(&[&body]);
+        body[2..4].copy_from_slice(&sum.to_be_bytes());
+        let packet = ipv4(gateway, web.ip4(), libc::IPPROTO_ICMP, &body);
+        neighbour.put(mac_of(&web), &frame(mac_of(&web), own, IPV4, &packet));
+        tap.watch(MOMENT, |f| {
+            f.ip().is_some_and(|ip| {
+                ip.protocol == 1
+                    && f.bytes.get(ip.transport) == Some(&5)
+                    && f.bytes.last() == Some(&mark)
+            })
+        })
+        .is_some()
+    };
+    let arrives = |mark| wait::until("it arrives", wait::SOON, || redirect(mark).then_some(()));
+    arrives(1);
+    seal(&web.name, &[]);
+    assert!(!(0..5).any(|_| redirect(2)), "sealed");
+}
