@@ -174,12 +174,13 @@ pub(super) fn report(report: &Report, fresh: bool, colour: bool) -> String {
     }
     for vector in &report.coverage {
         if vector.covered && !fresh {
-            let _ = writeln!(out, "  covered   {}: {}", vector.vector, vector.by);
+            let _ = writeln!(out, "  covered   {}: {}", vector.vector, escape(&vector.by));
         } else if !vector.covered {
             let _ = writeln!(
                 out,
                 "  {red}NOT COVERED{reset}  {}: {}",
-                vector.vector, vector.by
+                vector.vector,
+                escape(&vector.by)
             );
         }
     }
