@@ -6,13 +6,13 @@ use airgap_common::map::{Counters, Seal, SealNumber};
 use anyhow::Result;
 use serde::Serialize;
 
-use super::Existing;
+use super::{Existing, existing::Layers};
 use crate::{
-    container::{Cgroup, Container, Look, find_cgroups, interfaces, strayed},
+    container::{Cgroup, Container, Interface, Look, find_cgroups, interfaces, strayed},
     coverage::{Evidence, Vector, coverage},
     events::REASONS,
     failure::exit,
-    gate::{FrameGuard, Gate, Standing, seal_id, seal_name},
+    gate::{FrameGuard, Gate, Standing, lsm_loads, seal_id, seal_name},
     policy::Rules,
     preflight::{self, Facts, Risk},
     state::{Entry, Own},
@@ -38,6 +38,9 @@ pub struct Report {
     pub reboot: String,
     /// Service ports, as `5060/tcp`.
     pub ports: Vec<String>,
+    /// Right after attach: nobody named a port, so it has the default one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ports_by_default: bool,
     /// Clients, as prefixes; empty: any client, and each is an exit.
     pub clients: Vec<String>,
     /// Risks accepted by name.
@@ -213,6 +216,10 @@ impl Report {
         if seal.complete != 1 {
             problems.push("the attach was not finished: run airgap attach again".into());
         }
+        let frames = seen
+            .and_then(|seen| seen.look)
+            .and_then(|look| frames(gate, number, look, container));
+        problems.extend(silenced(frames.as_deref().unwrap_or_default()));
         let broken = !problems.is_empty();
         let facts = seen.map(|seen| seen.facts);
         let look = seen.and_then(|seen| seen.look);
@@ -226,7 +233,7 @@ impl Report {
             },
             running: !live.is_empty(),
             marked,
-            frames: look.and_then(|look| frames(gate, number, look, container)),
+            frames,
             lsm: marked && gate.lsm_refuses(),
             born_sealed: look.is_some_and(|look| is_born_sealed(seal, gate, look)),
             shared: facts
@@ -268,6 +275,7 @@ impl Report {
                 .flat_map(Rules::ports_of)
                 .map(|p| p.to_string())
                 .collect(),
+            ports_by_default: false,
             clients: gate
                 .clients_of(number)?
                 .iter()
@@ -307,6 +315,7 @@ impl Report {
             running: false,
             reboot: "airgap restore seals it".into(),
             ports: known.map_or_else(Vec::new, |r| texts(&r.rules.ports)),
+            ports_by_default: false,
             clients: known.map_or_else(Vec::new, |r| texts(&r.rules.clients)),
             accepted: known.map_or_else(Vec::new, |r| Risk::names(r.accepted)),
             cgroups: Vec::new(),
@@ -394,6 +403,69 @@ fn frames(
         return None;
     }
     Some(gate.frame_guards(number, found))
+}
+
+/// Interfaces where the frame layer cannot tell who sends, so that nothing is answered.
+fn silenced(frames: &[FrameGuard]) -> Vec<String> {
+    let ends = frames
+        .iter()
+        .filter_map(|guard| guard.interface.host.as_ref());
+    ends.filter(|end| end.native_xdp)
+        .map(|end| {
+            format!(
+                "an XDP program in the driver of {0} takes the sender from each frame, and the service is not answered (ip link set dev {0} xdpdrv off, or use xdpgeneric)",
+                end.name
+            )
+        })
+        .collect()
+}
+
+/// Coverage as it would be right after an attach.
+pub(super) fn expected(
+    gate: Option<&Gate>,
+    look: Option<&Look>,
+    facts: &Facts,
+    layers: Layers,
+) -> Vec<Vector> {
+    let found = look.map(|look| interfaces(look.networks.iter().map(|network| &network.netns)));
+    let guard = |interface: Interface| FrameGuard {
+        missing: match (&interface.host, layers.frames) {
+            (Some(_), true) => None,
+            (Some(_), false) => Some("this kernel has no frame layer".into()),
+            (None, _) => Some(format!(
+                "{} is no veth with its other end on this host",
+                interface.name
+            )),
+        },
+        interface,
+    };
+    let whole = facts.unseen.is_empty();
+    let evidence = Evidence {
+        capabilities: if whole {
+            facts.all_capabilities()
+        } else {
+            u64::MAX
+        },
+        running: look.is_some(),
+        marked: true,
+        frames: found
+            .filter(|_| whole)
+            .and_then(Result::ok)
+            .map(|found| found.into_iter().map(guard).collect()),
+        lsm: gate.map_or_else(lsm_is_likely, Gate::lsm_refuses),
+        shared: whole.then(|| facts.meeting_places()),
+        ..Evidence::default()
+    };
+    let mut coverage = coverage(&evidence);
+    let accepted = Risk::ALL.iter().fold(0, |set, risk| set | risk.bit());
+    coverage.push(configuration(Some(facts), accepted));
+    coverage
+}
+
+/// Whether the security hooks will do, as far as it can be told without a gate.
+fn lsm_is_likely() -> bool {
+    let listed = std::fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
+    listed.trim().split(',').any(|name| name == "bpf") && lsm_loads().is_ok()
 }
 
 /// The cgroup of the container's first process, if nothing is refused to it there. Not

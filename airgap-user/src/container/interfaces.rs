@@ -26,6 +26,8 @@ pub struct HostEnd {
     pub name: String,
     /// Index on the host.
     pub index: u32,
+    /// An XDP program in its driver takes the sender from every frame.
+    pub native_xdp: bool,
 }
 
 /// The interfaces in these network namespaces, by the kernel's word. Those of the
@@ -74,6 +76,7 @@ fn pair(inside: &[Link], host: &[Link], number: Option<i32>) -> Vec<Interface> {
                 .map(|h| HostEnd {
                     name: h.name.clone(),
                     index: h.index,
+                    native_xdp: h.native_xdp,
                 }),
         })
         .collect()
@@ -89,6 +92,7 @@ mod tests {
             index,
             peer,
             peer_netns: (netns >= 0).then_some(netns),
+            native_xdp: false,
         }
     }
 

@@ -16,6 +16,7 @@ fn guard(missing: Option<&str>) -> FrameGuard {
             host: Some(HostEnd {
                 name: "veth1".into(),
                 index: 9,
+                native_xdp: false,
             }),
         },
         missing: missing.map(Into::into),

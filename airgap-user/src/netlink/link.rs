@@ -10,6 +10,8 @@ const IFLA_IFNAME: u16 = 3;
 const IFLA_LINK: u16 = 5;
 const IFLA_EXT_MASK: u16 = 29;
 const IFLA_LINK_NETNSID: u16 = 37;
+const IFLA_XDP: u16 = 43;
+const IFLA_XDP_ATTACHED: u16 = 2;
 const NETNSA_NSID: u16 = 1;
 const NETNSA_FD: u16 = 3;
 /// Leave out the counters (`RTEXT_FILTER_SKIP_STATS`, Linux 4.4).
@@ -31,6 +33,8 @@ pub struct Link {
     pub peer: u32,
     /// Where that one is, if in another namespace: this one's number for it.
     pub peer_netns: Option<i32>,
+    /// An XDP program runs in its driver, before any other program sees a frame.
+    pub native_xdp: bool,
 }
 
 impl Netlink {
@@ -60,10 +64,20 @@ impl Netlink {
     }
 }
 
+/// Whether one of the programs in `IFLA_XDP` is the driver's (linux/if_link.h).
+fn is_native(xdp: &[u8]) -> bool {
+    /// `XDP_ATTACHED_DRV`, `_HW`, `_MULTI`; generic programs run later, and take nothing.
+    const NATIVE: [u8; 3] = [1, 3, 4];
+    attributes(xdp).any(|(kind, value)| {
+        kind == IFLA_XDP_ATTACHED && value.first().is_some_and(|mode| NATIVE.contains(mode))
+    })
+}
+
 /// What is behind the header of an answer: `struct ifinfomsg`, attributes.
 fn link(body: &[u8]) -> Option<Link> {
     let index = word(body.get(4..8)?)?;
     let (mut name, mut peer, mut peer_netns) = (None, None, None);
+    let mut native_xdp = false;
     for (kind, value) in attributes(body.get(IFINFOMSG..)?) {
         match kind {
             IFLA_IFNAME => {
@@ -71,6 +85,7 @@ fn link(body: &[u8]) -> Option<Link> {
                 name = Some(String::from_utf8_lossy(text).into_owned());
             }
             IFLA_LINK => peer = word(value),
+            IFLA_XDP => native_xdp = is_native(value),
             IFLA_LINK_NETNSID => peer_netns = word(value).map(u32::cast_signed),
             _ => {}
         }
@@ -81,6 +96,7 @@ fn link(body: &[u8]) -> Option<Link> {
         // The kernel says it only where it differs, or leads out of the namespace.
         peer: peer.unwrap_or(index),
         peer_netns,
+        native_xdp,
     })
 }
 
@@ -115,6 +131,7 @@ mod tests {
             index: 7,
             peer,
             peer_netns,
+            native_xdp: false,
         }
     }
 
@@ -134,6 +151,19 @@ mod tests {
         assert_eq!(number(&answer(4)), Some(4));
         assert_eq!(number(&answer(-1)), None, "it has none");
         assert_eq!(number(&[0; 3]), None);
+    }
+
+    #[test]
+    fn tells_native_xdp_from_generic() {
+        let mut message = Message(Vec::new());
+        message.attribute(IFLA_XDP_ATTACHED, &[2]);
+        assert!(!is_native(&message.0));
+        for mode in [1, 3, 4] {
+            let mut message = Message(Vec::new());
+            message.attribute(1, &[0; 4]);
+            message.attribute(IFLA_XDP_ATTACHED, &[mode]);
+            assert!(is_native(&message.0), "{mode}");
+        }
     }
 
     #[test]

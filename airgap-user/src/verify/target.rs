@@ -118,6 +118,7 @@ impl Target {
         let end = HostEnd {
             name: PORT.into(),
             index: self.index,
+            native_xdp: false,
         };
         (&self.netns, end)
     }
