@@ -190,3 +190,72 @@ fn a_container_removed_meanwhile_leaves_no_seal() {
     }
     eprintln!("removed during the attach: {failed}, after it: {sealed}");
 }
+
+/// What will no longer answer is said before it stops, and a service on another port than the
+/// default one is not cut by an attach that names none.
+#[test]
+fn what_stops_is_said_before_it_stops() {
+    let outside = Outside::new();
+    let serve = ["airgap-probe", "serve", "--port", "8080"];
+    let web = outside
+        .container("elsewhere")
+        .publish(8080)
+        .command(&serve)
+        .run();
+    let published = web.published(8080);
+    wait::until("the control: it answers", wait::SOON, || {
+        outside.get(web.ip4(), 8080, "/").ok()
+    });
+    let refused = airgap(&["attach", "-d", &web.id]);
+    assert_eq!(refused.code, 2, "{}", refused.describe());
+    assert!(
+        refused.stderr.contains("8080/tcp listens, published as")
+            && refused
+                .stderr
+                .contains(&format!("hint: airgap attach -p 8080 {}", web.name)),
+        "{}",
+        refused.describe()
+    );
+    assert_eq!(airgap(&["status", &web.id]).code, 3, "nothing was changed");
+    let dry = airgap(&["attach", "--dry-run", &web.id]);
+    assert_eq!(dry.code, 2, "{}", dry.describe());
+
+    // The published number, taken for the container's.
+    let number = published.to_string();
+    let dry = airgap(&["attach", "--dry-run", "-p", &number, &web.id]);
+    let mistaken = airgap(&["attach", "-d", "-p", &number, &web.id]);
+    assert_eq!(dry.code, mistaken.code, "{}", dry.describe());
+    let meant = format!("{number}/tcp is the published number; in the container it is 8080/tcp");
+    for said in [&dry.stdout, &mistaken.stderr] {
+        assert!(said.contains(&meant), "{said}");
+        assert!(said.contains("8080/tcp listens"), "{said}");
+    }
+    airgap(&["detach", &web.id]).expect_code(0);
+
+    let dry = airgap(&["attach", "--dry-run", "-p", "8080", &web.id]);
+    let right = airgap(&["attach", "-d", "-p", "8080", &web.id]);
+    assert_eq!(dry.code, right.code, "{}", dry.describe());
+    assert!(matches!(right.code, 0 | 4), "{}", right.describe());
+    assert!(
+        !right.stderr.contains("will not answer"),
+        "{}",
+        right.describe()
+    );
+    outside.get(web.ip4(), 8080, "/").expect("it answers");
+
+    // A port never keeps a created container, or one that is still loading, from its seal.
+    let created = outside.container("created").publish(8080).create();
+    let sealed = seal(&created.id, &[]);
+    assert!(
+        sealed
+            .stdout
+            .contains("5060/tcp (the default, as no -p was given)"),
+        "{}",
+        sealed.describe()
+    );
+    assert!(
+        sealed.stderr.contains("8080/tcp is published as"),
+        "{}",
+        sealed.describe()
+    );
+}

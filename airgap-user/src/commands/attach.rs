@@ -2,21 +2,25 @@
 
 use airgap_common::map::MAX_LEVEL;
 use anyhow::{Context as _, Result};
+use serde::Serialize;
 
 use super::{
-    Report,
+    Existing, Report,
     existing::{Found, Layers, Terms, carried_in},
+    report::expected,
     sealing::{self, Site, Wanted, refuse_configured, refuse_found},
+    stops::Services,
     tail,
 };
 use crate::{
     cli::Attach,
     container::{Container, Engine},
+    coverage::Vector,
     failure::{Failure, exit},
     gate::{Gate, Place, Reading, mount_bpffs},
     output::{self, Format},
     policy::Rules,
-    preflight::Risk,
+    preflight::{self, Risk},
     state::{Origin, State},
 };
 
@@ -51,15 +55,27 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: Attach) -> Resu
         let before = sealing::accepted_before(&place, state, &container)?;
         accept.extend(Risk::ALL.iter().filter(|r| before & r.bit() != 0));
         refuse_configured(&container, &wanted.rules, &accept)?;
+        let services = Services::of(&container);
+        let known = sealing::rules_before(&site, &container)?;
+        if !wanted.ports_named && known.is_none() {
+            services.refuse_default(&container.name)?;
+        }
+        // Said before it stops.
+        if !args.dry_run {
+            for line in services.stop(&wanted.rules_after(known.as_ref())) {
+                log::warn!("{}: {line}", container.name);
+            }
+        }
         if !targets.iter().any(|(t, _)| t.id == container.id) {
             targets.push((container, accept));
         }
     }
     if args.dry_run {
+        let mut code = exit::OK;
         for (container, accept) in &targets {
-            dry_run(&place, container, &wanted, accept, args.json)?;
+            code = code.max(dry_run(&site, container, &wanted, accept, args.json)?);
         }
-        return Ok(exit::OK);
+        return Ok(code);
     }
     if mount_bpffs()? {
         log::info!("mounted bpffs at /sys/fs/bpf");
@@ -119,27 +135,65 @@ pub(super) fn refuse_depth(container: &Container) -> Result<()> {
     Ok(())
 }
 
+/// What attach would say, and the code it would exit with; nothing is changed.
 fn dry_run(
-    place: &Place,
+    site: &Site<'_>,
     container: &Container,
     wanted: &Wanted,
     accept: &[Risk],
     json: bool,
-) -> Result<()> {
-    let layers = Layers::now(Gate::open(place)?.as_ref());
-    let look = refuse_found(&place.cgroup, container, &wanted.rules, accept)?;
-    let found = match look {
-        Some(mut look) => {
-            let found = Found::now(&mut look, None, 0, wanted.shares())?;
-            let mut judged = found.judged(&Terms {
-                keep: wanted.keeps(),
-                ports: &wanted.rules.ports,
-                layers,
-            });
-            judged.extend(carried_in(&mut look, layers, false));
-            judged
-        }
-        None => Vec::new(),
-    };
-    output::dry_run(&container.name, &wanted.rules, &found, json)
+) -> Result<u8> {
+    let gate = Gate::open(site.place)?;
+    let layers = Layers::now(gate.as_ref());
+    let rules = wanted.rules_after(sealing::rules_before(site, container)?.as_ref());
+    let (mut look, facts) = refuse_found(&site.place.cgroup, container, &rules, accept)?;
+    let mut existing = Vec::new();
+    if let Some(look) = &mut look {
+        let found = Found::now(look, None, 0, wanted.shares())?;
+        existing = found.judged(&Terms {
+            keep: wanted.keeps(),
+            ports: &rules.ports,
+            layers,
+        });
+        existing.extend(carried_in(look, layers, false));
+    }
+    let coverage = expected(gate.as_ref(), look.as_ref(), &facts, layers);
+    if wanted.full {
+        sealing::refuse_gaps(&coverage)?;
+    }
+    let accepted = accept.iter().any(|risk| {
+        let found = preflight::judge(&facts);
+        found.iter().any(|finding| finding.risk == *risk)
+    });
+    let degraded = accepted || coverage.iter().any(|vector| !vector.covered);
+    let code = if degraded { exit::DEGRADED } else { exit::OK };
+    output::dry_run(
+        &DryRun {
+            name: container.name.clone(),
+            ports: rules.ports.iter().map(ToString::to_string).collect(),
+            stops: Services::of(container).stop(&rules),
+            existing,
+            coverage,
+            exit: code,
+        },
+        json,
+    )?;
+    Ok(code)
+}
+
+/// What an attach would say.
+#[derive(Clone, Debug, Serialize)]
+pub struct DryRun {
+    /// Name of the container.
+    pub name: String,
+    /// Service ports, as `5060/tcp`.
+    pub ports: Vec<String>,
+    /// What would no longer answer or resolve, in words.
+    pub stops: Vec<String>,
+    /// What would become of the sockets that exist now.
+    pub existing: Vec<Existing>,
+    /// By vector, as far as it can be told before.
+    pub coverage: Vec<Vector>,
+    /// The exit code.
+    pub exit: u8,
 }

@@ -22,6 +22,8 @@ pub(super) struct Marked {
     pub(super) record: Record,
     /// Sockets older than it were not judged yet.
     pub(super) fresh: bool,
+    /// Nobody named a port: it has the default one.
+    pub(super) ports_by_default: bool,
     container: Container,
     before: Option<Standing>,
     earlier: Option<Vec<u8>>,
@@ -61,6 +63,7 @@ pub(super) fn mark(site: &Site<'_>, container: &Container, wanted: &Wanted) -> R
         by: wanted.by,
     };
     let torn = before.is_none() && earlier.is_some();
+    let ports_by_default = !wanted.ports_named && rules_before.is_none();
     // First of all: from here on a reboot comes up sealed, whatever happens.
     let done = match site.state.write(&record, &lock) {
         Ok(()) => in_kernel(site, container, &record, before.as_ref(), &lock),
@@ -75,6 +78,7 @@ pub(super) fn mark(site: &Site<'_>, container: &Container, wanted: &Wanted) -> R
                 number: sealed.number,
                 record,
                 fresh,
+                ports_by_default,
                 container: container.clone(),
                 before,
                 earlier,

@@ -19,6 +19,7 @@ mod run;
 mod schema;
 mod sealing;
 mod status;
+mod stops;
 mod tail;
 mod top;
 mod verify;
@@ -37,6 +38,7 @@ use crate::{
 };
 
 pub use {
+    attach::DryRun,
     doctor::Check,
     existing::Existing,
     explain::Explain,

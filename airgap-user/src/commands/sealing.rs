@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     container::{Container, Engine, Look, interfaces},
+    coverage::Vector,
     failure::Failure,
     gate::{Gate, Lock, Place, Reading, Standing},
     output,
@@ -123,8 +124,9 @@ async fn settle(site: &Site<'_>, marked: &Marked, wanted: &Wanted) -> Result<Rep
         facts: &facts,
     };
     let mut report = read_back(site, marked, &container, &seen)?;
+    report.ports_by_default = marked.ports_by_default;
     if wanted.full {
-        refuse_gaps(&report)?;
+        refuse_gaps(&report.coverage)?;
     }
     if let Some(look) = look.as_mut().filter(|_| marked.fresh) {
         let tell = |peer: &Existing| output::peer(&container.name, peer);
@@ -213,9 +215,9 @@ fn open(place: &Place) -> Result<Gate> {
     Gate::open(place)?.context("the gate is gone again")
 }
 
-fn refuse_gaps(report: &Report) -> Result<()> {
-    let open: Vec<_> = report
-        .coverage
+/// Refuses what is not covered (`--require full`).
+pub(super) fn refuse_gaps(coverage: &[Vector]) -> Result<()> {
+    let open: Vec<_> = coverage
         .iter()
         .filter(|v| !v.covered)
         .map(|v| format!("{}: {}", v.vector, v.by))
@@ -327,12 +329,22 @@ pub(super) fn refuse_found(
     container: &Container,
     rules: &Rules,
     accept: &[Risk],
-) -> Result<Option<Look>> {
+) -> Result<(Option<Look>, Facts)> {
     let mut look = Look::live(root, container);
     let facts = Facts::gather(container, look.as_mut()).with_clients(container, &rules.clients);
     let accepted = accept.iter().fold(0, |set, risk| set | risk.bit());
     refuse(container, &not_accepted(&facts, accepted))?;
-    Ok(look)
+    Ok((look, facts))
+}
+
+/// What its seal or its record allows already; `None`: it has neither.
+pub(super) fn rules_before(site: &Site<'_>, container: &Container) -> Result<Option<Rules>> {
+    let _lock = Lock::take()?;
+    let standing = in_force(site.place, container)?.map(|standing| standing.rules());
+    Ok(standing.or_else(|| match site.state.entry(&container.id) {
+        Some(Entry::Known(record)) => Some(record.rules),
+        _ => None,
+    }))
 }
 
 /// Risks that the container's seal or its record has accepted.

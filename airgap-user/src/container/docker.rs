@@ -484,7 +484,7 @@ fn container(inspect: ContainerInspectResponse) -> Result<Container> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::{container, is_other};
     use crate::preflight::{Facts, judge};
     use std::{fs, os::unix::fs::symlink};
@@ -495,6 +495,11 @@ mod tests {
         "CapDrop":["ALL"],"SecurityOpt":["seccomp=unconfined"],"CgroupParent":"a-b.slice",
         "LogConfig":{"Type":"gelf"},"Runtime":"runc","Devices":[{"PathOnHost":"/dev/kvm"}]},
         "Mounts":[{"Source":"/run","Destination":"/x","RW":false}]}"#;
+
+    /// A container as an engine would describe it.
+    pub(in crate::container) fn container_of(json: &str) -> super::Container {
+        container(serde_json::from_str(json).unwrap()).unwrap()
+    }
 
     #[test]
     fn one_socket_by_two_paths_is_one_engine() {

@@ -10,6 +10,7 @@ mod identity;
 mod interfaces;
 mod look;
 mod members;
+mod served;
 mod sockets;
 mod tcp;
 mod whereabouts;
@@ -25,6 +26,7 @@ pub use self::{
     interfaces::{HostEnd, Interface, interfaces},
     look::Look,
     members::{Grant, Members},
+    served::{Served, listening},
     sockets::{OpenSocket, SocketKind, is_own, open_sockets},
     tcp::destroy,
     whereabouts::{Network, Whereabouts, cgroup_ids, merged, own_networks, populated, whereabouts},

@@ -111,6 +111,28 @@ pub(super) fn is_outside(local: IpAddr, peer: IpAddr) -> bool {
     !peer.is_unspecified() && !peer.is_loopback() && peer != local
 }
 
+/// UDP sockets without a peer, in the namespace of this thread.
+///
+/// # Errors
+/// If `/proc` cannot be read.
+pub(super) fn bound_udp() -> Result<Vec<(IpAddr, u16)>> {
+    let mut found = Vec::new();
+    for file in ["udp", "udp6"] {
+        let path = format!("/proc/thread-self/net/{file}");
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound && file != "udp" => continue,
+            Err(e) => return Err(e).with_context(|| format!("cannot read {path}")),
+        };
+        found.extend(text.lines().skip(1).filter_map(|line| {
+            let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+            let peer = endpoint(fields.get(2)?)?;
+            (peer.1 == 0).then(|| endpoint(fields.get(1)?)).flatten()
+        }));
+    }
+    Ok(found)
+}
+
 /// One line of `/proc/PID/net/*` (Documentation/networking/proc_net_tcp.rst).
 fn parse(line: &str, kind: SocketKind) -> Option<OpenSocket> {
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();

@@ -41,6 +41,23 @@ pub(super) fn connections(netns: &Netns, storage: Option<RawFd>) -> Result<Vec<O
     })
 }
 
+/// Addresses and ports that TCP listens on in the namespace of this thread.
+///
+/// # Errors
+/// If the kernel has no sock_diag.
+pub(super) fn listeners() -> Result<Vec<(IpAddr, u16)>> {
+    const LISTEN: u32 = 1 << 10;
+    let netlink = Netlink::diag()?;
+    let mut found = Vec::new();
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        let request = request(family as u8, LISTEN, &Endpoints::ANY, None);
+        netlink.dump(SOCK_DIAG_BY_FAMILY, &request, |message| {
+            found.extend(endpoint(message, 4, 8));
+        })?;
+    }
+    Ok(found)
+}
+
 /// What `struct inet_diag_sockid` names.
 struct Endpoints {
     local: (IpAddr, u16),
@@ -93,18 +110,7 @@ fn connection(message: &[u8]) -> Option<OpenSocket> {
     /// Id of the socket's cgroup (Linux 5.9).
     const INET_DIAG_CGROUP_ID: u16 = 21;
     const INET_DIAG_SK_BPF_STORAGES: u16 = 20;
-    let endpoint = |port: usize, at: usize| {
-        let port = u16::from_be_bytes(message.get(port..port + 2)?.try_into().ok()?);
-        let octets: [u8; 16] = message.get(at..at + 16)?.try_into().ok()?;
-        let ip = if i32::from(*message.first()?) == libc::AF_INET {
-            let [a, b, c, d, ..] = octets;
-            IpAddr::V4(Ipv4Addr::new(a, b, c, d))
-        } else {
-            IpAddr::V6(Ipv6Addr::from(octets)).to_canonical()
-        };
-        Some((ip, port))
-    };
-    let (local, peer) = (endpoint(4, 8)?, endpoint(6, 24)?);
+    let (local, peer) = (endpoint(message, 4, 8)?, endpoint(message, 6, 24)?);
     let cookie: [u8; 8] = message.get(44..52)?.try_into().ok()?;
     let inode = u32::from_ne_bytes(message.get(68..DIAG_MSG)?.try_into().ok()?);
     let (mut cgroup, mut seal) = (None, None);
@@ -124,6 +130,19 @@ fn connection(message: &[u8]) -> Option<OpenSocket> {
         cgroup,
         seal,
     })
+}
+
+/// An address and a port of `struct inet_diag_msg`, by where each begins.
+fn endpoint(message: &[u8], port: usize, at: usize) -> Option<(IpAddr, u16)> {
+    let port = u16::from_be_bytes(message.get(port..port + 2)?.try_into().ok()?);
+    let octets: [u8; 16] = message.get(at..at + 16)?.try_into().ok()?;
+    let ip = if i32::from(*message.first()?) == libc::AF_INET {
+        let [a, b, c, d, ..] = octets;
+        IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+    } else {
+        IpAddr::V6(Ipv6Addr::from(octets)).to_canonical()
+    };
+    Some((ip, port))
 }
 
 /// The seal of the tag in `INET_DIAG_SK_BPF_STORAGES`, of which there is one value.

@@ -21,11 +21,10 @@ pub(crate) use line::attempt;
 pub(crate) use text::{endpoint, family, socket_type, timestamp, transport};
 
 use crate::{
-    commands::{Check, Existing, Report, Row},
+    commands::{Check, DryRun, Existing, Report, Row},
     container::Identity,
     events::Event,
     gate::Unsealed,
-    policy::Rules,
     report::{Difference, Document},
     state::Entry,
     verify::Proof,
@@ -87,14 +86,20 @@ pub fn list(rows: &[Row], json: bool) -> Result<()> {
 ///
 /// # Errors
 /// If stdout cannot be written.
-pub fn dry_run(name: &str, rules: &Rules, existing: &[Existing], json: bool) -> Result<()> {
+pub fn dry_run(would: &DryRun, json: bool) -> Result<()> {
     if json {
-        let ports: Vec<_> = rules.ports.iter().map(ToString::to_string).collect();
         print_json(&serde_json::json!({
-            "schema": 1, "dry_run": true, "container": { "name": name }, "ports": ports, "existing": existing,
+            "schema": 1,
+            "dry_run": true,
+            "container": { "name": would.name },
+            "ports": would.ports,
+            "stops": would.stops,
+            "existing": would.existing,
+            "coverage": would.coverage,
+            "exit": would.exit,
         }))
     } else {
-        print(&text::dry_run(name, rules, existing))
+        print(&text::dry_run(would))
     }
 }
 

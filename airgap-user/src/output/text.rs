@@ -8,9 +8,8 @@ use std::{
 
 use super::escape;
 use crate::{
-    commands::{Check, Existing, Report, Row},
+    commands::{Check, DryRun, Existing, Report, Row},
     gate::Unsealed,
-    policy::Rules,
     state::Entry,
 };
 
@@ -115,7 +114,11 @@ pub(super) fn report(report: &Report, fresh: bool, colour: bool) -> String {
             "  gone      the engine has no such container any more; what is left of its seal goes with: airgap detach {id}"
         );
     }
-    let _ = writeln!(out, "  ports     {}", report.ports.join(", "));
+    let by_default = match report.ports_by_default {
+        true => " (the default, as no -p was given)",
+        false => "",
+    };
+    let _ = writeln!(out, "  ports     {}{by_default}", report.ports.join(", "));
     let _ = writeln!(out, "  clients   {}", clients(report));
     if !fresh {
         let since = timestamp(UNIX_EPOCH + Duration::from_secs(report.since));
@@ -218,19 +221,30 @@ pub(super) fn peer(container: &str, e: &Existing) -> String {
     format!("{}: {what}: {}", escape(container), existing(e))
 }
 
-pub(super) fn dry_run(name: &str, rules: &Rules, found: &[Existing]) -> String {
-    let ports: Vec<_> = rules.ports.iter().map(ToString::to_string).collect();
+pub(super) fn dry_run(would: &DryRun) -> String {
     let mut out = format!(
         "{}: would be sealed with ports {}; nothing was changed\n",
-        escape(name),
-        ports.join(", ")
+        escape(&would.name),
+        would.ports.join(", ")
     );
-    for e in found {
+    for line in &would.stops {
+        let _ = writeln!(out, "  would stop  {}", escape(line));
+    }
+    for e in &would.existing {
         let _ = writeln!(out, "  would be {:<8} {}", e.action, existing(e));
     }
-    if found.is_empty() {
-        out += "  no socket of it reaches outside now\n";
+    if would.existing.is_empty() {
+        out += "  no socket of it reaches outside now; what it opens later is refused\n";
     }
+    for vector in would.coverage.iter().filter(|v| !v.covered) {
+        let _ = writeln!(
+            out,
+            "  would be NOT COVERED  {}: {}",
+            vector.vector,
+            escape(&vector.by)
+        );
+    }
+    let _ = writeln!(out, "  attach would exit {}", would.exit);
     out
 }
 

@@ -1,0 +1,267 @@
+//! What will no longer answer or resolve once a container is sealed, said before it is.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    container::{Container, Served, listening},
+    failure::{Failure, exit},
+    netns::Netns,
+    policy::{DEFAULT_PORT, Port, Rules},
+};
+
+/// What is known of a container's services.
+#[derive(Debug, Default)]
+pub(super) struct Services {
+    /// What listens in its networks; `None`: it does not run, or that is not known.
+    listening: Option<BTreeSet<Served>>,
+    /// What its engine publishes, and as which ports of the host.
+    published: Vec<(Served, Vec<u16>)>,
+    /// Names of its own that its health check asks the engine's resolver for.
+    health_check: Vec<String>,
+}
+
+impl Services {
+    /// Those of a container. Of what listens only the network that its engine made is
+    /// asked: nothing else is looked at before a seal.
+    pub(super) fn of(container: &Container) -> Self {
+        let running = container.pid.is_some();
+        let own = Netns::own().and_then(|own| own.inode()).ok();
+        let sandbox = container
+            .sandbox()
+            .filter(|netns| running && netns.inode().ok() != own);
+        let listening = sandbox.and_then(|netns| {
+            let found = listening(&netns);
+            found
+                .inspect_err(|error| log::debug!("what listens is not known: {error:#}"))
+                .ok()
+        });
+        Self {
+            listening,
+            published: container.published(),
+            health_check: container.health_check_names(),
+        }
+    }
+
+    fn numbers(&self, served: Served) -> Option<&[u16]> {
+        let found = self.published.iter().find(|(known, _)| *known == served);
+        found.map(|(_, numbers)| numbers.as_slice())
+    }
+
+    /// What stops under these rules, in words, each a sentence of its own. Pure.
+    pub(super) fn stop(&self, rules: &Rules) -> Vec<String> {
+        let mut said = Vec::new();
+        let chosen = |served: Served| !served.udp && rules.ports.contains(&Port(served.port));
+        let mut others: BTreeSet<Served> = self.published.iter().map(|(s, _)| *s).collect();
+        others.extend(self.listening.iter().flatten());
+        others.retain(|served| !chosen(*served));
+        for served in others {
+            let listens = self
+                .listening
+                .as_ref()
+                .is_some_and(|all| all.contains(&served));
+            let how = match (listens, self.numbers(served)) {
+                (true, Some(numbers)) => format!("listens, published as {}", list(numbers)),
+                (true, None) => "listens".into(),
+                (false, Some(numbers)) => format!("is published as {}", list(numbers)),
+                (false, None) => continue,
+            };
+            let mend = match served.udp {
+                true => "UDP is not served under a seal".to_owned(),
+                false => format!("to serve it: -p {}", served.port),
+            };
+            said.push(format!(
+                "{served} {how}, and will not answer any more ({mend})"
+            ));
+        }
+        for port in &rules.ports {
+            let served = Served {
+                udp: false,
+                port: port.0,
+            };
+            let outer = self.published.iter().find(|(inner, numbers)| {
+                !inner.udp && inner.port != port.0 && numbers.contains(&port.0)
+            });
+            if let Some((inner, _)) = outer.filter(|_| self.numbers(served).is_none()) {
+                said.push(format!(
+                    "{port} is the published number; in the container it is {inner}: -p {}",
+                    inner.port
+                ));
+            } else if self
+                .listening
+                .as_ref()
+                .is_some_and(|all| !all.contains(&served))
+            {
+                said.push(format!("nothing listens on {port} now"));
+            }
+        }
+        for name in &self.health_check {
+            said.push(format!(
+                "its health check asks for '{name}', which only the engine's resolver knows, and will fail (to keep it: create the container with --add-host {name}:127.0.0.1)"
+            ));
+        }
+        said
+    }
+
+    /// Refuses to seal by the default port what plainly serves others: nothing listens
+    /// there, and something else does or is published. Pure.
+    ///
+    /// # Errors
+    /// With the command that serves what is there; exit code 2.
+    pub(super) fn refuse_default(&self, name: &str) -> Result<(), Failure> {
+        let Some(listening) = &self.listening else {
+            return Ok(());
+        };
+        let default = Served {
+            udp: false,
+            port: DEFAULT_PORT.0,
+        };
+        let mut others: BTreeSet<Served> = self.published.iter().map(|(s, _)| *s).collect();
+        others.extend(listening);
+        if listening.contains(&default) || others.is_empty() || others.contains(&default) {
+            return Ok(());
+        }
+        let shown: Vec<_> = others
+            .iter()
+            .map(|served| {
+                let listens = listening.contains(served);
+                match (listens, self.numbers(*served)) {
+                    (true, Some(numbers)) => {
+                        format!("{served} listens, published as {}", list(numbers))
+                    }
+                    (true, None) => format!("{served} listens"),
+                    (false, numbers) => format!(
+                        "{served} is published as {}",
+                        list(numbers.unwrap_or_default())
+                    ),
+                }
+            })
+            .collect();
+        let tcp: Vec<_> = others
+            .iter()
+            .filter(|s| !s.udp)
+            .map(|s| format!("-p {}", s.port))
+            .collect();
+        let hint = match tcp.as_slice() {
+            [] => format!(
+                "UDP is not served under a seal; to seal it all the same: airgap attach -p {} {name}",
+                DEFAULT_PORT.0
+            ),
+            some => format!("airgap attach {} {name}", some.join(" ")),
+        };
+        Err(Failure::new(
+            format!(
+                "no port was named, and in the container '{name}' nothing listens on {DEFAULT_PORT}, but {}",
+                shown.join("; ")
+            ),
+            hint,
+        )
+        .with_code(exit::USAGE))
+    }
+}
+
+fn list(numbers: &[u16]) -> String {
+    match numbers {
+        [] => "a port that the engine picks".to_owned(),
+        some => some
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn tcp(port: u16) -> Served {
+        Served { udp: false, port }
+    }
+
+    const fn udp(port: u16) -> Served {
+        Served { udp: true, port }
+    }
+
+    fn services(listening: &[Served], published: &[(Served, u16)]) -> Services {
+        Services {
+            listening: Some(listening.iter().copied().collect()),
+            published: published.iter().map(|(s, n)| (*s, vec![*n])).collect(),
+            health_check: Vec::new(),
+        }
+    }
+
+    fn rules(ports: &[u16]) -> Rules {
+        Rules::new(ports.iter().map(|p| Port(*p)).collect(), Vec::new()).unwrap()
+    }
+
+    #[test]
+    fn names_what_stops() {
+        let web = services(&[tcp(80), udp(53)], &[(tcp(80), 18080)]);
+        assert_eq!(
+            web.stop(&rules(&[5060])),
+            [
+                "80/tcp listens, published as 18080, and will not answer any more (to serve it: -p 80)",
+                "53/udp listens, and will not answer any more (UDP is not served under a seal)",
+                "nothing listens on 5060/tcp now",
+            ]
+        );
+        let mistaken = web.stop(&rules(&[18080]));
+        assert!(
+            mistaken
+                .iter()
+                .any(|s| s
+                    == "18080/tcp is the published number; in the container it is 80/tcp: -p 80"),
+            "{mistaken:?}"
+        );
+        assert!(
+            web.stop(&rules(&[80]))
+                .iter()
+                .all(|s| !s.contains("80/tcp"))
+        );
+        assert_eq!(
+            services(&[tcp(5060)], &[]).stop(&rules(&[5060])),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn says_of_a_stopped_one_what_is_published() {
+        let created = Services {
+            listening: None,
+            published: vec![(tcp(80), vec![])],
+            health_check: vec!["web".into()],
+        };
+        let said = created.stop(&rules(&[5060]));
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said[0].contains("published as a port that the engine picks"));
+        assert!(said[1].contains("--add-host web:127.0.0.1"));
+        assert!(
+            created.refuse_default("web").is_ok(),
+            "a port never keeps it from being made"
+        );
+    }
+
+    #[test]
+    fn the_default_port_is_not_forced_upon_other_services() {
+        let refused = |listening: &[Served], published: &[(Served, u16)]| {
+            services(listening, published).refuse_default("web").err()
+        };
+        let web = refused(&[tcp(80)], &[(tcp(80), 18080)]).unwrap();
+        assert_eq!(
+            (web.code, web.hint.as_deref()),
+            (exit::USAGE, Some("airgap attach -p 80 web"))
+        );
+        assert!(
+            refused(&[tcp(80), tcp(443)], &[])
+                .unwrap()
+                .hint
+                .unwrap()
+                .contains("-p 80 -p 443 web")
+        );
+        assert!(refused(&[udp(53)], &[]).is_some());
+        assert!(refused(&[], &[(tcp(80), 80)]).is_some());
+        assert!(refused(&[], &[]).is_none(), "it may still be loading");
+        assert!(refused(&[tcp(80), tcp(5060)], &[]).is_none());
+        assert!(refused(&[], &[(tcp(5060), 5060)]).is_none());
+    }
+}
