@@ -61,9 +61,18 @@ pub fn render(error: &anyhow::Error) -> (String, ExitCode) {
     for cause in error.chain().skip(1) {
         text += &format!("caused by: {}\n", crate::output::escape(&cause.to_string()));
     }
-    let failures = || error.chain().filter_map(|e| e.downcast_ref::<Failure>());
+    // One that is the context of another error is none of the chain's own types.
+    let context = error.downcast_ref::<Failure>();
+    let failures = || {
+        let causes = error.chain().filter_map(|e| e.downcast_ref::<Failure>());
+        context.into_iter().chain(causes)
+    };
+    let mut hints: Vec<&String> = Vec::new();
     for hint in failures().filter_map(|f| f.hint.as_ref()) {
-        text += &format!("hint: {}\n", crate::output::escape(hint));
+        if !hints.contains(&hint) {
+            hints.push(hint);
+            text += &format!("hint: {}\n", crate::output::escape(hint));
+        }
     }
     let code = failures().next().map_or(exit::FAILED, |f| f.code);
     (text, ExitCode::from(code))
@@ -81,6 +90,17 @@ mod tests {
         assert_eq!(
             text,
             "error: cannot read the policy\ncaused by: no such\\nfile\nhint: make one\n"
+        );
+    }
+
+    #[test]
+    fn a_failure_around_another_error_keeps_its_hint() {
+        let cause = anyhow::anyhow!("refused");
+        let error = cause.context(Failure::new("nobody answers", "start it"));
+        let (text, _) = render(&error);
+        assert_eq!(
+            text,
+            "error: nobody answers\ncaused by: refused\nhint: start it\n"
         );
     }
 }

@@ -78,7 +78,8 @@ pub struct ContainerRef {
 pub struct CgroupRef {
     /// Cgroup id.
     pub id: u64,
-    /// Path on this host; absent for a cgroup that only lingering sockets hold.
+    /// Path on this host; absent for one that is gone and not yet released by the kernel:
+    /// sockets or page cache still hold it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
 }

@@ -3,7 +3,7 @@
 use std::{env, fs, path::Path};
 
 use airgap_common::map::ID_LEN;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
 use bollard::{
     API_DEFAULT_VERSION, Docker,
     errors::Error as DockerError,
@@ -122,8 +122,18 @@ impl Engine {
         let docker = Docker::connect_with_unix(socket, TIMEOUT_SECONDS, API_DEFAULT_VERSION)
             .with_context(unreachable)?
             .negotiate_version()
-            .await
-            .with_context(unreachable)?;
+            .await;
+        let docker = match docker {
+            Err(error @ DockerError::RequestTimeoutError) => {
+                return Err(Error::new(error).context(Failure::new(
+                    format!(
+                        "the container engine at {socket} runs, but has not answered within {TIMEOUT_SECONDS} s"
+                    ),
+                    "it may be busy: try again, or see its log",
+                )));
+            }
+            answer => answer.with_context(unreachable)?,
+        };
         let mut engine = Self {
             docker,
             host: format!("unix://{socket}"),
@@ -164,9 +174,8 @@ impl Engine {
 
     /// Docker Desktop and the like answer here but run their containers in a VM.
     async fn refuse_other_kernel(&mut self) -> Result<()> {
-        let says = |error| {
-            anyhow::Error::new(error).context("the container engine does not say where it runs")
-        };
+        let says =
+            |error| Error::new(error).context("the container engine does not say where it runs");
         let version = self.docker.version().await.map_err(says)?;
         let components = version.components.iter().flatten();
         self.podman = components.into_iter().any(|c| c.name.contains("Podman"));
@@ -317,7 +326,7 @@ impl Engine {
         }
     }
 
-    async fn not_found(&self, reference: &str) -> anyhow::Error {
+    async fn not_found(&self, reference: &str) -> Error {
         let all = self.list().await.unwrap_or_default();
         let matching: Vec<_> = all
             .iter()

@@ -151,7 +151,7 @@ pub(super) fn report(report: &Report, fresh: bool, colour: bool) -> String {
         let path = cgroup
             .path
             .as_deref()
-            .unwrap_or("(gone, held by lingering sockets)");
+            .unwrap_or("(gone, not yet released by the kernel)");
         let _ = writeln!(out, "  cgroup    {path} (id {})", cgroup.id);
     }
     if !report.running && report.seal != 0 && report.state != "gone" {
