@@ -5,8 +5,9 @@ use airgap_common::{
     map::{
         Attempt, AttemptKey, Client, Counters, Destination, Follower, Gate, HINT_BUCKETS, ID_LEN,
         MAX_ATTEMPTS, MAX_BURSTS, MAX_CGROUPS, MAX_CLIENTS, MAX_DESTINATIONS, MAX_FOLLOWERS,
-        MAX_JUDGED, MAX_SEALS, MAX_SYNS, MAX_VETHS, OVERFLOW_SLOTS, Policy, STATS as STAT_COUNT,
-        SWITCHES as SWITCH_COUNT, Seal, SealNumber, Storage, SynSeen, Tally, Veth, WRITERS,
+        MAX_JUDGED, MAX_SEALS, MAX_SHARES, MAX_SYNS, MAX_VETHS, OVERFLOW_SLOTS, Policy,
+        STATS as STAT_COUNT, SWITCHES as SWITCH_COUNT, Seal, SealNumber, Share, Spent, Storage,
+        SynSeen, Tally, Veth, WRITERS,
     },
 };
 use aya_ebpf::{
@@ -92,8 +93,10 @@ pub(crate) static ATTEMPTS: LruHashMap<AttemptKey, Attempt, { MAX_ATTEMPTS as us
 pub(crate) static BURSTS: LruHashMap<AttemptKey, Attempt, { MAX_BURSTS as usize }> =
     LruHashMap::new();
 #[btf_map]
-pub(crate) static DESTINATIONS: HashMap<Destination, Tally, { MAX_DESTINATIONS as usize }> =
-    HashMap::new();
+pub(crate) static SHARES: LruHashMap<Share, Spent, { MAX_SHARES as usize }> = LruHashMap::new();
+#[btf_map]
+pub(crate) static DESTINATIONS: LruHashMap<Destination, Tally, { MAX_DESTINATIONS as usize }> =
+    LruHashMap::new();
 
 #[btf_map]
 pub(crate) static VETHS: HashMap<u32, Veth, { MAX_VETHS as usize }> = HashMap::new();

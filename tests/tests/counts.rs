@@ -2,6 +2,7 @@
 //! is what the events add up to, whoever watches and whatever else goes on.
 
 use airgap_tests::airgap::seal;
+use airgap_tests::session::Session;
 use airgap_tests::{Container, Outside, Tail, airgap_ok, wait};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -243,6 +244,75 @@ fn a_flood_is_counted_and_delays_nobody() {
     assert_eq!(outside.seen(), [], "something got out");
 }
 
+/// Some processes of a container make noise; what others of it do meanwhile is told, live and in
+/// the report: of one that tries something new each second, and of new ones.
+#[test]
+fn a_flood_hides_nothing_of_another_process() {
+    let outside = Outside::new();
+    let container = outside.container("both").run();
+    seal(&container.name, &[]);
+    let tail = Tail::json(&[&container.name]);
+    tail.await_start();
+    let start = |kind: &str, seconds| {
+        Phone::start(&outside, &container, kind, Duration::from_secs(seconds))
+    };
+    let mut expected: BTreeMap<String, &str> = BTreeMap::new();
+    let silent = start("slow", 2).counts();
+    let time = 10;
+    let floods = ["scan", "dns", "scan", "dns"].map(|kind| start(kind, time));
+    tail.await_event("the flood has used up what it may", wait::SOON, |e| {
+        e["event"]["action"] == "suppressed" || e["event"]["action"] == "lost"
+    });
+    let slow = start("slow", time - 1);
+    // New processes, one each second for as long as the flood goes on.
+    let (mut session, begun) = (Session::new(&container), Instant::now());
+    let mut next = 32_000;
+    wait::until("the flood ends", Duration::from_secs(60), || {
+        if begun.elapsed() > Duration::from_secs(next - 32_000) {
+            let order = container.order("tcp4", next as u16, "quiet");
+            assert_eq!(session.attempt(&order).errno, libc::EPERM);
+            expected.insert(format!("tcp {} {next}", outside.plan.outside4), "exe");
+            next += 1;
+        }
+        (begun.elapsed() > Duration::from_secs(time - 1)).then_some(())
+    });
+    let slow = slow.counts();
+    assert!(silent.len() >= 2 && slow.len() >= 5 && expected.len() >= 5);
+    let quiet = expected.len() as u64 + silent.values().chain(slow.values()).sum::<u64>();
+    for (text, count) in silent.into_iter().chain(slow) {
+        assert_eq!(count, 1, "{text}");
+        expected.insert(text, "airgap-probe");
+    }
+
+    let told = |text: &str, name: &str| {
+        let is = |e: &Value| destination(e) == text && e["process"]["name"] == name;
+        tail.events().iter().any(is)
+    };
+    for (text, name) in &expected {
+        wait::within(wait::SOON, || told(text, name).then_some(()));
+        assert!(told(text, name), "{text} of {name} was not told live");
+    }
+    let report = airgap_tests::airgap(&["report", "--json", &container.name]);
+    let report: Value = serde_json::from_str(&report.stdout).expect("JSON");
+    let places = report["destinations"].as_array().expect("a list");
+    for (text, name) in &expected {
+        let is = |p: &&Value| {
+            let (transport, ip) = (p["transport"].as_str(), p["ip"].as_str());
+            let (transport, ip) = (transport.unwrap_or("?"), ip.unwrap_or("?"));
+            format!("{transport} {ip} {}", p["port"]) == **text
+        };
+        let place = places.iter().find(is);
+        let place = place.unwrap_or_else(|| panic!("{text} is not in the report"));
+        assert_eq!(place["unattributed"], 0, "{place}");
+        assert_eq!(place["processes"][0]["what"], *name, "{place}");
+    }
+    let counted = floods.map(Phone::counts);
+    let counted: u64 = counted.iter().flat_map(Counts::values).sum();
+    let status = airgap_ok_or_degraded(&["status", "--json", &container.name]);
+    let total = status["denials"]["total"].as_u64().unwrap_or(0);
+    assert_eq!(total, counted + quiet, "exact");
+}
+
 fn airgap_ok_or_degraded(args: &[&str]) -> Value {
     let out = airgap_tests::airgap(args);
     assert!(matches!(out.code, 0 | 4), "{}", out.describe());
@@ -253,7 +323,7 @@ fn airgap_ok_or_degraded(args: &[&str]) -> Value {
 fn table_bytes() -> Vec<u64> {
     use aya::maps::MapData;
     let pins = format!("/sys/fs/bpf/airgap/v{}/maps", airgap_common::ABI_VERSION);
-    ["ATTEMPTS", "BURSTS", "DESTINATIONS"]
+    ["ATTEMPTS", "BURSTS", "SHARES", "DESTINATIONS"]
         .iter()
         .map(|name| {
             let map = MapData::from_pin(format!("{pins}/{name}")).expect("open the map");

@@ -12,17 +12,109 @@ pub const MAX_ATTEMPTS: u32 = 16_384;
 /// Room for the attempts of seals that have used up their share of
 /// [`MAX_ATTEMPTS`].
 pub const MAX_BURSTS: u32 = 4_096;
-/// New attempts a seal may add to `ATTEMPTS` at once, and then one a second: a
-/// seal alone needs hours to push out what others did.
+/// How many [`Share`]s of processes are remembered; those of processes that made
+/// no new attempt for longest are forgotten first, and then begin anew.
+pub const MAX_SHARES: u32 = 16_384;
+/// New attempts a seal may add to `ATTEMPTS` at once, and then one a second, out
+/// of each of its two pools, the common one and the reserve: a seal alone needs
+/// hours to push out what others did.
 pub const ATTEMPTS_BURST: u64 = 256;
+/// New attempts that one process may add, of one [`kind_of`] thing, to `ATTEMPTS`
+/// at once, and then one in [`SHARE_SECONDS`] seconds.
+pub const SHARE_BURST: u64 = 32;
+/// The first so many of them come out of the reserve, so that no other process's
+/// noise can use up their room.
+pub const SHARE_RESERVED: u64 = 8;
+/// See [`SHARE_BURST`].
+pub const SHARE_SECONDS: u64 = 8;
 /// New attempts a second that a seal may add to `BURSTS`; what is beyond is
 /// counted by destination only.
 pub const BURSTS_PER_SECOND: u64 = 256;
-/// Destinations counted exactly, on the host.
+/// How many of them may be one process's.
+pub const SHARE_PER_SECOND: u64 = 32;
+/// Besides, the first new attempt of up to so many processes of a seal is told in
+/// each second, whatever others do.
+pub const FRESH_PER_SECOND: u64 = 64;
+/// Destinations counted exactly, on the host; those not tried for longest make
+/// room for later ones.
 pub const MAX_DESTINATIONS: u32 = 65_536;
-/// Destinations counted exactly for one seal; the rest is in
-/// [`Counters::other`]. As many as 64 seals can have at once.
+/// Destinations that a seal may have counted exactly at once, and then one more a
+/// second; the rest is in [`Counters::other`]. As many as 64 seals can have at once.
 pub const DESTINATIONS_PER_SEAL: u64 = 1_024;
+/// How many of them may be one process's, and then one more in [`SHARE_SECONDS`].
+pub const DESTINATIONS_PER_SHARE: u64 = 128;
+
+/// Key of `SHARES`: one process, and one kind of thing that it does.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Share {
+    /// Seal.
+    pub seal: SealNumber,
+    /// When the process started, as [`Denial::start`]; 0: not known.
+    pub start: u64,
+    /// Process id in the initial pid namespace; 0: not known.
+    pub tgid: u32,
+    /// [`kind_of`] its attempts.
+    pub kind: u32,
+}
+
+/// Value of `SHARES`: what a process has used up of its share. All zero at first.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spent {
+    /// How many of its attempts went into `ATTEMPTS` out of the reserve.
+    pub reserved: u64,
+    /// As in [`Counters`], of this process alone.
+    pub attempts_due: u64,
+    /// As in [`Counters`], of this process alone.
+    pub bursts_due: u64,
+    /// As in [`Counters`], of this process alone.
+    pub fresh_due: u64,
+    /// As in [`Counters`], of this process alone.
+    pub destinations_due: u64,
+    /// How many of its destinations were counted out of the reserve.
+    pub destinations: u64,
+}
+
+impl Spent {
+    /// Nothing.
+    pub const ZERO: Self = Self {
+        reserved: 0,
+        attempts_due: 0,
+        bursts_due: 0,
+        fresh_due: 0,
+        destinations_due: 0,
+        destinations: 0,
+    };
+}
+
+/// Which kind of thing an attempt with this number of a [`Reason`] is: a flood of
+/// questions shall not hide a connection. As few as there are, as each has a share.
+#[inline(always)]
+pub const fn kind_of(reason: u64) -> u32 {
+    const DNS: u64 = Reason::Dns as u64;
+    const SOCKET_TYPE: u64 = Reason::SocketType as u64;
+    const FOREIGN_SOCKET: u64 = Reason::ForeignSocket as u64;
+    const UNIX_PEER: u64 = Reason::UnixPeer as u64;
+    const SOCKET_OPTION: u64 = Reason::SocketOption as u64;
+    match reason {
+        DNS => 1,
+        SOCKET_TYPE | FOREIGN_SOCKET | UNIX_PEER | SOCKET_OPTION => 2,
+        _ => 0,
+    }
+}
+
+/// A leaky bucket that lets one in each `interval`, and up to `burst` at once:
+/// the time (as `now`, nanoseconds) from which on it is empty, or `None` while it
+/// is full. `due` is what it said last, 0 at first.
+#[inline(always)]
+pub const fn admit(due: u64, now: u64, interval: u64, burst: u64) -> Option<u64> {
+    let at = if due < now { now } else { due };
+    if at - now > interval * (burst - 1) {
+        return None;
+    }
+    Some(at + interval)
+}
 
 /// Key of `ATTEMPTS`: refused attempts that differ only in time, thread and
 /// source port are one.
@@ -122,18 +214,25 @@ pub struct Counters {
     pub nd_second: u64,
     /// Messages in that window.
     pub nd_count: u64,
-    /// How many of `DESTINATIONS` are this seal's.
-    pub destinations: u64,
     /// Refused attempts, of reasons that are not silent, whose destination did
     /// not fit into `DESTINATIONS`.
     pub other: u64,
     /// Refused attempts that fitted into neither `ATTEMPTS` nor `BURSTS`: who
     /// made them is not known.
     pub suppressed: u64,
-    /// When the next new attempt is due in `ATTEMPTS`, `CLOCK_BOOTTIME`, ns.
+    /// When the bucket of new attempts in `ATTEMPTS` is empty ([`admit`]),
+    /// `CLOCK_BOOTTIME`, nanoseconds.
     pub attempts_due: u64,
-    /// When the next new attempt is due in `BURSTS`, `CLOCK_BOOTTIME`, ns.
+    /// The same of the reserve for processes that have none there yet.
+    pub reserve_due: u64,
+    /// The same of new attempts in `BURSTS`.
     pub bursts_due: u64,
+    /// The same of processes' first new attempts in a second.
+    pub fresh_due: u64,
+    /// The same of new destinations.
+    pub destinations_due: u64,
+    /// The same of the reserve for processes that have none counted yet.
+    pub destination_reserve_due: u64,
 }
 
 impl Counters {
@@ -142,11 +241,14 @@ impl Counters {
         by_reason: [0; REASONS],
         nd_second: 0,
         nd_count: 0,
-        destinations: 0,
         other: 0,
         suppressed: 0,
         attempts_due: 0,
+        reserve_due: 0,
         bursts_due: 0,
+        fresh_due: 0,
+        destinations_due: 0,
+        destination_reserve_due: 0,
     };
 
     /// Attempts that something inside the container made and that were
@@ -155,5 +257,52 @@ impl Counters {
         let silent = Reason::SILENT.map(|reason| self.by_reason[reason as usize]);
         let silent: u64 = silent.iter().sum();
         self.by_reason.iter().sum::<u64>() - silent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_lets_a_burst_through_and_then_one_an_interval() {
+        let (mut due, mut let_through) = (0, 0);
+        let mut offer = |now| {
+            let next = admit(due, now, 10, 4);
+            due = next.unwrap_or(due);
+            let_through += usize::from(next.is_some());
+            let_through
+        };
+        let at_once: usize = (0..100).map(|_| offer(1_000)).max().unwrap();
+        assert_eq!(at_once, 4);
+        assert_eq!(offer(1_009), 4);
+        assert_eq!(offer(1_010), 5);
+        assert_eq!(offer(1_010), 5);
+        // Ten intervals later it is empty again, and no emptier.
+        let later: usize = (0..100).map(|_| offer(1_110)).max().unwrap();
+        assert_eq!(later, 5 + 4);
+    }
+
+    #[test]
+    fn questions_and_connections_have_shares_of_their_own() {
+        assert_ne!(kind_of(Reason::Dns as u64), kind_of(Reason::Egress as u64));
+        assert_ne!(
+            kind_of(Reason::SocketType as u64),
+            kind_of(Reason::Egress as u64)
+        );
+        let kinds: std::collections::BTreeSet<_> = (0..REASONS as u64).map(kind_of).collect();
+        assert_eq!(kinds.len(), 3);
+    }
+
+    /// What `EVENTS.md` says of the tables.
+    #[test]
+    fn a_noisy_process_leaves_room() {
+        const { assert!(SHARE_BURST < ATTEMPTS_BURST) };
+        const { assert!(SHARE_PER_SECOND < BURSTS_PER_SECOND) };
+        const { assert!(DESTINATIONS_PER_SHARE < DESTINATIONS_PER_SEAL) };
+        // A seal that does its worst keeps what it did for ten seconds at least.
+        const {
+            assert!(MAX_BURSTS as u64 / (BURSTS_PER_SECOND + FRESH_PER_SECOND) >= 10);
+        };
     }
 }

@@ -7,7 +7,9 @@ mod socket;
 pub use self::{
     attempt::{
         ATTEMPTS_BURST, Attempt, AttemptKey, BURSTS_PER_SECOND, Counters, DESTINATIONS_PER_SEAL,
-        Destination, MAX_ATTEMPTS, MAX_BURSTS, MAX_DESTINATIONS, REASONS, Tally,
+        DESTINATIONS_PER_SHARE, Destination, FRESH_PER_SECOND, MAX_ATTEMPTS, MAX_BURSTS,
+        MAX_DESTINATIONS, MAX_SHARES, REASONS, SHARE_BURST, SHARE_PER_SECOND, SHARE_RESERVED,
+        SHARE_SECONDS, Share, Spent, Tally, admit, kind_of,
     },
     socket::{Mark, SYN_LIFE, Storage, Syn, SynSeen, Tag},
 };
@@ -249,7 +251,7 @@ const _: () = assert!(size_of::<Client>() == 32);
 const _: () = assert!(size_of::<Tag>() == 16);
 const _: () = assert!(size_of::<Mark>() == 72);
 const _: () = assert!(size_of::<Storage>() == 88);
-const _: () = assert!(size_of::<Counters>() == 248);
+const _: () = assert!(size_of::<Counters>() == 272);
 const _: () = assert!(size_of::<Veth>() == 72);
 const _: () = assert!(size_of::<Seal>() == 216);
 const _: () = assert!(size_of::<Gate>() == 24);
@@ -261,6 +263,8 @@ const _: () = assert!(size_of::<AttemptKey>() == 56);
 const _: () = assert!(size_of::<Attempt>() == 296);
 const _: () = assert!(size_of::<Destination>() == 32);
 const _: () = assert!(size_of::<Tally>() == 24);
+const _: () = assert!(size_of::<Share>() == 24);
+const _: () = assert!(size_of::<Spent>() == 48);
 
 #[cfg(feature = "user")]
 mod pod {

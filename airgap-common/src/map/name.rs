@@ -38,7 +38,9 @@ pub const SYNS: &str = "SYNS";
 pub const ATTEMPTS: &str = "ATTEMPTS";
 /// As `ATTEMPTS`, for seals that are over their share of it.
 pub const BURSTS: &str = "BURSTS";
-/// [`super::Destination`] → [`super::Tally`]; nothing is ever pushed out.
+/// [`super::Share`] → [`super::Spent`], least recently used go first.
+pub const SHARES: &str = "SHARES";
+/// [`super::Destination`] → [`super::Tally`], least recently used go first.
 pub const DESTINATIONS: &str = "DESTINATIONS";
 /// Host-wide counters, index = [`super::Stat`].
 pub const STATS: &str = "STATS";
@@ -50,7 +52,7 @@ pub const SWITCHES: &str = "SWITCHES";
 pub const JUDGED: &str = "JUDGED";
 
 /// Every map that is pinned.
-pub const ALL: [&str; 22] = [
+pub const ALL: [&str; 23] = [
     IDS,
     CGROUPS,
     HINTS,
@@ -72,5 +74,6 @@ pub const ALL: [&str; 22] = [
     JUDGED,
     ATTEMPTS,
     BURSTS,
+    SHARES,
     DESTINATIONS,
 ];

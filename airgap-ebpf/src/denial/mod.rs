@@ -4,6 +4,7 @@
 //! Nothing here can change a verdict: what does not fit is counted as such.
 
 mod name;
+mod share;
 
 pub(crate) use name::{Question, UnixAddress};
 
@@ -12,8 +13,8 @@ use airgap_common::{
     addr::Addr,
     denial::{Attribution, Denial, Hook, Reason},
     map::{
-        ATTEMPTS_BURST, Attempt, AttemptKey, BURSTS_PER_SECOND, Counters, DESTINATIONS_PER_SEAL,
-        Destination, MAX_FOLLOWERS, Mark, REASONS, SealNumber, Tally,
+        Attempt, AttemptKey, Counters, Destination, MAX_FOLLOWERS, Mark, REASONS, SealNumber,
+        Share, Spent, Tally, kind_of,
     },
 };
 use aya_ebpf::{helpers::bpf_get_current_pid_tgid, helpers::generated::bpf_ktime_get_boot_ns};
@@ -30,7 +31,6 @@ use crate::{
 /// the record does.
 const BPF_RB_NO_WAKEUP: u64 = 1;
 const BPF_NOEXIST: u64 = 1;
-const SECOND: u64 = 1_000_000_000;
 
 /// In read-only data, so that no program needs the room on its stack.
 static EMPTY: Attempt = Attempt::EMPTY;
@@ -160,27 +160,17 @@ fn attempt(
         again(known, now);
         return true;
     }
-    // SAFETY: live map values; a lost race admits one more.
-    let entry = unsafe {
-        if admit(
-            &raw mut (*counters).attempts_due,
-            now,
-            SECOND,
-            ATTEMPTS_BURST,
-        ) {
+    let spent = share::spent(&share_of(subject.seal, details));
+    let entry = match share::room(counters, spent, now) {
+        share::KEPT => {
             let _ = ATTEMPTS.insert(&key, &EMPTY, BPF_NOEXIST);
             ATTEMPTS.get_ptr_mut(&key)
-        } else if admit(
-            &raw mut (*counters).bursts_due,
-            now,
-            SECOND / BURSTS_PER_SECOND,
-            BURSTS_PER_SECOND,
-        ) {
+        }
+        share::PASSING => {
             let _ = BURSTS.insert(&key, &EMPTY, BPF_NOEXIST);
             BURSTS.get_ptr_mut(&key)
-        } else {
-            None
         }
+        _ => None,
     };
     let Some(entry) = entry else {
         return false;
@@ -200,24 +190,23 @@ fn attempt(
     true
 }
 
-/// A leaky bucket: one in `interval`, and up to `burst` at once.
-///
-/// # Safety
-/// `due` points to 8 aligned bytes of a live map value.
+/// Whose share it comes out of.
 #[inline(always)]
-// SAFETY: callers pass a field of such a value.
-unsafe fn admit(due: *mut u64, now: u64, interval: u64, burst: u64) -> bool {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mut at = *due;
-        if at < now {
-            at = now;
+fn share_of(seal: SealNumber, details: &Details) -> Share {
+    let (tgid, start) = match details.who {
+        Who::Task => {
+            let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+            (tgid, task::start(task::process()))
         }
-        if at - now >= interval * burst {
-            return false;
-        }
-        *due = at + interval;
-        true
+        Who::Socket(mark) if mark.is_null() => (0, 0),
+        // SAFETY: not null, so it points to a live mark.
+        Who::Socket(mark) => unsafe { ((*mark).tgid, (*mark).start) },
+    };
+    Share {
+        seal,
+        start,
+        tgid,
+        kind: kind_of(details.reason),
     }
 }
 
@@ -319,8 +308,8 @@ fn destination(subject: &Subject, details: &Details, counters: *mut Counters, no
     };
     let mut tally = DESTINATIONS.get_ptr_mut(&key);
     if tally.is_none() {
-        // SAFETY: a live map value; a lost race admits one more.
-        if unsafe { (*counters).destinations } >= DESTINATIONS_PER_SEAL {
+        let spent: *mut Spent = share::spent(&share_of(subject.seal, details));
+        if share::counts(counters, spent, now) == 0 {
             return false;
         }
         let first = Tally {
@@ -329,8 +318,6 @@ fn destination(subject: &Subject, details: &Details, counters: *mut Counters, no
             last: now,
         };
         if DESTINATIONS.insert(&key, &first, BPF_NOEXIST).is_ok() {
-            // SAFETY: a live map value.
-            unsafe { add(&raw mut (*counters).destinations, 1) };
             return true;
         }
         tally = DESTINATIONS.get_ptr_mut(&key);

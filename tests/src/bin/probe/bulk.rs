@@ -28,7 +28,7 @@ pub(crate) fn run(address: &str) -> Result<(), String> {
             Err(error) => return Err(format!("read after {total} bytes: {error}")),
         }
     }
-    sender.join().map_err(|_panic| "the sender panicked")??;
+    sender.join().or(Err("the sender panicked"))??;
     println!("{total}");
     Ok(())
 }

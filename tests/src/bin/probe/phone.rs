@@ -36,6 +36,13 @@ pub(crate) fn run(kind: &str, milliseconds: &str, target: &Target) -> Result<(),
             "udp" => (at4, udp(&v4, b"phone", at4)),
             "udp6" => (at6, udp(&v6, b"phone", at6)),
             "dns" => (resolver, udp(&v4, &question(&name, "phone", 1), resolver)),
+            // One process, a destination of its own each second.
+            "slow" => {
+                let at = slow_destination(target, turn);
+                let outcome = tcp(at);
+                std::thread::sleep(Duration::from_secs(1));
+                (at, outcome)
+            }
             "children" => (at4, in_child(|| tcp(at4))),
             // As fast as it goes: the clock is not asked each time.
             "flood" => {
@@ -52,7 +59,7 @@ pub(crate) fn run(kind: &str, milliseconds: &str, target: &Target) -> Result<(),
         let (to, was_refused) = outcome;
         if was_refused {
             let transport = match kind {
-                "tcp" | "tcp6" | "children" => "tcp",
+                "tcp" | "tcp6" | "slow" | "children" => "tcp",
                 _ => "udp",
             };
             *refused.entry(label(transport, to)).or_default() += 1;
@@ -64,6 +71,12 @@ pub(crate) fn run(kind: &str, milliseconds: &str, target: &Target) -> Result<(),
     }
     println!("{}", json!(refused));
     Ok(())
+}
+
+/// Ports that no other process of this kind, and no scan, tries.
+fn slow_destination(target: &Target, turn: u16) -> SocketAddr {
+    let block = (std::process::id() % 100) as u16;
+    SocketAddr::new(target.v4.into(), 50_000 + block * 100 + turn)
 }
 
 fn label(transport: &str, to: SocketAddr) -> String {
