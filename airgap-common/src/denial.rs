@@ -2,8 +2,9 @@
 
 use crate::addr::Addr;
 
-/// Longest DNS question copied into a record, bytes of wire format.
-pub const QUESTION_LEN: usize = 128;
+/// Longest DNS question copied into a record, bytes of wire format: the longest
+/// name (255) with its type and class, and one more byte to fill a word.
+pub const QUESTION_LEN: usize = 260;
 
 /// Program that refused. Numbers are stable.
 #[repr(u8)]
@@ -124,7 +125,7 @@ pub struct Denial {
     pub family: u16,
     /// `SOCK_*` of a refused `socket`, else 0.
     pub socket_type: u16,
-    /// How many bytes of `question` are filled.
+    /// How many bytes of `question` are filled; more of the packet may follow.
     pub question_len: u32,
     /// Interface index in the container's (or, for frames, the host's) netns.
     pub ifindex: u32,
@@ -142,6 +143,8 @@ pub struct Denial {
     /// with [`Reason::UnixPeer`] the address as `sun_path` has it (unix(7)).
     /// Bytes behind `question_len` mean nothing.
     pub question: [u8; QUESTION_LEN],
+    /// Zero.
+    pub _pad: [u8; 4],
 }
 
 impl Denial {
@@ -175,10 +178,11 @@ impl Denial {
         ppid: 0,
         parent: [0; 16],
         question: [0; QUESTION_LEN],
+        _pad: [0; 4],
     };
 }
 
-const _: () = assert!(size_of::<Denial>() == 280);
+const _: () = assert!(size_of::<Denial>() == 416);
 const _: () = assert!(core::mem::offset_of!(Denial, src) == 64);
 const _: () = assert!(core::mem::offset_of!(Denial, question) == 152);
 const _: () = assert!(size_of::<Denial>().is_multiple_of(8));

@@ -65,6 +65,56 @@ fn record_types_are_told_for_embedded_and_direct_servers() {
     assert_eq!(outside.seen(), [], "a question got out");
 }
 
+/// Tunnels have long names, and whoever chooses a name may choose a quote in it.
+#[test]
+fn long_and_odd_names_are_told() {
+    let outside = Outside::new();
+    let container = outside.container("long").run();
+    seal(&container.name, &[]);
+    let tail = Tail::json(&[&container.name]);
+    let text = Tail::start(&["tail", &container.name]);
+    tail.await_start();
+    text.await_start();
+    let v4 = outside.plan.outside4.to_string();
+    let ask = |name: &str| {
+        let ask = ["airgap-probe", "ask", "for", name, "--v4", &v4];
+        container.exec(&ask).expect_code(0);
+    };
+    let label = "a".repeat(63);
+    let named = |len: usize| {
+        let end = ".evil.example";
+        let mut name = [label.as_str(); 4].join(".");
+        name.truncate(len - end.len());
+        name + end
+    };
+    // 253 characters are the most that DNS has (RFC 1035 §2.3.4).
+    for len in [119, 160, 200, 253] {
+        let name = named(len);
+        assert_eq!(name.len(), len);
+        ask(&name);
+        tail.await_event(&name, wait::SOON, |e| question(e) == (&name, "A"));
+    }
+    let shown = "…aaaaaaaaaa";
+    text.await_line("both ends in text", wait::SOON, |line| {
+        line.contains(shown) && line.contains(".evil.example\" (cut, 253 bytes) A")
+    });
+    // More than DNS has; whoever listens may read it all the same.
+    let beyond = [label.as_str(); 6].join(".");
+    ask(&beyond);
+    tail.await_event("a name beyond the limit", wait::SOON, |e| {
+        let (name, kind) = question(e);
+        name.starts_with(&label) && name.len() > 240 && name.ends_with('…') && kind == "?"
+    });
+    ask("q\"uote.odd.example");
+    tail.await_event("a quote", wait::SOON, |e| {
+        question(e) == ("q\"uote.odd.example", "A")
+    });
+    text.await_line("an escaped quote", wait::SOON, |line| {
+        line.contains("\"q\\\"uote.odd.example\" A")
+    });
+    assert_eq!(outside.seen(), [], "a question got out");
+}
+
 #[test]
 fn glibc_and_go_fail_at_once_and_are_told_by_name() {
     let outside = Outside::new();

@@ -260,7 +260,7 @@ const _: () = assert!(size_of::<Syn>() == 48);
 // One cache line.
 const _: () = assert!(size_of::<SynSeen>() == 64);
 const _: () = assert!(size_of::<AttemptKey>() == 56);
-const _: () = assert!(size_of::<Attempt>() == 296);
+const _: () = assert!(size_of::<Attempt>() == 432);
 const _: () = assert!(size_of::<Destination>() == 32);
 const _: () = assert!(size_of::<Tally>() == 24);
 const _: () = assert!(size_of::<Share>() == 24);

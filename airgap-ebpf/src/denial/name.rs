@@ -33,6 +33,9 @@ pub(super) enum Name<'a> {
 
 /// Bytes of a piece.
 const PIECE: u32 = 16;
+/// What is copied at once, and what is left then: powers of two, both.
+const FIRST: u32 = 256;
+const REST: u32 = QUESTION_LEN as u32 - FIRST;
 
 impl Name<'_> {
     /// How many bytes of it are kept.
@@ -116,9 +119,22 @@ impl Name<'_> {
         if len == 0 {
             return 0;
         }
-        let n = bounded(len, QUESTION_LEN as u32);
+        let first = bounded(if len > FIRST { FIRST } else { len }, FIRST);
         // SAFETY: the caller's promise.
-        if unsafe { self.read(0, to, n) } { n } else { 0 }
+        unsafe {
+            if !self.read(0, to, first) {
+                return 0;
+            }
+            if len <= FIRST {
+                return first;
+            }
+            let rest = bounded(len - FIRST, REST);
+            if self.read(FIRST, to.add(FIRST as usize), rest) {
+                FIRST + rest
+            } else {
+                first
+            }
+        }
     }
 }
 

@@ -205,9 +205,9 @@ mod tests {
 
     /// The bytes of one record, written by hand from the layout.
     fn golden() -> Vec<u8> {
-        let mut b = vec![0u8; 280];
+        let mut b = vec![0u8; 416];
         b[0..2].copy_from_slice(&(ABI_VERSION as u16).to_ne_bytes());
-        b[2..4].copy_from_slice(&280u16.to_ne_bytes());
+        b[2..4].copy_from_slice(&416u16.to_ne_bytes());
         b[4] = 6; // egress
         b[5] = 2; // dns
         b[6] = 2; // by socket
@@ -307,13 +307,13 @@ mod tests {
                 .wrapping_add(1);
             (state >> 33) as u8
         };
-        for len in (0..300).chain(std::iter::repeat_n(280, 20_000)) {
+        for len in (0..440).chain(std::iter::repeat_n(416, 20_000)) {
             let mut bytes: Vec<u8> = (0..len).map(|_| byte()).collect();
             if len >= 2 {
                 bytes[0..2].copy_from_slice(&(ABI_VERSION as u16).to_ne_bytes());
             }
             let _ = decode(&bytes, UNIX_EPOCH);
         }
-        assert!(decode(&golden()[..279], UNIX_EPOCH).is_err());
+        assert!(decode(&golden()[..415], UNIX_EPOCH).is_err());
     }
 }

@@ -151,9 +151,26 @@ pub(crate) fn attempt(denial: &Denial) -> String {
         let _ = write!(out, " → {}", escape(peer));
     }
     if let Some((name, kind)) = &denial.question {
-        let _ = write!(out, " \"{}\" {kind}", escape(name));
+        let _ = write!(out, " {} {kind}", quoted(name));
     }
     out
+}
+
+/// A name that was looked up, in quotes; of a long one both ends.
+fn quoted(name: &str) -> String {
+    /// Characters that are shown of either end, and of a name as a whole.
+    const END: usize = 48;
+    const WHOLE: usize = 128;
+    // What the container chose ends no quotes.
+    let inner = |text: &str| escape(text).replace('"', "\\\"");
+    let len = name.chars().count();
+    if len <= WHOLE {
+        return format!("\"{}\"", inner(name));
+    }
+    let first: String = name.chars().take(END).collect();
+    let last: String = name.chars().skip(len - END).collect();
+    let (first, last) = (inner(&first), inner(&last));
+    format!("\"{first}…{last}\" (cut, {} bytes)", name.len())
 }
 
 /// ` ×12 in 3.4 s`
@@ -171,6 +188,22 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
+
+    #[test]
+    fn a_name_ends_no_quotes_and_shows_both_ends() {
+        assert_eq!(quoted("evil.example"), "\"evil.example\"");
+        assert_eq!(quoted("a\" A"), "\"a\\\" A\"");
+        let long = format!("{}.evil.example", "a".repeat(240));
+        let shown = quoted(&long);
+        assert!(
+            shown.starts_with("\"aaaa") && shown.contains('…'),
+            "{shown}"
+        );
+        assert!(
+            shown.ends_with("evil.example\" (cut, 253 bytes)"),
+            "{shown}"
+        );
+    }
 
     fn web() -> Identity {
         Identity {

@@ -36,6 +36,16 @@ pub(crate) fn run(target: &Target) -> Result<(), String> {
     Ok(())
 }
 
+/// One question for `name`, however long it is, to the server outside.
+pub(crate) fn run_for(name: &str, target: &Target) -> Result<(), String> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(|e| e.to_string())?;
+    let sent = socket.send_to(&asking(name.split('.'), 1), (target.v4, 53));
+    match sent {
+        Ok(_) => Err(format!("a question for {name} was sent")),
+        Err(_) => Ok(()),
+    }
+}
+
 /// Has this program's own C library, musl, look a name up.
 pub(crate) fn lookup(name: &str) -> Result<(), String> {
     match (name, 80).to_socket_addrs() {
@@ -46,8 +56,12 @@ pub(crate) fn lookup(name: &str) -> Result<(), String> {
 
 /// A query for `NAME.ZONE.example` (RFC 1035 §4.1).
 pub(crate) fn question(name: &str, zone: &str, kind: u16) -> Vec<u8> {
+    asking([name, zone, "example"].into_iter(), kind)
+}
+
+fn asking<'a>(labels: impl Iterator<Item = &'a str>, kind: u16) -> Vec<u8> {
     let mut out = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-    for label in [name, zone, "example"] {
+    for label in labels {
         out.push(label.len() as u8);
         out.extend(label.as_bytes());
     }

@@ -16,7 +16,7 @@
 //! - `contained CGROUP`: a container-like process that serves; prints its pid
 //! - `churn --v4 A --v6 A --port SEED`: random lives of TCP sockets
 //! - `phone KIND MILLISECONDS --v4 A --v6 A --port N`: counts its own refused calls
-//! - `ask --v4 A --v6 A`: DNS questions of many types; `lookup NAME`: musl's own
+//! - `ask --v4 A --v6 A`: DNS questions of many types; `ask for NAME --v4 A`: for one name; `lookup NAME`: musl's own
 //! - `inherit FD`, `receive NAME`: sends on a socket that somebody outside opened
 //! - `queued --v4 A --port N`: a connection in a queue, which no descriptor holds
 //! - `stay PATH`: a unix connection that is kept
@@ -82,6 +82,7 @@ fn run(words: &[&str]) -> Result<(), String> {
         ["contained", cgroup] => contained::run(cgroup),
         ["churn", rest @ ..] => churn::run(&Target::parse(rest)),
         ["phone", kind, time, rest @ ..] => phone::run(kind, time, &Target::parse(rest)),
+        ["ask", "for", name, rest @ ..] => ask::run_for(name, &Target::parse(rest)),
         ["ask", rest @ ..] => ask::run(&Target::parse(rest)),
         ["lookup", name] => ask::lookup(name),
         ["inherit", fd] => carried::inherit(fd),
