@@ -5,8 +5,9 @@ use std::{fs, process::Command};
 use airgap::{
     container::Cgroup,
     gate::{Gate, Lock},
+    policy::Cidr,
 };
-use airgap_common::map::{Stat, name};
+use airgap_common::map::{Policy, Stat, name};
 use airgap_tests::scratch::{Network, Scratch, id, try_in};
 use airgap_tests::sweep;
 use aya::maps::{Array, HashMap, Map, MapData};
@@ -230,6 +231,23 @@ fn a_change_that_was_cut_short_is_settled_by_the_next_arm() {
         assert!(scratch.gate().is_settled().expect("read"), "{mended}");
         assert_eq!(epoch.get(&0, 0).expect("read"), (now | 1) + 1);
     }
+}
+
+#[test]
+fn no_client_is_not_any_client() {
+    let mut scratch = Scratch::new("nobody", None);
+    let number = scratch.seal(&id(70));
+    let clients = scratch.gate().clients_of(number).expect("read");
+    assert_eq!(clients, [], "any, by the policy's own flag");
+    // As if those that it names had been lost.
+    let (policy, _) = scratch.gate().state(number).expect("in force");
+    let pin = scratch.place.pins.join("maps").join(name::POLICIES);
+    let map = Map::from_map_data(MapData::from_pin(pin).expect("the pin")).expect("a map");
+    let mut policies = HashMap::<_, u64, Policy>::try_from(map).expect("its layout");
+    let limited = Policy { flags: 0, ..policy };
+    policies.insert(number, limited, 0).expect("write");
+    let clients = scratch.gate().clients_of(number).expect("read");
+    assert_eq!(clients, [Cidr::NOBODY]);
 }
 
 /// The verifier of every kernel must have room to spare: it gives up at a million steps.

@@ -13,7 +13,7 @@ use crate::{
     events::REASONS,
     failure::exit,
     gate::{FrameGuard, Gate, Standing, lsm_loads, seal_id, seal_name},
-    policy::Rules,
+    policy::{Cidr, Rules},
     preflight::{self, Facts, Risk},
     state::{Entry, Own},
 };
@@ -317,7 +317,8 @@ impl Report {
             reboot: "airgap restore seals it".into(),
             ports: known.map_or_else(Vec::new, |r| texts(&r.rules.ports)),
             ports_by_default: false,
-            clients: known.map_or_else(Vec::new, |r| texts(&r.rules.clients)),
+            // Empty would say that any client may connect.
+            clients: known.map_or_else(|| texts(&[Cidr::NOBODY]), |r| texts(&r.rules.clients)),
             accepted: known.map_or_else(Vec::new, |r| Risk::names(r.accepted)),
             cgroups: Vec::new(),
             links: 0,
@@ -539,7 +540,7 @@ fn cgroup_refs(ids: &[u64], live: &[Cgroup]) -> Vec<CgroupRef> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Denials, Own};
+    use super::*;
 
     #[test]
     fn what_verify_tried_is_taken_out_and_named() {
@@ -559,5 +560,14 @@ mod tests {
         assert_eq!((rest.total, rest.by_verify), (10, 85));
         let rest = counted().without(&Own::new());
         assert_eq!((rest.total, rest.by_verify), (95, 0));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_open_to_any_client() {
+        let entry = Entry::Unreadable {
+            id: "ab".repeat(32),
+            why: "test".into(),
+        };
+        assert_eq!(Report::of_entry(&entry).clients, ["::/128"]);
     }
 }

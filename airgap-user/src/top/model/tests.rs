@@ -40,6 +40,8 @@ pub(crate) fn row(n: u64, name: &str, state: &'static str) -> Row {
         why: "test".into(),
     };
     let mut report = Report::of_entry(&entry);
+    // In force, and open to any client.
+    report.clients.clear();
     report.container.name = name.into();
     if state != "not-sealed" {
         (report.state, report.seal) = (state, n);
