@@ -184,3 +184,26 @@ fn a_list_scrolls_to_its_end_and_back() {
     model.press(Key::Down);
     assert_eq!(model.detail.as_ref().unwrap().offsets[2], 0);
 }
+
+#[test]
+fn names_are_todays_and_what_is_gone_is_called_so() {
+    let mut renamed = row(1, "web-old", "sealed");
+    renamed.recorded_name = Some("web".into());
+    renamed.not_sealed = Some(id(7));
+    let mut gone = row(2, "job", "gone");
+    gone.gone = true;
+    let counts = vec![count(1, "web", 5), count(2, "job", 3)];
+    let model = model(counts, vec![renamed, gone]);
+    // The name that it was sealed under is another's now, and that one is open.
+    assert_eq!(
+        shown(&model),
+        [
+            ("web", "NOT SEALED"),
+            ("job", "gone"),
+            ("web-old", "sealed")
+        ]
+    );
+    assert_eq!(model.lines[0].id, id(7));
+    let count = model.lines[2].count.as_ref().unwrap();
+    assert_eq!(count.name, "web-old");
+}
