@@ -44,7 +44,7 @@ impl Drivers {
         Self::parse(&read("/proc/devices"), &read("/proc/misc"))
     }
 
-    fn parse(devices: &str, misc: &str) -> Self {
+    pub(super) fn parse(devices: &str, misc: &str) -> Self {
         let characters = devices.split("Block devices").next().unwrap_or_default();
         Self {
             majors: pairs(characters),

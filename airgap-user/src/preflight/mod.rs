@@ -456,4 +456,43 @@ mod tests {
         let set = Risk::Privileged.bit() | Risk::Device.bit();
         assert_eq!(Risk::names(set), ["privileged", "device"]);
     }
+
+    /// Whatever a container, an engine or a kernel writes there is survived.
+    #[test]
+    fn any_text_is_survived() {
+        const SEEDS: [&str; 6] = [
+            "1 2 0:3 /sys /proc/sys ro,nosuid - proc proc rw\n2 1 0:9 / /cg rw - cgroup2 cgroup rw\n",
+            "c 10:200 rwm",
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["keyctl"],"action":"SCMP_ACT_ERRNO","args":[{}]}]}"#,
+            "Character devices:\n  1 mem\n195 nvidia\n\nBlock devices:\n  8 sd\n",
+            "200 tun\n232 kvm\n",
+            "seccomp=unconfined",
+        ];
+        let mut state = 0x5eed_u64;
+        let mut below = |n: usize| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) as usize % n
+        };
+        for _ in 0..30_000 {
+            let mut bytes = SEEDS[below(SEEDS.len())].as_bytes().to_vec();
+            for _ in 0..below(5) {
+                let at = below(bytes.len().max(1));
+                match below(3) {
+                    0 if at < bytes.len() => bytes[at] = b"\n\"{}[]:,*/ -0\xff"[below(14)],
+                    1 => drop(bytes.drain(at..(at + below(20)).min(bytes.len()))),
+                    _ => bytes.splice(at..at, *b" 99999999999 ").for_each(drop),
+                }
+            }
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            let mounts = mounts::parse_mounts(&text, &["/docker/x".into()]);
+            let _ = mounts::writable_settings(&mounts, &mounts::SETTINGS);
+            let drivers = devices::Drivers::parse(&text, &text);
+            for device in devices::rule(&text) {
+                let _ = device.risk(&drivers);
+            }
+            let _ = seccomp::filter(&[format!("seccomp={{{text}"), text]);
+        }
+    }
 }
