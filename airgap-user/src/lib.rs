@@ -24,6 +24,7 @@ pub mod preflight;
 pub mod procfs;
 pub mod report;
 pub mod sd_notify;
+pub mod starters;
 pub mod state;
 #[expect(
     missing_docs,

@@ -1,6 +1,7 @@
-//! The systemd units, as text. Pure (systemd.unit(5), systemd.service(5)).
+//! The systemd units of airgap: their text, and which of them are there
+//! (systemd.unit(5), systemd.service(5)).
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use anyhow::{Result, anyhow};
 
@@ -13,45 +14,142 @@ pub const WATCH_NAME: &str = "airgap-watch.service";
 /// Where the unit that restores is, below the root.
 pub const RESTORE: &str = "etc/systemd/system/airgap-restore.service";
 const WATCH: &str = "etc/systemd/system/airgap-watch.service";
-/// One for each engine that starts containers by itself; for a service that is
-/// not there they mean nothing.
-const DROP_INS: [&str; 4] = [
-    "etc/systemd/system/docker.service.d/airgap.conf",
-    "etc/systemd/system/containerd.service.d/airgap.conf",
-    "etc/systemd/system/podman.service.d/airgap.conf",
-    "etc/systemd/system/podman-restart.service.d/airgap.conf",
+/// Engines that may be installed later; for a service that is not there a drop-in means
+/// nothing.
+const ENGINES: [&str; 4] = [
+    "docker.service",
+    "containerd.service",
+    "podman.service",
+    "podman-restart.service",
 ];
+/// Where the administrator's units are, below the root.
+const UNITS: &str = "etc/systemd/system";
+/// First line of all that is written.
+const MARK: &str = "# Written by airgap install";
+/// What each drop-in is called.
+const DROP_IN: &str = "airgap.conf";
 
 /// One file of systemd's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
     /// Below the root, without its leading slash.
-    pub path: &'static str,
+    pub path: String,
     /// `None`: it is not to be there.
     pub content: Option<String>,
 }
 
-/// Paths of all of them.
-pub fn names() -> Vec<&'static str> {
-    [RESTORE, WATCH].into_iter().chain(DROP_INS).collect()
+/// Where a unit's drop-in goes, below the root.
+fn drop_in_of(unit: &str) -> String {
+    format!("{UNITS}/{unit}.d/{DROP_IN}")
 }
 
-/// All of them, for this binary and this state directory.
+/// Paths of all that was ever written below a root.
+pub fn written(root: &Path) -> Vec<String> {
+    let mut found: Vec<_> = [RESTORE, WATCH].map(str::to_owned).into();
+    let entries = fs::read_dir(root.join(UNITS))
+        .into_iter()
+        .flatten()
+        .flatten();
+    for entry in entries {
+        let path = format!("{UNITS}/{}/{DROP_IN}", entry.file_name().to_string_lossy());
+        let text = fs::read_to_string(root.join(&path)).unwrap_or_default();
+        // A dozen lines of somebody else's under this name stay.
+        if text.starts_with(MARK) {
+            found.push(path);
+        }
+    }
+    found.sort_unstable();
+    found
+}
+
+/// All of them, for this binary and this state directory; `starters`: the units that
+/// start containers here; `host`: the engine that `watch` asks.
 ///
 /// # Errors
 /// If a path cannot be written into a unit file.
-pub fn all(binary: &Path, state: &Path) -> Result<Vec<Unit>> {
+pub fn all(
+    binary: &Path,
+    state: &Path,
+    starters: &[String],
+    host: Option<&str>,
+) -> Result<Vec<Unit>> {
     let (binary, state) = (word(binary)?, word(state)?);
-    let unit = |path, content: String| Unit {
-        path,
+    let host = match host {
+        Some(host) => {
+            let socket = host.strip_prefix("unix://").unwrap_or(host);
+            Some(format!("unix://{}", word(Path::new(socket))?))
+        }
+        None => None,
+    };
+    let unit = |path: &str, content: String| Unit {
+        path: path.to_owned(),
         content: Some(content),
     };
+    let mut engines: Vec<String> = ENGINES.map(str::to_owned).into();
+    engines.extend(starters.iter().filter(|name| is_plain(name)).cloned());
+    engines.sort_unstable();
+    engines.dedup();
     let mut units = vec![
-        unit(RESTORE, restore(binary, state)),
-        unit(WATCH, watch(binary, state)),
+        unit(RESTORE, restore(binary, state, &engines)),
+        unit(WATCH, watch(binary, state, &engines, host.as_deref())),
     ];
-    units.extend(DROP_INS.map(|path| unit(path, drop_in())));
+    units.extend(
+        engines
+            .iter()
+            .map(|name| unit(&drop_in_of(name), drop_in())),
+    );
     Ok(units)
+}
+
+/// How the restore at boot stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Boot {
+    /// It runs before anything starts containers, and these wait for it.
+    Ready,
+    /// Its unit is not there.
+    Missing,
+    /// Its unit is there, and nothing starts it.
+    Disabled,
+    /// It runs, and these units would start containers although it had failed.
+    Unbound(Vec<String>),
+}
+
+/// How the restore at boot stands below a root.
+pub fn boot(root: &Path, starters: &[String]) -> Boot {
+    if !root.join(RESTORE).exists() {
+        return Boot::Missing;
+    }
+    let wants = fs::read_dir(root.join(UNITS))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let enabled = wants
+        .map(|entry| entry.path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|e| e == "wants" || e == "requires")
+        })
+        // A link to a unit that is not there yet is one, too.
+        .any(|dir| dir.join(RESTORE_NAME).is_symlink());
+    if !enabled {
+        return Boot::Disabled;
+    }
+    let bound = |name: &&String| root.join(drop_in_of(name)).exists();
+    let unbound: Vec<_> = starters
+        .iter()
+        .filter(|name| !bound(name))
+        .cloned()
+        .collect();
+    if unbound.is_empty() {
+        return Boot::Ready;
+    }
+    Boot::Unbound(unbound)
+}
+
+/// Whether a unit's name needs no quoting anywhere.
+fn is_plain(name: &str) -> bool {
+    name.chars()
+        .all(|c| c.is_ascii_alphanumeric() || "._@-".contains(c))
 }
 
 /// A path as one word of a unit file: what would need quoting is refused.
@@ -70,19 +168,21 @@ fn word(path: &Path) -> Result<&str> {
     .into())
 }
 
-/// No default dependencies: they would order it after what may start
-/// containers. With `Requires=` in the drop-ins, an engine does not start when
-/// this has failed.
-fn restore(binary: &str, state: &str) -> String {
+/// No default dependencies: they would order it after what may start containers. It is
+/// over before `basic.target`, after which every ordinary service starts, whoever runs
+/// an engine. With `Requires=` in the drop-ins, an engine does not start when this has
+/// failed.
+fn restore(binary: &str, state: &str, engines: &[String]) -> String {
+    let engines = engines.join(" ");
     format!(
-        "# Written by airgap install.
+        "{MARK}.
 [Unit]
 Description=Seal containers again before any engine starts them
 Documentation=man:systemd.unit(5)
 DefaultDependencies=no
 RequiresMountsFor={state} {binary}
 After=local-fs.target sys-fs-bpf.mount
-Before=docker.service containerd.service podman.service podman-restart.service
+Before=basic.target {engines}
 Conflicts=shutdown.target
 Before=shutdown.target
 
@@ -92,25 +192,27 @@ RemainAfterExit=yes
 ExecStart={binary} --state-dir {state} restore
 
 [Install]
-WantedBy=multi-user.target docker.service containerd.service podman-restart.service
+WantedBy=basic.target multi-user.target
 "
     )
 }
 
 /// Ends with the engine, comes back with it, and is restarted when it hangs.
-fn watch(binary: &str, state: &str) -> String {
+fn watch(binary: &str, state: &str, engines: &[String], host: Option<&str>) -> String {
+    let engines = engines.join(" ");
+    let host = host.map_or_else(String::new, |host| format!("--host {host} "));
     format!(
-        "# Written by airgap install.
+        "{MARK}.
 [Unit]
 Description=Seal containers by their labels
-After={RESTORE_NAME} docker.service
+After={RESTORE_NAME} {engines}
 Requires={RESTORE_NAME}
 
 [Service]
 Type=notify
 NotifyAccess=main
 WatchdogSec=30
-ExecStart={binary} --state-dir {state} watch
+ExecStart={binary} {host}--state-dir {state} watch
 Restart=always
 RestartSec=1
 
@@ -122,7 +224,7 @@ WantedBy=multi-user.target
 
 fn drop_in() -> String {
     format!(
-        "# Written by airgap install: no container starts before its seal is back.
+        "{MARK}: no container starts before its seal is back.
 [Unit]
 Requires={RESTORE_NAME}
 After={RESTORE_NAME}
@@ -132,30 +234,102 @@ After={RESTORE_NAME}
 
 #[cfg(test)]
 mod tests {
-    use super::{all, names};
-    use std::path::Path;
+    use super::*;
 
-    #[test]
-    fn every_unit_is_written_and_removed() {
-        let units = all(
+    fn units(starters: &[&str], host: Option<&str>) -> Vec<Unit> {
+        let starters: Vec<_> = starters.iter().map(|s| (*s).to_owned()).collect();
+        let (binary, state) = (
             Path::new("/usr/local/sbin/airgap"),
             Path::new("/var/lib/airgap"),
         );
-        let units = units.unwrap();
-        let paths: Vec<_> = units.iter().map(|unit| unit.path).collect();
-        assert_eq!(paths, names());
-        for unit in units.iter().skip(2) {
-            let content = unit.content.as_deref().unwrap_or_default();
+        all(binary, state, &starters, host).unwrap()
+    }
+
+    fn text<'a>(units: &'a [Unit], path: &str) -> &'a str {
+        let unit = units.iter().find(|unit| unit.path.ends_with(path));
+        unit.unwrap_or_else(|| panic!("no {path}"))
+            .content
+            .as_deref()
+            .unwrap()
+    }
+
+    #[test]
+    fn who_starts_containers_waits_for_the_restore() {
+        let units = units(
+            &[
+                "snap.docker.dockerd.service",
+                "docker.service",
+                "web.service",
+            ],
+            None,
+        );
+        for name in ["docker", "snap.docker.dockerd", "web", "podman-restart"] {
+            let content = text(&units, &format!("{name}.service.d/airgap.conf"));
             assert!(content.contains("Requires=airgap-restore.service"));
             assert!(content.contains("After=airgap-restore.service"));
         }
+        let restore = text(&units, RESTORE);
+        assert!(restore.contains("Before=basic.target containerd.service docker.service"));
+        assert!(restore.contains(" web.service\n"), "{restore}");
+        assert_eq!(units.len(), 2 + 6);
+    }
+
+    #[test]
+    fn watch_asks_the_engine_that_was_named() {
+        let units = units(&[], Some("unix:///run/podman/podman.sock"));
+        let watch = text(&units, WATCH);
+        assert!(
+            watch.contains("airgap --host unix:///run/podman/podman.sock --state-dir"),
+            "{watch}"
+        );
     }
 
     #[test]
     fn paths_that_mean_something_else_in_a_unit_are_refused() {
         for bad in ["/a b", "/a%h", "/a\nExecStart=/x", "/$x", "rel", "/é"] {
-            assert!(all(Path::new(bad), Path::new("/s")).is_err(), "{bad}");
-            assert!(all(Path::new("/b"), Path::new(bad)).is_err(), "{bad}");
+            assert!(
+                all(Path::new(bad), Path::new("/s"), &[], None).is_err(),
+                "{bad}"
+            );
+            assert!(
+                all(Path::new("/b"), Path::new(bad), &[], None).is_err(),
+                "{bad}"
+            );
+            let host = format!("unix://{bad}");
+            assert!(
+                all(Path::new("/b"), Path::new("/s"), &[], Some(&host)).is_err(),
+                "{bad}"
+            );
         }
+        let odd = all(
+            Path::new("/b"),
+            Path::new("/s"),
+            &["a\nb.service".into()],
+            None,
+        )
+        .unwrap();
+        assert_eq!(odd.len(), 6);
+    }
+
+    #[test]
+    fn tells_how_the_restore_stands() {
+        let root = std::env::temp_dir().join(format!("airgap-boot-{}", std::process::id()));
+        let starters = ["own.service".to_owned()];
+        assert_eq!(boot(&root, &starters), Boot::Missing);
+        let dir = root.join(UNITS);
+        fs::create_dir_all(dir.join("basic.target.wants")).unwrap();
+        fs::write(root.join(RESTORE), "").unwrap();
+        assert_eq!(boot(&root, &starters), Boot::Disabled);
+        let link = dir.join("basic.target.wants").join(RESTORE_NAME);
+        std::os::unix::fs::symlink("../airgap-restore.service", link).unwrap();
+        assert_eq!(boot(&root, &starters), Boot::Unbound(starters.to_vec()));
+        let own = root.join(drop_in_of("own.service"));
+        fs::create_dir_all(own.parent().unwrap()).unwrap();
+        fs::write(&own, drop_in()).unwrap();
+        assert_eq!(boot(&root, &starters), Boot::Ready);
+        assert!(written(&root).contains(&drop_in_of("own.service")));
+        fs::write(&own, "[Unit]\n").unwrap();
+        assert_eq!(written(&root), [RESTORE, WATCH]);
+        fs::remove_dir_all(root).unwrap();
     }
 }

@@ -17,6 +17,16 @@ impl Root {
         Self(root)
     }
 
+    /// One with a unit that starts an engine.
+    fn with(unit: &str, command: &str) -> Self {
+        let root = Self::new();
+        let dir = root.0.join("usr/lib/systemd/system");
+        fs::create_dir_all(&dir).expect("mkdir");
+        let text = format!("[Service]\nExecStart={command}\n");
+        fs::write(dir.join(unit), text).expect("write the unit");
+        root
+    }
+
     fn airgap(&self, args: &[&str]) -> Output {
         let mut command = Command::new(self.0.join("sbin/airgap"));
         command.args(args).arg("--root").arg(&self.0);
@@ -46,7 +56,7 @@ impl Drop for Root {
 
 #[test]
 fn install_shows_asks_writes_and_uninstall_undoes() {
-    let root = Root::new();
+    let root = Root::with("docker.service", "/usr/bin/dockerd -H fd://");
     let shown = root.airgap(&["install", "--dry-run"]).expect_code(0);
     assert!(
         shown.stdout.contains("+Requires=airgap-restore.service"),
@@ -88,7 +98,7 @@ fn install_shows_asks_writes_and_uninstall_undoes() {
 
 #[test]
 fn systemd_understands_the_units() {
-    let root = Root::new();
+    let root = Root::with("docker.service", "/usr/bin/dockerd -H fd://");
     root.airgap(&["install", "--yes"]).expect_code(0);
     let dir = root.0.join("etc/systemd/system");
     for unit in ["airgap-restore.service", "airgap-watch.service"] {
@@ -104,6 +114,66 @@ fn systemd_understands_the_units() {
         let complaints: Vec<_> = out.stderr.lines().filter(ours).collect();
         assert!(complaints.is_empty(), "{unit}\n{}", out.describe());
     }
+}
+
+/// Whatever starts an engine here does not start before its seals are back; where nothing is known
+/// that does, that is said.
+#[test]
+fn install_finds_what_starts_engines() {
+    let own = Root::with(
+        "snap.docker.dockerd.service",
+        "/usr/bin/snap run docker.dockerd",
+    );
+    let out = own.airgap(&["install", "--yes"]).expect_code(0);
+    assert!(
+        out.stderr.contains("snap.docker.dockerd.service"),
+        "{}",
+        out.describe()
+    );
+    let drop_in = own
+        .0
+        .join("etc/systemd/system/snap.docker.dockerd.service.d/airgap.conf");
+    let text = fs::read_to_string(&drop_in).expect("its drop-in");
+    assert!(text.contains("Requires=airgap-restore.service"), "{text}");
+    own.airgap(&["uninstall", "--yes"]).expect_code(0);
+    assert!(own.units().is_empty(), "{:?}", own.units());
+    drop(own);
+
+    let podman = Root::with("podman-restart.service", "/usr/bin/podman start --all");
+    podman.airgap(&["install", "--yes"]).expect_code(0);
+    let watch = podman.0.join("etc/systemd/system/airgap-watch.service");
+    let watch = fs::read_to_string(watch).expect("the unit");
+    assert!(
+        watch.contains("--host unix:///run/podman/podman.sock"),
+        "{watch}"
+    );
+    drop(podman);
+
+    let nothing = Root::new();
+    let out = nothing.airgap(&["install", "--yes"]).expect_code(1);
+    assert!(
+        out.stderr.contains("no unit is known here"),
+        "{}",
+        out.describe()
+    );
+    assert!(!nothing.units().is_empty(), "it is installed all the same");
+}
+
+/// Who stops reading what is shown must not be left half uninstalled.
+#[test]
+fn an_uninstall_whose_reader_goes_away_changes_nothing_or_all() {
+    let root = Root::with("docker.service", "/usr/bin/dockerd");
+    root.airgap(&["install", "--yes"]).expect_code(0);
+    let before = root.units();
+    let binary = root.0.join("sbin/airgap");
+    let line = format!(
+        "set -o pipefail; {} uninstall --yes --root {} | true",
+        binary.display(),
+        root.0.display()
+    );
+    cmd::run("bash", &["-c", &line]);
+    let after = root.units();
+    assert!(after == before || after.is_empty(), "{after:?}");
 }
 
 #[test]

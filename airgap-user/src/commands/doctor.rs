@@ -12,6 +12,7 @@ use crate::{
     gate::{FrameLayer, Gate, Lock, btf::Btf, cgroup_mount, lsm_loads},
     output, procfs,
     state::{Entry, State},
+    units::Boot,
 };
 
 /// One thing that was looked at.
@@ -346,11 +347,24 @@ fn seals(state: &State) -> Check {
 
 fn boot() -> Check {
     const NAME: &str = "host reboot";
-    match super::install::is_installed() {
-        true => Check::ok(NAME, "airgap-restore.service is installed"),
-        false => Check::limited(
+    match super::install::boot() {
+        Boot::Ready => Check::ok(NAME, "airgap-restore.service runs before the engines start"),
+        Boot::Missing => Check::limited(
             NAME,
             "nothing runs airgap restore before the engine starts",
+            "airgap install",
+        ),
+        Boot::Disabled => Check::limited(
+            NAME,
+            "airgap-restore.service is there, and nothing starts it",
+            "systemctl enable airgap-restore.service",
+        ),
+        Boot::Unbound(units) => Check::limited(
+            NAME,
+            format!(
+                "these start containers although a restore has failed: {}",
+                units.join(", ")
+            ),
             "airgap install",
         ),
     }

@@ -16,8 +16,9 @@ use crate::{
     failure::{Failure, exit},
     gate::Lock,
     output,
+    starters::starters,
     state::State,
-    units::{self, Unit},
+    units::{self, Boot, Unit},
 };
 
 /// Arguments of `install` and `uninstall`.
@@ -34,23 +35,33 @@ pub struct Install {
     pub root: PathBuf,
 }
 
-/// Whether this host restores its seals at boot.
-pub(super) fn is_installed() -> bool {
-    Path::new("/").join(units::RESTORE).exists()
+/// How the restore at boot stands on this host.
+pub(super) fn boot() -> Boot {
+    let root = Path::new("/");
+    units::boot(root, &starters(root))
 }
 
-pub(super) fn install(state: &State, args: &Install) -> Result<u8> {
+/// Whether this host restores its seals at boot before its engines start.
+pub(super) fn is_installed() -> bool {
+    boot() == Boot::Ready
+}
+
+pub(super) fn install(host: Option<&str>, state: &State, args: &Install) -> Result<u8> {
     let binary = std::env::current_exe().context("cannot tell where airgap is")?;
     refuse_foreign(&binary)?;
     let state_dir = std::path::absolute(state.dir()).context("cannot tell where the state is")?;
-    let wanted = units::all(&binary, &state_dir)?;
-    let changed = apply(args, &wanted)?;
-    if changed == Some(0) {
-        log::info!("everything is installed already");
-    }
-    if changed.is_none() {
+    let starters = starters(&args.root);
+    let host = host.or_else(|| only_podman(&starters));
+    let wanted = units::all(&binary, &state_dir, &starters, host)?;
+    let changes = changes(args, &wanted)?;
+    if args.dry_run && !changes.is_empty() {
         return Ok(exit::OK);
     }
+    if changes.is_empty() {
+        log::info!("everything is installed already");
+    }
+    confirm(args, &changes)?;
+    make(&changes)?;
     if args.root == Path::new("/") {
         // From now on a state directory that is gone is an error, not "nothing sealed".
         state.prepare(&Lock::take()?)?;
@@ -59,39 +70,66 @@ pub(super) fn install(state: &State, args: &Install) -> Result<u8> {
             "airgap restore runs before the engines start; for labels: systemctl enable --now airgap-watch"
         );
     }
+    if starters.is_empty() {
+        return Err(Failure::new(
+            "no unit is known here that starts containers: the restore runs at boot, but an engine would start although it had failed",
+            "give the engine's unit Requires=airgap-restore.service and After=airgap-restore.service, or install again once the engine is",
+        )
+        .into());
+    }
+    log::info!(
+        "these do not start containers unless it succeeded: {}",
+        starters.join(", ")
+    );
     Ok(exit::OK)
+}
+
+/// The socket of Podman, where no other engine is installed.
+fn only_podman(starters: &[String]) -> Option<&'static str> {
+    let podman = |name: &String| name.starts_with("podman");
+    let other = |name: &String| name.contains("docker") || name.contains("containerd");
+    (starters.iter().any(podman) && !starters.iter().any(other))
+        .then_some("unix:///run/podman/podman.sock")
 }
 
 pub(super) fn uninstall(args: &Install) -> Result<u8> {
     let root = args.root == Path::new("/");
-    let units = units::names();
-    let present = units.iter().any(|path| args.root.join(path).exists());
-    if root && present && !args.dry_run && (args.yes || is_terminal()) {
-        tell_systemd(&[&["disable", units::RESTORE_NAME, units::WATCH_NAME]])?;
-    }
-    let gone: Vec<Unit> = units
+    let gone: Vec<Unit> = units::written(&args.root)
         .into_iter()
         .map(|path| Unit {
             path,
             content: None,
         })
         .collect();
-    match apply(args, &gone)? {
-        Some(0) => log::info!("nothing is installed"),
-        Some(_) if root => {
-            tell_systemd(&[&["daemon-reload"]])?;
-            log::warn!("a reboot opens every seal now; records stay for airgap restore");
-        }
-        _ => {}
+    // All is shown before anything is changed: who reads it may stop reading.
+    let changes = changes(args, &gone)?;
+    if changes.is_empty() {
+        log::info!("nothing is installed");
+        return Ok(exit::OK);
+    }
+    if args.dry_run {
+        return Ok(exit::OK);
+    }
+    confirm(args, &changes)?;
+    if root {
+        tell_systemd(&[&["disable", units::RESTORE_NAME, units::WATCH_NAME]])?;
+    }
+    make(&changes).context("uninstalled in part: run airgap uninstall again")?;
+    if root {
+        tell_systemd(&[&["daemon-reload"]])?;
+        log::warn!("a reboot opens every seal now; records stay for airgap restore");
     }
     Ok(exit::OK)
 }
 
-/// Shows and makes the changes; returns how many, `None` if they were only shown.
-fn apply(args: &Install, wanted: &[Unit]) -> Result<Option<usize>> {
+/// A file and what is to be in it; `None`: it is not to be there.
+type Change<'a> = (PathBuf, Option<&'a str>);
+
+/// What is to be changed, shown.
+fn changes<'a>(args: &Install, wanted: &'a [Unit]) -> Result<Vec<Change<'a>>> {
     let mut changes = Vec::new();
     for unit in wanted {
-        let path = args.root.join(unit.path);
+        let path = args.root.join(&unit.path);
         let now = match fs::read_to_string(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
             read => Some(read.with_context(|| format!("cannot read {}", path.display()))?),
@@ -101,24 +139,25 @@ fn apply(args: &Install, wanted: &[Unit]) -> Result<Option<usize>> {
             changes.push((path, unit.content.as_deref()));
         }
     }
-    if changes.is_empty() {
-        return Ok(Some(0));
+    Ok(changes)
+}
+
+fn confirm(args: &Install, changes: &[Change<'_>]) -> Result<()> {
+    if changes.is_empty() || args.yes || confirmed()? {
+        return Ok(());
     }
-    if args.dry_run {
-        return Ok(None);
-    }
-    if !args.yes && !confirmed()? {
-        return Err(Failure::new(
-            "nothing was changed",
-            "to change it without being asked: --yes",
-        )
-        .into());
-    }
-    let count = changes.len();
+    Err(Failure::new(
+        "nothing was changed",
+        "to change it without being asked: --yes",
+    )
+    .into())
+}
+
+fn make(changes: &[Change<'_>]) -> Result<()> {
     for (path, content) in changes {
-        change(&path, content).with_context(|| format!("cannot change {}", path.display()))?;
+        change(path, *content).with_context(|| format!("cannot change {}", path.display()))?;
     }
-    Ok(Some(count))
+    Ok(())
 }
 
 fn change(path: &Path, content: Option<&str>) -> io::Result<()> {

@@ -87,7 +87,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Watch(args) => watch::run(host, state, &args).await?,
         Command::Quarantine(args) => quarantine::run(state, &args)?,
         Command::Restore(args) => restore::run(state, &args)?,
-        Command::Install(args) => install::install(state, &args)?,
+        Command::Install(args) => install::install(host, state, &args)?,
         Command::Uninstall(args) => install::uninstall(&args)?,
         Command::List(args) => list::run(host, state, &args).await?,
         Command::Status(args) => status::run(host, state, &args).await?,
