@@ -259,3 +259,45 @@ fn what_stops_is_said_before_it_stops() {
         sealed.describe()
     );
 }
+
+/// A database beside the service is named as what it is, before and when its connection is cut; and
+/// a container that will come back as another one is told so.
+#[test]
+fn peers_are_named_and_so_is_what_ends_with_a_stop() {
+    let outside = Outside::new();
+    let db = outside.container("db").run();
+    let v4 = db.ip4().to_string();
+    let line = [
+        "airgap-probe",
+        "hold",
+        "tcp4",
+        "--v4",
+        &v4,
+        "--port",
+        "5060",
+    ];
+    let web = outside
+        .container("web")
+        .options(&["--rm"])
+        .command(&line)
+        .run();
+    let named = format!("→ {v4}:5060 (the container {})", db.name);
+    let dry = || airgap(&["attach", "--dry-run", &web.id]);
+    let dry = wait::within(wait::SOON, || {
+        Some(dry()).filter(|dry| dry.stdout.contains(&named))
+    });
+    let dry = dry.expect("the dry run names the peer");
+    assert!(
+        dry.stderr.contains("is removed when it stops"),
+        "{}",
+        dry.describe()
+    );
+    let out = seal(&web.id, &[]);
+    assert!(out.stderr.contains(&named), "{}", out.describe());
+    assert!(
+        !seal(&db.id, &[])
+            .stderr
+            .contains("is removed when it stops"),
+        "the control"
+    );
+}

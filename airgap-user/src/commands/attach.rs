@@ -60,6 +60,12 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: Attach) -> Resu
         if !wanted.ports_named && known.is_none() {
             services.refuse_default(&container.name)?;
         }
+        if let Some(why) = container.ends_with_its_stop() {
+            log::warn!(
+                "{}: {why}, and this seal with it: its successor has another id (label it airgap.seal=true, and run airgap watch)",
+                container.name
+            );
+        }
         // Said before it stops.
         if !args.dry_run {
             for line in services.stop(&wanted.rules_after(known.as_ref())) {
@@ -73,7 +79,7 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: Attach) -> Resu
     if args.dry_run {
         let mut code = exit::OK;
         for (container, accept) in &targets {
-            code = code.max(dry_run(&site, container, &wanted, accept, args.json)?);
+            code = code.max(dry_run(&site, container, &wanted, accept, args.json).await?);
         }
         return Ok(code);
     }
@@ -136,7 +142,7 @@ pub(super) fn refuse_depth(container: &Container) -> Result<()> {
 }
 
 /// What attach would say, and the code it would exit with; nothing is changed.
-fn dry_run(
+async fn dry_run(
     site: &Site<'_>,
     container: &Container,
     wanted: &Wanted,
@@ -150,6 +156,7 @@ fn dry_run(
     let mut existing = Vec::new();
     if let Some(look) = &mut look {
         let found = Found::now(look, None, 0, wanted.shares())?;
+        let found = found.knowing(site.engine.neighbours().await);
         existing = found.judged(&Terms {
             keep: wanted.keeps(),
             ports: &rules.ports,

@@ -2,7 +2,7 @@
 //! opened them or the container did, so all are cut unless the operator says
 //! otherwise; then those on service ports stay.
 
-use std::{io, os::fd::RawFd};
+use std::{collections::HashMap, io, net::IpAddr, os::fd::RawFd};
 
 use airgap_common::map::SealNumber;
 use anyhow::{Context as _, Result};
@@ -30,6 +30,9 @@ pub struct Existing {
     /// Peer's address and port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
+    /// Container of the same engine that the peer is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
     /// Process that holds it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
@@ -42,7 +45,11 @@ pub struct Existing {
 
 /// A container's sockets that reach beyond it, and who holds each.
 #[derive(Debug, Default)]
-pub(super) struct Found(Vec<Socket>);
+pub(super) struct Found {
+    sockets: Vec<Socket>,
+    /// Containers of the engine, by address.
+    neighbours: HashMap<IpAddr, String>,
+}
 
 /// One of them.
 #[derive(Clone, Debug)]
@@ -80,23 +87,48 @@ impl Found {
                 socket,
             }));
         }
-        Ok(Self(found))
+        Ok(Self {
+            sockets: found,
+            neighbours: HashMap::new(),
+        })
+    }
+
+    /// Whether nothing was found.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sockets.is_empty()
+    }
+
+    /// The same, with the containers that peers may be.
+    #[must_use]
+    pub(super) fn knowing(mut self, neighbours: HashMap<IpAddr, String>) -> Self {
+        self.neighbours = neighbours;
+        self
+    }
+
+    fn name_of(&self, socket: &OpenSocket) -> Option<String> {
+        socket
+            .peer
+            .and_then(|(ip, _)| self.neighbours.get(&ip).cloned())
     }
 
     /// Those TCP connections that are not among `known`.
     pub(super) fn without(mut self, known: &Self) -> Self {
-        self.0.retain(|one| {
+        self.sockets.retain(|one| {
             let cookie = one.socket.cookie;
-            cookie.is_some() && !known.0.iter().any(|other| other.socket.cookie == cookie)
+            cookie.is_some()
+                && !known
+                    .sockets
+                    .iter()
+                    .any(|other| other.socket.cookie == cookie)
         });
         self
     }
 
     /// What a seal does with each.
     pub(super) fn judged(&self, terms: &Terms<'_>) -> Vec<Existing> {
-        let judged = self.0.iter().map(|Socket { socket, holder, .. }| {
+        let judged = self.sockets.iter().map(|Socket { socket, holder, .. }| {
             let action = action(socket, terms);
-            describe(socket, holder.as_ref(), action)
+            describe(socket, holder.as_ref(), self.name_of(socket), action)
         });
         judged.collect()
     }
@@ -177,6 +209,7 @@ pub(super) fn carried_in(look: &mut Look, layers: Layers, cut: bool) -> Vec<Exis
             kind: socket.family,
             local: None,
             peer: None,
+            container: None,
             pid: Some(socket.holder.pid),
             name: Some(socket.holder.name),
             action,
@@ -200,13 +233,18 @@ fn carried_action(socket: &Carried, layers: Layers) -> &'static str {
 }
 
 /// In words for the report.
-fn describe(socket: &OpenSocket, holder: Option<&Holder>, action: &'static str) -> Existing {
-    let endpoint =
-        |(ip, port): (std::net::IpAddr, u16)| std::net::SocketAddr::new(ip, port).to_string();
+fn describe(
+    socket: &OpenSocket,
+    holder: Option<&Holder>,
+    container: Option<String>,
+    action: &'static str,
+) -> Existing {
+    let endpoint = |(ip, port): (IpAddr, u16)| std::net::SocketAddr::new(ip, port).to_string();
     Existing {
         kind: socket.kind.name(),
         local: socket.local.map(endpoint),
         peer: socket.peer.map(endpoint),
+        container,
         pid: holder.map(|h| h.pid),
         name: holder.map(|h| h.name.clone()),
         action,
@@ -229,7 +267,7 @@ pub(super) fn settle(
         socket,
         holder,
         network,
-    } in &found.0
+    } in &found.sockets
     {
         let mut what = action(socket, terms);
         if what == "kept" {
@@ -251,7 +289,12 @@ pub(super) fn settle(
         if what == "cut" {
             cut.push((*network, socket.clone()));
         }
-        out.push(describe(socket, holder.as_ref(), what));
+        out.push(describe(
+            socket,
+            holder.as_ref(),
+            found.name_of(socket),
+            what,
+        ));
     }
     out.iter().for_each(tell);
     // The gate blocks them anyhow; this tells the programs at once.

@@ -119,6 +119,10 @@ async fn settle(site: &Site<'_>, marked: &Marked, wanted: &Wanted) -> Result<Rep
         }
         _ => Found::default(),
     };
+    let sockets = match sockets.is_empty() {
+        true => sockets,
+        false => sockets.knowing(site.engine.neighbours().await),
+    };
     let seen = Seen {
         look: look.as_ref(),
         facts: &facts,

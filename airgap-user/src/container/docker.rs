@@ -1,6 +1,6 @@
 //! The Docker API, by bollard. Podman's compatible socket answers the same.
 
-use std::{env, fs, path::Path};
+use std::{collections::HashMap, env, fs, net::IpAddr, path::Path};
 
 use airgap_common::map::ID_LEN;
 use anyhow::{Context as _, Error, Result};
@@ -256,6 +256,28 @@ impl Engine {
         }
     }
 
+    /// Names of its running containers by their addresses; empty if it does not say.
+    pub async fn neighbours(&self) -> HashMap<IpAddr, String> {
+        let options = ListContainersOptionsBuilder::new().build();
+        let all = self.docker.list_containers(Some(options)).await;
+        let mut found = HashMap::new();
+        for one in all.unwrap_or_default() {
+            let name = one.names.into_iter().flatten().next().unwrap_or_default();
+            let networks = one
+                .network_settings
+                .and_then(|s| s.networks)
+                .unwrap_or_default();
+            for endpoint in networks.into_values() {
+                for address in [endpoint.ip_address, endpoint.global_ipv6_address] {
+                    if let Some(ip) = address.and_then(|text| text.parse().ok()) {
+                        found.insert(ip, name.trim_start_matches('/').to_owned());
+                    }
+                }
+            }
+        }
+        found
+    }
+
     /// Adds what the engine knows beside the container itself. What it does not answer
     /// counts as not known.
     async fn described(&self, mut container: Container) -> Result<Container> {
@@ -393,6 +415,18 @@ impl Container {
         host.is_some_and(|h| h.publish_all_ports == Some(true))
             || bound.is_some_and(|ports| !ports.is_empty())
             || self.networks().any(|(name, _)| name == MESH)
+    }
+
+    /// Why the container ends for good when it stops, if it does: what comes after it is
+    /// another container.
+    pub fn ends_with_its_stop(&self) -> Option<&'static str> {
+        let host = self.inspect.host_config.as_ref();
+        let labels = self.inspect.config.as_ref().and_then(|c| c.labels.as_ref());
+        if labels.is_some_and(|labels| labels.contains_key("PODMAN_SYSTEMD_UNIT")) {
+            return Some("its unit of systemd makes a new container at each start");
+        }
+        (host.is_some_and(|h| h.auto_remove == Some(true)))
+            .then_some("it was started with --rm and is removed when it stops")
     }
 
     /// Whether the engine gave it a network with interfaces beside lo.

@@ -208,7 +208,11 @@ fn existing(e: &Existing) -> String {
     if e.local.is_none() && e.peer.is_none() && e.kind != "packet" {
         return format!("{} socket that leads out of the container, {who}", e.kind);
     }
-    format!("{} {} → {}, {who}", e.kind, end(&e.local), end(&e.peer))
+    let container = e.container.as_ref().map_or_else(String::new, |name| {
+        format!(" (the container {})", escape(name))
+    });
+    let (local, peer) = (end(&e.local), end(&e.peer));
+    format!("{} {local} → {peer}{container}, {who}", e.kind)
 }
 
 pub(super) fn peer(container: &str, e: &Existing) -> String {
