@@ -56,6 +56,14 @@ impl Netns {
         Ok(self.0.metadata()?.ino())
     }
 
+    /// Inode of the user namespace that owns it.
+    ///
+    /// # Errors
+    /// If that is none of airgap's own or below it.
+    pub fn owner(&self) -> io::Result<u64> {
+        owner(&self.0)
+    }
+
     /// A new one, empty but for lo, that nothing but this process holds.
     ///
     /// # Errors
@@ -95,6 +103,26 @@ impl Netns {
         thread::scope(|scope| scope.spawn(inside).join())
             .map_err(|_panic| anyhow!("a look into a network namespace failed"))?
     }
+}
+
+/// Inode of the user namespace that owns a namespace (`NS_GET_USERNS`, ioctl_ns(2),
+/// Linux 4.9).
+///
+/// # Errors
+/// If the file is no namespace, or its owner is not visible from airgap's.
+pub fn owner(namespace: &File) -> io::Result<u64> {
+    const NS_GET_USERNS: libc::c_ulong = 0xb701;
+    if kind(namespace).is_none() {
+        return Err(io::Error::other("it is no namespace"));
+    }
+    // SAFETY: takes no argument; the new descriptor is owned at once.
+    let fd = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS as _) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a new descriptor that nobody else owns.
+    let file = unsafe { <File as std::os::fd::FromRawFd>::from_raw_fd(fd) };
+    Ok(file.metadata()?.ino())
 }
 
 /// What kind of namespace a file is (`NS_GET_NSTYPE`, ioctl_ns(2), Linux 4.11), as a
@@ -154,6 +182,13 @@ pub fn mountinfo(namespace: &File, most: usize) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn knows_who_owns_a_namespace() {
+        let own = std::fs::metadata("/proc/self/ns/user").unwrap().ino();
+        assert_eq!(Netns::own().unwrap().owner().unwrap(), own);
+        assert!(owner(&File::open("/proc/self/stat").unwrap()).is_err());
+    }
 
     #[test]
     fn knows_namespaces_from_files() {

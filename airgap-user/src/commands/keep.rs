@@ -10,7 +10,7 @@ use airgap_common::map::{SealNumber, Stat};
 use anyhow::Result;
 
 use crate::{
-    container::{Budget, Cgroup, all_cgroups, interfaces, own_networks},
+    container::{Budget, Cgroup, all_cgroups, interfaces_of, own_networks},
     gate::{Gate, Lock, seal_id},
 };
 
@@ -100,7 +100,7 @@ fn guard(gate: &mut Gate, number: SealNumber, place: &Cgroup) -> Result<Vec<Stri
     // A process that the runtime has not moved yet is in the host's namespace, which is
     // no network of the container.
     let networks = own_networks(None, std::slice::from_ref(place), &mut Budget::of(TIME));
-    let found = interfaces(networks.iter().map(|network| &network.netns))?;
+    let found = interfaces_of(&networks)?;
     let open = gate.frame_guards(number, found.clone());
     let open: Vec<String> = open
         .into_iter()

@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use super::sealing::{Site, Wanted, in_force, now};
 use crate::{
-    container::{Budget, Cgroup, Container, find_cgroups, interfaces, locate, own_networks},
+    container::{Budget, Cgroup, Container, find_cgroups, interfaces_of, locate, own_networks},
     gate::{Gate, Lock, Place, Sealed, Sealing, Standing},
     state::{Entry, Origin, Record},
 };
@@ -289,7 +289,7 @@ fn guard_at_once(
         return Ok(());
     }
     let networks = own_networks(container.sandbox(), cgroups, &mut Budget::of(AT_ONCE));
-    let found = match interfaces(networks.iter().map(|network| &network.netns)) {
+    let found = match interfaces_of(&networks) {
         Ok(found) => found,
         // Tried again after the look, which says what is not known.
         Err(error) => {

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Existing, existing::Layers};
 use crate::{
-    container::{Cgroup, Container, Interface, Look, find_cgroups, interfaces, strayed},
+    container::{Cgroup, Container, Interface, Look, find_cgroups, interfaces_of, strayed},
     coverage::{Evidence, Vector, coverage},
     events::REASONS,
     failure::exit,
@@ -400,7 +400,7 @@ fn frames(
     if !look.budget.skipped().is_empty() {
         return None;
     }
-    let found = interfaces(look.networks.iter().map(|network| &network.netns)).ok()?;
+    let found = interfaces_of(&look.networks).ok()?;
     if found.is_empty() && container.is_some_and(Container::has_network) {
         return None;
     }
@@ -429,7 +429,7 @@ pub(super) fn expected(
     facts: &Facts,
     layers: Layers,
 ) -> Vec<Vector> {
-    let found = look.map(|look| interfaces(look.networks.iter().map(|network| &network.netns)));
+    let found = look.map(|look| interfaces_of(&look.networks));
     let guard = |interface: Interface| FrameGuard {
         missing: match (&interface.host, layers.frames) {
             (Some(_), true) => None,

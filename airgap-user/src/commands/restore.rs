@@ -11,7 +11,7 @@ use super::{
     sealing::now,
 };
 use crate::{
-    container::{Cgroup, Look, all_cgroups, interfaces},
+    container::{Cgroup, Look, all_cgroups, interfaces_of},
     failure::{Failure, exit},
     gate::{Gate, Lock, Place, Sealing, mount_bpffs},
     output,
@@ -209,8 +209,7 @@ fn seal_running(
     let accepts = |risk: Risk| accepted & risk.bit() != 0;
     let shared = accepts(Risk::SharedNetwork) || accepts(Risk::HostNetwork);
     let mut look = Look::within(vec![cgroup.clone()]);
-    let networks = look.networks.iter().map(|network| &network.netns);
-    gate.guard_frames(done.number, &interfaces(networks)?, lock)?;
+    gate.guard_frames(done.number, &interfaces_of(&look.networks)?, lock)?;
     // What lives under a renewal was judged.
     if done.renewed {
         return Ok(());

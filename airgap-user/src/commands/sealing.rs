@@ -22,7 +22,7 @@ use super::{
     report::Seen,
 };
 use crate::{
-    container::{Container, Engine, Look, interfaces},
+    container::{Container, Engine, Look, interfaces_of},
     coverage::Vector,
     failure::Failure,
     gate::{Gate, Lock, Place, Reading, Standing},
@@ -200,8 +200,7 @@ fn read_back(
 
 /// Guards every interface of its networks; one that has gone with its cgroup is none.
 fn guard(gate: &mut Gate, number: SealNumber, look: &Look, lock: &Lock) -> Result<()> {
-    let networks = look.networks.iter().map(|network| &network.netns);
-    let found = match interfaces(networks) {
+    let found = match interfaces_of(&look.networks) {
         Ok(found) => found,
         // Said by the report: what is not known is not covered.
         Err(error) => {

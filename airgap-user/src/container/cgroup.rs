@@ -75,11 +75,14 @@ fn open(root: &Path, relative: &Path) -> Result<Cgroup> {
 }
 
 /// The cgroups whose names have a form that is the container's
-/// ([`airgap_common::cgroup::FORMS`]), outermost ones only; walks the whole tree.
+/// ([`airgap_common::cgroup::FORMS`]), outermost ones only; walks the whole tree. One
+/// below another container's counts only where there is no other: a container that may
+/// write to its part of the tree can give a cgroup any name, and an engine in a
+/// container has all of its own there.
 pub fn find_cgroups(root: &Path, id: &str) -> Vec<Cgroup> {
-    let mut found = Vec::new();
-    let mut queue = vec![PathBuf::new()];
-    while let Some(relative) = queue.pop() {
+    let (mut found, mut nested) = (Vec::new(), Vec::new());
+    let mut queue = vec![(PathBuf::new(), false)];
+    while let Some((relative, inside)) = queue.pop() {
         for entry in fs::read_dir(root.join(&relative))
             .into_iter()
             .flatten()
@@ -89,14 +92,14 @@ pub fn find_cgroups(root: &Path, id: &str) -> Vec<Cgroup> {
                 continue;
             }
             let child = relative.join(entry.file_name());
-            if carries(&entry.file_name().to_string_lossy(), id) {
-                found.extend(open(root, &child));
-            } else {
-                queue.push(child);
+            match container_id(&entry.file_name().to_string_lossy()) {
+                Some(own) if own == id && inside => nested.extend(open(root, &child)),
+                Some(own) if own == id => found.extend(open(root, &child)),
+                other => queue.push((child, inside || other.is_some())),
             }
         }
     }
-    found
+    if found.is_empty() { nested } else { found }
 }
 
 /// Every cgroup whose name is some container's, with that id; walks the whole
@@ -172,7 +175,7 @@ fn carries(name: &str, id: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{carries, outermost, stray_path, v2_path};
+    use super::{carries, find_cgroups, outermost, stray_path, v2_path};
     use std::path::PathBuf;
 
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -218,6 +221,26 @@ mod tests {
             assert_eq!(outermost(&path, ID), expected.map(PathBuf::from), "{path}");
         }
         assert!(!carries(&format!("{ID}-x"), ID));
+    }
+
+    #[test]
+    fn another_container_s_own_making_is_not_taken_for_it() {
+        let root = std::env::temp_dir().join(format!("airgap-cgroups-{}", std::process::id()));
+        let other = "f".repeat(64);
+        let make = |path: &str| std::fs::create_dir_all(root.join(path)).unwrap();
+        let found = || -> Vec<_> {
+            let found = find_cgroups(&root, ID).into_iter();
+            found
+                .map(|c| c.path.strip_prefix(&root).unwrap().to_owned())
+                .collect()
+        };
+        make(&format!("docker/{other}/{ID}"));
+        // An engine inside a container.
+        assert_eq!(found(), [PathBuf::from(format!("docker/{other}/{ID}"))]);
+        make(&format!("docker/{ID}/below/{ID}"));
+        make(&format!("docker/x{ID}"));
+        assert_eq!(found(), [PathBuf::from(format!("docker/{ID}"))]);
+        std::fs::remove_dir_all(root).unwrap();
     }
 
     #[test]

@@ -29,5 +29,8 @@ pub use self::{
     served::{Served, listening},
     sockets::{OpenSocket, SocketKind, is_own, open_sockets},
     tcp::destroy,
-    whereabouts::{Network, Whereabouts, cgroup_ids, merged, own_networks, populated, whereabouts},
+    whereabouts::{
+        Network, Whereabouts, cgroup_ids, interfaces_of, merged, own_networks, populated,
+        whereabouts,
+    },
 };

@@ -10,7 +10,9 @@ use std::{
 
 use anyhow::Result;
 
-use super::{Budget, Cgroup, Container, find_cgroups, locate, members::networks};
+use super::{
+    Budget, Cgroup, Container, Interface, find_cgroups, interfaces, locate, members::networks,
+};
 use crate::{failure::Failure, netns::Netns};
 
 /// Where a running container is.
@@ -79,6 +81,9 @@ pub struct Network {
     pub netns: Netns,
     /// A process in it; `None`: only the engine names it.
     pub process: Option<u32>,
+    /// Made inside the container, by who owns it: what is in it leads nowhere but to
+    /// another of its networks, unless its other end is on the host.
+    pub nested: bool,
 }
 
 /// Every network namespace of a container: the one its engine made, and those that its
@@ -93,32 +98,59 @@ pub fn own_networks(
 
 /// As [`own_networks`], with what the processes show known already.
 pub fn merged(sandbox: Option<Netns>, shown: Vec<(u64, Netns, u32)>) -> Vec<Network> {
-    let host = Netns::own().and_then(|own| own.inode()).unwrap_or(0);
+    let host = Netns::own().ok();
+    let inode = |netns: &Option<Netns>| netns.as_ref().and_then(|n| n.inode().ok());
+    let owner = |netns: &Option<Netns>| netns.as_ref().and_then(|n| n.owner().ok());
+    let (host_inode, made) = (inode(&host), inode(&sandbox));
+    let owners = [owner(&host), owner(&sandbox)];
     let mut found: Vec<Network> = shown
         .into_iter()
-        .filter(|(inode, ..)| *inode != host)
+        .filter(|(inode, ..)| Some(*inode) != host_inode)
         .map(|(inode, netns, pid)| Network {
             inode,
+            // Only beside the one that its engine made can there be another.
+            nested: made.is_some_and(|made| made != inode)
+                && netns
+                    .owner()
+                    .is_ok_and(|owner| !owners.contains(&Some(owner))),
             netns,
             process: Some(pid),
         })
         .collect();
     if let Some(netns) = sandbox
-        && let Ok(inode) = netns.inode()
-        && inode != host
+        && let Some(inode) = made
+        && made != host_inode
         && !found.iter().any(|known| known.inode == inode)
     {
-        let process = None;
         found.insert(
             0,
             Network {
                 inode,
                 netns,
-                process,
+                process: None,
+                nested: false,
             },
         );
     }
     found
+}
+
+/// The interfaces in these networks: all, but for those without an end on the host in
+/// networks that were made inside the container.
+///
+/// # Errors
+/// As [`interfaces`].
+pub fn interfaces_of(networks: &[Network]) -> Result<Vec<Interface>> {
+    let (nested, outer): (Vec<&Network>, Vec<&Network>) =
+        networks.iter().partition(|network| network.nested);
+    let mut found = interfaces(outer.into_iter().map(|network| &network.netns))?;
+    let inner = interfaces(nested.into_iter().map(|network| &network.netns))?;
+    found.extend(
+        inner
+            .into_iter()
+            .filter(|interface| interface.host.is_some()),
+    );
+    Ok(found)
 }
 
 /// Ids of these cgroups and of all below them.

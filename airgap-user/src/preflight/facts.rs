@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, HashSet},
     fs,
+    os::unix::fs::MetadataExt as _,
     path::Path,
 };
 
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::{
     container::{Cgroup, Container, Grant, Holder, Leads, Look, carried, holders},
-    netns::mountinfo,
+    netns::{mountinfo, owner},
     policy::Cidr,
 };
 
@@ -191,6 +192,9 @@ impl Facts {
             .into_iter()
             .filter(|path| Path::new(&format!("/proc{path}")).exists())
             .collect();
+        let host_user = fs::metadata("/proc/self/ns/user")
+            .map(|about| about.ino())
+            .ok();
         for (_, namespace, pid) in &members.mounts {
             if !budget.step_for("what is mounted in some of its namespaces") {
                 break;
@@ -198,7 +202,8 @@ impl Facts {
             match mountinfo(namespace, MOUNTINFO) {
                 Ok(text) => {
                     let mounts = parse_mounts(&String::from_utf8_lossy(&text), &own);
-                    if members.host_user {
+                    // In one of a user namespace of its own, root is not the host's root.
+                    if host_user.is_some() && owner(namespace).ok() == host_user {
                         self.settings.extend(writable_settings(&mounts, &settings));
                     }
                     self.mounts.extend(mounts);
@@ -381,7 +386,6 @@ fn sharers(networks: &HashSet<u64>, own: &[String]) -> Vec<String> {
 
 /// Inode of a process' network namespace; of a live thread's, where the first has ended.
 fn network_of(dir: &Path) -> Option<u64> {
-    use std::os::unix::fs::MetadataExt as _;
     let inode = |dir: &Path| {
         fs::metadata(dir.join("ns/net"))
             .map(|about| about.ino())
