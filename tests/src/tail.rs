@@ -55,11 +55,24 @@ impl Tail {
             .unwrap_or_else(|e| panic!("cannot start airgap {args:?}: {e}"));
         let lines = collect(child.stdout.take().expect("airgap was given a pipe"));
         let messages = collect(child.stderr.take().expect("airgap was given a pipe"));
-        Self {
+        let mut tail = Self {
             child,
             lines,
             messages,
+        };
+        // What is refused before it follows is not its to tell.
+        if args.first() == Some(&"tail") && !args.contains(&"--no-follow") {
+            wait::within(wait::SOON, || {
+                (tail.follows() || !tail.is_running()).then_some(())
+            });
         }
+        tail
+    }
+
+    fn follows(&self) -> bool {
+        let messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut messages = messages.iter();
+        messages.any(|line| line.contains("showing refused attempts"))
     }
 
     /// Waits until it follows: what is refused from then on is told.
@@ -69,11 +82,7 @@ impl Tail {
     #[track_caller]
     pub fn await_start(&self) {
         wait::until("airgap tail follows", wait::SOON, || {
-            let messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
-            messages
-                .iter()
-                .any(|line| line.contains("showing refused attempts"))
-                .then_some(())
+            self.follows().then_some(())
         });
     }
 
