@@ -2,17 +2,16 @@
 
 use std::{collections::HashMap, env, fs, net::IpAddr, path::Path};
 
-use airgap_common::map::ID_LEN;
 use anyhow::{Context as _, Error, Result};
 use bollard::{
     API_DEFAULT_VERSION, Docker,
     errors::Error as DockerError,
-    models::{ContainerInspectResponse, EndpointSettings},
     query_parameters::{
         InspectContainerOptions, InspectNetworkOptions, ListContainersOptionsBuilder,
     },
 };
 
+use super::inspected::{Container, Gateway, MESH, container, gateways, is_usual_runtime};
 use crate::{
     failure::{Failure, exit},
     labels::Labels,
@@ -21,67 +20,6 @@ use crate::{
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 const TIMEOUT_SECONDS: u64 = 30;
-
-/// A container as the engine describes it.
-#[derive(Clone, Debug)]
-pub struct Container {
-    /// 64 hex digits.
-    pub id: String,
-    /// Without the leading slash.
-    pub name: String,
-    /// Init process in the engine's pid namespace; `None` unless running.
-    pub pid: Option<u32>,
-    /// The whole answer, for preflight.
-    pub inspect: ContainerInspectResponse,
-    /// The engine is Podman, which grants less by default.
-    pub podman: bool,
-    /// The binary that its runtime's name stands for, by the engine's word; asked for
-    /// names that are not usual.
-    pub runtime_binary: Option<String>,
-    /// Gateways of its networks, and with a routing mesh the network of that.
-    pub gateways: Vec<Gateway>,
-}
-
-/// Addresses that clients have who came by way of somebody else.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gateway {
-    /// Name of the network.
-    pub network: String,
-    /// The address, or the subnet of a routing mesh.
-    pub addresses: Cidr,
-}
-
-impl Container {
-    /// Its labels, those of its image among them.
-    pub fn labels(&self) -> Labels {
-        let config = self.inspect.config.as_ref();
-        config.and_then(|c| c.labels.clone()).unwrap_or_default()
-    }
-
-    /// The id as the maps take it.
-    ///
-    /// # Errors
-    /// If the engine gave anything but 64 hex digits.
-    pub fn key(&self) -> Result<[u8; ID_LEN]> {
-        let hex = self
-            .id
-            .bytes()
-            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        <[u8; ID_LEN]>::try_from(self.id.as_bytes())
-            .ok()
-            .filter(|_| hex)
-            .ok_or_else(|| {
-                Failure::new(
-                    format!(
-                        "the engine gave '{}' for a container id, which is not 64 hex digits",
-                        self.id
-                    ),
-                    "airgap supports Docker and Podman",
-                )
-                .into()
-            })
-    }
-}
 
 /// A connection to the local container engine.
 pub struct Engine {
@@ -407,70 +345,6 @@ impl Engine {
     }
 }
 
-impl Container {
-    /// Whether the engine passes connections to ports of the host on to it.
-    pub fn publishes(&self) -> bool {
-        let host = self.inspect.host_config.as_ref();
-        let bound = host.and_then(|h| h.port_bindings.as_ref());
-        host.is_some_and(|h| h.publish_all_ports == Some(true))
-            || bound.is_some_and(|ports| !ports.is_empty())
-            || self.networks().any(|(name, _)| name == MESH)
-    }
-
-    /// Why the container ends for good when it stops, if it does: what comes after it is
-    /// another container.
-    pub fn ends_with_its_stop(&self) -> Option<&'static str> {
-        let host = self.inspect.host_config.as_ref();
-        let labels = self.inspect.config.as_ref().and_then(|c| c.labels.as_ref());
-        if labels.is_some_and(|labels| labels.contains_key("PODMAN_SYSTEMD_UNIT")) {
-            return Some("its unit of systemd makes a new container at each start");
-        }
-        (host.is_some_and(|h| h.auto_remove == Some(true)))
-            .then_some("it was started with --rm and is removed when it stops")
-    }
-
-    /// Whether the engine gave it a network with interfaces beside lo.
-    pub fn has_network(&self) -> bool {
-        let host = self.inspect.host_config.as_ref();
-        let mode = host.and_then(|h| h.network_mode.as_deref());
-        mode != Some("none") && self.networks().any(|(name, _)| name != "none")
-    }
-
-    fn networks(&self) -> impl Iterator<Item = (&String, &EndpointSettings)> {
-        let settings = self.inspect.network_settings.as_ref();
-        settings
-            .and_then(|s| s.networks.as_ref())
-            .into_iter()
-            .flatten()
-    }
-}
-
-/// Whether a runtime's name needs no second look: engines use these for runc and crun.
-pub fn is_usual_runtime(name: &str) -> bool {
-    matches!(name, "" | "runc" | "crun" | "io.containerd.runc.v2" | "oci")
-}
-
-/// The network of Swarm's routing mesh.
-const MESH: &str = "ingress";
-
-/// Gateways as the container's own endpoints have them.
-fn gateways(inspect: &ContainerInspectResponse) -> Vec<Gateway> {
-    let settings = inspect.network_settings.as_ref();
-    let networks = settings.and_then(|s| s.networks.as_ref());
-    let mut found = Vec::new();
-    for (name, endpoint) in networks.into_iter().flatten() {
-        for address in [&endpoint.gateway, &endpoint.ipv6_gateway] {
-            if let Some(addresses) = address.as_ref().and_then(|text| text.parse().ok()) {
-                found.push(Gateway {
-                    network: name.clone(),
-                    addresses,
-                });
-            }
-        }
-    }
-    found
-}
-
 /// Networks whose gateway its endpoints do not tell: it does not run, or it is a mesh,
 /// whose clients have many addresses.
 fn unanswered(container: &Container) -> Vec<String> {
@@ -495,35 +369,6 @@ fn is_other(host: &str, recorded: &str) -> bool {
     recorded.starts_with("unix://")
         && recorded != host
         && socket(recorded).is_none_or(|path| socket(host) != Some(path))
-}
-
-fn container(inspect: ContainerInspectResponse) -> Result<Container> {
-    let id = inspect
-        .id
-        .clone()
-        .context("the engine gave a container without an id")?;
-    let name = inspect
-        .name
-        .clone()
-        .unwrap_or_default()
-        .trim_start_matches('/')
-        .to_owned();
-    let pid = inspect
-        .state
-        .as_ref()
-        .filter(|s| s.running == Some(true))
-        .and_then(|s| s.pid)
-        .and_then(|pid| u32::try_from(pid).ok())
-        .filter(|pid| *pid != 0);
-    Ok(Container {
-        id,
-        name,
-        pid,
-        inspect,
-        podman: false,
-        runtime_binary: None,
-        gateways: Vec::new(),
-    })
 }
 
 #[cfg(test)]

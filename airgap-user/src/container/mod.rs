@@ -7,10 +7,12 @@ mod docker;
 mod events;
 mod holder;
 mod identity;
+mod inspected;
 mod interfaces;
 mod look;
 mod members;
 mod served;
+mod socket;
 mod sockets;
 mod tcp;
 mod whereabouts;
@@ -19,15 +21,17 @@ pub use self::{
     budget::Budget,
     carried::{Carried, Leads, carried, disconnect},
     cgroup::{Cgroup, all_cgroups, find_cgroups, locate, strayed},
-    docker::{Container, Engine, is_usual_runtime},
+    docker::Engine,
     events::{EngineEvent, EngineEvents, Happened},
     holder::{Holder, borrow, borrow_same, holders},
     identity::Identity,
+    inspected::{Container, is_usual_runtime},
     interfaces::{HostEnd, Interface, interfaces},
     look::Look,
     members::{Grant, Members},
     served::{Served, listening},
-    sockets::{OpenSocket, SocketKind, is_own, open_sockets},
+    socket::{OpenSocket, SocketKind},
+    sockets::{is_own, open_sockets},
     tcp::destroy,
     whereabouts::{
         Network, Whereabouts, cgroup_ids, interfaces_of, merged, own_networks, populated,

@@ -10,7 +10,7 @@ use std::{
 use airgap_common::map::{SealNumber, Storage};
 use anyhow::Result;
 
-use super::sockets::{OpenSocket, SocketKind, is_outside};
+use super::socket::{OpenSocket, SocketKind, is_outside};
 use crate::{
     netlink::{Message, Netlink, SOCK_DIAG_BY_FAMILY, attributes},
     netns::Netns,

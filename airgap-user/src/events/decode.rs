@@ -10,9 +10,10 @@ use airgap_common::{
     ABI_VERSION,
     addr::Addr,
     denial::{Denial as Record, Reason},
+    map::{Destination, Tally},
 };
 
-use super::{Denial, Process, question};
+use super::{Denial, Process, Suppressed, question};
 
 /// Decodes a record. `boot` is when `CLOCK_BOOTTIME` was zero.
 ///
@@ -195,6 +196,25 @@ pub(super) fn reason(number: u8) -> &'static str {
         .get(usize::from(number))
         .copied()
         .unwrap_or("unknown")
+}
+
+/// Attempts at one destination that were not told one by one.
+pub(super) fn suppressed(
+    key: &Destination,
+    tally: &Tally,
+    count: u64,
+    boot: SystemTime,
+) -> Suppressed {
+    Suppressed {
+        time: boot + Duration::from_nanos(tally.last),
+        first: boot + Duration::from_nanos(tally.first),
+        count,
+        seal: key.seal,
+        hook: hook(key.hook),
+        reason: reason(key.reason),
+        protocol: (key.protocol != 0).then_some(key.protocol),
+        destination: address(key.addr).map(|ip| (ip, asked_port(ip, key.port))),
+    }
 }
 
 #[cfg(test)]

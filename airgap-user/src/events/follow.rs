@@ -8,13 +8,13 @@ use std::{
 
 use airgap_common::{
     denial::Denial as Record,
-    map::{Attempt, AttemptKey, Destination, SealNumber, Tally},
+    map::{Attempt, AttemptKey, SealNumber},
 };
 use anyhow::Result;
 
 use super::{
-    Denial, Event, Lost, Origins, Suppressed,
-    decode::{self, decode},
+    Denial, Event, Lost, Origins,
+    decode::{self, decode, suppressed},
     ledger::{Ledger, key_of},
     past::Past,
 };
@@ -282,24 +282,6 @@ fn completed(mut denial: Denial, origins: &mut Origins) -> Denial {
         origins.complete(process);
     }
     denial
-}
-
-pub(super) fn suppressed(
-    key: &Destination,
-    tally: &Tally,
-    count: u64,
-    boot: SystemTime,
-) -> Suppressed {
-    Suppressed {
-        time: boot + Duration::from_nanos(tally.last),
-        first: boot + Duration::from_nanos(tally.first),
-        count,
-        seal: key.seal,
-        hook: decode::hook(key.hook),
-        reason: decode::reason(key.reason),
-        protocol: (key.protocol != 0).then_some(key.protocol),
-        destination: decode::address(key.addr).map(|ip| (ip, decode::asked_port(ip, key.port))),
-    }
 }
 
 /// Address, port, and how many attempts were refused.

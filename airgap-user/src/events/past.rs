@@ -9,8 +9,7 @@ use airgap_common::map::{Attempt, AttemptKey, Destination, SealNumber, Tally};
 
 use super::{
     Denial, Event, Lost,
-    decode::{self, decode},
-    follow::suppressed,
+    decode::{self, decode, suppressed},
     ledger::destination,
 };
 

@@ -97,7 +97,7 @@ fn clear(dir: &Path) -> Result<()> {
         entries => entries.with_context(|| format!("cannot read {}", dir.display()))?,
     };
     for entry in entries.flatten() {
-        super::arm::unlink(&entry.path())?;
+        super::links::unlink(&entry.path())?;
     }
     remove_dir(dir)
 }

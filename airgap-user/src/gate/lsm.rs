@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use aya::{Btf as AyaBtf, Ebpf, util::KernelVersion};
 use aya_obj::btf::BtfKind;
 
-use super::{Gate, Hook, Kind, Place, arm, sys};
+use super::{Gate, Hook, Kind, Place, links, sys, verifier};
 
 /// In the order of arming.
 pub(super) const HOOKS: [Hook; 7] = {
@@ -57,10 +57,10 @@ pub(super) fn attach(
     if KernelVersion::current()? < KernelVersion::new(MINIMUM.0, MINIMUM.1, 0) {
         return Ok(false);
     }
-    let attached = arm::verify(programs, &HOOKS, kernel, &|_, _| {}).and_then(|()| {
+    let attached = verifier::verify(programs, &HOOKS, kernel, &|_, _| {}).and_then(|()| {
         HOOKS.iter().try_for_each(|hook| {
-            let link = arm::attach(programs, hook, cgroup)?;
-            arm::replace_pin(place, hook, link)
+            let link = links::attach(programs, hook, cgroup)?;
+            links::replace_pin(place, hook, link)
         })
     });
     let proven = attached.and_then(|()| match self_test() {
@@ -82,7 +82,7 @@ pub(super) fn attach(
 /// Removes the pins, the last attached first.
 pub(super) fn detach(place: &Place) -> Result<()> {
     for hook in HOOKS.iter().rev() {
-        arm::unlink_hook(place, hook)?;
+        links::unlink_hook(place, hook)?;
     }
     Ok(())
 }

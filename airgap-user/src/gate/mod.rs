@@ -13,6 +13,7 @@ mod frames;
 pub mod health;
 mod hints;
 mod host;
+mod links;
 mod lock;
 mod lsm;
 mod object;
@@ -21,6 +22,7 @@ pub mod rings;
 mod seal;
 mod sys;
 mod unseal;
+mod verifier;
 
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,5 @@
 //! Loading, attaching and pinning; and taking it all down again.
 
-mod attach;
 mod kernel;
 mod load;
 
@@ -20,14 +19,12 @@ use anyhow::{Context as _, Result, anyhow};
 use aya::{Btf, Ebpf, util::KernelVersion};
 
 pub use self::kernel::Reading;
-pub(super) use self::{
-    attach::{attach, replace_pin, unlink, unlink_hook},
-    load::verify,
-};
 use super::{
     Gate, HOOKS, Lock, Place,
     frames::{self, Early},
+    links::{attach, replace_pin, unlink, unlink_hook},
     lsm, object, remove_dir,
+    verifier::verify,
 };
 use crate::{clock, failure::Failure, netns::Netns};
 

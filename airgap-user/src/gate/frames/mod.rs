@@ -181,7 +181,7 @@ pub(super) fn pin(programs: &mut Ebpf, place: &Place) -> Result<()> {
             program_pin(place, name),
             program_pin(place, &format!("{name}_next")),
         );
-        super::arm::unlink(&next)?;
+        super::links::unlink(&next)?;
         program
             .pin(&next)
             .with_context(|| format!("cannot pin {}", next.display()))?;
@@ -359,8 +359,8 @@ impl Gate {
 /// Removes the programs' pins.
 pub(super) fn unpin(place: &Place) -> Result<()> {
     for Program { name, .. } in PROGRAMS {
-        super::arm::unlink(&program_pin(place, name))?;
-        super::arm::unlink(&program_pin(place, &format!("{name}_next")))?;
+        super::links::unlink(&program_pin(place, name))?;
+        super::links::unlink(&program_pin(place, &format!("{name}_next")))?;
     }
     super::remove_dir(&place.pins.join("programs"))
 }

@@ -14,7 +14,7 @@ use super::{Early, Place, Program, program_pin};
 use crate::{
     container::HostEnd,
     gate::{
-        arm::unlink,
+        links::unlink,
         sys::{self, LinkState},
     },
     netlink::Direction,

@@ -14,10 +14,10 @@ use aya::{
     },
 };
 
-use super::super::{Hook, Kind, Place};
+use super::{Hook, Kind, Place};
 
 /// Attaches a program that the kernel has verified.
-pub(in super::super) fn attach(programs: &mut Ebpf, hook: &Hook, cgroup: &File) -> Result<FdLink> {
+pub(super) fn attach(programs: &mut Ebpf, hook: &Hook, cgroup: &File) -> Result<FdLink> {
     let program = programs
         .program_mut(hook.program)
         .ok_or_else(|| anyhow!("the BPF object has no program {}", hook.program))?;
@@ -63,7 +63,7 @@ pub(in super::super) fn attach(programs: &mut Ebpf, hook: &Hook, cgroup: &File) 
 }
 
 /// Puts a new link's pin in the place of the old one, which ends only then.
-pub(in super::super) fn replace_pin(place: &Place, hook: &Hook, link: FdLink) -> Result<()> {
+pub(super) fn replace_pin(place: &Place, hook: &Hook, link: FdLink) -> Result<()> {
     let (path, next) = (
         place.link(hook.link),
         place.link(&format!("{}_next", hook.link)),
@@ -74,12 +74,12 @@ pub(in super::super) fn replace_pin(place: &Place, hook: &Hook, link: FdLink) ->
     fs::rename(&next, &path).with_context(|| format!("cannot rename the pin to {}", path.display()))
 }
 
-pub(in super::super) fn unlink_hook(place: &Place, hook: &Hook) -> Result<()> {
+pub(super) fn unlink_hook(place: &Place, hook: &Hook) -> Result<()> {
     unlink(&place.link(hook.link))?;
     unlink(&place.link(&format!("{}_next", hook.link)))
 }
 
-pub(in super::super) fn unlink(path: &Path) -> Result<()> {
+pub(super) fn unlink(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
             Err(e).with_context(|| format!("cannot remove the pin {}", path.display()))
