@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Counted, Destination, Document, Program, Verified, clock, plot};
-use crate::output::escape;
+use super::{Counted, Destination, Document, Program, Verified, clock, markup::escaped, plot};
 
 /// Rows of a table; the rest is in the JSON.
 const ROWS: usize = 1000;
@@ -19,24 +18,6 @@ const NUMBERS: [&str; 6] = [
 ];
 
 const STYLE: &str = include_str!("../../assets/report.css");
-
-/// Text for a page: controls made visible, markup made text. Good between
-/// tags and in quoted attributes.
-pub(super) fn escaped(text: &str) -> String {
-    let visible = escape(text);
-    let mut out = String::with_capacity(visible.len() + 8);
-    for c in visible.chars() {
-        match c {
-            '&' => out += "&amp;",
-            '<' => out += "&lt;",
-            '>' => out += "&gt;",
-            '"' => out += "&quot;",
-            '\'' => out += "&#39;",
-            c => out.push(c),
-        }
-    }
-    out
-}
 
 /// The page.
 pub fn html(document: &Document) -> String {

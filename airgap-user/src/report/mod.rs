@@ -5,6 +5,7 @@
 mod collect;
 mod diff;
 mod html;
+mod markup;
 mod plot;
 mod sums;
 mod target;

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, time::SystemTime};
 
-use super::{Destination, clock, html::escaped};
+use super::{Destination, clock, markup::escaped};
 
 /// Destinations that are drawn.
 pub(super) const ROWS: usize = 30;

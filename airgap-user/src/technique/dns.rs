@@ -28,14 +28,14 @@ fn await_answer(socket: &Socket) -> Step<()> {
 
 fn ask_udp(t: &Target, at: SocketAddr) -> Step<()> {
     let socket = Socket::udp(at)?;
-    socket.bind_own_port(t, at)?;
+    socket.bind_own_port(t.port, at)?;
     socket.send_to(&question(t), 0, at)?;
     await_answer(&socket)
 }
 
 fn ask_tcp(t: &Target, at: SocketAddr) -> Step<()> {
     let socket = Socket::tcp(at)?;
-    socket.bind_own_port(t, at)?;
+    socket.bind_own_port(t.port, at)?;
     socket.connect(at)?;
     let query = question(t);
     let len = u16::try_from(query.len()).unwrap_or(0).to_be_bytes();

@@ -54,6 +54,6 @@ pub fn tcp_own4(t: &Target) -> Step<()> {
 /// From a port that tells attempts apart, as a bare connection carries no marker.
 fn tcp(at: SocketAddr, t: &Target) -> Step<()> {
     let socket = Socket::tcp(at)?;
-    socket.bind_own_port(t, at)?;
+    socket.bind_own_port(t.port, at)?;
     talk(&socket, at, t)
 }

@@ -1,6 +1,5 @@
 //! Thin, safe wrappers over the socket calls whose errno the proofs look at.
 
-use super::target::Target;
 use std::ffi::CStr;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -31,6 +30,12 @@ pub fn os(step: &'static str) -> Fail {
 pub fn check(step: &'static str, value: impl Into<i64>) -> Step<i64> {
     let value = value.into();
     if value < 0 { Err(os(step)) } else { Ok(value) }
+}
+
+/// The wildcard address of `at`'s family.
+pub fn unspecified(at: SocketAddr, port: u16) -> SocketAddr {
+    let any = if at.is_ipv4() { "0.0.0.0" } else { "::" };
+    SocketAddr::new(any.parse().unwrap_or(at.ip()), port)
 }
 
 /// A socket that gives up after [`CALL_TIMEOUT`].
@@ -117,14 +122,14 @@ impl Socket {
 
     /// Binds to the attempt's own port, for what carries no marker. It is free again at once,
     /// as closing a connection resets it.
-    pub fn bind_own_port(&self, t: &Target, to: SocketAddr) -> Step<()> {
+    pub fn bind_own_port(&self, port: u16, to: SocketAddr) -> Step<()> {
         let at_once = libc::linger {
             l_onoff: 1,
             l_linger: 0,
         };
         self.set("SO_LINGER", libc::SOL_SOCKET, libc::SO_LINGER, &at_once)?;
         self.share_port()?;
-        self.bind(super::tcp::unspecified(to, t.port))
+        self.bind(unspecified(to, port))
     }
 
     pub fn listen(&self) -> Step<()> {

@@ -1,6 +1,6 @@
 //! TCP and MPTCP.
 
-use super::sys::{Socket, Step};
+use super::sys::{Socket, Step, unspecified};
 use super::target::Target;
 use std::net::{IpAddr, SocketAddr};
 
@@ -125,12 +125,6 @@ fn from_service_port(at: SocketAddr, t: &Target) -> Step<()> {
     socket.share_port()?;
     socket.bind(unspecified(at, t.service))?;
     talk(&socket, at, t)
-}
-
-/// The wildcard address of `at`'s family.
-pub fn unspecified(at: SocketAddr, port: u16) -> SocketAddr {
-    let any = if at.is_ipv4() { "0.0.0.0" } else { "::" };
-    SocketAddr::new(any.parse().unwrap_or(at.ip()), port)
 }
 
 pub fn bind_to_device(t: &Target) -> Step<()> {

@@ -1,9 +1,8 @@
 //! UDP and UDP-Lite.
 
 use super::datagram;
-use super::sys::{Socket, Step};
+use super::sys::{Socket, Step, unspecified};
 use super::target::Target;
-use super::tcp::unspecified;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 pub fn v4(t: &Target) -> Step<()> {

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use super::lab::{self, Lab, Tested};
 use super::whole::{self, Luggage, Run};
-use super::{groups, guest};
+use super::{engine_page, guest};
 use crate::command;
 use crate::{build, setup, test};
 
@@ -95,7 +95,7 @@ fn write_page(lab: &Lab, all: &[Tested<'_>]) -> Result<()> {
     };
     let day = command::output(Command::new("date").args(["--utc", "+%F"]))?;
     let ran: Vec<_> = lab::ran(all).collect();
-    fs::write(&path, groups::page(&old, &TESTS, &ran, day.trim()))
+    fs::write(&path, engine_page::page(&old, &TESTS, &ran, day.trim()))
         .with_context(|| format!("cannot write {}", path.display()))?;
     println!("written: {}", path.display());
     Ok(())

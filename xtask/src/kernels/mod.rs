@@ -7,6 +7,7 @@ mod archive;
 mod coverage;
 mod disk;
 pub(crate) mod engine;
+mod engine_page;
 mod groups;
 mod guest;
 mod host;
