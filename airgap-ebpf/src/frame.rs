@@ -23,6 +23,7 @@ use crate::{
     denial::count_silent,
     kernel::HASH_SEED,
     maps::{SYNS, VETHS},
+    older,
     packet::{ETHERNET, Packet, client_allowed},
     short::{headers, passes},
     subject::Subject,
@@ -121,17 +122,38 @@ fn judge_out(skb: *mut __sk_buff) -> u32 {
 pub(crate) fn inward(ctx: &TcContext) -> i32 {
     const BASE: usize = ETHERNET as usize;
     let skb = ctx.skb.skb;
-    if let Some((_, transport)) = headers::<BASE, 4>(skb)
+    if let Some((ip, transport)) = headers::<BASE, 4>(skb)
         && transport.flags & (SYN | ACK) != SYN
     {
+        asked(skb, &ip, &transport);
         return NEXT;
     }
-    if let Some((_, transport)) = headers::<BASE, 6>(skb)
+    if let Some((ip, transport)) = headers::<BASE, 6>(skb)
         && transport.flags & (SYN | ACK) != SYN
     {
+        asked(skb, &ip, &transport);
         return NEXT;
     }
     if judge_in(skb) == 0 { NEXT } else { DROP }
+}
+
+/// Counts a segment for a connection that the seal has cut.
+#[inline(always)]
+fn asked(skb: *mut __sk_buff, ip: &Ip, transport: &Transport) {
+    if !older::are_some() {
+        return;
+    }
+    let Some(veth) = veth(skb) else {
+        return;
+    };
+    older::ask(&Syn {
+        seal: veth.seal,
+        client: ip.src,
+        own: ip.dst,
+        client_port: transport.sport,
+        port: transport.dport,
+        _pad: 0,
+    });
 }
 
 /// Number of the [`Reason`] to drop it, or 0; counts what is dropped, and remembers

@@ -15,6 +15,7 @@ mod frame;
 mod kernel;
 mod lsm;
 mod maps;
+mod older;
 mod packet;
 mod short;
 mod skb;

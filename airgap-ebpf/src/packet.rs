@@ -4,7 +4,7 @@
 use airgap_common::{
     addr::Addr,
     denial::{Hook, Reason},
-    map::{Client, Policy, SYN_LIFE, SealNumber, Syn, Tag},
+    map::{Client, Ended, Layer, Policy, SYN_LIFE, SealNumber, Syn, Tag},
     packet::{self, Ip, Kind, Transport},
     verdict::{Kernel, Peer, Socket},
 };
@@ -21,6 +21,7 @@ use crate::{
     denial::{Details, Question, Who, deny_question},
     kernel::{HASH_SEED, OFF_SKB_SK, is_kernel_socket, read},
     maps::{CLIENTS, COUNTERS, SYNS, add},
+    older,
     sock::mark_of,
     socket,
     subject::Subject,
@@ -361,5 +362,42 @@ impl Kernel for Packet {
             (*seen).answered = 1;
             open
         }
+    }
+
+    #[inline(always)]
+    fn older(&self, ip: &Ip, transport: &Transport) -> Ended {
+        let layer = if self.base == ETHERNET {
+            Layer::Frame
+        } else {
+            Layer::Cgroup
+        };
+        let flow = Syn {
+            seal: self.subject.seal,
+            client: ip.dst,
+            own: ip.src,
+            client_port: transport.dport,
+            port: transport.sport,
+            _pad: 0,
+        };
+        // SAFETY: the context is a __sk_buff.
+        let any = unsafe { (*self.skb).len };
+        match forgotten(older::answer(&flow, layer).into(), 4, any) {
+            2 => Ended::Answered,
+            1 => Ended::Silent,
+            _ => Ended::Unknown,
+        }
+    }
+
+    #[inline(always)]
+    fn was_cut(&self, ip: &Ip, transport: &Transport) -> bool {
+        let flow = Syn {
+            seal: self.subject.seal,
+            client: ip.src,
+            own: ip.dst,
+            client_port: transport.sport,
+            port: transport.dport,
+            _pad: 0,
+        };
+        older::was_cut(&flow) != 0
     }
 }

@@ -4,10 +4,19 @@ use std::time::Duration;
 
 /// `CLOCK_BOOTTIME`: since the kernel booted, sleep included.
 pub fn since_boot() -> Duration {
+    read(libc::CLOCK_BOOTTIME)
+}
+
+/// `CLOCK_MONOTONIC`: what `bpf_ktime_get_ns` tells, sleep left out.
+pub fn monotonic() -> Duration {
+    read(libc::CLOCK_MONOTONIC)
+}
+
+fn read(clock: libc::clockid_t) -> Duration {
     // SAFETY: plain data.
     let mut since: libc::timespec = unsafe { std::mem::zeroed() };
     // SAFETY: a whole timespec to write to.
-    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut since) };
+    unsafe { libc::clock_gettime(clock, &raw mut since) };
     Duration::new(since.tv_sec as u64, since.tv_nsec as u32)
 }
 

@@ -2,6 +2,7 @@
 
 mod attempt;
 pub mod name;
+mod older;
 mod socket;
 
 pub use self::{
@@ -11,6 +12,7 @@ pub use self::{
         MAX_DESTINATIONS, MAX_SHARES, REASONS, SHARE_BURST, SHARE_PER_SECOND, SHARE_RESERVED,
         SHARE_SECONDS, Share, Spent, Tally, admit, kind_of,
     },
+    older::{CUT_LIFE, Ended, Layer, MAX_OLDER, Older},
     socket::{Mark, SYN_LIFE, Storage, Syn, SynSeen, Tag},
 };
 use crate::addr::Addr;
@@ -259,6 +261,7 @@ const _: () = assert!(size_of::<Follower>() == 24);
 const _: () = assert!(size_of::<Syn>() == 48);
 // One cache line.
 const _: () = assert!(size_of::<SynSeen>() == 64);
+const _: () = assert!(size_of::<Older>() == 40);
 const _: () = assert!(size_of::<AttemptKey>() == 56);
 const _: () = assert!(size_of::<Attempt>() == 432);
 const _: () = assert!(size_of::<Destination>() == 32);
@@ -284,6 +287,8 @@ mod pod {
         super::Gate,
         super::Follower,
         super::Veth,
+        super::Syn,
+        super::Older,
         super::AttemptKey,
         super::Attempt,
         crate::denial::Denial,

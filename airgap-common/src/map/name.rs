@@ -34,6 +34,12 @@ pub const FOLLOWERS: &str = "FOLLOWERS";
 pub const VETHS: &str = "VETHS";
 /// [`super::Syn::slot`] → [`super::SynSeen`]: SYNs that went in.
 pub const SYNS: &str = "SYNS";
+/// [`super::Syn`] → [`super::Older`]: connections older than the seal that were cut
+/// or kept, by their client's SYN; least recently used go first.
+pub const OLDER: &str = "OLDER";
+/// One element, `u64`: when the last of those that were cut is forgotten,
+/// `CLOCK_MONOTONIC`, nanoseconds; 0 at first.
+pub const OLDER_UNTIL: &str = "OLDER_UNTIL";
 /// [`super::AttemptKey`] → [`super::Attempt`], least recently used go first.
 pub const ATTEMPTS: &str = "ATTEMPTS";
 /// As `ATTEMPTS`, for seals that are over their share of it.
@@ -52,7 +58,7 @@ pub const SWITCHES: &str = "SWITCHES";
 pub const JUDGED: &str = "JUDGED";
 
 /// Every map that is pinned.
-pub const ALL: [&str; 23] = [
+pub const ALL: [&str; 25] = [
     IDS,
     CGROUPS,
     HINTS,
@@ -70,6 +76,8 @@ pub const ALL: [&str; 23] = [
     STATS,
     VETHS,
     SYNS,
+    OLDER,
+    OLDER_UNTIL,
     SWITCHES,
     JUDGED,
     ATTEMPTS,

@@ -2,7 +2,7 @@
 
 use crate::{
     addr::Addr,
-    map::Tag,
+    map::{Ended, Tag},
     packet::{Ip, TCP, Transport},
 };
 
@@ -101,4 +101,9 @@ pub trait Kernel {
     /// Whether a client's SYN for this flow was seen coming in, as far as can
     /// be told here; `answered` asks whether the packet acknowledges that SYN.
     fn client_opened(&self, ip: &Ip, transport: &Transport, answered: bool) -> bool;
+    /// What this bare segment may do on a connection older than the seal; takes
+    /// one from what may go out on it.
+    fn older(&self, ip: &Ip, transport: &Transport) -> Ended;
+    /// Whether this segment comes in for a connection that the seal has cut.
+    fn was_cut(&self, ip: &Ip, transport: &Transport) -> bool;
 }

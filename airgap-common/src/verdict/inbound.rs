@@ -57,10 +57,15 @@ pub fn ingress<K: Kernel>(
         return Ok(Inbound::TagListener);
     }
     let tag = socket.tag;
-    if tag.seal == Tag::NONE.seal || tag.seal != seal || tag.port != dport {
-        return Err(Reason::Inbound);
+    if tag.seal != Tag::NONE.seal && tag.seal == seal && tag.port == dport {
+        return Ok(Inbound::Deliver);
     }
-    Ok(Inbound::Deliver)
+    // What a peer sends on a connection that the seal has cut finds the listener,
+    // and the kernel answers it with a RST.
+    if socket.state == state::LISTEN && kernel.was_cut(ip, transport) {
+        return Ok(Inbound::Deliver);
+    }
+    Err(Reason::Inbound)
 }
 
 /// Errno for a refused `socket()`, or `None` to allow it.

@@ -21,8 +21,8 @@ pub use self::{
 use crate::{
     addr::Addr,
     denial::Reason,
-    map::{Policy, SealNumber, Tag},
-    packet::{ACK, FIN, ICMP, ICMPV6, IGMP, Ip, Kind, SYN, Transport},
+    map::{Ended, Policy, SealNumber, Tag},
+    packet::{ACK, FIN, ICMP, ICMPV6, IGMP, Ip, Kind, RST, SYN, Transport},
 };
 
 /// Judges a packet that leaves a sealed cgroup.
@@ -136,16 +136,27 @@ fn reply<K: Kernel>(
     if flags & (SYN | ACK) == SYN {
         return Err(Reason::Syn);
     }
+    // Since Linux 6.13 the kernel answers in the name of the listener that a stray
+    // segment found; a listener itself sends nothing.
+    if socket.state == state::LISTEN && is_bare(ip, transport) {
+        return by_kernel(ip, transport, policy, kernel);
+    }
     let tag = socket.tag;
+    if tag.seal != seal && flags & RST != 0 && is_bare(ip, transport) {
+        // The seal's own doing, if it has cut this connection: the peer is told.
+        match kernel.older(ip, transport) {
+            Ended::Unknown => {}
+            Ended::Answered if is_own(ip, transport, socket, policy, kernel) => return Ok(()),
+            Ended::Answered | Ended::Silent => return Err(Reason::KernelChatter),
+        }
+    }
     if tag.seal == Tag::NONE.seal {
         return Err(Reason::NoProvenance);
     }
     if tag.seal != seal || !policy.serves_tcp(tag.port) {
         return Err(Reason::StaleProvenance);
     }
-    // A connection that ended has given its port back already.
-    let ended = socket.state == state::CLOSE && socket.sport == 0;
-    if sport != tag.port || (socket.sport != sport && !ended) {
+    if sport != tag.port || !has_port(socket, sport) {
         return Err(Reason::NoProvenance);
     }
     let syn = flags & SYN != 0;
@@ -174,8 +185,42 @@ fn reply<K: Kernel>(
     Ok(())
 }
 
+/// A connection that ended has given its port back already.
+#[inline(always)]
+fn has_port(socket: &Socket, sport: u16) -> bool {
+    socket.sport == sport || (socket.state == state::CLOSE && socket.sport == 0)
+}
+
+/// Whether this is for the socket's peer, from a service port, and the peer is a
+/// client that may come in.
+#[inline(always)]
+fn is_own<K: Kernel>(
+    ip: &Ip,
+    transport: &Transport,
+    socket: &Socket,
+    policy: &Policy,
+    kernel: &K,
+) -> bool {
+    has_port(socket, transport.sport)
+        && socket.peer.is(ip.dst)
+        && socket.dport == transport.dport
+        && policy.serves_tcp(transport.sport)
+        && client(ip.dst, policy, kernel)
+}
+
+/// Whether a segment carries nothing, opens and closes nothing, and has no option
+/// but timestamps: the kernel writes no other into those that it makes alone
+/// (tcp_v4_send_ack, tcp_send_active_reset).
+#[inline(always)]
+fn is_bare(ip: &Ip, transport: &Transport) -> bool {
+    let plain =
+        transport.header == 20 || (transport.header == 32 && transport.options == [1, 1, 8, 10]);
+    plain && ip.payload == u32::from(transport.header) && transport.flags & (SYN | FIN) == 0
+}
+
 /// A segment without payload that the kernel made itself, on a flow that a
-/// client opened: the last ACK of a closed connection, a RST.
+/// client opened: the last ACK of a closed connection, a RST. Or on one that is
+/// older than the seal, which has kept or cut it.
 #[inline(always)]
 fn by_kernel<K: Kernel>(
     ip: &Ip,
@@ -183,19 +228,17 @@ fn by_kernel<K: Kernel>(
     policy: &Policy,
     kernel: &K,
 ) -> Result<(), Reason> {
-    // The kernel writes no options here but timestamps (tcp_v4_send_ack).
-    let bare =
-        transport.header == 20 || (transport.header == 32 && transport.options == [1, 1, 8, 10]);
-    let empty = ip.payload == u32::from(transport.header) && transport.flags & (SYN | FIN) == 0;
-    if !empty
-        || !bare
+    if !is_bare(ip, transport)
         || !policy.serves_tcp(transport.sport)
-        || !kernel.client_opened(ip, transport, false)
         || !client(ip.dst, policy, kernel)
     {
         return Err(Reason::KernelChatter);
     }
-    Ok(())
+    if kernel.client_opened(ip, transport, false) || kernel.older(ip, transport) == Ended::Answered
+    {
+        return Ok(());
+    }
+    Err(Reason::KernelChatter)
 }
 
 #[inline(always)]

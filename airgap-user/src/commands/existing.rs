@@ -2,7 +2,12 @@
 //! opened them or the container did, so all are cut unless the operator says
 //! otherwise; then those on service ports stay.
 
-use std::{collections::HashMap, io, net::IpAddr, os::fd::RawFd};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    net::{IpAddr, SocketAddr},
+    os::fd::RawFd,
+};
 
 use airgap_common::map::SealNumber;
 use anyhow::{Context as _, Result};
@@ -12,9 +17,9 @@ use serde::Serialize;
 use crate::{
     container::{
         Carried, Holder, Leads, Look, OpenSocket, SocketKind, borrow_same, carried, cgroup_ids,
-        destroy, disconnect, holders, is_own, open_sockets,
+        destroy, disconnect, holders, is_own, listening, open_sockets,
     },
-    gate::{FrameLayer, Gate},
+    gate::{Fate, FrameLayer, Gate, OlderConnection},
     policy::Port,
 };
 
@@ -239,7 +244,7 @@ fn describe(
     container: Option<String>,
     action: &'static str,
 ) -> Existing {
-    let endpoint = |(ip, port): (IpAddr, u16)| std::net::SocketAddr::new(ip, port).to_string();
+    let endpoint = |(ip, port): (IpAddr, u16)| SocketAddr::new(ip, port).to_string();
     Existing {
         kind: socket.kind.name(),
         local: socket.local.map(endpoint),
@@ -263,6 +268,8 @@ pub(super) fn settle(
 ) -> Vec<Existing> {
     let mut cut = Vec::new();
     let mut out = Vec::new();
+    let mut older = Vec::new();
+    let listeners = Listeners::now(look);
     for Socket {
         socket,
         holder,
@@ -289,6 +296,7 @@ pub(super) fn settle(
         if what == "cut" {
             cut.push((*network, socket.clone()));
         }
+        older.extend(connection(socket, what, listeners.of(*network)));
         out.push(describe(
             socket,
             holder.as_ref(),
@@ -297,6 +305,9 @@ pub(super) fn settle(
         ));
     }
     out.iter().for_each(tell);
+    if let Err(error) = gate.tell_older(seal, &older) {
+        log::warn!("peers of existing connections do not hear of their end: {error:#}");
+    }
     // The gate blocks them anyhow; this tells the programs at once.
     for network in &look.networks {
         let here = cut.iter().filter(|(inode, _)| *inode == network.inode);
@@ -308,6 +319,49 @@ pub(super) fn settle(
         }
     }
     out
+}
+
+/// Ports with a TCP listener, by inode of the network namespace.
+struct Listeners(Vec<(u64, HashSet<u16>)>);
+
+impl Listeners {
+    fn now(look: &Look) -> Self {
+        let networks = look.networks.iter().map(|network| {
+            let served = listening(&network.netns).unwrap_or_else(|error| {
+                log::debug!("listeners are not known: {error:#}");
+                Default::default()
+            });
+            let tcp = served.iter().filter(|served| !served.udp);
+            (network.inode, tcp.map(|served| served.port).collect())
+        });
+        Self(networks.collect())
+    }
+
+    fn of(&self, network: u64) -> impl Fn(u16) -> bool + '_ {
+        let ports = self.0.iter().find(|(inode, _)| *inode == network);
+        move |port| ports.is_some_and(|(_, ports)| ports.contains(&port))
+    }
+}
+
+/// What the gate is told of a connection. Pure.
+fn connection(
+    socket: &OpenSocket,
+    action: &str,
+    listens: impl Fn(u16) -> bool,
+) -> Option<OlderConnection> {
+    let (own, peer) = (socket.local?, socket.peer?);
+    let fate = match (socket.kind, action) {
+        (SocketKind::Tcp, "kept") => Fate::Kept,
+        (SocketKind::Tcp, "cut") => Fate::Cut {
+            served: listens(own.1),
+        },
+        _ => return None,
+    };
+    Some(OlderConnection {
+        own: SocketAddr::from(own),
+        peer: SocketAddr::from(peer),
+        fate,
+    })
 }
 
 #[cfg(test)]
@@ -354,6 +408,32 @@ mod tests {
         assert_eq!(action(Leads::Elsewhere, "ip", older), "open");
         assert_eq!(action(Leads::Around, "xdp", older), "open");
         assert_eq!(action(Leads::Around, "vsock", older), "blocked");
+    }
+
+    #[test]
+    fn the_gate_is_told_of_tcp_alone() {
+        let socket = |kind, port| OpenSocket {
+            kind,
+            local: Some(("198.51.100.2".parse().unwrap(), port)),
+            peer: Some(("198.51.100.9".parse().unwrap(), 4000)),
+            inode: 1,
+            cookie: None,
+            cgroup: None,
+            seal: None,
+        };
+        let fate = |kind, port, action| {
+            connection(&socket(kind, port), action, |port| port == 5060).map(|one| one.fate)
+        };
+        let cut = |served| Some(Fate::Cut { served });
+        assert_eq!(fate(SocketKind::Tcp, 5060, "cut"), cut(true));
+        assert_eq!(fate(SocketKind::Tcp, 40_000, "cut"), cut(false));
+        assert_eq!(fate(SocketKind::Tcp, 5060, "kept"), Some(Fate::Kept));
+        assert_eq!(fate(SocketKind::Udp, 5060, "blocked"), None);
+        let nobody = OpenSocket {
+            peer: None,
+            ..socket(SocketKind::Tcp, 5060)
+        };
+        assert_eq!(connection(&nobody, "cut", |_| true), None);
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod links;
 mod lock;
 mod lsm;
 mod object;
+mod older;
 mod quarantine;
 pub mod rings;
 mod seal;
@@ -42,6 +43,7 @@ pub use self::{
     host::{cgroup_mount, mount_bpffs},
     lock::Lock,
     lsm::loads as lsm_loads,
+    older::{Fate, OlderConnection},
     seal::{Sealed, Sealing, Standing},
     sys::LinkState,
     unseal::Unsealed,

@@ -4,12 +4,13 @@
 mod frames;
 mod life;
 mod local;
+mod older;
 mod packets;
 mod short;
 
 use crate::{
     addr::Addr,
-    map::{MAX_PORTS, Policy, Tag},
+    map::{Ended, MAX_PORTS, Policy, Tag},
     packet::{Ip, Kind, Transport},
     verdict::{Kernel, Peer, Socket, state},
 };
@@ -28,6 +29,7 @@ struct World {
     kernel_socket: bool,
     budget: bool,
     opened: bool,
+    older: Ended,
 }
 
 const WORLD: World = World {
@@ -36,6 +38,7 @@ const WORLD: World = World {
     kernel_socket: false,
     budget: true,
     opened: true,
+    older: Ended::Unknown,
 };
 
 impl Kernel for World {
@@ -53,6 +56,12 @@ impl Kernel for World {
     }
     fn client_opened(&self, _: &Ip, _: &Transport, _: bool) -> bool {
         self.opened
+    }
+    fn older(&self, _: &Ip, _: &Transport) -> Ended {
+        self.older
+    }
+    fn was_cut(&self, _: &Ip, _: &Transport) -> bool {
+        self.older == Ended::Answered
     }
 }
 

@@ -63,6 +63,7 @@ fn allows_no_more_than_the_full_verdict() {
         kernel_socket: false,
         budget: false,
         opened: false,
+        older: Ended::Unknown,
     };
     let (mut out, mut inward) = (0, 0);
     let mut r = Random(0x5eed);

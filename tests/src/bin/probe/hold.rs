@@ -4,9 +4,12 @@ use airgap::technique::icmp::echo;
 use airgap::technique::sys::{Fail, Socket, Step};
 use airgap::technique::target::Target;
 use airgap::technique::{join, packet, raw, xdp};
+use airgap_tests::SERVICE_PORT;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::time::Duration;
+
+use crate::serve;
 
 /// Opens one socket of each kind, says so, then sends `held-KIND` on each every 50 ms.
 pub(crate) fn run(kinds: &str, target: &Target) -> Result<(), String> {
@@ -81,6 +84,7 @@ fn frame(marker: &str, t: &Target) -> Step<Vec<u8>> {
 fn socket(kind: &str, t: &Target) -> Step<Socket> {
     match kind {
         "tcp4" => connected(Socket::tcp, t.at4()),
+        "service4" => service(t),
         "tcp6" => connected(Socket::tcp, t.at6()),
         "udp4" => connected(Socket::udp, t.at4()),
         "udp6" => connected(Socket::udp, t.at6()),
@@ -94,6 +98,22 @@ fn socket(kind: &str, t: &Target) -> Step<Socket> {
         "packet" => Socket::open(libc::AF_PACKET, libc::SOCK_RAW, 0),
         _ => Err(Fail::Skip("no such kind".to_owned())),
     }
+}
+
+/// A connection of its own out of the port that it serves.
+fn service(t: &Target) -> Step<Socket> {
+    std::thread::spawn(|| serve::run(SERVICE_PORT));
+    let socket = Socket::tcp(t.at4())?;
+    socket.share_port()?;
+    socket.bind(SocketAddr::new(t.own4()?.into(), SERVICE_PORT))?;
+    let mut tries = 10;
+    while let Err(fail) = socket.connect(t.at4()) {
+        tries -= 1;
+        if tries == 0 {
+            return Err(fail);
+        }
+    }
+    Ok(socket)
 }
 
 fn send(kind: &str, held: &Held, t: &Target) -> Step<()> {
