@@ -90,7 +90,9 @@ pub enum Command {
     Verify(Verify),
     /// Say what this host can and cannot do, and how to mend it.
     Doctor(Doctor),
-    /// Say what an event or a reason means, and what can be done about it.
+    /// Say what an event, a state, a way out, a risk or a reason means, and what to do.
+    ///
+    /// Without an argument: everything that has an entry.
     Explain(Explain),
     /// Print the JSON Schema of what other commands print as JSON.
     Schema(Schema),
@@ -102,13 +104,13 @@ pub enum Command {
 /// Arguments of `attach`.
 #[derive(Args, Debug)]
 pub struct Attach {
-    /// Service port that clients may connect to; repeatable [default: 5060/tcp]
+    /// Service port inside the container; repeatable [default: 5060/tcp]
     #[arg(short, long = "port", value_name = "PORT[/tcp]")]
     pub ports: Vec<Port>,
     /// Only clients from here may connect; repeatable [default: any client]
     #[arg(long = "from", value_name = "CIDR")]
     pub from: Vec<Cidr>,
-    /// Accept a risk that attach refused, by its name; repeatable
+    /// Accept a risk that attach refused, by its name (airgap explain lists them); repeatable
     #[arg(long = "accept", value_name = "RISK")]
     pub accept: Vec<Risk>,
     /// With `full`: refuse to seal unless every vector is covered
@@ -155,8 +157,14 @@ pub struct List {
 #[derive(Args, Debug)]
 pub struct Status {
     /// As JSON
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["explain", "verbose"])]
     pub json: bool,
+    /// What is not covered in full: what it means, why, what to do
+    #[arg(long)]
+    pub explain: bool,
+    /// Hooks, links and cgroups as well
+    #[arg(long)]
+    pub verbose: bool,
     /// Name, id or unique prefix of an id
     #[arg(value_name = "CONTAINER")]
     pub container: String,

@@ -12,8 +12,8 @@ pub mod exit {
     pub const USAGE: u8 = 2;
     /// Not sealed, or something gets out.
     pub const NOT_SEALED: u8 = 3;
-    /// Sealed, but not in every respect.
-    pub const DEGRADED: u8 = 4;
+    /// Sealed, and a way out is open now; or not all of a proof is proven.
+    pub const OPENED: u8 = 4;
 }
 
 /// An error the user can act upon: what failed on what, and what to do next.

@@ -50,8 +50,8 @@ pub fn airgap_ok(args: &[&str]) -> Output {
     airgap(args).expect_code(0)
 }
 
-/// Seals a container and returns at once. Exit 4 (sealed, degraded) is as good as 0 here: what
-/// the seal holds is what the test goes on to prove.
+/// Seals a container and returns at once. Exit 4 (sealed, and something is open) is as good as 0
+/// here: what the seal holds is what the test goes on to prove.
 ///
 /// # Panics
 /// When airgap says that the container is not sealed.

@@ -32,7 +32,7 @@ impl Drop for Shared {
     }
 }
 
-/// The report of an attach, in full or degraded.
+/// The report of an attach, whatever is open.
 fn sealed(args: &[&str]) -> serde_json::Value {
     let out = airgap(args);
     assert!(matches!(out.code, 0 | 4), "{}", out.describe());

@@ -220,7 +220,7 @@ fn a_flood_is_counted_and_delays_nobody() {
     let sum = flood.values().sum::<u64>() + scan.values().sum::<u64>();
     println!("{} refused calls a second", sum / time.as_secs());
     let total = || -> u64 {
-        let status = airgap_ok_or_degraded(&["status", "--json", &loud.name]);
+        let status = sealed_json(&["status", "--json", &loud.name]);
         status["denials"]["total"].as_u64().unwrap_or(0)
     };
     assert_eq!(total(), sum, "the counters are exact");
@@ -308,12 +308,12 @@ fn a_flood_hides_nothing_of_another_process() {
     }
     let counted = floods.map(Phone::counts);
     let counted: u64 = counted.iter().flat_map(Counts::values).sum();
-    let status = airgap_ok_or_degraded(&["status", "--json", &container.name]);
+    let status = sealed_json(&["status", "--json", &container.name]);
     let total = status["denials"]["total"].as_u64().unwrap_or(0);
     assert_eq!(total, counted + quiet, "exact");
 }
 
-fn airgap_ok_or_degraded(args: &[&str]) -> Value {
+fn sealed_json(args: &[&str]) -> Value {
     let out = airgap_tests::airgap(args);
     assert!(matches!(out.code, 0 | 4), "{}", out.describe());
     serde_json::from_str(&out.stdout).expect("JSON")

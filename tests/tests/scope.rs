@@ -277,7 +277,7 @@ fn a_name_that_merely_carries_the_id_is_not_the_containers() {
     }
     assert!(gate.is_marked(exact.0.id, 1, number).expect("read"));
     assert_eq!(errno(&exact), libc::EPERM, "the control: the exact form");
-    let status = airgap(&["status", &sealed.name]);
+    let status = airgap(&["status", "--verbose", &sealed.name]);
     assert!(
         status.code != 3 && !status.stdout.contains("BROKEN"),
         "{}",

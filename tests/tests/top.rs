@@ -62,7 +62,7 @@ fn a_flood_is_counted_to_the_last_call_and_drilled_into() {
     terminal.await_prompt();
     start(&terminal);
     terminal.await_screen("both containers, judged", |screen| {
-        let judged = |name| matches!(words(screen, name)[..], ["sealed" | "degraded", ..]);
+        let judged = |name| matches!(words(screen, name)[..], ["sealed" | "limited", ..]);
         judged("noisy") && judged("quiet")
     });
 
@@ -142,7 +142,7 @@ fn a_seal_that_is_broken_or_not_in_force_is_seen_as_such() {
     let container = outside.container("torn").run();
     seal(&container.name, &[]);
     let terminal = Terminal::new(80, 24, &["NO_COLOR=1"]);
-    let in_force = |screen: &str| matches!(words(screen, "torn")[..], ["sealed" | "degraded", ..]);
+    let in_force = |screen: &str| matches!(words(screen, "torn")[..], ["sealed" | "limited", ..]);
     start(&terminal);
     terminal.await_screen("the seal in force", in_force);
 

@@ -263,7 +263,7 @@ fn without_quarantine_labels_are_read_at_creation() {
         .create();
     let json = await_sealed(&wrong);
     assert_eq!(json["ports"], serde_json::json!([]));
-    assert_eq!(json["state"], "degraded", "a risk that nobody accepted");
+    assert_eq!(json["state"], "opened", "a risk that nobody accepted");
     watch.kill();
     // Sealed is sealed, with nobody watching.
     late.start();
@@ -319,6 +319,18 @@ fn new_veths_are_guarded_and_seals_are_told_as_metrics() {
         container.name, container.id
     );
     assert!(answer.contains(&line), "{answer}");
+    let state = status_state(&container);
+    let line = format!(
+        "airgap_state{{container=\"{}\",id=\"{}\",airgap_state=\"{state}\"}} 1\n",
+        container.name, container.id
+    );
+    assert!(answer.contains(&line), "{state}: {answer}");
+}
+
+fn status_state(container: &Container) -> String {
+    let status = airgap(&["status", "--json", &container.name]);
+    let report: Value = serde_json::from_str(&status.stdout).expect("JSON");
+    report["state"].as_str().expect("a state").to_owned()
 }
 
 /// The engine never answers for one container: it stays denied, and the others are judged.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     Existing, Report,
     existing::{Found, Layers, Terms, carried_in},
-    report::expected,
+    report::{expected, older},
     sealing::{self, Site, Wanted, refuse_configured, refuse_found},
     stops::Services,
     tail,
@@ -15,10 +15,10 @@ use super::{
 use crate::{
     cli::Attach,
     container::{Container, Engine},
-    coverage::Vector,
+    coverage::{SealState, Vector, summary},
     failure::{Failure, exit},
     gate::{Gate, Place, Reading, mount_bpffs},
-    output::{self, Format},
+    output::{self, Detail, Format},
     policy::Rules,
     preflight::{self, Risk},
     state::{Origin, State},
@@ -91,7 +91,11 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: Attach) -> Resu
         let report = sealing::seal(&site, &container, &wanted)
             .await
             .with_context(|| format!("cannot seal the container '{}'", container.name))?;
-        output::report(&report, args.json, true)?;
+        let fresh = Detail {
+            fresh: true,
+            ..Detail::default()
+        };
+        output::report(&report, args.json, fresh)?;
         reports.push(report);
     }
     let code = reports.iter().map(Report::code).max().unwrap_or(exit::OK);
@@ -164,22 +168,33 @@ async fn dry_run(
         });
         existing.extend(carried_in(look, layers, false));
     }
-    let coverage = expected(gate.as_ref(), look.as_ref(), &facts, layers);
+    let mut coverage = expected(
+        gate.as_ref(),
+        look.as_ref(),
+        &facts,
+        layers,
+        &container.name,
+    );
     if wanted.full {
         sealing::refuse_gaps(&coverage)?;
     }
-    let accepted = accept.iter().any(|risk| {
-        let found = preflight::judge(&facts);
-        found.iter().any(|finding| finding.risk == *risk)
-    });
-    let degraded = accepted || coverage.iter().any(|vector| !vector.covered);
-    let code = if degraded { exit::DEGRADED } else { exit::OK };
+    let found = preflight::judge(&facts);
+    let accepted: Vec<_> = accept
+        .iter()
+        .filter(|risk| found.iter().any(|finding| finding.risk == **risk))
+        .map(|risk| risk.name())
+        .collect();
+    coverage.extend(older(&existing, &accepted, &container.name));
+    let state = SealState::of(&coverage, !accepted.is_empty());
+    let code = state.code();
     output::dry_run(
         &DryRun {
             name: container.name.clone(),
             ports: rules.ports.iter().map(ToString::to_string).collect(),
             stops: Services::of(container).stop(&rules),
             existing,
+            state,
+            summary: summary(state, &coverage, &accepted, &container.name),
             coverage,
             exit: code,
         },
@@ -199,6 +214,10 @@ pub struct DryRun {
     pub stops: Vec<String>,
     /// What would become of the sockets that exist now.
     pub existing: Vec<Existing>,
+    /// The state that it would have.
+    pub state: SealState,
+    /// What line one would say after the state.
+    pub summary: String,
     /// By vector, as far as it can be told before.
     pub coverage: Vec<Vector>,
     /// The exit code.

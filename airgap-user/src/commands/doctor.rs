@@ -30,7 +30,30 @@ pub struct Check {
     pub mend: Option<&'static str>,
 }
 
+const HOOKS: &str = "security hooks (BPF LSM)";
+const BOOT: &str = "host reboot";
+
 impl Check {
+    /// This host has no security hooks; what that means comes before why.
+    pub(crate) fn without_hooks(why: &str) -> Self {
+        Self::limited(
+            HOOKS,
+            format!(
+                "a restart opens hand-made frames until the new veth is guarded; host sockets, and unix sockets of others in shared directories, are not refused: {why}"
+            ),
+            "boot with bpf added to lsm= (the list is in /sys/kernel/security/lsm), on Linux 5.15 or newer",
+        )
+    }
+
+    /// Nothing restores seals at boot.
+    pub(crate) fn no_restore() -> Self {
+        Self::limited(
+            BOOT,
+            "a reboot opens every seal: nothing runs airgap restore before the engine starts",
+            "airgap install",
+        )
+    }
+
     fn ok(check: &'static str, seen: impl Into<String>) -> Self {
         Self {
             check,
@@ -88,8 +111,6 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: &Doctor) -> Res
         exit::NOT_SEALED
     } else if any("failed") {
         exit::FAILED
-    } else if any("limited") {
-        exit::DEGRADED
     } else {
         exit::OK
     })
@@ -120,20 +141,20 @@ fn frames() -> Check {
         Ok(layer) => Check::ok(NAME, format!("{}, on {}", layer.name(), release())),
         Err(error) => Check::limited(
             NAME,
-            format!("{error:#}: raw frames and multicast joins are not covered"),
+            format!(
+                "every seal is OPENED here for hand-made frames, multicast announcements and answers to probes: {error:#}"
+            ),
             "load the modules sch_ingress and cls_bpf, boot Linux 6.6 or newer, or run containers with --cap-drop NET_RAW",
         ),
     }
 }
 
 fn lsm() -> Check {
-    const NAME: &str = "security hooks (BPF LSM)";
-    const MEND: &str = "boot with bpf added to lsm= (the list is in /sys/kernel/security/lsm), on Linux 5.15 or newer";
     if let Ok(Some(gate)) = super::standing() {
         return if gate.lsm_refuses() {
-            Check::ok(NAME, "attached, and a refusal was seen now")
+            Check::ok(HOOKS, "attached, and a refusal was seen now")
         } else {
-            Check::limited(NAME, "the gate stands without them", MEND)
+            Check::without_hooks("the gate stands without them")
         };
     }
     // Without securityfs there is no list to ask, only the kernel itself.
@@ -141,15 +162,17 @@ fn lsm() -> Check {
     if let Ok(list) = &list
         && !list.trim().split(',').any(|name| name == "bpf")
     {
-        return Check::limited(NAME, format!("bpf is not in lsm={}", list.trim()), MEND);
+        return Check::without_hooks(&format!("bpf is not in lsm={}", list.trim()));
     }
     match lsm_loads() {
-        Ok(()) => Check::ok(NAME, "a program loads; attach asks for a refusal"),
-        Err(e) => Check::limited(
-            NAME,
-            format!("the kernel loads no such program: {e:#}"),
-            "raw frames are covered until a restart; host sockets and unix sockets of others are not",
-        ),
+        Ok(()) => Check::ok(HOOKS, "a program loads; attach asks for a refusal"),
+        // Of root, too: no right is missing.
+        Err(e) => Check {
+            mend: Some("boot a kernel that loads BPF LSM programs, Linux 5.15 or newer"),
+            ..Check::without_hooks(&format!(
+                "this kernel loads no such program for root: {e:#}"
+            ))
+        },
     }
 }
 
@@ -237,12 +260,12 @@ fn sip_helper() -> Check {
             "modprobe -r nf_conntrack_sip, or serve on another port",
         );
     }
-    Check::ok(NAME, "not loaded")
+    Check::ok(NAME, "not loaded, so nothing rewrites port 5060")
 }
 
 fn gate() -> Check {
     match super::standing() {
-        Ok(None) => Check::ok("gate", "does not stand: no container is sealed"),
+        Ok(None) => Check::ok("gate", "none yet, as no container is sealed"),
         Ok(Some(gate)) => match gate.broken_links().as_slice() {
             [] if gate.stat(Stat::Overflowed) > 0 => Check::limited(
                 "gate",
@@ -346,21 +369,16 @@ fn seals(state: &State) -> Check {
 }
 
 fn boot() -> Check {
-    const NAME: &str = "host reboot";
     match super::install::boot() {
-        Boot::Ready => Check::ok(NAME, "airgap-restore.service runs before the engines start"),
-        Boot::Missing => Check::limited(
-            NAME,
-            "nothing runs airgap restore before the engine starts",
-            "airgap install",
-        ),
+        Boot::Ready => Check::ok(BOOT, "airgap-restore.service runs before the engines start"),
+        Boot::Missing => Check::no_restore(),
         Boot::Disabled => Check::limited(
-            NAME,
+            BOOT,
             "airgap-restore.service is there, and nothing starts it",
             "systemctl enable airgap-restore.service",
         ),
         Boot::Unbound(units) => Check::limited(
-            NAME,
+            BOOT,
             format!(
                 "these start containers although a restore has failed: {}",
                 units.join(", ")

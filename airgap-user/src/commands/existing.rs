@@ -65,6 +65,20 @@ struct Socket {
     network: u64,
 }
 
+impl Existing {
+    /// Whether the container's bytes can leave by it to a network. `foreign`: sockets of
+    /// other network namespaces were accepted.
+    pub(super) fn leads_out(&self, foreign: bool) -> bool {
+        self.action == "open"
+            && match self.kind {
+                // To this host's hypervisor and audit log.
+                "vsock" | "netlink" => false,
+                "unix" | "packet" | "xdp" => true,
+                _ => !foreign,
+            }
+    }
+}
+
 impl Found {
     /// Finds them, but for those whose tag says that a client opened them under the seal
     /// `number`. `storage`: the gate's map of socket storage. `shared`: others live in
@@ -183,10 +197,15 @@ impl Layers {
         };
         Self {
             lsm: gate.is_some_and(Gate::lsm_refuses),
-            // tcx is no module that could be missing.
-            frames: FrameLayer::of_kernel() == FrameLayer::Tcx || FrameLayer::attempt().is_ok(),
+            frames: Self::has_frames(),
             pages: since(5),
         }
+    }
+
+    /// Whether frame programs can stand on veths.
+    pub(super) fn has_frames() -> bool {
+        // tcx is no module that could be missing.
+        FrameLayer::of_kernel() == FrameLayer::Tcx || FrameLayer::attempt().is_ok()
     }
 }
 

@@ -8,8 +8,10 @@ use super::{Report, standing};
 use crate::{
     cli::List,
     container::Engine,
+    coverage::SealState,
     failure::exit,
     gate::{Gate, seal_id, seal_name},
+    metrics::StateMetrics,
     output,
     state::{Entry, State},
 };
@@ -32,6 +34,23 @@ pub struct Row {
 }
 
 impl Row {
+    /// Its state for metrics, and that of a container which has its name and is not sealed.
+    pub(super) fn states(&self) -> Vec<StateMetrics> {
+        let container = self
+            .recorded_name
+            .as_ref()
+            .unwrap_or(&self.report.container.name);
+        let of = |id: &str, state| StateMetrics {
+            container: container.clone(),
+            id: id.to_owned(),
+            state,
+        };
+        let other = self.not_sealed.as_deref();
+        let mut states = vec![of(&self.report.container.id, self.report.state)];
+        states.extend(other.map(|id| of(id, SealState::NotSealed)));
+        states
+    }
+
     fn code(&self) -> u8 {
         match self {
             Self {
@@ -72,7 +91,7 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: &List) -> Resul
         .max_by_key(|code| match *code {
             exit::NOT_SEALED => 3,
             exit::FAILED => 2,
-            exit::DEGRADED => 1,
+            exit::OPENED => 1,
             _ => 0,
         })
         .unwrap_or(exit::OK))
@@ -184,7 +203,7 @@ fn row(mut report: Report, name: String, containers: Option<&[Listed]>, sealed: 
     // What runs is there, whatever an engine that lost it says.
     let gone = containers.is_some() && there.is_none() && !report.running;
     if gone {
-        report.state = "gone";
+        report.set_state(SealState::Gone);
     }
     Row {
         gone,
@@ -199,6 +218,7 @@ mod tests {
     use super::row;
     use crate::{
         commands::Report,
+        coverage::SealState,
         failure::exit,
         policy::Rules,
         state::{Entry, Origin, Record},
@@ -223,7 +243,7 @@ mod tests {
         assert_eq!((there.gone, there.code()), (false, exit::NOT_SEALED));
         let gone = row(recorded(), "web".into(), Some(&[]), &[]);
         assert_eq!((gone.gone, gone.code()), (true, exit::OK));
-        assert_eq!(gone.report.state, "gone");
+        assert_eq!(gone.report.state, SealState::Gone);
         // Nobody says that it is gone.
         let unknown = row(recorded(), "web".into(), None, &[]);
         assert_eq!((unknown.gone, unknown.code()), (false, exit::NOT_SEALED));

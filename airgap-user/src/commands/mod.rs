@@ -27,10 +27,11 @@ mod watch;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::{
     cli::{Cli, Command},
+    container::Engine,
     failure::{Failure, exit},
     gate::{Gate, Lock, Place},
     metrics::{Address, Listener, gather, render},
@@ -110,18 +111,44 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
 ///
 /// # Errors
 /// If the address is taken or cannot be used.
-async fn with_metrics<T>(address: Option<&Address>, work: impl Future<Output = T>) -> Result<T> {
+async fn with_metrics<T>(
+    address: Option<&Address>,
+    host: Option<&str>,
+    state: &State,
+    work: impl Future<Output = T>,
+) -> Result<T> {
     let Some(address) = address else {
         return Ok(work.await);
     };
     let serve = Listener::bind(address)
         .await?
-        .serve(|| Ok(render(&gather(standing()?.as_ref())?)));
+        .serve(async || exposition(host, state).await);
     // The socket file goes with its listener.
     Ok(tokio::select! {
         done = work => done,
         never = serve => match never {},
     })
+}
+
+/// Counts and states of now. Judging takes looks at containers: on a thread of its own,
+/// so that what is displayed meanwhile does not wait.
+async fn exposition(host: Option<&str>, state: &State) -> Result<String> {
+    let (host, state) = (host.map(str::to_owned), state.clone());
+    let read = move || -> Result<String> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async {
+            let engine = Engine::connect(host.as_deref()).await.ok();
+            let gate = standing()?;
+            let rows = list::rows(gate.as_ref(), &state, engine.as_ref()).await?;
+            let states: Vec<_> = rows.iter().flat_map(Row::states).collect();
+            Ok(render(&gather(gate.as_ref())?, &states))
+        })
+    };
+    tokio::task::spawn_blocking(read)
+        .await
+        .context("the thread that judges has ended")?
 }
 
 /// The gate of this host, if it stands.

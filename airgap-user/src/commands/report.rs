@@ -8,10 +8,12 @@ use serde::Serialize;
 
 use super::{Existing, existing::Layers};
 use crate::{
+    clock,
     container::{Cgroup, Container, Interface, Look, find_cgroups, interfaces_of, strayed},
-    coverage::{Evidence, Vector, coverage},
-    events::REASONS,
-    failure::exit,
+    coverage::{
+        self, CONFIGURATION, Evidence, OLDER, REBOOT, SealState, Vector, When, coverage, summary,
+    },
+    events::{REASONS, is_silent},
     gate::{FrameGuard, Gate, Standing, lsm_loads, seal_id, seal_name},
     policy::{Cidr, Rules},
     preflight::{self, Facts, Risk},
@@ -25,9 +27,13 @@ pub struct Report {
     pub schema: u32,
     /// Who.
     pub container: ContainerRef,
-    /// `sealed`, `degraded`, `broken`, `not-sealed`: recorded but not in force, or
-    /// `gone`: the engine has no such container any more, and nothing of it runs.
-    pub state: &'static str,
+    /// How much of it is sealed.
+    pub state: SealState,
+    /// What line one says after the state.
+    pub summary: String,
+    /// With the state `opened`, where it is known: open since, seconds since 1970-01-01 UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opened_since: Option<u64>,
     /// Seal number.
     pub seal: SealNumber,
     /// Sealed since, seconds since 1970-01-01 UTC.
@@ -108,7 +114,10 @@ impl Denials {
         for (reason, count) in &mut self.by_reason {
             let own = own.get(*reason).copied().unwrap_or(0).min(*count);
             *count -= own;
-            self.by_verify += own;
+            // What is in no sum is taken out of none.
+            if !is_silent(reason) {
+                self.by_verify += own;
+            }
         }
         self.by_reason.retain(|(_, count)| *count > 0);
         self.total = self.total.saturating_sub(self.by_verify);
@@ -221,11 +230,15 @@ impl Report {
             .and_then(|seen| seen.look)
             .and_then(|look| frames(gate, number, look, container));
         problems.extend(silenced(frames.as_deref().unwrap_or_default()));
-        let broken = !problems.is_empty();
         let facts = seen.map(|seen| seen.facts);
         let look = seen.and_then(|seen| seen.look);
         let unseen = facts.map_or_else(Vec::new, |facts| facts.unseen.clone());
+        let name = container.map_or_else(|| seal_name(seal), |c| c.name.clone());
+        let bare = frames.iter().flatten().any(|guard| guard.missing.is_some());
         let evidence = Evidence {
+            name: name.clone(),
+            // Trying costs an interface: only where it matters.
+            frame_layer: !bare || Layers::has_frames(),
             broken_links,
             missing_hooks,
             capabilities: match &unseen[..] {
@@ -240,37 +253,25 @@ impl Report {
             shared: facts
                 .filter(|_| unseen.is_empty())
                 .map(Facts::meeting_places),
+            held: facts.map_or_else(Vec::new, |facts| facts.held.clone()),
         };
         let mut coverage = coverage(&evidence);
         coverage.push(configuration(facts, seal.accepted));
         let standing = gate.standing(&seal.id)?;
-        let (kept, reboot) = reboot(entry, standing.as_ref());
-        if !kept {
-            coverage.push(Vector {
-                vector: "host reboot",
-                covered: false,
-                by: reboot.clone(),
-            });
-        }
-        let covered = coverage.iter().all(|v| v.covered);
+        let reboot = reboot(entry, standing.as_ref(), &name);
+        coverage.push(reboot.clone());
+        let opened_since = opened_since(seal, look, &evidence, &coverage);
         let (policy, counters) = state.map_or((None, None), |(p, c)| (Some(p), Some(c)));
-        Ok(Self {
+        let mut report = Self {
             schema: 1,
-            container: ContainerRef {
-                id,
-                name: container.map_or_else(|| seal_name(seal), |c| c.name.clone()),
-            },
-            state: if broken {
-                "broken"
-            } else if covered && seal.accepted == 0 {
-                "sealed"
-            } else {
-                "degraded"
-            },
+            container: ContainerRef { id, name },
+            state: SealState::Unknown,
+            summary: String::new(),
+            opened_since,
             seal: number,
             since: seal.since,
             running: !live.is_empty(),
-            reboot,
+            reboot: reboot.by,
             ports: policy
                 .iter()
                 .flat_map(Rules::ports_of)
@@ -292,7 +293,49 @@ impl Report {
             existing: Vec::new(),
             labels_ignored: Vec::new(),
             problems,
-        })
+        };
+        report.conclude();
+        Ok(report)
+    }
+
+    /// Nothing seals it again after a reboot.
+    pub(crate) fn opened_by_reboot(by: String, mend: String) -> Vector {
+        Vector {
+            effect: Some("a reboot of this host opens it".into()),
+            ..Vector::open(REBOOT, When::Later, by, Some(mend))
+        }
+    }
+
+    /// Makes state and line one of what is in the report.
+    fn conclude(&mut self) {
+        self.set_state(match &self.problems[..] {
+            [] => SealState::of(&self.coverage, !self.accepted.is_empty()),
+            _ => SealState::Broken,
+        });
+        if self.state != SealState::Opened {
+            self.opened_since = None;
+        }
+    }
+
+    /// Sets the state, and line one with it.
+    pub fn set_state(&mut self, state: SealState) {
+        let name = match state {
+            // Nobody else may have the name.
+            SealState::Gone => &self.container.id[..12.min(self.container.id.len())],
+            _ => &self.container.name,
+        };
+        self.summary = summary(state, &self.coverage, &self.accepted, name);
+        self.state = state;
+    }
+
+    /// Takes in what became of the sockets that are older than the seal.
+    pub(super) fn with_existing(mut self, existing: Vec<Existing>) -> Self {
+        if let Some(row) = older(&existing, &self.accepted, &self.container.name) {
+            self.coverage.push(row);
+            self.conclude();
+        }
+        self.existing = existing;
+        self
     }
 
     /// A seal that is recorded and not in force.
@@ -310,7 +353,9 @@ impl Report {
                 id: entry.id().to_owned(),
                 name: entry.name().to_owned(),
             },
-            state: "not-sealed",
+            state: SealState::NotSealed,
+            summary: summary(SealState::NotSealed, &[], &[], entry.name()),
+            opened_since: None,
             seal: 0,
             since: known.map_or(0, |r| r.since),
             running: false,
@@ -332,45 +377,76 @@ impl Report {
 
     /// Exit code that this state stands for.
     pub fn code(&self) -> u8 {
-        match self.state {
-            "sealed" => exit::OK,
-            // What is asked for is not there, and nothing of it is open.
-            "degraded" | "gone" => exit::DEGRADED,
-            _ => exit::NOT_SEALED,
-        }
+        self.state.code()
     }
 }
 
-/// What a reboot does, and whether the seal outlives it as it is now.
-fn reboot(entry: Option<&Entry>, standing: Option<&Standing>) -> (bool, String) {
+/// Sockets that are older than the seal and lead out past it, if there are any.
+pub(super) fn older(existing: &[Existing], accepted: &[&str], name: &str) -> Option<Vector> {
+    let foreign = accepted.contains(&Risk::ForeignSocket.name());
+    let open: Vec<_> = existing
+        .iter()
+        .filter(|socket| socket.leads_out(foreign))
+        .map(|socket| socket.kind)
+        .collect();
+    let by = format!("nothing stands in the way of: {}", open.join(", "));
+    let mend = format!("docker restart {name}");
+    (!open.is_empty()).then(|| Vector::open(OLDER, When::Now, by, Some(mend)))
+}
+
+/// What a reboot of the host does with the seal as it is now.
+fn reboot(entry: Option<&Entry>, standing: Option<&Standing>, name: &str) -> Vector {
+    let attach = || Some(format!("airgap attach {name}"));
+    let open = |by: String, mend| Vector::open(REBOOT, When::Later, by, mend);
     match (entry, standing) {
-        (None, _) => (
-            false,
+        (None, _) => Report::opened_by_reboot(
             "not recorded: a reboot would open it; airgap attach records it".into(),
+            format!("airgap attach {name}"),
         ),
-        (Some(Entry::Unreadable { why, .. }), _) => (
-            false,
+        (Some(Entry::Unreadable { why, .. }), _) => open(
             format!(
                 "its record cannot be read, and restore would deny it everything: {why}; airgap attach records it again"
             ),
+            attach(),
         ),
         (Some(Entry::Known(record)), Some(standing))
             if !same(&record.rules, &standing.rules()) || record.accepted != standing.accepted =>
         {
-            (
-                false,
-                "its record differs from what is in force: airgap restore, or airgap attach".into(),
-            )
+            let by = "its record differs from what is in force: airgap restore, or airgap attach";
+            open(by.into(), attach())
         }
-        (Some(Entry::Known(_)), _) if super::install::is_installed() => (
-            true,
-            "sealed again before the engine starts (airgap-restore.service)".into(),
-        ),
-        (Some(Entry::Known(_)), _) => (
-            true,
-            "recorded, but nothing runs airgap restore at boot: airgap install".into(),
-        ),
+        (Some(Entry::Known(_)), _) => restored_at_boot(),
     }
+}
+
+/// A state of the host: whether anything restores what is recorded.
+fn restored_at_boot() -> Vector {
+    if super::install::is_installed() {
+        let by = "sealed again before the engine starts (airgap-restore.service)";
+        return Vector::covered(REBOOT, When::Later, by);
+    }
+    let by = "recorded, but nothing runs airgap restore at boot: airgap install";
+    Report::opened_by_reboot(by.into(), "airgap install".into())
+}
+
+/// Since when the container is open: since its start, where that is younger than the seal
+/// and what is open is an interface that nobody has guarded since.
+fn opened_since(
+    seal: &Seal,
+    look: Option<&Look>,
+    evidence: &Evidence,
+    coverage: &[Vector],
+) -> Option<u64> {
+    let guards = evidence.frames.as_deref()?;
+    let mut open = coverage.iter().filter(|vector| vector.is_open_now());
+    let bare = guards.iter().all(|guard| guard.missing.is_some())
+        && open.all(|vector| coverage::is_of_the_veth(vector.vector));
+    let start = look?.members.oldest?;
+    if !bare || seal.boot == 0 || start <= u64::from(seal.boot) {
+        return None;
+    }
+    let ago = clock::since_boot().as_secs().saturating_sub(start);
+    Some(super::sealing::now().saturating_sub(ago))
 }
 
 /// Whether they allow the same, in whatever order.
@@ -428,6 +504,7 @@ pub(super) fn expected(
     look: Option<&Look>,
     facts: &Facts,
     layers: Layers,
+    name: &str,
 ) -> Vec<Vector> {
     let found = look.map(|look| interfaces_of(&look.networks));
     let guard = |interface: Interface| FrameGuard {
@@ -450,17 +527,21 @@ pub(super) fn expected(
         },
         running: look.is_some(),
         marked: true,
+        name: name.to_owned(),
+        frame_layer: layers.frames,
         frames: found
             .filter(|_| whole)
             .and_then(Result::ok)
             .map(|found| found.into_iter().map(guard).collect()),
         lsm: gate.map_or_else(lsm_is_likely, Gate::lsm_refuses),
         shared: whole.then(|| facts.meeting_places()),
+        held: facts.held.clone(),
         ..Evidence::default()
     };
     let mut coverage = coverage(&evidence);
     let accepted = Risk::ALL.iter().fold(0, |set, risk| set | risk.bit());
     coverage.push(configuration(Some(facts), accepted));
+    coverage.push(restored_at_boot());
     coverage
 }
 
@@ -509,20 +590,30 @@ fn configuration(facts: Option<&Facts>, accepted: u64) -> Vector {
             .filter(|f| accepted & f.risk.bit() == 0)
             .map(|f| format!("{} ({})", f.what, f.risk));
         let unseen = facts.unseen.iter();
-        let unseen = unseen.map(|what| format!("not known, for looking took too long: {what}"));
+        let unseen = unseen
+            .map(|what| format!("not known, treated as open: {what} (looking took too long)"));
         found.chain(unseen).collect()
     });
-    let (covered, by) = match found {
-        None => (false, "the container engine does not say".to_owned()),
-        Some(found) if found.is_empty() => {
-            (true, "nothing found that leads around the seal".to_owned())
+    match found {
+        None => Vector::open(
+            CONFIGURATION,
+            When::Now,
+            "not known, treated as open: the container engine does not say",
+            Some("start the engine that has it, or name its socket with --host".into()),
+        ),
+        Some(found) if found.is_empty() => Vector::covered(
+            CONFIGURATION,
+            When::Now,
+            "nothing found that leads around the seal",
+        ),
+        Some(found) => {
+            let by = found.join("; ");
+            let mend = "change it, or airgap attach --accept RISK";
+            Vector {
+                effect: Some(format!("its configuration leads around the seal: {by}")),
+                ..Vector::open(CONFIGURATION, When::Now, by, Some(mend.into()))
+            }
         }
-        Some(found) => (false, found.join("; ")),
-    };
-    Vector {
-        vector: "configuration",
-        covered,
-        by,
     }
 }
 

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     clock::parse_ago,
     container::Identity,
+    coverage::SealState,
     events::{Event, Origins, past},
     failure::{Failure, exit},
     output,
@@ -100,7 +101,7 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: &Reporting) -> 
     let own = state.own_attempts(&id, number, seal.since);
     status.denials = status.denials.without(&own);
     if meant.is_gone() {
-        status.state = "gone";
+        status.set_state(SealState::Gone);
     }
     let document = Document::collect(Material {
         now,
@@ -118,7 +119,7 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: &Reporting) -> 
         }
         None => output::document(&document, args.json)?,
     }
-    Ok(exit::OK)
+    Ok(document.status.code())
 }
 
 /// A saved proof of the container `id`.

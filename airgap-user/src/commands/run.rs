@@ -95,8 +95,10 @@ async fn seal(site: &Site<'_>, id: &str, wanted: &Wanted) -> Result<()> {
             some => some.join(", "),
         }
     );
-    for vector in report.coverage.iter().filter(|v| !v.covered) {
-        log::warn!("not covered: {}: {}", vector.vector, vector.by);
+    log::info!("{}: {}", report.state.headline(), report.summary);
+    for vector in report.coverage.iter().filter(|v| v.is_open_now()) {
+        let effect = vector.effect.as_deref().unwrap_or(vector.vector);
+        log::warn!("open: {effect}");
     }
     Ok(())
 }

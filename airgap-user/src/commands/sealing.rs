@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     container::{Container, Engine, Look, interfaces_of},
-    coverage::Vector,
+    coverage::{SealState, Vector},
     failure::Failure,
     gate::{Gate, Lock, Place, Reading, Standing},
     output,
@@ -134,7 +134,8 @@ async fn settle(site: &Site<'_>, marked: &Marked, wanted: &Wanted) -> Result<Rep
     }
     if let Some(look) = look.as_mut().filter(|_| marked.fresh) {
         let tell = |peer: &Existing| output::peer(&container.name, peer);
-        report.existing = end_older(site, marked, wanted, look, &sockets, tell)?;
+        let ended = end_older(site, marked, wanted, look, &sockets, tell)?;
+        report = report.with_existing(ended);
     }
     // Removed meanwhile: nobody would lift it.
     if !site.engine.has(&container.id).await.unwrap_or(true) {
@@ -185,7 +186,7 @@ fn read_back(
         entry.as_ref(),
         Some(seen),
     )?;
-    if report.state == "broken" {
+    if report.state == SealState::Broken {
         return Err(Failure::new(
             format!(
                 "the kernel does not show the seal in force: {}",

@@ -10,8 +10,9 @@ use super::{
 use crate::{
     cli::Status,
     container::{Container, Engine},
+    coverage::SealState,
     labels::{self, Asked},
-    output,
+    output::{self, Detail},
     preflight::Risk,
     state::{Entry, Origin, State},
 };
@@ -48,9 +49,14 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: &Status) -> Res
         _ => anyhow::bail!("the seal went while it was read"),
     };
     if meant.is_gone() {
-        report.state = "gone";
+        report.set_state(SealState::Gone);
     }
-    output::report(&report, args.json, false)?;
+    let detail = Detail {
+        explain: args.explain,
+        verbose: args.verbose,
+        ..Detail::default()
+    };
+    output::report(&report, args.json, detail)?;
     Ok(report.code())
 }
 

@@ -95,6 +95,7 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: &Tail) -> Resul
         for event in past(&gate, &chosen, since.unwrap_or(UNIX_EPOCH))? {
             tell(&event, &gate, &mut names, format, true).await?;
         }
+        log::info!("what a reason means, and what to do: airgap explain REASON");
         return Ok(exit::OK);
     }
     let following = Following {
@@ -105,7 +106,7 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: &Tail) -> Resul
         keep: false,
     };
     drop(gate);
-    let end = with_metrics(args.metrics.as_ref(), follow(&following)).await?;
+    let end = with_metrics(args.metrics.as_ref(), host, state, follow(&following)).await?;
     Ok(match end? {
         End::Asked => exit::OK,
         End::Unsealed => exit::NOT_SEALED,
@@ -154,7 +155,9 @@ pub(super) async fn follow(following: &Following<'_>) -> Result<End> {
         Some(since) => Follower::start_since(&mut gate, seals, since)?,
         None => Follower::start(&mut gate, seals)?,
     };
-    log::info!("showing refused attempts; Ctrl-C ends this, not the seal");
+    log::info!(
+        "showing refused attempts; Ctrl-C ends this, not the seal; what a reason means: airgap explain REASON"
+    );
     let mut debug_log = match bpf_log_level() {
         0 => None,
         _ => Some(gate.debug_log()?),

@@ -57,7 +57,7 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: &Verify) -> Res
     Ok(match proof.verdict {
         Verdict::Proven => exit::OK,
         Verdict::Leak => exit::NOT_SEALED,
-        Verdict::Unknown => exit::DEGRADED,
+        Verdict::Unknown => exit::OPENED,
     })
 }
 

@@ -76,7 +76,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(host: Option<&str>, state: &State, args: &Watch) -> Result<u8> {
-    with_metrics(args.metrics.as_ref(), watch(host, state, args)).await?
+    with_metrics(args.metrics.as_ref(), host, state, watch(host, state, args)).await?
 }
 
 async fn watch(host: Option<&str>, state: &State, args: &Watch) -> Result<u8> {

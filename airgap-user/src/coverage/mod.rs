@@ -1,7 +1,14 @@
 //! Which vector is covered by what, for one container on this kernel, now.
 
+mod state;
+mod words;
+
 use serde::Serialize;
 
+pub use self::{
+    state::{SealState, summary},
+    words::{WORDS, Words},
+};
 use crate::{
     gate::FrameGuard,
     preflight::NET_RAW,
@@ -11,6 +18,10 @@ use crate::{
 /// What the kernel said when it was asked.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
+    /// Name of the container, for what is to be run.
+    pub name: String,
+    /// Frame programs can stand on veths here.
+    pub frame_layer: bool,
     /// Hooks whose program does not run for the container's cgroup.
     pub missing_hooks: Vec<String>,
     /// Links that are gone or dead.
@@ -29,6 +40,20 @@ pub struct Evidence {
     pub born_sealed: bool,
     /// Where others could leave it a unix socket, in words; `None`: not known.
     pub shared: Option<Vec<String>>,
+    /// Unix connections to others that its processes hold, in words.
+    pub held: Vec<String>,
+}
+
+/// When a vector that is not covered lets the container's bytes reach a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum When {
+    /// Now: a hole.
+    Now,
+    /// After a start, a restart or a reboot: a limit.
+    Later,
+    /// Never: there is no network at its other end. A limit.
+    Never,
 }
 
 /// A way out, and what stands in it.
@@ -38,8 +63,62 @@ pub struct Vector {
     pub vector: &'static str,
     /// Whether something stands in it now.
     pub covered: bool,
-    /// What does, or why nothing does.
+    /// When it lets bytes out, if it is not covered.
+    pub when: When,
+    /// What does stand in it, by the names of hooks, or why nothing does.
     pub by: String,
+    /// What somebody could do by it, in plain words; absent if it is covered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effect: Option<String>,
+    /// What to run or to change; absent if it is covered, or if nothing helps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mend: Option<String>,
+}
+
+impl Vector {
+    /// One that something stands in.
+    pub fn covered(vector: &'static str, when: When, by: impl Into<String>) -> Self {
+        Self {
+            vector,
+            covered: true,
+            when,
+            by: by.into(),
+            effect: None,
+            mend: None,
+        }
+    }
+
+    /// One that nothing stands in.
+    pub fn open(
+        vector: &'static str,
+        when: When,
+        by: impl Into<String>,
+        mend: Option<String>,
+    ) -> Self {
+        Self {
+            vector,
+            covered: false,
+            when,
+            by: by.into(),
+            effect: Some(words::effect(vector).to_owned()),
+            mend,
+        }
+    }
+
+    /// What leaves by it, as a part of a sentence.
+    pub fn short(&self) -> &'static str {
+        words::short(self.vector)
+    }
+
+    /// What may open it, if it is shut now.
+    pub fn event(&self) -> &'static str {
+        words::event(self.vector)
+    }
+
+    /// The container's bytes can leave by it now.
+    pub fn is_open_now(&self) -> bool {
+        !self.covered && self.when == When::Now
+    }
 }
 
 /// Judges the evidence. Pure.
@@ -51,42 +130,45 @@ pub fn coverage(evidence: &Evidence) -> Vec<Vector> {
                 .iter()
                 .any(|l| l.starts_with(&format!("{hook}:")))
     };
-    let hooks = |vector: &'static str, hooks: &[&str]| {
+    let hooks = |vector: &'static str, when: When, hooks: &[&str]| {
         let missing: Vec<_> = hooks.iter().copied().filter(|h| broken(h)).collect();
-        let covered = missing.is_empty() && (evidence.marked || !evidence.running);
-        let by = if covered {
-            hooks.join(", ")
-        } else if missing.is_empty() {
-            "the container's cgroup is not in the gate's maps".to_owned()
+        if !missing.is_empty() {
+            let by = format!("not in force: {}", missing.join(", "));
+            Vector::open(vector, when, by, Some(attach(evidence)))
+        } else if evidence.marked || !evidence.running {
+            Vector::covered(vector, when, hooks.join(", "))
         } else {
-            format!("not in force: {}", missing.join(", "))
-        };
-        Vector {
-            vector,
-            covered,
-            by,
+            let by = "the container's cgroup is not in the gate's maps";
+            Vector::open(vector, when, by, Some(attach(evidence)))
         }
     };
     let mut vectors = vec![
-        hooks(vector::TCP, &["connect4", "connect6", "egress"]),
+        hooks(vector::TCP, When::Now, &["connect4", "connect6", "egress"]),
         hooks(
             vector::UDP,
+            When::Now,
             &["sendmsg4", "sendmsg6", "connect4", "connect6", "egress"],
         ),
         hooks(
             vector::DNS,
+            When::Now,
             &["connect4", "connect6", "sendmsg4", "sendmsg6", "egress"],
         ),
-        hooks(vector::IP_SOCKETS, &["sock_create", "egress"]),
-        hooks("replies that no client asked for", &["ingress", "egress"]),
-        hooks(vector::REFLECTION, &["ingress", "egress"]),
+        hooks(vector::IP_SOCKETS, When::Now, &["sock_create", "egress"]),
+        hooks(REPLIES, When::Now, &["ingress", "egress"]),
+        hooks(vector::REFLECTION, When::Now, &["ingress", "egress"]),
         hooks(
-            "restart of the container",
+            RESTART,
+            When::Later,
             &["cgroup_mkdir", "cgroup_release", "egress", "ingress"],
         ),
     ];
     vectors.extend(frames(evidence));
     vectors
+}
+
+fn attach(evidence: &Evidence) -> String {
+    format!("airgap attach {}", evidence.name)
 }
 
 /// Frames are seen by no cgroup hook, only on the host's side of a veth, and
@@ -97,61 +179,66 @@ fn frames(evidence: &Evidence) -> [Vector; 9] {
     let open = unguarded(evidence);
     let nothing_older = evidence.born_sealed || !evidence.running;
     let no_link = evidence.running && evidence.frames.as_ref().is_some_and(Vec::is_empty);
-    const DROP: &str = "run the container with --cap-drop NET_RAW";
-    let no_raw = || "the container has no CAP_NET_RAW".to_owned();
-    let lsm = || "socket_create, socket_sendmsg (BPF LSM)".to_owned();
+    let now = now(evidence);
+    let lsm = "socket_create, socket_sendmsg (BPF LSM)";
+    // Never advice that cannot help.
+    let guard = || attach_helps(evidence).then(|| attach(evidence));
+    let drop = || "run the container with --cap-drop NET_RAW".to_owned();
     [
         match &open {
-            _ if !raw => covered(RAW_FRAMES, no_raw()),
-            None => covered(RAW_FRAMES, guarded(evidence)),
+            _ if !raw => Vector::covered(RAW_FRAMES, now, NO_RAW),
+            None => Vector::covered(RAW_FRAMES, now, guarded(evidence)),
             // An AF_XDP socket that was there before sends by poll, past every hook.
-            Some(_) if evidence.lsm && nothing_older => covered(RAW_FRAMES, lsm()),
-            Some(why) => open_to(RAW_FRAMES, format!("{why}; attach again, or {DROP}")),
+            Some(_) if evidence.lsm && nothing_older => Vector::covered(RAW_FRAMES, now, lsm),
+            Some(why) => Vector::open(RAW_FRAMES, now, why, guard().or_else(|| Some(drop()))),
         },
         if !raw {
-            covered(RAW_FRAMES_LATER, no_raw())
+            Vector::covered(RAW_FRAMES_LATER, When::Later, NO_RAW)
         } else if evidence.lsm {
-            covered(RAW_FRAMES_LATER, lsm())
+            Vector::covered(RAW_FRAMES_LATER, When::Later, lsm)
         } else {
-            open_to(
-                RAW_FRAMES_LATER,
-                format!(
-                    "the frame programs end with the veth, and CAP_NET_RAW stays; attach again after each restart, or {DROP}"
-                ),
-            )
+            let by = "the frame programs end with the veth, and CAP_NET_RAW stays";
+            Vector::open(RAW_FRAMES_LATER, When::Later, by, Some(attach(evidence)))
         },
         match &open {
-            None => covered(JOINS, guarded(evidence)),
+            None => Vector::covered(JOINS, now, guarded(evidence)),
             // A group that was joined before is announced by leaving it: close(), no option.
-            Some(_) if evidence.lsm && nothing_older => {
-                covered(JOINS, "socket_setsockopt (BPF LSM)".to_owned())
-            }
-            Some(why) => open_to(JOINS, format!("{why}; attach again")),
+            Some(_) if evidence.lsm && nothing_older => Vector::covered(JOINS, now, OPTION),
+            Some(why) => Vector::open(JOINS, now, why, guard()),
         },
         if evidence.lsm {
-            covered(JOINS_LATER, "socket_setsockopt (BPF LSM)".to_owned())
+            Vector::covered(JOINS_LATER, When::Later, OPTION)
         } else if no_link {
-            covered(JOINS_LATER, guarded(evidence))
+            Vector::covered(JOINS_LATER, When::Later, guarded(evidence))
         } else {
-            open_to(JOINS_LATER, ENDS.to_owned())
+            Vector::open(JOINS_LATER, When::Later, ENDS, Some(attach(evidence)))
         },
         match &open {
-            None => covered(PROBES, guarded(evidence)),
-            Some(why) => open_to(PROBES, format!("{why}; attach again")),
+            None => Vector::covered(PROBES, now, guarded(evidence)),
+            Some(why) => Vector::open(PROBES, now, why, guard()),
         },
         if no_link {
-            covered(PROBES_LATER, guarded(evidence))
+            Vector::covered(PROBES_LATER, When::Later, guarded(evidence))
         } else {
-            open_to(PROBES_LATER, ENDS.to_owned())
+            Vector::open(PROBES_LATER, When::Later, ENDS, Some(attach(evidence)))
         },
         if evidence.lsm {
-            covered(HOST_SOCKETS, "socket_create (BPF LSM)".to_owned())
+            Vector::covered(HOST_SOCKETS, When::Never, "socket_create (BPF LSM)")
         } else {
-            open_to(HOST_SOCKETS, NO_LSM.to_owned())
+            Vector::open(HOST_SOCKETS, When::Never, NO_LSM, None)
         },
         others(evidence, nothing_older),
         served(evidence),
     ]
+}
+
+/// What does not run sends nothing: what is open then is open at its next start.
+const fn now(evidence: &Evidence) -> When {
+    if evidence.running {
+        When::Now
+    } else {
+        When::Later
+    }
 }
 
 /// Why no frame program stands in the way now, if none does.
@@ -160,9 +247,16 @@ fn unguarded(evidence: &Evidence) -> Option<String> {
         (_, false) => {
             Some("the container does not run, so there is nothing to guard yet".to_owned())
         }
-        (None, true) => Some("the container's interfaces are not known".to_owned()),
+        (None, true) => Some("not known, treated as open: the container's interfaces".to_owned()),
         (Some(guards), true) => guards.iter().find_map(|g| g.missing.clone()),
     }
+}
+
+/// Whether every interface that is not guarded has an end that can be.
+fn attach_helps(evidence: &Evidence) -> bool {
+    let missing = |guard: &&FrameGuard| guard.missing.is_some();
+    let mut bare = evidence.frames.iter().flatten().filter(missing);
+    !evidence.running || evidence.frame_layer && bare.all(|guard| guard.interface.host.is_some())
 }
 
 fn guarded(evidence: &Evidence) -> String {
@@ -182,20 +276,25 @@ fn guarded(evidence: &Evidence) -> String {
 /// Unix sockets of others, and what is passed over them: only the security
 /// hooks see them, but without a place to meet there is none.
 fn others(evidence: &Evidence, nothing_older: bool) -> Vector {
+    let when = now(evidence);
     match evidence.shared.as_deref() {
-        Some([]) => covered(OTHERS, NO_PLACE.to_owned()),
+        Some([]) if evidence.lsm || evidence.held.is_empty() => {
+            Vector::covered(OTHERS, when, NO_PLACE)
+        }
         _ if evidence.lsm && nothing_older => {
             let by = "unix_stream_connect, unix_may_send, file_receive (BPF LSM)";
-            covered(OTHERS, by.to_owned())
+            Vector::covered(OTHERS, when, by)
         }
         shared => {
+            let found = places(shared) + &places(Some(&evidence.held));
             // One may be in a queue or a ring, where nobody can look.
-            let why = if evidence.lsm {
-                "a connection that is older than the seal may be hidden: restart the container"
+            let (why, mend) = if evidence.lsm {
+                let why = "a connection that is older than the seal may be hidden";
+                (why, Some(format!("docker restart {}", evidence.name)))
             } else {
-                NO_LSM
+                (NO_LSM, None)
             };
-            open_to(OTHERS, format!("{}{why}", places(shared)))
+            Vector::open(OTHERS, when, format!("{found}{why}"), mend)
         }
     }
 }
@@ -203,40 +302,31 @@ fn others(evidence: &Evidence, nothing_older: bool) -> Vector {
 /// Whoever connects to a unix socket of the container is a client, and what is
 /// answered leaves: no list of clients limits them.
 fn served(evidence: &Evidence) -> Vector {
+    let when = now(evidence);
     match evidence.shared.as_deref() {
-        Some([]) => covered(SERVED, NO_PLACE.to_owned()),
+        Some([]) => Vector::covered(SERVED, when, NO_PLACE),
         shared => {
             let why = "whoever can reach a socket there may connect, and is an exit";
-            open_to(SERVED, format!("{}{why}", places(shared)))
+            Vector::open(SERVED, when, format!("{}{why}", places(shared)), None)
         }
     }
 }
 
 fn places(shared: Option<&[String]>) -> String {
-    let shared = shared.unwrap_or_default();
+    let Some(shared) = shared else {
+        return "not known, treated as open: what it shares; ".to_owned();
+    };
     shared.iter().map(|place| format!("{place}; ")).collect()
-}
-
-const fn covered(vector: &'static str, by: String) -> Vector {
-    Vector {
-        vector,
-        covered: true,
-        by,
-    }
-}
-
-const fn open_to(vector: &'static str, by: String) -> Vector {
-    Vector {
-        vector,
-        covered: false,
-        by,
-    }
 }
 
 const NO_LSM: &str =
     "only BPF LSM refuses them, and this kernel does not run it (see airgap doctor)";
 const NO_PLACE: &str = "it shares no mount and no network namespace with anybody";
-const ENDS: &str = "the frame programs end with the veth; attach again after each restart";
+const NO_RAW: &str = "the container has no CAP_NET_RAW";
+const OPTION: &str = "socket_setsockopt (BPF LSM)";
+const ENDS: &str = "the frame programs end with the veth";
+const REPLIES: &str = "replies that no client asked for";
+const RESTART: &str = "restart of the container";
 const RAW_FRAMES_LATER: &str = "raw frames after a restart";
 const JOINS_LATER: &str = "multicast joins after a restart";
 /// Kernel-made: echo replies, and the RST of a closed port.
@@ -246,6 +336,17 @@ const PROBES_LATER: &str = "answers to probes after a restart";
 const HOST_SOCKETS: &str = "host sockets (AF_VSOCK, netlink audit)";
 const OTHERS: &str = "unix sockets of others, descriptors from them";
 const SERVED: &str = "unix sockets that others connect to";
+/// What preflight finds now.
+pub const CONFIGURATION: &str = "configuration";
+/// Whether the seal outlives the kernel.
+pub const REBOOT: &str = "host reboot";
+/// Told right after an attach.
+pub const OLDER: &str = "sockets older than the seal";
+
+/// The vectors that the guard of a veth alone stands in.
+pub fn is_of_the_veth(vector: &str) -> bool {
+    [RAW_FRAMES, JOINS, PROBES].contains(&vector)
+}
 
 #[cfg(test)]
 mod tests;

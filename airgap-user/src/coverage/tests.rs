@@ -168,3 +168,114 @@ fn an_unmarked_cgroup_is_not_covered() {
     };
     assert_eq!(uncovered(&evidence).len(), 7 + 1);
 }
+
+fn ways(evidence: &Evidence, when: When) -> Vec<&'static str> {
+    let open = coverage(evidence).into_iter().filter(|v| !v.covered);
+    open.filter(|v| v.when == when).map(|v| v.vector).collect()
+}
+
+fn state(evidence: &Evidence) -> SealState {
+    SealState::of(&coverage(evidence), false)
+}
+
+#[test]
+fn a_hole_of_now_is_told_from_a_limit() {
+    // Guarded: all that is open is later, or no network.
+    assert_eq!(ways(&with_raw(), When::Now), [""; 0]);
+    assert_eq!(ways(&with_raw(), When::Never), [HOST_SOCKETS]);
+    assert_eq!(state(&with_raw()), SealState::Limited);
+    // A live veth without its guard.
+    let bare = Evidence {
+        frames: Some(vec![guard(Some("nothing guards eth0"))]),
+        frame_layer: true,
+        name: "web".into(),
+        ..with_raw()
+    };
+    assert_eq!(ways(&bare, When::Now), [RAW_FRAMES, JOINS, PROBES]);
+    assert_eq!(state(&bare), SealState::Opened);
+    let line = summary(SealState::Opened, &coverage(&bare), &[], "web");
+    assert!(line.ends_with("run: airgap attach web"), "{line}");
+    // What could not be looked at is treated as open.
+    for unknown in [
+        Evidence {
+            frames: None,
+            ..with_raw()
+        },
+        Evidence {
+            shared: None,
+            ..good()
+        },
+    ] {
+        assert_eq!(state(&unknown), SealState::Opened);
+        let told = coverage(&unknown);
+        let told = told
+            .iter()
+            .any(|v| v.by.contains("not known, treated as open"));
+        assert!(told, "{unknown:?}");
+    }
+    // What does not run sends nothing now.
+    let stopped = Evidence {
+        running: false,
+        frames: None,
+        ..with_raw()
+    };
+    assert_eq!(state(&stopped), SealState::Limited);
+}
+
+#[test]
+fn a_connection_that_is_held_is_a_hole_without_the_hooks() {
+    let held = Evidence {
+        held: vec!["its process 'x' (7) is connected".into()],
+        ..good()
+    };
+    assert_eq!(ways(&held, When::Now), [OTHERS]);
+    let hooked = Evidence { lsm: true, ..held };
+    assert_eq!(ways(&hooked, When::Now), [""; 0]);
+}
+
+#[test]
+fn advice_that_cannot_help_is_not_given() {
+    let bare = |host: bool, frame_layer| {
+        let mut one = guard(Some("bare"));
+        if !host {
+            one.interface.host = None;
+        }
+        let evidence = Evidence {
+            frames: Some(vec![one]),
+            frame_layer,
+            ..with_raw()
+        };
+        let mends = coverage(&evidence).into_iter().filter(Vector::is_open_now);
+        mends.filter_map(|v| v.mend).collect::<Vec<_>>()
+    };
+    assert_eq!(bare(true, true).len(), 3);
+    const DROP: &str = "run the container with --cap-drop NET_RAW";
+    // A macvlan, a tap; a kernel without a frame layer.
+    assert_eq!(bare(false, true), [DROP]);
+    assert_eq!(bare(true, false), [DROP]);
+}
+
+#[test]
+fn states_have_their_exit_codes_and_a_line_each() {
+    use SealState::{Broken, Gone, Limited, NotSealed, Opened, Sealed, Unknown};
+    for (state, name, code) in [
+        (Sealed, "sealed", 0),
+        (Limited, "limited", 0),
+        (Opened, "opened", 4),
+        (Gone, "gone", 4),
+        (NotSealed, "not-sealed", 3),
+        (Broken, "broken", 3),
+        (Unknown, "unknown", 3),
+    ] {
+        assert_eq!((state.name(), state.code()), (name, code));
+        assert_eq!(serde_json::json!(state), name);
+        assert!(!summary(state, &coverage(&good()), &[], "web").is_empty());
+    }
+    assert_eq!(SealState::of(&[], false), Sealed);
+    assert_eq!(SealState::of(&[], true), Limited);
+    let line = summary(Limited, &[], &["log-driver"], "web");
+    assert_eq!(
+        line,
+        "nothing leaves now but by what was accepted: log-driver"
+    );
+}

@@ -191,6 +191,13 @@ pub const REASONS: [&str; 18] = [
     "socket-option",
 ];
 
+/// Whether a reason is counted only: nothing inside the container asked for it, so it is
+/// in no sum of refused attempts.
+pub fn is_silent(reason: &str) -> bool {
+    let mut silent = Reason::SILENT.iter();
+    silent.any(|silent| REASONS[*silent as usize] == reason)
+}
+
 pub(super) fn reason(number: u8) -> &'static str {
     REASONS
         .get(usize::from(number))

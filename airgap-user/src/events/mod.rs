@@ -11,7 +11,7 @@ mod past;
 use std::{net::IpAddr, time::SystemTime};
 
 pub use self::{
-    decode::{REASONS, decode},
+    decode::{REASONS, decode, is_silent},
     dns::question,
     explain::{EXPLANATIONS, Explanation, explain},
     follow::{Follower, POLL, Refused, destinations, past},

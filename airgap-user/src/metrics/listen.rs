@@ -17,7 +17,8 @@ use tokio::{
     time::timeout,
 };
 
-/// A request takes no longer and is no larger; one is served at a time.
+/// A client takes no longer to ask, or to take the answer, and asks no more; one is served
+/// at a time.
 const LIMIT: Duration = Duration::from_secs(2);
 const LARGEST: usize = 8 << 10;
 
@@ -79,19 +80,19 @@ impl Listener {
     }
 
     /// Answers each request with what `render` gives, for ever.
-    pub async fn serve(self, render: impl Fn() -> Result<String>) -> Infallible {
+    pub async fn serve(self, render: impl AsyncFn() -> Result<String>) -> Infallible {
         loop {
             let served = match &self.0 {
                 Socket::Unix(listener, _) => match listener.accept().await {
-                    Ok((stream, _)) => timeout(LIMIT, answer(stream, &render)).await,
-                    Err(error) => Ok(Err(error)),
+                    Ok((stream, _)) => answer(stream, &render).await,
+                    Err(error) => Err(error),
                 },
                 Socket::Loopback(listener) => match listener.accept().await {
-                    Ok((stream, _)) => timeout(LIMIT, answer(stream, &render)).await,
-                    Err(error) => Ok(Err(error)),
+                    Ok((stream, _)) => answer(stream, &render).await,
+                    Err(error) => Err(error),
                 },
             };
-            if let Ok(Err(error)) = served {
+            if let Err(error) = served {
                 log::debug!("metrics: {error}");
             }
         }
@@ -114,20 +115,14 @@ fn remove_stale(path: &Path) {
     }
 }
 
-/// Whatever is asked for, the answer is the exposition.
+/// Whatever is asked for, the answer is the exposition. What the client does is limited
+/// in time; what is told takes as long as it takes.
 async fn answer(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    render: &impl Fn() -> Result<String>,
+    render: &impl AsyncFn() -> Result<String>,
 ) -> io::Result<()> {
-    let mut request = Vec::new();
-    while !request.windows(4).any(|w| w == b"\r\n\r\n") && request.len() < LARGEST {
-        let mut piece = [0; 512];
-        match stream.read(&mut piece).await? {
-            0 => break,
-            n => request.extend_from_slice(&piece[..n]),
-        }
-    }
-    let (status, kind, body) = match render() {
+    timeout(LIMIT, hear(&mut stream)).await??;
+    let (status, kind, body) = match render().await {
         Ok(text) => (
             "200 OK",
             "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -143,9 +138,25 @@ async fn answer(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
-    stream.write_all(head.as_bytes()).await?;
-    stream.write_all(body.as_bytes()).await?;
-    stream.shutdown().await
+    let tell = async {
+        stream.write_all(head.as_bytes()).await?;
+        stream.write_all(body.as_bytes()).await?;
+        stream.shutdown().await
+    };
+    timeout(LIMIT, tell).await?
+}
+
+/// Reads a request to its end, or as much as one may have.
+async fn hear(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
+    let mut request = Vec::new();
+    while !request.windows(4).any(|w| w == b"\r\n\r\n") && request.len() < LARGEST {
+        let mut piece = [0; 512];
+        match stream.read(&mut piece).await? {
+            0 => break,
+            n => request.extend_from_slice(&piece[..n]),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Refused attempts as OpenMetrics 1.0.
+//! States and refused attempts as OpenMetrics 1.0.
 
 mod listen;
 
@@ -9,10 +9,10 @@ use anyhow::Result;
 pub use self::listen::{Address, Listener};
 
 use crate::{
-    events::{REASONS, destinations},
+    coverage::SealState,
+    events::{REASONS, destinations, is_silent},
     gate::{Gate, seal_id, seal_name},
 };
-use airgap_common::denial::Reason;
 
 /// Destinations that get a line of their own, for each seal; the rest is summed
 /// up, so that no container can fill a metrics store.
@@ -33,6 +33,17 @@ pub struct SealMetrics {
     pub other: u64,
     /// Refused attempts of which it is not known who made them.
     pub suppressed: u64,
+}
+
+/// The state of one container that is sealed or ought to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateMetrics {
+    /// Name when it was sealed.
+    pub container: String,
+    /// Container id.
+    pub id: String,
+    /// Its state now.
+    pub state: SealState,
 }
 
 /// Reads all seals; empty if no gate stands.
@@ -66,14 +77,37 @@ pub fn gather(gate: Option<&Gate>) -> Result<Vec<SealMetrics>> {
 }
 
 /// The text of one exposition, `# EOF` included.
-pub fn render(seals: &[SealMetrics]) -> String {
+pub fn render(seals: &[SealMetrics], states: &[StateMetrics]) -> String {
     let mut out = String::new();
     let family = |out: &mut String, name: &str, kind: &str, help: &str| {
         let _ = writeln!(out, "# TYPE {name} {kind}\n# HELP {name} {help}");
     };
     family(&mut out, "airgap_sealed", "gauge", "1 for each seal.");
     for seal in seals {
-        let _ = writeln!(out, "airgap_sealed{{{}}} 1", who(seal));
+        let who = who(&seal.container, &seal.id);
+        let _ = writeln!(out, "airgap_sealed{{{who}}} 1");
+    }
+    family(
+        &mut out,
+        "airgap_state",
+        "stateset",
+        "The state that airgap status says.",
+    );
+    for StateMetrics {
+        container,
+        id,
+        state,
+    } in states
+    {
+        for one in SealState::ALL {
+            let _ = writeln!(
+                out,
+                "airgap_state{{{},airgap_state=\"{}\"}} {}",
+                who(container, id),
+                one.name(),
+                u8::from(one == *state)
+            );
+        }
     }
     family(
         &mut out,
@@ -83,7 +117,7 @@ pub fn render(seals: &[SealMetrics]) -> String {
     );
     for seal in seals {
         for (reason, count) in seal.reasons.iter().filter(|(r, _)| !is_silent(r)) {
-            let who = who(seal);
+            let who = who(&seal.container, &seal.id);
             let _ = writeln!(
                 out,
                 "airgap_refused_total{{{who},reason=\"{reason}\"}} {count}"
@@ -98,7 +132,7 @@ pub fn render(seals: &[SealMetrics]) -> String {
     );
     for seal in seals {
         for (reason, count) in seal.reasons.iter().filter(|(r, _)| is_silent(r)) {
-            let who = who(seal);
+            let who = who(&seal.container, &seal.id);
             let _ = writeln!(
                 out,
                 "airgap_uninvited_total{{{who},reason=\"{reason}\"}} {count}"
@@ -112,7 +146,7 @@ pub fn render(seals: &[SealMetrics]) -> String {
         "Refused attempts by destination, and of all others.",
     );
     for seal in seals {
-        let who = who(seal);
+        let who = who(&seal.container, &seal.id);
         for (address, port, count) in &seal.top {
             let address = label(address);
             let _ = writeln!(
@@ -136,25 +170,15 @@ pub fn render(seals: &[SealMetrics]) -> String {
         let _ = writeln!(
             out,
             "airgap_suppressed_total{{{}}} {}",
-            who(seal),
+            who(&seal.container, &seal.id),
             seal.suppressed
         );
     }
     out + "# EOF\n"
 }
 
-fn is_silent(reason: &str) -> bool {
-    Reason::SILENT
-        .iter()
-        .any(|silent| REASONS[*silent as usize] == reason)
-}
-
-fn who(seal: &SealMetrics) -> String {
-    format!(
-        "container=\"{}\",id=\"{}\"",
-        label(&seal.container),
-        label(&seal.id)
-    )
+fn who(container: &str, id: &str) -> String {
+    format!("container=\"{}\",id=\"{}\"", label(container), label(id))
 }
 
 /// A label's value as OpenMetrics escapes it.
@@ -179,11 +203,25 @@ mod tests {
             other: 1,
             suppressed: 0,
         };
+        let state = StateMetrics {
+            container: "db".into(),
+            id: "cd".into(),
+            state: SealState::Opened,
+        };
         assert_eq!(
-            render(&[seal]),
+            render(&[seal], &[state]),
             r#"# TYPE airgap_sealed gauge
 # HELP airgap_sealed 1 for each seal.
 airgap_sealed{container="w\"e\nb",id="ab"} 1
+# TYPE airgap_state stateset
+# HELP airgap_state The state that airgap status says.
+airgap_state{container="db",id="cd",airgap_state="not-sealed"} 0
+airgap_state{container="db",id="cd",airgap_state="broken"} 0
+airgap_state{container="db",id="cd",airgap_state="opened"} 1
+airgap_state{container="db",id="cd",airgap_state="unknown"} 0
+airgap_state{container="db",id="cd",airgap_state="limited"} 0
+airgap_state{container="db",id="cd",airgap_state="sealed"} 0
+airgap_state{container="db",id="cd",airgap_state="gone"} 0
 # TYPE airgap_refused counter
 # HELP airgap_refused Refused attempts by reason.
 airgap_refused_total{container="w\"e\nb",id="ab",reason="egress"} 3

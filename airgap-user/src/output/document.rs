@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
-use super::{escape, text};
+use super::{escape, status, status::Detail};
 use crate::report::{Change, Counted, Difference, Document, Side, clock};
 
 /// Rows of a list; the rest is in the JSON.
 const ROWS: usize = 20;
 
 pub(super) fn document(document: &Document, colour: bool) -> String {
-    let mut out = text::report(&document.status, false, colour);
+    let mut out = status::report(&document.status, Detail::default(), colour);
     let subject = &document.container;
     let image = subject.image.as_deref().unwrap_or("unknown");
     let _ = writeln!(out, "  image     {}", escape(image));

@@ -7,6 +7,7 @@ pub mod journal;
 pub mod json;
 mod line;
 mod proof;
+mod status;
 mod text;
 
 use std::{
@@ -18,6 +19,7 @@ use anyhow::{Context as _, Result};
 
 pub use escape::escape;
 pub(crate) use line::attempt;
+pub use status::Detail;
 pub(crate) use text::{endpoint, family, socket_type, timestamp, transport};
 
 use crate::{
@@ -58,15 +60,15 @@ fn print_json(value: &impl serde::Serialize) -> Result<()> {
     print(&line)
 }
 
-/// What is in force for one container; `fresh`: right after attach.
+/// What is in force for one container.
 ///
 /// # Errors
 /// If stdout cannot be written.
-pub fn report(report: &Report, json: bool, fresh: bool) -> Result<()> {
+pub fn report(report: &Report, json: bool, detail: Detail) -> Result<()> {
     if json {
         print_json(report)
     } else {
-        print(&text::report(report, fresh, colour()))
+        print(&status::report(report, detail, colour()))
     }
 }
 
@@ -95,11 +97,13 @@ pub fn dry_run(would: &DryRun, json: bool) -> Result<()> {
             "ports": would.ports,
             "stops": would.stops,
             "existing": would.existing,
+            "state": would.state,
+            "summary": would.summary,
             "coverage": would.coverage,
             "exit": would.exit,
         }))
     } else {
-        print(&text::dry_run(would))
+        print(&status::dry_run(would))
     }
 }
 

@@ -8,13 +8,14 @@ use std::{
 
 use super::escape;
 use crate::{
-    commands::{Check, DryRun, Existing, Report, Row},
+    commands::{Check, Existing, Report, Row},
+    coverage::SealState,
     gate::Unsealed,
     state::Entry,
 };
 
 pub(super) const RED: &str = "\x1b[31m";
-const BOLD: &str = "\x1b[1m";
+pub(super) const BOLD: &str = "\x1b[1m";
 pub(super) const RESET: &str = "\x1b[0m";
 
 /// UTC, RFC 3339, microseconds.
@@ -91,115 +92,7 @@ fn clients(report: &Report) -> String {
     }
 }
 
-pub(super) fn report(report: &Report, fresh: bool, colour: bool) -> String {
-    let (bold, red, reset) = if colour {
-        (BOLD, RED, RESET)
-    } else {
-        ("", "", "")
-    };
-    let mut out = String::new();
-    let name = escape(&report.container.name);
-    let id = &report.container.id[..12.min(report.container.id.len())];
-    let state = match report.state {
-        "sealed" => "SEALED",
-        "degraded" => "SEALED, DEGRADED",
-        "not-sealed" => "NOT SEALED",
-        "gone" => "GONE",
-        _ => "BROKEN",
-    };
-    let _ = writeln!(out, "{bold}{name}{reset} ({id})  {bold}{state}{reset}");
-    if report.state == "gone" {
-        let _ = writeln!(
-            out,
-            "  gone      the engine has no such container any more; what is left of its seal goes with: airgap detach {id}"
-        );
-    }
-    let by_default = match report.ports_by_default {
-        true => " (the default, as no -p was given)",
-        false => "",
-    };
-    let _ = writeln!(out, "  ports     {}{by_default}", report.ports.join(", "));
-    let _ = writeln!(out, "  clients   {}", clients(report));
-    if !fresh {
-        let since = timestamp(UNIX_EPOCH + Duration::from_secs(report.since));
-        let _ = writeln!(out, "  since     {}Z", &since[..19]);
-        let reasons: Vec<_> = report
-            .denials
-            .by_reason
-            .iter()
-            .map(|(r, n)| format!("{r} {n}"))
-            .collect();
-        let _ = writeln!(
-            out,
-            "  denials   {}{}",
-            report.denials.total,
-            if reasons.is_empty() {
-                String::new()
-            } else {
-                format!("  ({})", reasons.join(", "))
-            }
-        );
-        if report.denials.by_verify > 0 {
-            let _ = writeln!(
-                out,
-                "            {} more were tried by airgap verify itself",
-                report.denials.by_verify
-            );
-        }
-    }
-    for cgroup in &report.cgroups {
-        let path = cgroup
-            .path
-            .as_deref()
-            .unwrap_or("(gone, not yet released by the kernel)");
-        let _ = writeln!(out, "  cgroup    {path} (id {})", cgroup.id);
-    }
-    if !report.running && report.seal != 0 && report.state != "gone" {
-        let _ = writeln!(
-            out,
-            "  cgroup    none: not running, sealed from its first instruction"
-        );
-    }
-    if report.seal != 0 {
-        let _ = writeln!(
-            out,
-            "  gate      {} links, read back from the kernel",
-            report.links
-        );
-    }
-    let _ = writeln!(out, "  reboot    {}", escape(&report.reboot));
-    if !report.accepted.is_empty() {
-        let _ = writeln!(
-            out,
-            "  {red}accepted  {}{reset}",
-            report.accepted.join(", ")
-        );
-    }
-    for vector in &report.coverage {
-        if vector.covered && !fresh {
-            let _ = writeln!(out, "  covered   {}: {}", vector.vector, escape(&vector.by));
-        } else if !vector.covered {
-            let _ = writeln!(
-                out,
-                "  {red}NOT COVERED{reset}  {}: {}",
-                vector.vector,
-                escape(&vector.by)
-            );
-        }
-    }
-    for e in &report.existing {
-        let _ = writeln!(out, "  {:<9} {}", e.action, existing(e));
-    }
-    for label in &report.labels_ignored {
-        let _ = writeln!(out, "  ignored   {}", escape(label));
-    }
-    for problem in &report.problems {
-        let _ = writeln!(out, "  {red}PROBLEM{reset}   {}", escape(problem));
-    }
-    out
-}
-
-fn existing(e: &Existing) -> String {
+pub(super) fn existing(e: &Existing) -> String {
     let end = |e: &Option<String>| e.clone().unwrap_or_else(|| "*".into());
     let who = match (&e.name, e.pid) {
         (Some(name), Some(pid)) => format!("{}[{pid}]", escape(name)),
@@ -225,33 +118,6 @@ pub(super) fn peer(container: &str, e: &Existing) -> String {
     format!("{}: {what}: {}", escape(container), existing(e))
 }
 
-pub(super) fn dry_run(would: &DryRun) -> String {
-    let mut out = format!(
-        "{}: would be sealed with ports {}; nothing was changed\n",
-        escape(&would.name),
-        would.ports.join(", ")
-    );
-    for line in &would.stops {
-        let _ = writeln!(out, "  would stop  {}", escape(line));
-    }
-    for e in &would.existing {
-        let _ = writeln!(out, "  would be {:<8} {}", e.action, existing(e));
-    }
-    if would.existing.is_empty() {
-        out += "  no socket of it reaches outside now; what it opens later is refused\n";
-    }
-    for vector in would.coverage.iter().filter(|v| !v.covered) {
-        let _ = writeln!(
-            out,
-            "  would be NOT COVERED  {}: {}",
-            vector.vector,
-            escape(&vector.by)
-        );
-    }
-    let _ = writeln!(out, "  attach would exit {}", would.exit);
-    out
-}
-
 pub(super) fn list(rows: &[Row]) -> String {
     if rows.is_empty() {
         return "no container is sealed on this host\n".into();
@@ -268,7 +134,7 @@ pub(super) fn list(rows: &[Row]) -> String {
             "{:<24}  {:<12}  {:<10}  {:<20}  {:<24}  {:>10}  {}Z",
             escape(&r.container.name),
             &r.container.id[..12.min(r.container.id.len())],
-            r.state,
+            r.state.word(),
             r.ports.join(","),
             clients(r),
             r.denials.total,
@@ -277,11 +143,11 @@ pub(super) fn list(rows: &[Row]) -> String {
         let more = match (row.gone, r.seal) {
             (true, 0) => Some("recorded, and the container is gone: airgap detach"),
             (true, _) => Some("the container is gone: airgap detach"),
-            (false, 0) => Some("NOT SEALED  recorded but not in force: airgap restore"),
+            (false, _) if r.state.is_open() => Some(r.summary.as_str()),
             (false, _) => None,
         };
         if let Some(more) = more {
-            let _ = writeln!(out, "{:<24}  {:<12}  {more}", "", "");
+            let _ = writeln!(out, "{:<24}  {:<12}  {}", "", "", escape(more));
         }
         if let Some(other) = &row.not_sealed {
             let name = row.recorded_name.as_ref().unwrap_or(&r.container.name);
@@ -293,6 +159,12 @@ pub(super) fn list(rows: &[Row]) -> String {
                 &other[..12.min(other.len())]
             );
         }
+    }
+    if rows
+        .iter()
+        .any(|row| row.report.state == SealState::Limited)
+    {
+        out += "limited: nothing leaves now, and something may open later: airgap status NAME\n";
     }
     out
 }

@@ -59,6 +59,8 @@ pub struct Facts {
     pub runtime_binary: Option<String>,
     /// Sockets of other network namespaces that its processes hold, in words.
     pub foreign_sockets: Vec<String>,
+    /// Unix connections to others that its processes hold, standard streams apart, in words.
+    pub held: Vec<String>,
     /// Addresses that strangers come from and that may connect, in words.
     pub proxied: Vec<String>,
     /// What of it was not looked at, in words.
@@ -246,6 +248,12 @@ impl Facts {
         }
         let holders = holders(cgroups, budget);
         carried(&networks, &holders, budget, |socket, _| {
+            if socket.leads == Leads::Outside && !socket.is_stdio() {
+                let Holder { pid, name, .. } = &socket.holder;
+                self.held.push(format!(
+                    "its process '{name}' ({pid}) is connected to a unix socket outside"
+                ));
+            }
             self.foreign_sockets
                 .extend(foreign(&socket.holder, socket.leads, socket.family));
         });

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Counted, Destination, Document, Program, Verified, clock, markup::escaped, plot};
+use crate::{coverage::When, events::is_silent};
 
 /// Rows of a table; the rest is in the JSON.
 const ROWS: usize = 1000;
@@ -73,7 +74,10 @@ fn seal(out: &mut String, document: &Document) {
                 |c| format!("{} / {}", c.project, c.service),
             ),
         ),
-        ("State", status.state.to_owned()),
+        (
+            "State",
+            format!("{}: {}", status.state.headline(), status.summary),
+        ),
         ("Sealed since", clock(document.sealed) + " UTC"),
         ("Report of", clock(document.generated) + " UTC"),
         ("Service ports", ports),
@@ -83,7 +87,7 @@ fn seal(out: &mut String, document: &Document) {
     ];
     out.push_str("<h2>The seal</h2>\n<table class=\"facts\">\n");
     for (name, value) in rows {
-        let class = match name == "State" && value != "sealed" {
+        let class = match name == "State" && status.state.is_open() {
             true => " class=\"bad\"",
             false => "",
         };
@@ -101,18 +105,29 @@ fn seal(out: &mut String, document: &Document) {
 
 fn coverage(out: &mut String, document: &Document) {
     out.push_str("<h2>What stands in each way out</h2>\n");
-    table(out, &["Way out", "Covered", "By, or why not"]);
+    table(
+        out,
+        &["Way out", "Covered", "By, or what could leave and why"],
+    );
     for vector in &document.status.coverage {
-        let (class, word) = if vector.covered {
-            ("", "yes")
-        } else {
-            (" class=\"bad\"", "<b>NO</b>")
+        let (class, word) = match (vector.covered, vector.when) {
+            (true, _) => ("", "yes"),
+            (false, When::Now) => (" class=\"bad\"", "<b>OPEN NOW</b>"),
+            (false, When::Later) => ("", "<b>until later</b>"),
+            (false, When::Never) => ("", "<b>no</b>, leads to no network"),
         };
+        let mut text = vector.by.clone();
+        if let Some(effect) = &vector.effect {
+            text = format!("{effect}: {text}");
+        }
+        if let Some(mend) = &vector.mend {
+            let _ = write!(text, "; do: {mend}");
+        }
         let _ = writeln!(
             out,
             "<tr{class}><td>{}</td><td>{word}</td><td>{}</td></tr>",
             escaped(vector.vector),
-            escaped(&vector.by)
+            escaped(&text)
         );
     }
     out.push_str("</tbody></table>\n");
@@ -200,7 +215,8 @@ fn attempts(out: &mut String, document: &Document) {
     }
     out.push_str("<div class=\"narrow\">\n");
     table(out, &["Reason, since the seal", "Attempts"]);
-    for (reason, count) in &document.status.denials.by_reason {
+    let by_reason = document.status.denials.by_reason.iter();
+    for (reason, count) in by_reason.clone().filter(|(reason, _)| !is_silent(reason)) {
         let _ = writeln!(
             out,
             "<tr><td>{}</td><td class=\"n\">{count}</td></tr>",
@@ -208,6 +224,13 @@ fn attempts(out: &mut String, document: &Document) {
         );
     }
     out.push_str("</tbody></table>\n</div>\n");
+    for (reason, count) in by_reason.filter(|(reason, _)| is_silent(reason)) {
+        let what = match *reason {
+            "inbound" => "Clients refused (inbound)",
+            _ => "Kernel chatter",
+        };
+        let _ = writeln!(out, "<p>{what}: {count}, in no sum above.</p>");
+    }
 }
 
 fn destinations(out: &mut String, list: &[Destination]) {

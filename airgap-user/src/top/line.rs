@@ -3,38 +3,10 @@
 use std::cmp::Ordering;
 
 use super::Count;
-use crate::commands::{Report, Row};
-
-/// How much of a container is known to be sealed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Standing {
-    NotSealed,
-    Broken,
-    /// Not read yet, or not lately.
-    Unknown,
-    Degraded,
-    Sealed,
-    /// There is no such container any more.
-    Gone,
-}
-
-impl Standing {
-    pub(super) const fn word(self) -> &'static str {
-        match self {
-            Self::NotSealed => "NOT SEALED",
-            Self::Broken => "BROKEN",
-            Self::Unknown => "unknown",
-            Self::Degraded => "degraded",
-            Self::Sealed => "sealed",
-            Self::Gone => "gone",
-        }
-    }
-
-    /// Something is to be done at once.
-    pub(super) const fn is_open(self) -> bool {
-        matches!(self, Self::NotSealed | Self::Broken)
-    }
-}
+use crate::{
+    commands::{Report, Row},
+    coverage::{SealState, summary},
+};
 
 /// One container.
 #[derive(Clone, Debug)]
@@ -42,7 +14,7 @@ pub(super) struct Line {
     pub(super) id: String,
     /// Name now, as far as the engine said: not safe for terminals.
     pub(super) name: String,
-    pub(super) standing: Standing,
+    pub(super) state: SealState,
     /// What is wrong.
     pub(super) problems: Vec<String>,
     /// What is in force; `None`: not read yet, or of no seal.
@@ -54,6 +26,14 @@ pub(super) struct Line {
 }
 
 impl Line {
+    /// What is to be said beside the state: of what is not believed any more, nothing.
+    pub(super) fn summary(&self) -> String {
+        match &self.report {
+            Some(report) if report.state == self.state => report.summary.clone(),
+            _ => summary(self.state, &[], &[], &self.name),
+        }
+    }
+
     pub(super) fn total(&self) -> u64 {
         self.count.as_ref().map_or(0, |count| count.denials.total)
     }
@@ -95,22 +75,12 @@ impl Sort {
             Self::Last => last(b).cmp(&last(a)),
             Self::Name => Ordering::Equal,
         };
-        let open = |line: &Line| !line.standing.is_open();
+        let open = |line: &Line| !line.state.is_open();
         open(a)
             .cmp(&open(b))
             .then(by)
             .then_with(|| a.name.cmp(&b.name))
             .then_with(|| a.id.cmp(&b.id))
-    }
-}
-
-pub(super) fn standing(report: &Report) -> Standing {
-    match report.state {
-        "sealed" => Standing::Sealed,
-        "degraded" => Standing::Degraded,
-        "not-sealed" => Standing::NotSealed,
-        "gone" => Standing::Gone,
-        _ => Standing::Broken,
     }
 }
 
@@ -128,7 +98,7 @@ pub(super) fn open(id: &str, name: &str, problems: Vec<String>) -> Line {
     Line {
         id: id.to_owned(),
         name: name.to_owned(),
-        standing: Standing::NotSealed,
+        state: SealState::NotSealed,
         problems,
         report: None,
         count: None,

@@ -10,9 +10,9 @@ use airgap_common::map::SealNumber;
 use super::{
     Count,
     history::History,
-    line::{Line, Sort, Standing, open, problems, standing},
+    line::{Line, Sort, open, problems},
 };
-use crate::commands::Row;
+use crate::{commands::Row, coverage::SealState};
 
 /// Older counts are said to be old.
 const COUNTS_OLD: Duration = Duration::from_secs(5);
@@ -225,9 +225,9 @@ impl Model {
                 Line {
                     id: count.id.clone(),
                     name: count.name.clone(),
-                    standing: match row {
-                        Some(row) if believed => standing(&row.report),
-                        _ => Standing::Unknown,
+                    state: match row {
+                        Some(row) if believed => row.report.state,
+                        _ => SealState::Unknown,
                     },
                     problems: row.map_or_else(Vec::new, problems),
                     report: row.map(|row| row.report.clone()),
@@ -244,7 +244,7 @@ impl Model {
             if row.report.seal == 0 && !counted(&container.id) {
                 lines.push(Line {
                     report: Some(row.report.clone()),
-                    standing: standing(&row.report),
+                    state: row.report.state,
                     ..open(&container.id, &container.name, problems(row))
                 });
             }

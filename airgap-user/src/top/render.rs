@@ -12,8 +12,8 @@ use ratatui::{
     widgets::{Block, Clear, Paragraph, Wrap},
 };
 
-use super::{line::Standing, model::Model};
-use crate::output::escape;
+use super::model::Model;
+use crate::{coverage::SealState, output::escape};
 
 /// Smaller than this shows nothing of use.
 const SMALLEST: (u16, u16) = (50, 10);
@@ -74,27 +74,22 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>) {
 
 /// How many of what, and of when.
 fn heading(model: &Model, paint: &Paint, frame: &mut Frame<'_>, area: Rect) {
-    let count = |wanted: &[Standing]| {
+    let count = |wanted: &[SealState]| {
         let lines = model.lines.iter();
-        lines.filter(|l| wanted.contains(&l.standing)).count()
+        lines.filter(|l| wanted.contains(&l.state)).count()
     };
-    let sealed = count(&[Standing::Sealed, Standing::Degraded]);
+    let sealed = count(&[SealState::Sealed, SealState::Limited]);
     let mut spans = vec![
         Span::styled(" airgap top ", paint.strong()),
         Span::raw(format!(" {sealed} sealed")),
     ];
-    for (word, standing) in [
-        ("NOT SEALED", Standing::NotSealed),
-        ("BROKEN", Standing::Broken),
-        ("unknown", Standing::Unknown),
-        ("gone", Standing::Gone),
-    ] {
-        let found = count(&[standing]);
-        if found > 0 {
+    for state in SealState::ALL {
+        let found = count(&[state]);
+        if found > 0 && !matches!(state, SealState::Sealed | SealState::Limited) {
             spans.push(Span::raw(", "));
             spans.push(Span::styled(
-                format!("{found} {word}"),
-                paint.standing(standing),
+                format!("{found} {}", state.word()),
+                paint.state(state),
             ));
         }
     }
@@ -211,12 +206,12 @@ impl Paint {
         self.coloured(Color::Red)
     }
 
-    fn standing(&self, standing: Standing) -> Style {
-        match standing {
-            Standing::NotSealed | Standing::Broken => self.alarm(),
-            Standing::Unknown | Standing::Degraded => self.coloured(Color::Yellow),
-            Standing::Sealed => self.coloured(Color::Green),
-            Standing::Gone => self.faint(),
+    fn state(&self, state: SealState) -> Style {
+        match state {
+            SealState::NotSealed | SealState::Broken | SealState::Opened => self.alarm(),
+            SealState::Unknown | SealState::Limited => self.coloured(Color::Yellow),
+            SealState::Sealed => self.coloured(Color::Green),
+            SealState::Gone => self.faint(),
         }
     }
 }

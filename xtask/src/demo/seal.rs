@@ -13,7 +13,7 @@ use super::wait;
 use crate::command;
 use crate::undo::Undo;
 
-/// Exit codes of `airgap status` for a container that is sealed: wholly, or degraded.
+/// Exit codes of `airgap status` for a container that is sealed: SEALED and LIMITED, or OPENED.
 const SEALED: [Option<i32>; 2] = [Some(0), Some(4)];
 
 /// A sealed container, and the denials that `airgap attach` prints.

@@ -52,8 +52,9 @@ pub(super) fn page(kernels: &[(&str, &Outcome)]) -> String {
 const LEGEND: &str = "\n`-nolsm` is booted without `bpf` in `lsm=`, `-noframes` without the modules \
 `sch_ingress` and `cls_bpf`. *cgroup*: programs at the cgroup root. *frames*: programs on the \
 host's end of the veth (tcx, before 6.6 clsact). *LSM*: BPF LSM hooks. *nothing there*: the \
-container has no such thing. What is **open** is named by `attach` and `status`, which then exit \
-4. A way that verify could not prove has no control on that kernel, or is one of the open ones.\n";
+container has no such thing. What is **open** after a restart, and host sockets, which lead to no \
+network, are limits: `attach` and `status` say LIMITED and exit 0. All else that is **open** can \
+leave now: OPENED, exit 4. A way that verify could not prove has no control on that kernel, or is one of the open ones.\n";
 
 /// Every vector that any kernel has, in the product's order.
 fn names<'a>(kernels: &[(&str, &'a Outcome)]) -> Vec<&'a str> {

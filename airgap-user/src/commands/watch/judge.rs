@@ -126,7 +126,7 @@ impl Judge {
         log::info!(
             "{} is sealed by its label, {}, ports {}",
             container.name,
-            report.state,
+            report.state.name(),
             report.ports.join(", ")
         );
         Ok(())

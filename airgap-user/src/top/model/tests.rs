@@ -3,6 +3,7 @@ use std::{sync::Arc, time::UNIX_EPOCH};
 use super::*;
 use crate::{
     commands::{Denials, Report},
+    coverage::SealState,
     events::{Denial, Event, Process},
     state::Entry,
     top::Ranking,
@@ -34,7 +35,7 @@ pub(crate) fn count(n: u64, name: &str, total: u64) -> Count {
 }
 
 /// What is in force of seal `n`.
-pub(crate) fn row(n: u64, name: &str, state: &'static str) -> Row {
+pub(crate) fn row(n: u64, name: &str, state: SealState) -> Row {
     let entry = Entry::Unreadable {
         id: id(n),
         why: "test".into(),
@@ -43,9 +44,10 @@ pub(crate) fn row(n: u64, name: &str, state: &'static str) -> Row {
     // In force, and open to any client.
     report.clients.clear();
     report.container.name = name.into();
-    if state != "not-sealed" {
-        (report.state, report.seal) = (state, n);
+    if state != SealState::NotSealed {
+        report.seal = n;
         report.problems.clear();
+        report.set_state(state);
     }
     Row {
         report,
@@ -70,7 +72,7 @@ pub(crate) fn model(counts: Vec<Count>, rows: Vec<Row>) -> Model {
 fn shown(model: &Model) -> Vec<(&str, &str)> {
     let lines = model.lines.iter();
     lines
-        .map(|line| (line.name.as_str(), line.standing.word()))
+        .map(|line| (line.name.as_str(), line.state.word()))
         .collect()
 }
 
@@ -82,7 +84,10 @@ fn what_was_not_read_is_unknown() {
         News::Counts(UNIX_EPOCH, Ok(vec![count(1, "web", 5)])),
     );
     assert_eq!(shown(&model), [("web", "unknown")]);
-    model.learn(second(1), News::Rows(Ok(vec![row(1, "web", "sealed")])));
+    model.learn(
+        second(1),
+        News::Rows(Ok(vec![row(1, "web", SealState::Sealed)])),
+    );
     assert_eq!(shown(&model), [("web", "sealed")]);
     // A later seal of the same container is not the one that was judged.
     let renewed = Count {
@@ -95,7 +100,12 @@ fn what_was_not_read_is_unknown() {
 
 #[test]
 fn what_cannot_be_read_any_more_is_not_called_sealed() {
-    let sealed = || model(vec![count(1, "web", 5)], vec![row(1, "web", "sealed")]);
+    let sealed = || {
+        model(
+            vec![count(1, "web", 5)],
+            vec![row(1, "web", SealState::Sealed)],
+        )
+    };
     let mut broken = sealed();
     broken.learn(second(1), News::Counts(UNIX_EPOCH, Err("gone".into())));
     assert_eq!(shown(&broken), [("web", "unknown")]);
@@ -112,13 +122,13 @@ fn what_cannot_be_read_any_more_is_not_called_sealed() {
 
 #[test]
 fn what_is_open_comes_first_in_every_order() {
-    let mut renamed = row(1, "web", "sealed");
+    let mut renamed = row(1, "web", SealState::Sealed);
     renamed.not_sealed = Some(id(9));
     let rows = vec![
         renamed,
-        row(2, "db", "broken"),
-        row(3, "api", "degraded"),
-        row(4, "lost", "not-sealed"),
+        row(2, "db", SealState::Broken),
+        row(3, "api", SealState::Limited),
+        row(4, "lost", SealState::NotSealed),
     ];
     let counts = vec![count(1, "web", 50), count(2, "db", 0), count(3, "api", 7)];
     let mut model = model(counts, rows);
@@ -129,8 +139,8 @@ fn what_is_open_comes_first_in_every_order() {
         assert!(open.contains(&("web", "NOT SEALED")), "{open:?}");
         let rest = shown(&model)[3..].to_vec();
         let wanted = match model.sort {
-            Sort::Name => [("api", "degraded"), ("web", "sealed")],
-            Sort::Total => [("web", "sealed"), ("api", "degraded")],
+            Sort::Name => [("api", "limited"), ("web", "sealed")],
+            Sort::Total => [("web", "sealed"), ("api", "limited")],
             _ => rest.clone().try_into().unwrap(),
         };
         assert_eq!(rest, wanted, "{:?}", model.sort);
@@ -141,7 +151,12 @@ fn what_is_open_comes_first_in_every_order() {
 
 #[test]
 fn the_choice_stays_with_its_container() {
-    let rows = || vec![row(1, "a", "sealed"), row(2, "b", "sealed")];
+    let rows = || {
+        vec![
+            row(1, "a", SealState::Sealed),
+            row(2, "b", SealState::Sealed),
+        ]
+    };
     let mut model = model(vec![count(1, "a", 0), count(2, "b", 0)], rows());
     assert_eq!(model.chosen(), Some(0));
     model.press(Key::Down);
@@ -165,7 +180,7 @@ fn the_choice_stays_with_its_container() {
 fn a_list_scrolls_to_its_end_and_back() {
     let mut counted = count(1, "a", 1);
     counted.denials.by_reason = vec![("egress", 1); 8];
-    let mut model = model(vec![counted], vec![row(1, "a", "sealed")]);
+    let mut model = model(vec![counted], vec![row(1, "a", SealState::Sealed)]);
     model.press(Key::Enter);
     model.press(Key::Next);
     model.press(Key::Next);
@@ -187,10 +202,10 @@ fn a_list_scrolls_to_its_end_and_back() {
 
 #[test]
 fn names_are_todays_and_what_is_gone_is_called_so() {
-    let mut renamed = row(1, "web-old", "sealed");
+    let mut renamed = row(1, "web-old", SealState::Sealed);
     renamed.recorded_name = Some("web".into());
     renamed.not_sealed = Some(id(7));
-    let mut gone = row(2, "job", "gone");
+    let mut gone = row(2, "job", SealState::Gone);
     gone.gone = true;
     let counts = vec![count(1, "web", 5), count(2, "job", 3)];
     let model = model(counts, vec![renamed, gone]);

@@ -9,6 +9,7 @@ use ratatui::{
 
 use super::{Paint, words};
 use crate::{
+    events::is_silent,
     output::{attempt, escape},
     top::{
         Count,
@@ -73,11 +74,15 @@ fn facts(line: &Line, paint: &Paint) -> Vec<Text<'static>> {
         Span::raw(" "),
         Span::styled(escape(&line.name).into_owned(), paint.strong()),
         Span::raw(format!(" ({id})  ")),
-        Span::styled(line.standing.word(), paint.standing(line.standing)),
+        Span::styled(line.state.word(), paint.state(line.state)),
     ])];
     for problem in line.problems.iter().take(3) {
         facts.push(Text::styled(format!(" {}", escape(problem)), paint.alarm()));
     }
+    facts.push(Text::styled(
+        format!(" {}", escape(&line.summary())),
+        paint.state(line.state),
+    ));
     if let Some(report) = &line.report {
         let clients = match report.clients.as_slice() {
             [] => "ANY (each is an exit)".to_owned(),
@@ -87,18 +92,6 @@ fn facts(line: &Line, paint: &Paint) -> Vec<Text<'static>> {
             " ports {}  clients {clients}",
             report.ports.join(", ")
         )));
-        let open: Vec<_> = report
-            .coverage
-            .iter()
-            .filter(|v| !v.covered)
-            .map(|v| v.vector)
-            .collect();
-        if !open.is_empty() {
-            facts.push(Text::styled(
-                format!(" not covered: {}", open.join(", ")),
-                paint.standing(line.standing),
-            ));
-        }
     }
     if let Some(count) = &line.count {
         let attempts = &count.ranking.attempts;
@@ -176,8 +169,13 @@ fn processes(count: &Count) -> Vec<String> {
 fn reasons(count: &Count) -> Vec<String> {
     let mut list = count.denials.by_reason.clone();
     list.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    // What no program inside asked for is in no sum.
+    list.sort_by_key(|(reason, _)| is_silent(reason));
     list.into_iter()
-        .map(|(reason, n)| format!("{n:>8}  {reason}"))
+        .map(|(reason, n)| match reason {
+            "inbound" => format!("{n:>8}  clients refused"),
+            other => format!("{n:>8}  {other}"),
+        })
         .collect()
 }
 

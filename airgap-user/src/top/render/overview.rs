@@ -73,10 +73,7 @@ fn containers(model: &Model, paint: &Paint, frame: &mut Frame<'_>, area: Rect) {
             None => "-".to_owned(),
         };
         Row::new([
-            Cell::from(Span::styled(
-                line.standing.word(),
-                paint.standing(line.standing),
-            )),
+            Cell::from(Span::styled(line.state.word(), paint.state(line.state))),
             Cell::from(escape(&line.name).into_owned()),
             right(words::rate(line.rate)),
             Cell::from(Span::styled(
@@ -115,19 +112,9 @@ fn reason(line: &Line, paint: &Paint) -> Text<'static> {
     if let Some(problem) = line.problems.first() {
         return Text::styled(format!(" {}", escape(problem)), paint.alarm());
     }
-    let open: Vec<_> = line
-        .report
-        .iter()
-        .flat_map(|report| &report.coverage)
-        .filter(|vector| !vector.covered)
-        .map(|vector| vector.vector)
-        .collect();
-    if open.is_empty() {
-        return Text::default();
-    }
     Text::styled(
-        format!(" not covered: {}", open.join(", ")),
-        paint.standing(line.standing),
+        format!(" {}", escape(&line.summary())),
+        paint.state(line.state),
     )
 }
 

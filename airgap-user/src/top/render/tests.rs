@@ -3,6 +3,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use ratatui::{Terminal, backend::TestBackend, style::Color};
 
 use crate::{
+    coverage::SealState,
     events::Process,
     top::{
         Key, Model, News, draw,
@@ -28,7 +29,10 @@ fn text(model: &Model, width: u16, height: u16) -> String {
 fn busy() -> Model {
     let mut model = model(
         vec![count(1, "web", 100), count(2, "db", 3)],
-        vec![row(1, "web", "sealed"), row(2, "db", "broken")],
+        vec![
+            row(1, "web", SealState::Sealed),
+            row(2, "db", SealState::Broken),
+        ],
     );
     let counts = vec![count(1, "web", 112), count(2, "db", 3)];
     let at = UNIX_EPOCH + Duration::from_secs(3_661);
@@ -116,7 +120,7 @@ fn strings_of_a_container_drive_no_terminal() {
     ranking.processes[0].name = "a\x1bb".into();
     ranking.recent[0].process = Some(Process::example("\u{202e}c\r", 1));
     bad.ranking = ranking.into();
-    let mut model = model(vec![bad], vec![row(1, "w\x1b[2Jb\n", "sealed")]);
+    let mut model = model(vec![bad], vec![row(1, "w\x1b[2Jb\n", SealState::Sealed)]);
     for _ in 0..2 {
         let text = text(&model, 80, 24);
         assert!(text.contains("w\\x1b[2Jb\\n"), "{text}");

@@ -1,0 +1,280 @@
+use super::*;
+use crate::{
+    commands::{Check, Row},
+    container::{HostEnd, Interface},
+    coverage::{CONFIGURATION, Evidence, SealState, Vector, coverage},
+    gate::FrameGuard,
+    output::text,
+    preflight::NET_RAW,
+    state::Entry,
+};
+
+/// An ordinary container, on a kernel without security hooks, on a host that restores
+/// nothing at boot.
+fn evidence(guarded: bool) -> Evidence {
+    let guard = FrameGuard {
+        interface: Interface {
+            name: "eth0".into(),
+            host: Some(HostEnd {
+                name: "veth1".into(),
+                index: 9,
+                native_xdp: false,
+            }),
+        },
+        missing: (!guarded).then(|| "nothing guards eth0 on the host's side, veth1".into()),
+    };
+    Evidence {
+        name: "web".into(),
+        frame_layer: true,
+        capabilities: 1 << NET_RAW,
+        running: true,
+        marked: true,
+        frames: Some(vec![guard]),
+        shared: Some(vec![]),
+        ..Evidence::default()
+    }
+}
+
+fn sealed(evidence: &Evidence) -> Report {
+    let entry = Entry::Unreadable {
+        id: "0123456789ab".repeat(5) + "0123",
+        why: "test".into(),
+    };
+    let mut report = Report::of_entry(&entry);
+    report.problems.clear();
+    report.clients.clear();
+    report.container.name = "web".into();
+    report.seal = 3;
+    report.links = 9;
+    report.running = true;
+    report.ports = vec!["5060/tcp".into()];
+    report.coverage = coverage(evidence);
+    let configured = "nothing found that leads around the seal";
+    report
+        .coverage
+        .push(Vector::covered(CONFIGURATION, When::Now, configured));
+    report.reboot = "recorded, but nothing runs airgap restore at boot: airgap install".into();
+    report.coverage.push(Report::opened_by_reboot(
+        report.reboot.clone(),
+        "airgap install".into(),
+    ));
+    report.set_state(SealState::of(&report.coverage, false));
+    report
+}
+
+const FRESH: Detail = Detail {
+    fresh: true,
+    explain: false,
+    verbose: false,
+};
+
+const ATTACHED: &str = "\
+web (0123456789ab)  SEALED, LIMITED  nothing leaves now; its next restart and a reboot of this host may open it; host sockets are not refused here
+  answers   5060/tcp (the default, as no -p was given) to ANY client (each is an exit; --from CIDR limits them)
+  shut      connections, datagrams, names that are looked up, raw packets, packets without a client, reflected packets, hand-made frames, multicast announcements, answers to probes, data for unix sockets of others, answers on unix sockets
+  later     after a restart, a root process inside could send hand-made frames to the local network until you run: airgap attach web (a running airgap watch does so itself)
+  later     a reboot of this host opens it; do: airgap install
+  more      all of it in full: airgap status --explain web
+";
+
+#[test]
+fn an_ordinary_attach_is_eight_lines_at_most() {
+    let mut report = sealed(&evidence(true));
+    report.ports_by_default = true;
+    let text = super::report(&report, FRESH, false);
+    assert_eq!(text, ATTACHED);
+    // With sockets that were cut, and with all that can be open.
+    report.existing = vec![Existing {
+        kind: "tcp",
+        local: None,
+        peer: None,
+        container: None,
+        pid: None,
+        name: None,
+        action: "cut",
+    }];
+    assert!(super::report(&report, FRESH, false).lines().count() <= 8);
+    report.coverage = sealed(&evidence(false)).coverage;
+    report.set_state(SealState::Opened);
+    let text = super::report(&report, FRESH, false);
+    assert!(text.lines().count() <= 8, "{text}");
+    assert!(text.contains("1 more open ways, and all of it"), "{text}");
+}
+
+#[test]
+fn a_status_says_the_aim_first_and_its_numbers_add_up() {
+    let mut report = sealed(&evidence(true));
+    report.denials = Denials {
+        total: 7,
+        by_reason: vec![
+            ("egress", 1),
+            ("dns", 2),
+            ("socket-type", 4),
+            ("inbound", 3),
+            ("kernel-chatter", 1),
+        ],
+        by_verify: 90,
+    };
+    assert_eq!(
+        super::report(&report, Detail::default(), false),
+        "\
+web (0123456789ab)  SEALED, LIMITED  nothing leaves now; its next restart and a reboot of this host may open it; host sockets are not refused here
+  answers   5060/tcp to ANY client (each is an exit; --from CIDR limits them)
+  shut      connections, datagrams, names that are looked up, raw packets, packets without a client, reflected packets, hand-made frames, multicast announcements, answers to probes, data for unix sockets of others, answers on unix sockets
+  since     1970-01-01T00:00:00Z
+  refused   7 attempts (egress 1, dns 2, socket-type 4); clients refused (inbound): 3; kernel chatter: 1
+  refused   90 more were tried by airgap verify itself
+  later     after a restart, a root process inside could send hand-made frames to the local network until you run: airgap attach web (a running airgap watch does so itself)
+  later     a reboot of this host opens it; do: airgap install
+  more      all of it in full: airgap status --explain web
+"
+    );
+}
+
+#[test]
+fn after_a_restart_without_hooks_line_one_names_the_hole_and_the_cure() {
+    let mut report = sealed(&evidence(false));
+    report.opened_since = Some(86_400);
+    let text = super::report(&report, Detail::default(), false);
+    let first = "web (0123456789ab)  SEALED, OPENED  can leave now: hand-made frames, multicast announcements, answers to probes; run: airgap attach web; since 1970-01-02T00:00:00Z\n";
+    assert!(text.starts_with(first), "{text}");
+    let effect = "  open      a root process inside can send hand-made frames to the local network; do: airgap attach web\n";
+    assert!(text.contains(effect), "{text}");
+    for hook in ["connect4", "cgroup_mkdir", "links"] {
+        assert!(!text.contains(hook), "{hook}: {text}");
+    }
+}
+
+#[test]
+fn hooks_and_reasons_are_told_where_they_are_asked_for() {
+    let report = sealed(&evidence(true));
+    let verbose = Detail {
+        verbose: true,
+        ..Detail::default()
+    };
+    let text = super::report(&report, verbose, false);
+    for part in [
+        "  gate      9 links, read back from the kernel\n",
+        "  covered   TCP connections: connect4, connect6, egress\n",
+        "  limit     host sockets (AF_VSOCK, netlink audit): only BPF LSM",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let explain = Detail {
+        explain: true,
+        ..Detail::default()
+    };
+    let text = super::report(&report, explain, false);
+    let full = "
+later: raw frames after a restart
+  what  after a restart, a root process inside could send hand-made frames to the local network
+  why   the frame programs end with the veth, and CAP_NET_RAW stays
+  do    airgap attach web
+";
+    assert!(text.contains(full), "{text}");
+    let gaps = report.coverage.iter().filter(|v| !v.covered).count();
+    assert_eq!(text.matches("\n  why   ").count(), gaps, "{text}");
+}
+
+#[test]
+fn a_container_that_does_not_run_is_open_from_its_next_start() {
+    let stopped = Evidence {
+        running: false,
+        frames: None,
+        ..evidence(true)
+    };
+    let mut report = sealed(&stopped);
+    report.running = false;
+    let text = super::report(&report, FRESH, false);
+    let first = "web (0123456789ab)  SEALED, LIMITED  nothing leaves now; its next start and a reboot of this host may open it; host sockets are not refused here\n";
+    assert!(text.starts_with(first), "{text}");
+    assert!(text.lines().count() <= 8, "{text}");
+}
+
+#[test]
+fn what_is_not_in_force_claims_nothing() {
+    let entry = Entry::Unreadable {
+        id: "ab".repeat(32),
+        why: "test".into(),
+    };
+    let text = report(&Report::of_entry(&entry), Detail::default(), false);
+    for claim in ["answers", "shut", "since", "refused"] {
+        assert!(!text.contains(claim), "{claim}: {text}");
+    }
+    assert!(
+        text.starts_with("? (abababababab)  NOT SEALED  recorded, but not in force"),
+        "{text}"
+    );
+}
+
+#[test]
+fn strings_of_a_container_drive_no_terminal() {
+    let nasty = "w\x1b[2Jb\n";
+    let mut evidence = evidence(false);
+    evidence.name = nasty.into();
+    evidence.shared = Some(vec![nasty.into()]);
+    evidence.held = vec![nasty.into()];
+    let mut report = sealed(&evidence);
+    report.container.name = nasty.into();
+    report.problems = vec![nasty.into()];
+    report.labels_ignored = vec![nasty.into()];
+    report.reboot = nasty.into();
+    for state in SealState::ALL {
+        report.set_state(state);
+        for all in [false, true] {
+            let detail = Detail {
+                fresh: !all,
+                explain: all,
+                verbose: all,
+            };
+            let text = super::report(&report, detail, false);
+            let drives = |c: char| c.is_control() && c != '\n';
+            assert!(!text.contains(drives), "{text:?}");
+            assert!(text.starts_with("w\\x1b[2Jb\\n (0123456789ab)"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_list_shows_the_same_states() {
+    let row = |guarded| Row {
+        report: sealed(&evidence(guarded)),
+        gone: false,
+        recorded_name: None,
+        not_sealed: None,
+    };
+    assert_eq!(
+        text::list(&[row(true), row(false)]),
+        "\
+NAME                      ID            STATE       PORTS                 CLIENTS                      DENIALS  SINCE
+web                       0123456789ab  limited     5060/tcp              ANY (each is an exit)              0  1970-01-01T00:00:00Z
+web                       0123456789ab  OPENED      5060/tcp              ANY (each is an exit)              0  1970-01-01T00:00:00Z
+                                        can leave now: hand-made frames, multicast announcements, answers to probes; run: airgap attach web
+limited: nothing leaves now, and something may open later: airgap status NAME
+"
+    );
+}
+
+#[test]
+fn a_doctor_says_what_it_means_for_a_seal() {
+    let checks = [
+        Check {
+            check: "kernel",
+            state: "ok",
+            seen: "6.18.5".into(),
+            mend: None,
+        },
+        Check::without_hooks("bpf is not in lsm=capability"),
+        Check::no_restore(),
+    ];
+    assert_eq!(
+        text::doctor(&checks),
+        "\
+ok        kernel                            6.18.5
+limited   security hooks (BPF LSM)          a restart opens hand-made frames until the new veth is guarded; host sockets, and unix sockets of others in shared directories, are not refused: bpf is not in lsm=capability
+                                            → boot with bpf added to lsm= (the list is in /sys/kernel/security/lsm), on Linux 5.15 or newer
+limited   host reboot                       a reboot opens every seal: nothing runs airgap restore before the engine starts
+                                            → airgap install
+"
+    );
+}
