@@ -14,6 +14,7 @@ pub mod docker_args;
 pub mod events;
 pub mod failure;
 pub mod gate;
+pub mod glossary;
 pub mod labels;
 pub mod metrics;
 pub mod netlink;

@@ -7,8 +7,8 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::{
-    events::{EXPLANATIONS, explain},
     failure::{Failure, exit},
+    glossary::{self, Term},
     output::{self, escape},
 };
 
@@ -20,13 +20,17 @@ const LOST: &str = "What: more destinations than are counted one by one, or reco
 /// Arguments of `explain`.
 #[derive(Args, Debug)]
 pub struct Explain {
-    /// A line of `airgap tail --json`, a reason such as `dns`, or - for stdin
-    #[arg(value_name = "EVENT|REASON|-")]
-    pub event: String,
+    /// A line of `airgap tail --json`, a word such as `dns`, `limited` or `raw frames`,
+    /// or - for stdin [default: list all words]
+    #[arg(value_name = "EVENT|WORD|-")]
+    pub event: Option<String>,
 }
 
 pub(super) fn run(args: &Explain) -> Result<u8> {
-    let mut text = args.event.clone();
+    let Some(mut text) = args.event.clone() else {
+        output::raw(&all(&glossary::terms()))?;
+        return Ok(exit::OK);
+    };
     if text == "-" {
         text.clear();
         std::io::stdin()
@@ -41,7 +45,7 @@ pub(super) fn run(args: &Explain) -> Result<u8> {
 /// The explanation of an event or reason, with what the event says of itself.
 fn words(text: &str) -> Result<String> {
     if !text.starts_with('{') {
-        return of_reason(text);
+        return of_word(text);
     }
     let event: Value = serde_json::from_str(text).map_err(|error| {
         Failure::new(
@@ -55,21 +59,45 @@ fn words(text: &str) -> Result<String> {
         Some("lost") => {
             out += LOST;
         }
-        _ => out += &of_reason(event["airgap"]["reason"].as_str().unwrap_or(""))?,
+        _ => out += &of_word(event["airgap"]["reason"].as_str().unwrap_or(""))?,
     }
     Ok(out)
 }
 
-fn of_reason(reason: &str) -> Result<String> {
-    let found = explain(reason).ok_or_else(|| {
-        let all: Vec<_> = EXPLANATIONS.iter().map(|e| e.reason).collect();
-        Failure::new(
-            format!("there is no reason '{reason}'"),
-            format!("the reasons are {}", all.join(", ")),
+/// Every word that has an entry, by kind.
+fn all(terms: &[Term]) -> String {
+    let mut out = String::new();
+    let mut kind = "";
+    for term in terms {
+        if term.kind != kind {
+            kind = term.kind;
+            out += &format!("{kind}s\n").replace("way outs", "ways out");
+        }
+        out += &format!("  {}\n", term.name);
+    }
+    out + "airgap explain WORD says what one means and what to do; the first words of it are enough\n"
+}
+
+fn of_word(word: &str) -> Result<String> {
+    let found = glossary::find(word);
+    if found.is_empty() {
+        return Err(Failure::new(
+            format!("nothing is called '{word}'"),
+            "airgap explain lists every word that has an entry",
         )
         .with_code(exit::USAGE)
-    })?;
-    Ok(format!("What: {}\nDo:   {}\n", found.what, found.advice))
+        .into());
+    }
+    // One word is told as it is; of several, each with its name.
+    let one = found.len() == 1;
+    let texts = found.iter().map(|term| match one {
+        true => format!("What: {}\nDo:   {}\n", term.what, term.advice),
+        false => format!(
+            "{} ({})\nWhat: {}\nDo:   {}\n",
+            term.name, term.kind, term.what, term.advice
+        ),
+    });
+    Ok(texts.collect::<Vec<_>>().join("\n"))
 }
 
 /// Who and where, as far as the event says it.
@@ -106,7 +134,8 @@ fn told(event: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::words;
+    use super::{all, words};
+    use crate::glossary;
 
     #[test]
     fn explains_events_and_reasons_safely() {
@@ -123,6 +152,15 @@ mod tests {
             "EPERM at once",
         ] {
             assert!(text.contains(part), "{part}: {text}");
+        }
+        let list = all(&glossary::terms());
+        for word in [
+            "states\n  not-sealed\n",
+            "ways out\n",
+            "risks\n",
+            "reasons\n",
+        ] {
+            assert!(list.contains(word), "{word}: {list}");
         }
         assert!(words("dns").unwrap().contains("look a name up"));
         for bad in [
