@@ -188,7 +188,12 @@ impl Report {
         let live = find_cgroups(&gate.place().cgroup, &id);
         let marked_ids = gate.cgroups_of(number)?;
         let broken_links = gate.broken_links();
-        let mut problems = broken_links.clone();
+        let name = container.map_or_else(|| seal_name(seal), |c| c.name.clone());
+        let mend = format!("airgap attach {name} mends it");
+        let mut problems: Vec<_> = broken_links
+            .iter()
+            .map(|link| format!("{link}: {mend}"))
+            .collect();
         let mut missing_hooks = Vec::new();
         let mut marked = true;
         for cgroup in &live {
@@ -201,7 +206,7 @@ impl Report {
             if !gate.is_marked(cgroup.id, cgroup.level, number)? && cgroup.path.exists() {
                 marked = false;
                 problems.push(format!(
-                    "the cgroup {} is not in the gate's maps",
+                    "the cgroup {} is not in the gate's maps: {mend}",
                     cgroup.path.display()
                 ));
             }
@@ -217,11 +222,11 @@ impl Report {
         problems.extend(
             missing_hooks
                 .iter()
-                .map(|h| format!("{h}: does not run for the container's cgroup")),
+                .map(|h| format!("{h}: does not run for the container's cgroup: {mend}")),
         );
         let state = gate.state(number);
         if state.is_none() {
-            problems.push("the policy is gone: everything is denied".into());
+            problems.push(format!("the policy is gone, everything is denied: {mend}"));
         }
         if seal.complete != 1 {
             problems.push("the attach was not finished: run airgap attach again".into());
@@ -233,7 +238,6 @@ impl Report {
         let facts = seen.map(|seen| seen.facts);
         let look = seen.and_then(|seen| seen.look);
         let unseen = facts.map_or_else(Vec::new, |facts| facts.unseen.clone());
-        let name = container.map_or_else(|| seal_name(seal), |c| c.name.clone());
         let bare = frames.iter().flatten().any(|guard| guard.missing.is_some());
         let evidence = Evidence {
             name: name.clone(),
@@ -324,7 +328,11 @@ impl Report {
             SealState::Gone => &self.container.id[..12.min(self.container.id.len())],
             _ => &self.container.name,
         };
-        self.summary = summary(state, &self.coverage, &self.accepted, name);
+        self.summary = match (state, &self.problems[..]) {
+            // Each problem says what mends it, and not all are mended alike.
+            (SealState::Broken, [first, ..]) => first.clone(),
+            _ => summary(state, &self.coverage, &self.accepted, name),
+        };
         self.state = state;
     }
 
@@ -651,6 +659,33 @@ mod tests {
         assert_eq!((rest.total, rest.by_verify), (10, 85));
         let rest = counted().without(&Own::new());
         assert_eq!((rest.total, rest.by_verify), (95, 0));
+        // Clients refused are in no sum, so they are taken out of none.
+        let rest = counted().without(&own(&[("inbound", 2), ("dns", 1)]));
+        assert_eq!((rest.total, rest.by_verify), (94, 1));
+        assert_eq!(rest.by_reason, [("egress", 85), ("dns", 9), ("inbound", 1)]);
+    }
+
+    #[test]
+    fn sockets_that_lead_out_open_a_seal() {
+        let socket = |kind, action| Existing {
+            kind,
+            local: None,
+            peer: None,
+            pid: None,
+            name: None,
+            action,
+        };
+        let found = |kind, action, accepted: &[&str]| {
+            older(&[socket(kind, action)], accepted, "web").is_some()
+        };
+        for kind in ["packet", "unix", "xdp", "ip"] {
+            assert!(found(kind, "open", &[]), "{kind}");
+            assert!(!found(kind, "cut", &[]), "{kind}");
+        }
+        // To no network; accepted by name.
+        assert!(!found("vsock", "open", &[]));
+        assert!(!found("ip", "open", &["foreign-socket"]));
+        assert!(found("packet", "open", &["foreign-socket"]));
     }
 
     #[test]

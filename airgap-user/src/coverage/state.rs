@@ -115,9 +115,7 @@ pub fn summary(state: SealState, coverage: &[Vector], accepted: &[&str], name: &
         SealState::Sealed => "nothing leaves but answers to its clients".into(),
         SealState::Limited => limits(coverage, accepted),
         SealState::Opened => openings(coverage),
-        SealState::Broken => {
-            format!("the gate does not stand as it should; run: airgap attach {name}")
-        }
+        SealState::Broken => "not in force as it should be".into(),
         SealState::NotSealed => "recorded, but not in force; run: airgap restore".into(),
         SealState::Unknown => "what is in force could not be read".into(),
         SealState::Gone => {

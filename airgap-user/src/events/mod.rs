@@ -13,7 +13,7 @@ use std::{net::IpAddr, time::SystemTime};
 pub use self::{
     decode::{REASONS, decode, is_silent},
     dns::question,
-    explain::{EXPLANATIONS, Explanation, explain},
+    explain::{EXPLANATIONS, Explanation},
     follow::{Follower, POLL, Refused, destinations, past},
     origin::{COMMAND_LINE, Origins},
 };

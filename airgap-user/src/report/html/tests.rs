@@ -1,7 +1,9 @@
 use super::*;
 use crate::{
+    coverage::{SealState, Vector, When},
     events::Process,
     report::collect::tests::{asked, material, tried},
+    technique::vector::{RAW_FRAMES, TCP},
 };
 
 const NASTY: &str = "</td><script>alert('1')</script><img src=\"x\" onerror=y>\u{202e}\n&amp;";
@@ -86,4 +88,27 @@ fn what_has_no_room_is_said() {
 #[test]
 fn quotes_cannot_end_an_attribute() {
     assert_eq!(escaped("a\"'<b>&\x1b"), "a&quot;&#39;&lt;b&gt;&amp;\\x1b");
+}
+
+#[test]
+fn the_state_is_in_the_page_as_everywhere() {
+    let mut material = material(vec![]);
+    let by = "nothing guards eth0";
+    material.status.coverage = vec![
+        Vector::open(RAW_FRAMES, When::Now, by, Some("airgap attach web".into())),
+        Vector::open(TCP, When::Later, "<b>", None),
+    ];
+    material.status.denials.by_reason = vec![("egress", 5), ("inbound", 3)];
+    material.status.set_state(SealState::Opened);
+    let page = html(&Document::collect(material));
+    for part in [
+        "<td class=\"bad\">SEALED, OPENED: can leave now: hand-made frames; run: airgap attach web</td>",
+        "<b>OPEN NOW</b></td><td>a root process inside can send hand-made frames to the local network: nothing guards eth0; do: airgap attach web</td>",
+        "<b>until later</b>",
+        ": &lt;b&gt;</td>",
+        "<td>egress</td><td class=\"n\">5</td>",
+        "<p>Clients refused (inbound): 3, in no sum above.</p>",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
 }
