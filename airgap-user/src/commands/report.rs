@@ -671,6 +671,7 @@ mod tests {
             kind,
             local: None,
             peer: None,
+            container: None,
             pid: None,
             name: None,
             action,
