@@ -173,7 +173,9 @@ fn a_neighbour_is_no_far_client() {
     .iter()
     .map(ToString::to_string)
     .collect();
-    let options: Vec<&str> = from.iter().flat_map(|f| ["--from", f.as_str()]).collect();
+    let mut options: Vec<&str> = from.iter().flat_map(|f| ["--from", f.as_str()]).collect();
+    // The host asks by the gateway's address.
+    options.extend(["--accept", "proxied-clients"]);
     seal(&web.name, &options);
 
     let before = inbound(&web);

@@ -51,7 +51,7 @@ fn other_ports_stay_shut_and_chosen_ports_open() {
         .run();
     let get = || outside.get(web.ip4(), 8080, "/hello");
     get().expect("the control: unsealed, port 8080 answers");
-    seal(&web.name, &[]);
+    seal(&web.name, &["-p", "5060"]);
     outside.clear();
     assert!(
         get().is_err(),

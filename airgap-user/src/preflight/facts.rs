@@ -329,9 +329,13 @@ fn proxied(container: &Container, clients: &[Cidr]) -> Vec<String> {
             .iter()
             .filter(|c| c.len > 0 && c.overlaps(&gateway.addresses))
         {
+            let holds = match *client == gateway.addresses {
+                true => format!("{} is the address", client.addr),
+                false => format!("{client} holds {}", gateway.addresses.addr),
+            };
             found.push(format!(
-                "{client} holds {}, by which the network '{}' passes on whoever reaches a published port",
-                gateway.addresses, gateway.network
+                "{holds} by which the network '{}' passes on whoever reaches a published port",
+                gateway.network
             ));
         }
     }
