@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use super::{Vector, When, words};
+use super::{REBOOT, Vector, When, words};
 use crate::failure::exit;
 
 /// The state of one seal: the same word in text, JSON, pages and metrics.
@@ -136,9 +136,13 @@ fn limits(coverage: &[Vector], accepted: &[&str]) -> String {
         ),
     }];
     let mut later: Vec<&str> = Vec::new();
+    let mut otherwise = Vec::new();
     for vector in open().filter(|vector| vector.when == When::Later) {
         let event = words::event(vector.vector);
-        if !later.contains(&event) {
+        if vector.vector == REBOOT && vector.effect.as_deref() == Some(words::effect(REBOOT)) {
+            // It comes back with other terms, or denied everything.
+            otherwise.extend(vector.effect.clone());
+        } else if !later.contains(&event) {
             later.push(event);
         }
     }
@@ -149,6 +153,7 @@ fn limits(coverage: &[Vector], accepted: &[&str]) -> String {
     if !later.is_empty() {
         parts.push(format!("{} may open it", later.join(" and ")));
     }
+    parts.extend(otherwise);
     for vector in open().filter(|vector| vector.when == When::Never) {
         parts.push(format!(
             "{} are not refused here",

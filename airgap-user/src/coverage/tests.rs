@@ -273,6 +273,15 @@ fn states_have_their_exit_codes_and_a_line_each() {
     }
     assert_eq!(SealState::of(&[], false), Sealed);
     assert_eq!(SealState::of(&[], true), Limited);
+    let other = [Vector::open(
+        REBOOT,
+        When::Later,
+        "its record differs",
+        None,
+    )];
+    let line = summary(Limited, &other, &[], "web");
+    assert!(!line.contains("may open"), "{line}");
+    assert!(line.contains("after a reboot of this host"), "{line}");
     let line = summary(Limited, &[], &["log-driver"], "web");
     assert_eq!(
         line,
