@@ -44,7 +44,7 @@ pub enum Reason {
     Header = 8,
     /// Forged loopback traffic, or a loopback peer outside the seal.
     Loopback = 9,
-    /// Neighbour discovery that the kernel would not send, or too much of it.
+    /// Neighbour discovery that the kernel would not send.
     Neighbour = 10,
     /// Something from outside that is not for a service port (counted only).
     Inbound = 11,
@@ -61,12 +61,15 @@ pub enum Reason {
     UnixPeer = 16,
     /// A socket option that makes the kernel speak on the link.
     SocketOption = 17,
+    /// More questions and announcements of the container's own kernel than its
+    /// budget has (counted only).
+    NeighbourBudget = 18,
 }
 
 impl Reason {
     /// What is counted but makes no record: nothing inside the container asked
     /// for it.
-    pub const SILENT: [Self; 2] = [Self::Inbound, Self::KernelChatter];
+    pub const SILENT: [Self; 3] = [Self::Inbound, Self::KernelChatter, Self::NeighbourBudget];
 }
 
 /// How sure the process fields of a record are. Numbers are stable.

@@ -25,6 +25,7 @@ use crate::{
     maps::{SYNS, VETHS},
     older,
     packet::{ETHERNET, Packet, client_allowed},
+    questions,
     short::{headers, passes},
     subject::Subject,
     verifier::forgotten,
@@ -42,6 +43,10 @@ const ETH_P_8021Q: u16 = 0x8100;
 const ETH_P_8021AD: u16 = 0x88a8;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
+/// Head of an ARP request for IPv4 over Ethernet.
+const ARP_REQUEST: [u8; 8] = [0, 1, 8, 0, 6, 4, 0, 1];
+/// Neighbour solicitation (RFC 4861 §4.3).
+const SOLICITATION: u8 = 135;
 /// Ethernet and ARP for IPv4 (RFC 826).
 const ARP_FRAME: u32 = 14 + 28;
 
@@ -90,7 +95,7 @@ fn judge_out(skb: *mut __sk_buff) -> u32 {
     }
     match protocol {
         ETH_P_IP | ETH_P_IPV6 => {}
-        ETH_P_ARP if is_kernel_arp(skb, &packet) => return 0,
+        ETH_P_ARP => return kernel_arp(skb, &packet),
         _ => return Reason::Frame as u32,
     }
     let Some((ip, transport)) = packet.parse() else {
@@ -178,7 +183,19 @@ fn judge_in(skb: *mut __sk_buff) -> u32 {
             let Some((ip, transport)) = packet.parse_part() else {
                 return 0;
             };
+            if transport.kind == Kind::Icmp
+                && transport.icmp_type == SOLICITATION
+                && ip.version == 6
+            {
+                questions::ask(veth.seal);
+            }
             (ip, transport, concern(&ip, &transport))
+        }
+        ETH_P_ARP => {
+            if Packet::new(skb, ETHERNET, subject).load::<8>(0) == Some(ARP_REQUEST) {
+                questions::ask(veth.seal);
+            }
+            return 0;
         }
         // The container takes tag 0 off, whatever is below.
         ETH_P_8021Q | ETH_P_8021AD => (NO_IP, Transport::OTHER, Concern::Steers),
@@ -324,19 +341,26 @@ fn subject_of(veth: &Veth) -> Subject {
     }
 }
 
-/// ARP as the kernel makes it: no socket, no byte more than RFC 826 has, a
-/// request or a reply for IPv4, and within the budget.
+/// ARP passes as the kernel makes it: no socket, no byte more than RFC 826 has, a
+/// request or a reply for IPv4; and within the budget, if it is no answer that
+/// somebody asked for. Returns the number of the [`Reason`] to drop it, or 0.
 #[inline(always)]
-fn is_kernel_arp(skb: *mut __sk_buff, packet: &Packet) -> bool {
-    const REQUEST: [u8; 8] = [0, 1, 8, 0, 6, 4, 0, 1];
+fn kernel_arp(skb: *mut __sk_buff, packet: &Packet) -> u32 {
     const REPLY: [u8; 8] = [0, 1, 8, 0, 6, 4, 0, 2];
     // SAFETY: the context is a __sk_buff.
     let (len, sk) = unsafe { ((*skb).len, (*skb).__bindgen_anon_2.sk) };
     if len != ARP_FRAME || !sk.is_null() {
-        return false;
+        return Reason::Frame as u32;
     }
     let Some(head) = packet.load::<8>(0) else {
-        return false;
+        return Reason::Frame as u32;
     };
-    (head == REQUEST || head == REPLY) && packet.neighbour_budget()
+    let reply = head == REPLY;
+    if head != ARP_REQUEST && !reply {
+        return Reason::Frame as u32;
+    }
+    if (reply && packet.answer_owed()) || packet.neighbour_budget() {
+        return 0;
+    }
+    Reason::NeighbourBudget as u32
 }

@@ -17,6 +17,7 @@ mod lsm;
 mod maps;
 mod older;
 mod packet;
+mod questions;
 mod short;
 mod skb;
 mod sock;

@@ -6,8 +6,8 @@ use airgap_common::{
         Attempt, AttemptKey, Client, Counters, Destination, Follower, Gate, HINT_BUCKETS, ID_LEN,
         MAX_ATTEMPTS, MAX_BURSTS, MAX_CGROUPS, MAX_CLIENTS, MAX_DESTINATIONS, MAX_FOLLOWERS,
         MAX_JUDGED, MAX_OLDER, MAX_SEALS, MAX_SHARES, MAX_SYNS, MAX_VETHS, OVERFLOW_SLOTS, Older,
-        Policy, STATS as STAT_COUNT, SWITCHES as SWITCH_COUNT, Seal, SealNumber, Share, Spent,
-        Storage, Syn, SynSeen, Tally, Veth, WRITERS,
+        Policy, Questions, STATS as STAT_COUNT, SWITCHES as SWITCH_COUNT, Seal, SealNumber, Share,
+        Spent, Storage, Syn, SynSeen, Tally, Veth, WRITERS,
     },
 };
 use aya_ebpf::{
@@ -104,6 +104,9 @@ pub(crate) static VETHS: HashMap<u32, Veth, { MAX_VETHS as usize }> = HashMap::n
 pub(crate) static SYNS: Array<SynSeen, { MAX_SYNS as usize }> = Array::new();
 #[btf_map]
 pub(crate) static OLDER: LruHashMap<Syn, Older, { MAX_OLDER as usize }> = LruHashMap::new();
+#[btf_map]
+pub(crate) static QUESTIONS: LruHashMap<SealNumber, Questions, { MAX_SEALS as usize }> =
+    LruHashMap::new();
 #[btf_map]
 pub(crate) static OLDER_UNTIL: Array<u64, 1> = Array::new();
 

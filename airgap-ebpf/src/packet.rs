@@ -21,7 +21,7 @@ use crate::{
     denial::{Details, Question, Who, deny_question},
     kernel::{HASH_SEED, OFF_SKB_SK, is_kernel_socket, read},
     maps::{CLIENTS, COUNTERS, SYNS, add},
-    older,
+    older, questions,
     sock::mark_of,
     socket,
     subject::Subject,
@@ -162,6 +162,15 @@ impl Packet {
             let tag = socket::tag_of(self.sk);
             let tag = if tag.is_null() { Tag::NONE } else { *tag };
             socket::facts(self.sk, peer, tag)
+        }
+    }
+
+    #[inline(always)]
+    const fn layer(&self) -> Layer {
+        if self.base == ETHERNET {
+            Layer::Frame
+        } else {
+            Layer::Cgroup
         }
     }
 
@@ -308,6 +317,11 @@ impl Kernel for Packet {
     }
 
     #[inline(always)]
+    fn answer_owed(&self) -> bool {
+        questions::answer(self.subject.seal, self.layer()) != 0
+    }
+
+    #[inline(always)]
     fn neighbour_budget(&self) -> bool {
         let Some(counters) = COUNTERS.get_ptr_mut(self.subject.seal) else {
             return false;
@@ -366,11 +380,7 @@ impl Kernel for Packet {
 
     #[inline(always)]
     fn older(&self, ip: &Ip, transport: &Transport) -> Ended {
-        let layer = if self.base == ETHERNET {
-            Layer::Frame
-        } else {
-            Layer::Cgroup
-        };
+        let layer = self.layer();
         let flow = Syn {
             seal: self.subject.seal,
             client: ip.dst,

@@ -10,6 +10,9 @@ use airgap_tests::{Container, Frame, Outside, SERVICE_PORT, Tap, cmd, wait};
 use std::ffi::CString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 const IPV4: u16 = 0x0800;
@@ -325,4 +328,111 @@ fn a_neighbour_redirects_nothing() {
     arrives(1);
     seal(&web.name, &[]);
     assert!(!(0..5).any(|_| redirect(2)), "sealed");
+}
+
+/// Neighbours that ask pay for the answers themselves: the flood of one takes them from nobody.
+#[test]
+fn a_flood_of_questions_silences_no_service() {
+    let outside = Outside::new();
+    let web = outside.container("web").run();
+    let neighbour = Neighbour::of(&outside);
+    let tap = Tap::inside(&web.netns(), "eth0");
+    let served = |under: &str| {
+        let flood = Flood::start(&neighbour, &web);
+        let asked =
+            |f: &Frame| f.ethertype() == ARP && f.source_mac() == mac_of(&neighbour.container);
+        tap.clear();
+        wait::until("the flood arrives", wait::SOON, || {
+            (tap.frames().iter().filter(|f| asked(f)).count() > 500).then_some(())
+        });
+        let served = (0..8).filter(|_| is_served(&outside, &web)).count();
+        drop(flood);
+        assert_eq!(served, 8, "{under}");
+    };
+    served("unsealed");
+    seal(&web.name, &[]);
+    served("sealed");
+    let reasons = told(&web);
+    assert!(reasons.is_empty(), "{reasons:?}");
+}
+
+/// Whether a client that knows no hardware address yet is served, by both versions of IP.
+fn is_served(outside: &Outside, web: &Container) -> bool {
+    cmd::ok(&format!("ip neigh flush dev {}", outside.plan.bridge));
+    let get = |ip: IpAddr| outside.get(ip, SERVICE_PORT, "/fresh").is_ok();
+    get(web.ip4().into()) && get(web.ip6().into())
+}
+
+/// Reasons of what `tail` would show.
+fn told(web: &Container) -> Vec<String> {
+    let status = airgap(&["status", "--json", &web.name]).stdout;
+    let json: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+    let reasons = json["denials"]["by_reason"].as_array().expect("a list");
+    let told = reasons.iter().filter_map(|pair| pair[0].as_str());
+    let told = told.filter(|reason| !["inbound", "kernel-chatter"].contains(reason));
+    told.map(str::to_owned).collect()
+}
+
+/// About two thousand questions a second for a container's addresses, half of them ARP and half
+/// neighbour solicitations, until dropped.
+struct Flood {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Flood {
+    fn start(neighbour: &Neighbour<'_>, web: &Container) -> Self {
+        let (own, from) = (mac_of(&neighbour.container), &neighbour.container);
+        let mut arp = vec![0, 1, 8, 0, 6, 4, 0, 1];
+        arp.extend(own);
+        arp.extend(from.ip4().octets());
+        arp.extend([0; 6]);
+        arp.extend(web.ip4().octets());
+        let mac = mac_of(web);
+        let frames = [
+            frame([0xff; 6], own, ARP, &arp),
+            frame(mac, own, IPV6, &solicitation(own, from.ip6(), web.ip6())),
+        ];
+        let stop = Arc::new(AtomicBool::new(false));
+        let (netns, stopped) = (from.netns(), Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            netns.run(|| {
+                let socket = Socket::new(libc::AF_PACKET, libc::SOCK_RAW, 0);
+                let socket = socket.unwrap_or_else(|fail| panic!("{}", why(fail)));
+                while !stopped.load(Ordering::Relaxed) {
+                    for bytes in frames.iter().cycle().take(10) {
+                        // A full queue of the device's is as good as a flood.
+                        drop(send(&socket, c"eth0", mac, bytes));
+                    }
+                    std::thread::park_timeout(Duration::from_millis(5));
+                }
+            });
+        });
+        Self {
+            stop,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+/// A neighbour solicitation to the address itself (RFC 4861 §4.3).
+fn solicitation(mac: Mac, from: Ipv6Addr, to: Ipv6Addr) -> Vec<u8> {
+    let mut body = vec![135, 0, 0, 0, 0, 0, 0, 0];
+    body.extend(to.octets());
+    body.extend([1, 1]);
+    body.extend(mac);
+    let sum = pseudo_sum(from.into(), to.into(), libc::IPPROTO_ICMPV6 as u8, &body);
+    body[2..4].copy_from_slice(&sum.to_be_bytes());
+    let mut packet = ipv6(from, to, libc::IPPROTO_ICMPV6 as u8, &body);
+    packet[7] = 255;
+    packet
 }

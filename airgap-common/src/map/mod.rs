@@ -3,6 +3,7 @@
 mod attempt;
 pub mod name;
 mod older;
+mod questions;
 mod socket;
 
 pub use self::{
@@ -13,6 +14,7 @@ pub use self::{
         SHARE_SECONDS, Share, Spent, Tally, admit, kind_of,
     },
     older::{CUT_LIFE, Ended, Layer, MAX_OLDER, Older},
+    questions::{MAX_OWED, Questions},
     socket::{Mark, SYN_LIFE, Storage, Syn, SynSeen, Tag},
 };
 use crate::addr::Addr;
@@ -262,6 +264,7 @@ const _: () = assert!(size_of::<Syn>() == 48);
 // One cache line.
 const _: () = assert!(size_of::<SynSeen>() == 64);
 const _: () = assert!(size_of::<Older>() == 40);
+const _: () = assert!(size_of::<Questions>() == 24);
 const _: () = assert!(size_of::<AttemptKey>() == 56);
 const _: () = assert!(size_of::<Attempt>() == 432);
 const _: () = assert!(size_of::<Destination>() == 32);
@@ -322,6 +325,7 @@ mod tests {
             (Reason::Dns, 4),
             (Reason::Inbound, 50),
             (Reason::KernelChatter, 60),
+            (Reason::NeighbourBudget, 70),
         ] {
             by_reason[reason as usize] = n;
         }

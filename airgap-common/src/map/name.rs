@@ -40,6 +40,9 @@ pub const OLDER: &str = "OLDER";
 /// One element, `u64`: when the last of those that were cut is forgotten,
 /// `CLOCK_MONOTONIC`, nanoseconds; 0 at first.
 pub const OLDER_UNTIL: &str = "OLDER_UNTIL";
+/// `u64` seal number → [`super::Questions`]: what neighbours asked, which pays for
+/// the kernel's answers; least recently used go first.
+pub const QUESTIONS: &str = "QUESTIONS";
 /// [`super::AttemptKey`] → [`super::Attempt`], least recently used go first.
 pub const ATTEMPTS: &str = "ATTEMPTS";
 /// As `ATTEMPTS`, for seals that are over their share of it.
@@ -58,7 +61,7 @@ pub const SWITCHES: &str = "SWITCHES";
 pub const JUDGED: &str = "JUDGED";
 
 /// Every map that is pinned.
-pub const ALL: [&str; 25] = [
+pub const ALL: [&str; 26] = [
     IDS,
     CGROUPS,
     HINTS,
@@ -78,6 +81,7 @@ pub const ALL: [&str; 25] = [
     SYNS,
     OLDER,
     OLDER_UNTIL,
+    QUESTIONS,
     SWITCHES,
     JUDGED,
     ATTEMPTS,

@@ -96,7 +96,9 @@ pub trait Kernel {
     /// Whether the packet's socket was made by the kernel for itself, or is
     /// what it keeps of a connection in TIME_WAIT.
     fn kernel_socket(&self) -> bool;
-    /// Takes one from the budget of neighbour discovery messages.
+    /// Takes one from the answers that neighbours have paid for with a question.
+    fn answer_owed(&self) -> bool;
+    /// Takes one from the budget of the container's own neighbour discovery messages.
     fn neighbour_budget(&self) -> bool;
     /// Whether a client's SYN for this flow was seen coming in, as far as can
     /// be told here; `answered` asks whether the packet acknowledges that SYN.

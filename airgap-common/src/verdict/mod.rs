@@ -325,8 +325,11 @@ fn neighbour<K: Kernel>(ip: &Ip, transport: &Transport, kernel: &K) -> Result<()
     } else {
         ip.dst.is(target)
     };
-    if !addressed || !kernel.neighbour_budget() {
+    if !addressed {
         return Err(Reason::Neighbour);
     }
-    Ok(())
+    if (kind == 136 && kernel.answer_owed()) || kernel.neighbour_budget() {
+        return Ok(());
+    }
+    Err(Reason::NeighbourBudget)
 }

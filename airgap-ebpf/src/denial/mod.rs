@@ -109,8 +109,11 @@ fn report(subject: &Subject, details: &Details, name: &Name<'_>) {
         reason: forgotten(details.reason, 32, now as u32),
         ..*details
     };
-    const SILENT: [Reason; 2] = Reason::SILENT;
-    if details.reason == SILENT[0] as u64 || details.reason == SILENT[1] as u64 {
+    const SILENT: [Reason; 3] = Reason::SILENT;
+    if details.reason == SILENT[0] as u64
+        || details.reason == SILENT[1] as u64
+        || details.reason == SILENT[2] as u64
+    {
         return count(counters, details.reason);
     }
     if !attempt(subject, details, counters, name, now) {

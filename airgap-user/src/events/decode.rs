@@ -170,7 +170,7 @@ pub(super) fn hook(number: u8) -> &'static str {
 }
 
 /// Names of [`airgap_common::denial::Reason`], index = number.
-pub const REASONS: [&str; 18] = [
+pub const REASONS: [&str; 19] = [
     "unknown",
     "egress",
     "dns",
@@ -189,6 +189,7 @@ pub const REASONS: [&str; 18] = [
     "frame",
     "unix-peer",
     "socket-option",
+    "neighbour-budget",
 ];
 
 /// Whether a reason is counted only: nothing inside the container asked for it, so it is

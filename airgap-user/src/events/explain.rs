@@ -16,7 +16,7 @@ const HOSTILE: &str = "No ordinary program does this. Look at the process, and k
 const NOTHING: &str = "Nothing: no program inside asked for it.";
 
 /// One for each reason, in the order of [`super::REASONS`] from 1 on.
-pub const EXPLANATIONS: [Explanation; 17] = {
+pub const EXPLANATIONS: [Explanation; 18] = {
     const fn of(reason: &'static str, what: &'static str, advice: &'static str) -> Explanation {
         Explanation {
             reason,
@@ -72,7 +72,7 @@ pub const EXPLANATIONS: [Explanation; 17] = {
         ),
         of(
             "neighbour",
-            "A neighbour discovery message that the kernel would not send, or more of them than a container needs.",
+            "A neighbour discovery message of a form that the kernel would not send.",
             HOSTILE,
         ),
         of(
@@ -109,6 +109,11 @@ pub const EXPLANATIONS: [Explanation; 17] = {
             "socket-option",
             "A program wanted to join a multicast group, which makes the kernel announce that on the link.",
             INSIDE,
+        ),
+        of(
+            "neighbour-budget",
+            "The container's own kernel asked for more neighbours, by ARP or neighbour discovery, than 64 a second. It is counted and makes no event.",
+            "If clients wait, look who on the link opens so many connections; answers to neighbours do not use this budget up.",
         ),
     ]
 };

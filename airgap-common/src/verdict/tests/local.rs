@@ -129,7 +129,7 @@ fn neighbour_discovery_is_the_kernel_s_own() {
                 budget: false,
                 ..kernel
             },
-            Reason::Neighbour,
+            Reason::NeighbourBudget,
         ),
         (
             "a router solicitation",
@@ -144,4 +144,17 @@ fn neighbour_discovery_is_the_kernel_s_own() {
     for (what, ip, kind, code, world, reason) in table {
         assert_eq!(judge(ip, kind, code, world), Err(reason), "{what}");
     }
+    // What neighbours ask pays for answers, and for nothing else.
+    let asked = World {
+        owed: true,
+        budget: false,
+        ..kernel
+    };
+    assert_eq!(judge(Ip { dst: far, ..nd }, 136, 0, asked), Ok(()));
+    assert_eq!(judge(nd, 135, 0, asked), Err(Reason::NeighbourBudget));
+    let forged = World {
+        kernel_socket: false,
+        ..asked
+    };
+    assert_eq!(judge(nd, 136, 0, forged), Err(Reason::Egress));
 }

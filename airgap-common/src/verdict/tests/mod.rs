@@ -28,6 +28,7 @@ struct World {
     allowed: bool,
     kernel_socket: bool,
     budget: bool,
+    owed: bool,
     opened: bool,
     older: Ended,
 }
@@ -37,6 +38,7 @@ const WORLD: World = World {
     allowed: true,
     kernel_socket: false,
     budget: true,
+    owed: false,
     opened: true,
     older: Ended::Unknown,
 };
@@ -50,6 +52,9 @@ impl Kernel for World {
     }
     fn kernel_socket(&self) -> bool {
         self.kernel_socket
+    }
+    fn answer_owed(&self) -> bool {
+        self.owed
     }
     fn neighbour_budget(&self) -> bool {
         self.budget

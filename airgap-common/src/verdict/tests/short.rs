@@ -62,6 +62,7 @@ fn allows_no_more_than_the_full_verdict() {
         allowed: false,
         kernel_socket: false,
         budget: false,
+        owed: false,
         opened: false,
         older: Ended::Unknown,
     };
