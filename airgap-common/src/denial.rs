@@ -53,7 +53,8 @@ pub enum Reason {
     /// A socket that was created outside the seal and carried in.
     ForeignSocket = 13,
     /// Link-local chatter of the container's own kernel, such as MLD reports
-    /// and router solicitations (counted only).
+    /// and router solicitations, and frames of others in its network namespace
+    /// (counted only).
     KernelChatter = 14,
     /// A frame that the container's own kernel did not make.
     Frame = 15,

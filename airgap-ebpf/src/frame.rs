@@ -6,7 +6,7 @@
 use airgap_common::{
     addr::Addr,
     denial::{Hook, Reason},
-    map::{Policy, Syn, SynSeen, Veth},
+    map::{ARP_LEN, Policy, Syn, SynSeen, Veth},
     packet::{self, ACK, Ip, Kind, SYN, Transport},
     verdict::{
         self, Kernel as _,
@@ -22,12 +22,13 @@ use aya_ebpf::{
 use crate::{
     denial::count_silent,
     kernel::HASH_SEED,
-    maps::{SYNS, VETHS},
+    maps::{OWN, SYNS, VETHS},
     older,
     packet::{ETHERNET, Packet, client_allowed},
     questions,
     short::{headers, passes},
-    subject::Subject,
+    socket,
+    subject::{Subject, epoch},
     verifier::forgotten,
 };
 
@@ -47,8 +48,6 @@ const AF_INET6: u8 = 10;
 const ARP_REQUEST: [u8; 8] = [0, 1, 8, 0, 6, 4, 0, 1];
 /// Neighbour solicitation (RFC 4861 §4.3).
 const SOLICITATION: u8 = 135;
-/// Ethernet and ARP for IPv4 (RFC 826).
-const ARP_FRAME: u32 = 14 + 28;
 
 /// Ingress of the host's veth: what the container sends.
 #[inline(always)]
@@ -66,10 +65,42 @@ pub(crate) fn out(ctx: &TcContext) -> i32 {
     }
 }
 
+/// Whether it was sent on a socket that was made outside all seals: by the engine,
+/// or by somebody who entered the network namespace.
+#[inline(always)]
+fn is_others(skb: *mut __sk_buff) -> bool {
+    !socket::full_socket(skb).is_null() && Subject::of_packet(skb, epoch()).is_none()
+}
+
+/// ARP from a packet socket passes if it is not the container's, and says nothing but
+/// an own address. Returns as [`kernel_arp`].
+#[inline(always)]
+fn announcement(skb: *mut __sk_buff, packet: &Packet) -> u32 {
+    if !is_others(skb) {
+        return Reason::Frame as u32;
+    }
+    // SAFETY: the context is a __sk_buff; the reference is used at once.
+    let own = unsafe { OWN.get((*skb).ifindex) };
+    match (own, packet.frame::<ARP_LEN>()) {
+        (Some(own), Some(frame)) if own.announces(&frame) => {}
+        _ => return Reason::Frame as u32,
+    }
+    if packet.neighbour_budget() {
+        return 0;
+    }
+    Reason::NeighbourBudget as u32
+}
+
 /// Drops it, for the reason of this number.
 #[inline(never)]
 fn refuse(skb: *mut __sk_buff, reason: u64) -> i32 {
-    if let Some(subject) = subject(skb) {
+    let Some(subject) = subject(skb) else {
+        return DROP;
+    };
+    // The container did not ask for what others send.
+    if is_others(skb) {
+        count_silent(subject.seal, Reason::KernelChatter);
+    } else {
         Packet::new(skb, ETHERNET, subject).deny(Hook::Frame, reason);
     }
     DROP
@@ -349,8 +380,11 @@ fn kernel_arp(skb: *mut __sk_buff, packet: &Packet) -> u32 {
     const REPLY: [u8; 8] = [0, 1, 8, 0, 6, 4, 0, 2];
     // SAFETY: the context is a __sk_buff.
     let (len, sk) = unsafe { ((*skb).len, (*skb).__bindgen_anon_2.sk) };
-    if len != ARP_FRAME || !sk.is_null() {
+    if len != ARP_LEN as u32 {
         return Reason::Frame as u32;
+    }
+    if !sk.is_null() {
+        return announcement(skb, packet);
     }
     let Some(head) = packet.load::<8>(0) else {
         return Reason::Frame as u32;

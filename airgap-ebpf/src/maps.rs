@@ -6,8 +6,8 @@ use airgap_common::{
         Attempt, AttemptKey, Client, Counters, Destination, Follower, Gate, HINT_BUCKETS, ID_LEN,
         MAX_ATTEMPTS, MAX_BURSTS, MAX_CGROUPS, MAX_CLIENTS, MAX_DESTINATIONS, MAX_FOLLOWERS,
         MAX_JUDGED, MAX_OLDER, MAX_SEALS, MAX_SHARES, MAX_SYNS, MAX_VETHS, OVERFLOW_SLOTS, Older,
-        Policy, Questions, STATS as STAT_COUNT, SWITCHES as SWITCH_COUNT, Seal, SealNumber, Share,
-        Spent, Storage, Syn, SynSeen, Tally, Veth, WRITERS,
+        Own, Policy, Questions, STATS as STAT_COUNT, SWITCHES as SWITCH_COUNT, Seal, SealNumber,
+        Share, Spent, Storage, Syn, SynSeen, Tally, Veth, WRITERS,
     },
 };
 use aya_ebpf::{
@@ -100,6 +100,9 @@ pub(crate) static DESTINATIONS: LruHashMap<Destination, Tally, { MAX_DESTINATION
 
 #[btf_map]
 pub(crate) static VETHS: HashMap<u32, Veth, { MAX_VETHS as usize }> = HashMap::new();
+#[btf_map]
+pub(crate) static OWN: HashMap<u32, Own, { MAX_VETHS as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
 #[btf_map]
 pub(crate) static SYNS: Array<SynSeen, { MAX_SYNS as usize }> = Array::new();
 #[btf_map]

@@ -69,6 +69,16 @@ impl Packet {
         (error == 0).then_some(bytes)
     }
 
+    /// The first bytes of a frame.
+    #[inline(always)]
+    pub(crate) fn frame<const N: usize>(&self) -> Option<[u8; N]> {
+        let mut bytes = [0u8; N];
+        // SAFETY: the buffer is as long as said.
+        let error =
+            unsafe { bpf_skb_load_bytes(self.skb.cast(), 0, bytes.as_mut_ptr().cast(), N as u32) };
+        (error == 0).then_some(bytes)
+    }
+
     /// The IP header and how many bytes it has, a jumbo header with it.
     #[inline(always)]
     fn addresses(&self) -> Option<(Ip, u32)> {

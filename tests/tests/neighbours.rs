@@ -330,6 +330,81 @@ fn a_neighbour_redirects_nothing() {
     assert!(!(0..5).any(|_| redirect(2)), "sealed");
 }
 
+/// What an engine says of a container from outside its cgroup is no attempt of the container's;
+/// the container's own packet sockets say nothing.
+#[test]
+fn others_announce_the_containers_own_address() {
+    let outside = Outside::new();
+    let web = outside.container("web").run();
+    let bridge = Tap::host(&outside.plan.bridge);
+    let mac = mac_of(&web);
+    // From its network namespace, on a socket of this process.
+    let heard = |address: Ipv4Addr, kind: u8, target: Mac, window: Duration| {
+        let mut body = vec![0, 1, 8, 0, 6, 4, 0, kind];
+        body.extend(mac);
+        body.extend(address.octets());
+        body.extend(target);
+        body.extend(address.octets());
+        let bytes = frame([0xff; 6], mac, ARP, &body);
+        bridge.barrier();
+        bridge.clear();
+        let sent = web.netns().run(|| {
+            let socket = Socket::new(libc::AF_PACKET, libc::SOCK_RAW, 0)?;
+            send(&socket, c"eth0", [0xff; 6], &bytes)
+        });
+        if let Err(fail) = sent {
+            panic!("cannot send: {}", why(fail));
+        }
+        bridge
+            .watch(window, |f| f.bytes.starts_with(&bytes))
+            .is_some()
+    };
+    let other = outside.plan.gateway4;
+    assert!(heard(other, 2, mac, wait::SOON), "the control");
+    seal(&web.name, &[]);
+    for (kind, target) in [(1, [0; 6]), (1, [0xff; 6]), (2, mac)] {
+        assert!(
+            heard(web.ip4(), kind, target, wait::SOON),
+            "{kind} {target:?}"
+        );
+    }
+    assert!(!heard(other, 2, mac, MOMENT), "another's address");
+    assert!(!heard(web.ip4(), 3, mac, MOMENT), "another kind");
+    assert!(!heard(web.ip4(), 1, *b"secret", MOMENT), "with a word");
+    assert_eq!(told(&web), Vec::<String>::new());
+
+    // The same frame from inside.
+    let (v4, v6) = (
+        outside.plan.outside4.to_string(),
+        outside.plan.outside6.to_string(),
+    );
+    let line = [
+        "airgap-probe",
+        "hold",
+        "announce",
+        "--v4",
+        &v4,
+        "--v6",
+        &v6,
+        "--port",
+        "20000",
+    ];
+    let inside = outside.container("announcer").command(&line).run();
+    let own = mac_of(&inside);
+    let announced = |window| {
+        let announcement = |f: &Frame| {
+            f.ethertype() == ARP && f.source_mac() == own && f.bytes.get(32..38) == Some(&[0xff; 6])
+        };
+        bridge.watch(window, announcement).is_some()
+    };
+    assert!(announced(wait::SOON), "the control");
+    seal(&inside.name, &[]);
+    bridge.barrier();
+    bridge.clear();
+    assert!(!announced(MOMENT), "from inside");
+    assert_eq!(told(&inside), ["frame"]);
+}
+
 /// Neighbours that ask pay for the answers themselves: the flood of one takes them from nobody.
 #[test]
 fn a_flood_of_questions_silences_no_service() {

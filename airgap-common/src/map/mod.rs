@@ -3,6 +3,7 @@
 mod attempt;
 pub mod name;
 mod older;
+mod own;
 mod questions;
 mod socket;
 
@@ -14,6 +15,7 @@ pub use self::{
         SHARE_SECONDS, Share, Spent, Tally, admit, kind_of,
     },
     older::{CUT_LIFE, Ended, Layer, MAX_OLDER, Older},
+    own::{ARP_LEN, MAX_OWN, Own},
     questions::{MAX_OWED, Questions},
     socket::{Mark, SYN_LIFE, Storage, Syn, SynSeen, Tag},
 };
@@ -264,6 +266,7 @@ const _: () = assert!(size_of::<Syn>() == 48);
 // One cache line.
 const _: () = assert!(size_of::<SynSeen>() == 64);
 const _: () = assert!(size_of::<Older>() == 40);
+const _: () = assert!(size_of::<Own>() == 24);
 const _: () = assert!(size_of::<Questions>() == 24);
 const _: () = assert!(size_of::<AttemptKey>() == 56);
 const _: () = assert!(size_of::<Attempt>() == 432);
@@ -292,6 +295,7 @@ mod pod {
         super::Veth,
         super::Syn,
         super::Older,
+        super::Own,
         super::AttemptKey,
         super::Attempt,
         crate::denial::Denial,

@@ -43,6 +43,8 @@ pub const OLDER_UNTIL: &str = "OLDER_UNTIL";
 /// `u64` seal number → [`super::Questions`]: what neighbours asked, which pays for
 /// the kernel's answers; least recently used go first.
 pub const QUESTIONS: &str = "QUESTIONS";
+/// `u32` ifindex of a host-side veth → [`super::Own`]: what its other end may announce.
+pub const OWN: &str = "OWN";
 /// [`super::AttemptKey`] → [`super::Attempt`], least recently used go first.
 pub const ATTEMPTS: &str = "ATTEMPTS";
 /// As `ATTEMPTS`, for seals that are over their share of it.
@@ -61,7 +63,7 @@ pub const SWITCHES: &str = "SWITCHES";
 pub const JUDGED: &str = "JUDGED";
 
 /// Every map that is pinned.
-pub const ALL: [&str; 26] = [
+pub const ALL: [&str; 27] = [
     IDS,
     CGROUPS,
     HINTS,
@@ -82,6 +84,7 @@ pub const ALL: [&str; 26] = [
     OLDER,
     OLDER_UNTIL,
     QUESTIONS,
+    OWN,
     SWITCHES,
     JUDGED,
     ATTEMPTS,

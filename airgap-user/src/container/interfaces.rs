@@ -1,5 +1,7 @@
 //! The network interfaces of a container, and their other ends on the host.
 
+use std::net::Ipv4Addr;
+
 use anyhow::{Context as _, Result};
 
 use crate::{
@@ -28,6 +30,10 @@ pub struct HostEnd {
     pub index: u32,
     /// An XDP program in its driver takes the sender from every frame.
     pub native_xdp: bool,
+    /// Hardware address of the container's end.
+    pub mac: Option<[u8; 6]>,
+    /// IPv4 addresses of the container's end.
+    pub addresses: Vec<Ipv4Addr>,
 }
 
 /// The interfaces in these network namespaces, by the kernel's word. Those of the
@@ -47,8 +53,12 @@ pub fn interfaces<'a>(networks: impl IntoIterator<Item = &'a Netns>) -> Result<V
             continue;
         }
         // The kernel is asked, not the container's /sys: its image may hold anything.
-        let inside = netns
-            .run(|| links(&open()?))
+        let (inside, addresses) = netns
+            .run(|| {
+                let netlink = open()?;
+                let addresses = netlink.ipv4s().context("cannot list addresses")?;
+                Ok::<_, anyhow::Error>((links(&netlink)?, addresses))
+            })
             .context("cannot look into a network namespace of the container")?;
         // In this order: what was inside already, the host's end names.
         let netlink = open()?;
@@ -56,14 +66,19 @@ pub fn interfaces<'a>(networks: impl IntoIterator<Item = &'a Netns>) -> Result<V
         let number = netlink
             .number_of(netns.fd())
             .context("cannot tell which interfaces lead into the container")?;
-        found.extend(pair(&inside, &host, number));
+        found.extend(pair(&inside, &addresses, &host, number));
     }
     Ok(found)
 }
 
 /// Two interfaces are one pair if each names the other, and the host's leads into
 /// the namespace of this number: indices repeat across namespaces.
-fn pair(inside: &[Link], host: &[Link], number: Option<i32>) -> Vec<Interface> {
+fn pair(
+    inside: &[Link],
+    addresses: &[(u32, Ipv4Addr)],
+    host: &[Link],
+    number: Option<i32>,
+) -> Vec<Interface> {
     let leads_in = |link: &Link| number.is_some() && link.peer_netns == number;
     inside
         .iter()
@@ -77,6 +92,11 @@ fn pair(inside: &[Link], host: &[Link], number: Option<i32>) -> Vec<Interface> {
                     name: h.name.clone(),
                     index: h.index,
                     native_xdp: h.native_xdp,
+                    mac: link.mac,
+                    addresses: {
+                        let own = addresses.iter().filter(|(index, _)| *index == link.index);
+                        own.map(|(_, address)| *address).collect()
+                    },
                 }),
         })
         .collect()
@@ -93,6 +113,7 @@ mod tests {
             peer,
             peer_netns: (netns >= 0).then_some(netns),
             native_xdp: false,
+            mac: None,
         }
     }
 
@@ -116,7 +137,7 @@ mod tests {
             link("dummy0", 7, 7, -1),
         ];
         let names = |number| -> Vec<_> {
-            pair(&inside, &host, number)
+            pair(&inside, &[], &host, number)
                 .into_iter()
                 .map(|i| (i.name, i.host.map(|h| h.name)))
                 .collect()
@@ -139,8 +160,12 @@ mod tests {
     fn an_interface_that_is_called_lo_is_one() {
         let inside = [link("zero", 1, 1, -1), link("lo", 5, 9, 0)];
         let host = [link("veth1", 9, 5, 4)];
-        let found = pair(&inside, &host, Some(4));
+        let at = "198.51.100.2".parse().unwrap();
+        let all = [(5, at), (1, "198.51.100.3".parse().unwrap())];
+        let found = pair(&inside, &all, &host, Some(4));
         assert_eq!(found.len(), 1);
+        let end = found[0].host.as_ref();
+        assert_eq!(end.map(|end| end.addresses.clone()), Some(vec![at]));
         assert_eq!(
             (found[0].name.as_str(), found[0].host.is_some()),
             ("lo", true)

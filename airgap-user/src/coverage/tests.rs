@@ -17,6 +17,8 @@ fn guard(missing: Option<&str>) -> FrameGuard {
                 name: "veth1".into(),
                 index: 9,
                 native_xdp: false,
+                mac: None,
+                addresses: Vec::new(),
             }),
         },
         missing: missing.map(Into::into),

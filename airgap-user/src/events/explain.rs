@@ -92,7 +92,7 @@ pub const EXPLANATIONS: [Explanation; 18] = {
         ),
         of(
             "kernel-chatter",
-            "The container's own kernel wanted to say something on the link, such as a multicast report. It is counted and makes no event.",
+            "The container's own kernel wanted to say something on the link, such as a multicast report, or somebody outside the container sent a frame in its network namespace. It is counted and makes no event.",
             NOTHING,
         ),
         of(

@@ -6,6 +6,7 @@ use super::{Message, Netlink, attributes};
 
 const RTM_GETLINK: u16 = 18;
 const RTM_GETNSID: u16 = 90;
+const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_LINK: u16 = 5;
 const IFLA_EXT_MASK: u16 = 29;
@@ -33,6 +34,8 @@ pub struct Link {
     pub peer: u32,
     /// Where that one is, if in another namespace: this one's number for it.
     pub peer_netns: Option<i32>,
+    /// Its hardware address, if it has one of Ethernet's.
+    pub mac: Option<[u8; 6]>,
     /// An XDP program runs in its driver, before any other program sees a frame.
     pub native_xdp: bool,
 }
@@ -77,13 +80,14 @@ fn is_native(xdp: &[u8]) -> bool {
 fn link(body: &[u8]) -> Option<Link> {
     let index = word(body.get(4..8)?)?;
     let (mut name, mut peer, mut peer_netns) = (None, None, None);
-    let mut native_xdp = false;
+    let (mut native_xdp, mut mac) = (false, None);
     for (kind, value) in attributes(body.get(IFINFOMSG..)?) {
         match kind {
             IFLA_IFNAME => {
                 let text = value.split(|byte| *byte == 0).next().unwrap_or_default();
                 name = Some(String::from_utf8_lossy(text).into_owned());
             }
+            IFLA_ADDRESS => mac = value.try_into().ok(),
             IFLA_LINK => peer = word(value),
             IFLA_XDP => native_xdp = is_native(value),
             IFLA_LINK_NETNSID => peer_netns = word(value).map(u32::cast_signed),
@@ -96,6 +100,7 @@ fn link(body: &[u8]) -> Option<Link> {
         // The kernel says it only where it differs, or leads out of the namespace.
         peer: peer.unwrap_or(index),
         peer_netns,
+        mac,
         native_xdp,
     })
 }
@@ -118,6 +123,7 @@ mod tests {
         let mut message = Message(vec![0; IFINFOMSG]);
         message.0[4..8].copy_from_slice(&7_u32.to_ne_bytes());
         message.attribute(IFLA_IFNAME, b"eth0\0");
+        message.attribute(IFLA_ADDRESS, &[2, 0, 0, 0, 0, 9]);
         if let Some((peer, netns)) = peer {
             message.attribute(IFLA_LINK, &peer.to_ne_bytes());
             message.attribute(IFLA_LINK_NETNSID, &netns.to_ne_bytes());
@@ -131,6 +137,7 @@ mod tests {
             index: 7,
             peer,
             peer_netns,
+            mac: Some([2, 0, 0, 0, 0, 9]),
             native_xdp: false,
         }
     }

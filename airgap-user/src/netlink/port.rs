@@ -53,14 +53,20 @@ impl Netlink {
     /// # Errors
     /// If the kernel cannot list them.
     pub fn ipv4_of(&self, index: u32) -> io::Result<Option<Ipv4Addr>> {
+        let all = self.ipv4s()?;
+        let of = all.into_iter().find(|(link, _)| *link == index);
+        Ok(of.map(|(_, address)| address))
+    }
+
+    /// All IPv4 addresses of the namespace, each with the index of its link.
+    ///
+    /// # Errors
+    /// If the kernel cannot list them.
+    pub fn ipv4s(&self) -> io::Result<Vec<(u32, Ipv4Addr)>> {
         let mut request = [0; IFADDRMSG];
         request[0] = libc::AF_INET as u8;
-        let mut found = None;
-        self.dump(RTM_GETADDR, &request, |body| {
-            if found.is_none() {
-                found = address(body, index);
-            }
-        })?;
+        let mut found = Vec::new();
+        self.dump(RTM_GETADDR, &request, |body| found.extend(address(body)))?;
         Ok(found)
     }
 }
@@ -88,12 +94,10 @@ fn port(body: &[u8]) -> Option<Port> {
     Some(port)
 }
 
-fn address(body: &[u8], index: u32) -> Option<Ipv4Addr> {
-    if word(body.get(4..8)?)? != index {
-        return None;
-    }
+fn address(body: &[u8]) -> Option<(u32, Ipv4Addr)> {
+    let index = word(body.get(4..8)?)?;
     let (_, value) = attributes(body.get(IFADDRMSG..)?).find(|(kind, _)| *kind == IFA_LOCAL)?;
-    Some(<[u8; 4]>::try_from(value).ok()?.into())
+    Some((index, <[u8; 4]>::try_from(value).ok()?.into()))
 }
 
 fn word(bytes: &[u8]) -> Option<u32> {
@@ -142,19 +146,18 @@ mod tests {
         let mut message = Message(vec![0; IFADDRMSG]);
         message.0[4..8].copy_from_slice(&7_u32.to_ne_bytes());
         message.attribute(IFA_LOCAL, &[198, 51, 100, 1]);
-        let found = address(&message.0, 7);
-        assert_eq!(found, Some(Ipv4Addr::new(198, 51, 100, 1)));
-        assert_eq!(address(&message.0, 8), None, "another link's");
+        let found = address(&message.0);
+        assert_eq!(found, Some((7, Ipv4Addr::new(198, 51, 100, 1))));
     }
 
     #[test]
     fn survives_any_bytes() {
         let whole = answer(9, Some(b"veth\0"));
         for len in 0..whole.len() {
-            let _ = (port(&whole[..len]), address(&whole[..len], 7));
+            let _ = (port(&whole[..len]), address(&whole[..len]));
         }
         for fill in 0..=255 {
-            let _ = (port(&[fill; 64]), address(&[fill; 64], 7));
+            let _ = (port(&[fill; 64]), address(&[fill; 64]));
         }
     }
 

@@ -119,6 +119,8 @@ impl Target {
             name: PORT.into(),
             index: self.index,
             native_xdp: false,
+            mac: None,
+            addresses: Vec::new(),
         };
         (&self.netns, end)
     }

@@ -11,7 +11,7 @@ mod tcx;
 
 use std::{fs, os::fd::OwnedFd, path::PathBuf};
 
-use airgap_common::map::{SealNumber, Veth, name};
+use airgap_common::map::{MAX_OWN, Own, SealNumber, Veth, name};
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
@@ -215,6 +215,7 @@ impl Gate {
             self.veths
                 .insert(end.index, veth, 0)
                 .context("cannot write the map VETHS")?;
+            self.announceable(end)?;
             for program in &PROGRAMS {
                 if self.is_current(end.index, program) {
                     continue;
@@ -231,6 +232,25 @@ impl Gate {
             }
         }
         Ok(())
+    }
+
+    /// Says what the container's end of a veth may announce.
+    fn announceable(&self, end: &HostEnd) -> Result<()> {
+        let mut own = super::hash::<u32, Own>(&self.place, name::OWN)?;
+        let Some(mac) = end.mac else {
+            return Ok(());
+        };
+        let mut v4 = [0; MAX_OWN];
+        for (slot, address) in v4.iter_mut().zip(&end.addresses) {
+            *slot = u32::from_ne_bytes(address.octets());
+        }
+        let value = Own {
+            mac,
+            _pad: [0; 2],
+            v4,
+        };
+        own.insert(end.index, value, 0)
+            .context("cannot write the map OWN")
     }
 
     /// Guards one more interface for a seal, in another network namespace, for
@@ -334,6 +354,10 @@ impl Gate {
     fn drop_veth(&mut self, index: u32) -> Result<()> {
         for program in &PROGRAMS {
             FrameLayer::of_kernel().detach(&self.place, program, index)?;
+        }
+        let mut own = super::hash::<u32, Own>(&self.place, name::OWN)?;
+        if own.get(&index, 0).is_ok() {
+            own.remove(&index).context("cannot write the map OWN")?;
         }
         self.veths
             .remove(&index)

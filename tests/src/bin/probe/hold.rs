@@ -95,9 +95,16 @@ fn socket(kind: &str, t: &Target) -> Step<Socket> {
             socket.set("IPV6_UNICAST_HOPS", level, hops, &255_i32)?;
             Ok(socket)
         }
-        "packet" => Socket::open(libc::AF_PACKET, libc::SOCK_RAW, 0),
+        "packet" | "announce" => Socket::open(libc::AF_PACKET, libc::SOCK_RAW, 0),
         _ => Err(Fail::Skip("no such kind".to_owned())),
     }
+}
+
+/// An ARP announcement of the own address (RFC 5227), as arping(8) makes it.
+fn announcement(t: &Target) -> Step<Vec<u8>> {
+    let (mac, own) = (t.own_mac()?, t.own4()?.octets());
+    let body = [&[0, 1, 8, 0, 6, 4, 0, 1][..], &mac, &own, &[0xff; 6], &own].concat();
+    Ok(packet::frame([0xff; 6], mac, packet::ARP, &body))
 }
 
 /// A connection of its own out of the port that it serves.
@@ -138,6 +145,7 @@ fn send(kind: &str, held: &Held, t: &Target) -> Step<()> {
             message.resize(24, 0);
             socket.send_to(&message, 0, SocketAddr::new(t.v6.into(), 0))
         }
+        "announce" => packet::send(socket, &t.device, [0xff; 6], &announcement(t)?),
         "packet" => packet::send(socket, &t.device, t.gateway_mac, &frame(&marker, t)?),
         _ => socket.send(marker.as_bytes(), 0),
     }
