@@ -19,6 +19,8 @@ fn evidence(guarded: bool) -> Evidence {
                 name: "veth1".into(),
                 index: 9,
                 native_xdp: false,
+                mac: None,
+                addresses: Vec::new(),
             }),
         },
         missing: (!guarded).then(|| "nothing guards eth0 on the host's side, veth1".into()),
