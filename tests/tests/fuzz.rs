@@ -2,7 +2,7 @@
 //! passes but what the kernel may say on a flow that a client opened, and every refusal is counted.
 
 use airgap::events::{Event, Follower};
-use airgap_common::map::name;
+use airgap_common::map::{MAX_UPLINKS, Veth, name};
 use airgap_tests::Frame;
 use airgap_tests::scratch::{Scratch, id};
 use aya::TestRun as _;
@@ -51,8 +51,17 @@ fn bench() -> Bench {
     let map =
         MapData::from_pin(scratch.place.pins.join("maps").join(name::VETHS)).expect("the map");
     let map = Map::from_map_data(map).expect("a map");
-    let mut veths: HashMap<_, u32, u64> = HashMap::try_from(map).expect("its layout");
-    veths.insert(LO, seal, 0).expect("write");
+    let mut veths: HashMap<_, u32, Veth> = HashMap::try_from(map).expect("its layout");
+    // The client's SYN comes from the outside.
+    let mut uplinks = [0; MAX_UPLINKS];
+    uplinks[0] = LO;
+    let veth = Veth {
+        seal,
+        bridge: 0,
+        gateway: 0,
+        uplinks,
+    };
+    veths.insert(LO, veth, 0).expect("write");
     Bench {
         seal,
         outward: open("airgap_frame_out"),
@@ -296,7 +305,7 @@ fn a_device_that_is_not_sealed_is_left_alone() {
     let bench = bench();
     let map = MapData::from_pin(bench.scratch.place.pins.join("maps").join(name::VETHS));
     let map = Map::from_map_data(map.expect("the map")).expect("a map");
-    let mut veths: HashMap<_, u32, u64> = HashMap::try_from(map).expect("its layout");
+    let mut veths: HashMap<_, u32, Veth> = HashMap::try_from(map).expect("its layout");
     veths.remove(&LO).expect("remove");
     for seed in seeds() {
         assert_eq!(verdict(&bench.outward, &seed), Some(NEXT), "{seed:02x?}");
