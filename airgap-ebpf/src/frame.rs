@@ -6,7 +6,7 @@
 use airgap_common::{
     addr::Addr,
     denial::{Hook, Reason},
-    map::{ARP_LEN, Policy, Syn, SynSeen, Veth},
+    map::{ARP_LEN, Policy, SealNumber, Syn, SynSeen, UNOWNED, Veth},
     packet::{self, ACK, Ip, Kind, SYN, Transport},
     verdict::{
         self, Kernel as _,
@@ -199,6 +199,10 @@ fn judge_in(skb: *mut __sk_buff) -> u32 {
     let Some(veth) = veth(skb) else {
         return 0;
     };
+    // Nobody knows who may ask there.
+    if veth.seal == UNOWNED {
+        return 0;
+    }
     // SAFETY: the context is a __sk_buff; `protocol` is a __be16 in a u32.
     let (protocol, from, any) = unsafe {
         (
@@ -351,9 +355,14 @@ fn remember(skb: *mut __sk_buff, syn: &mut Syn, seq: u32) {
     }
 }
 
+/// Whose frame it is: what goes by an unowned veth is judged by its socket alone.
 #[inline(always)]
 fn subject(skb: *mut __sk_buff) -> Option<Subject> {
-    veth(skb).map(subject_of)
+    let veth = veth(skb)?;
+    if veth.seal == UNOWNED {
+        return Subject::of_packet(skb, epoch()).map(|subject| of_seal(subject.seal));
+    }
+    Some(subject_of(veth))
 }
 
 #[inline(always)]
@@ -365,8 +374,13 @@ fn veth(skb: *mut __sk_buff) -> Option<&'static Veth> {
 
 #[inline(always)]
 fn subject_of(veth: &Veth) -> Subject {
+    of_seal(veth.seal)
+}
+
+#[inline(always)]
+fn of_seal(seal: SealNumber) -> Subject {
     Subject {
-        seal: veth.seal,
+        seal,
         cgroup: 0,
         level: 0,
     }

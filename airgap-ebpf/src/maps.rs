@@ -5,9 +5,10 @@ use airgap_common::{
     map::{
         Attempt, AttemptKey, Client, Counters, Destination, Follower, Gate, HINT_BUCKETS, ID_LEN,
         MAX_ATTEMPTS, MAX_BURSTS, MAX_CGROUPS, MAX_CLIENTS, MAX_DESTINATIONS, MAX_FOLLOWERS,
-        MAX_JUDGED, MAX_OLDER, MAX_SEALS, MAX_SHARES, MAX_SYNS, MAX_VETHS, OVERFLOW_SLOTS, Older,
-        Own, Policy, Questions, STATS as STAT_COUNT, SWITCHES as SWITCH_COUNT, Seal, SealNumber,
-        Share, Spent, Storage, Syn, SynSeen, Tally, Veth, WRITERS,
+        MAX_JUDGED, MAX_OLDER, MAX_SEALS, MAX_SHARES, MAX_SYNS, MAX_VETHS, MAX_WAITING,
+        OVERFLOW_SLOTS, Older, Own, Policy, Questions, STATS as STAT_COUNT,
+        SWITCHES as SWITCH_COUNT, Seal, SealNumber, Share, Spent, Storage, Syn, SynSeen, Tally,
+        Veth, WRITERS, Waiting,
     },
 };
 use aya_ebpf::{
@@ -103,6 +104,13 @@ pub(crate) static VETHS: HashMap<u32, Veth, { MAX_VETHS as usize }> = HashMap::n
 #[btf_map]
 pub(crate) static OWN: HashMap<u32, Own, { MAX_VETHS as usize }, { BPF_F_NO_PREALLOC as usize }> =
     HashMap::new();
+#[btf_map]
+pub(crate) static WAITING: HashMap<
+    u64,
+    Waiting,
+    { MAX_WAITING as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
 #[btf_map]
 pub(crate) static SYNS: Array<SynSeen, { MAX_SYNS as usize }> = Array::new();
 #[btf_map]

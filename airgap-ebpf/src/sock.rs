@@ -3,18 +3,22 @@
 use airgap_common::{
     addr::Addr,
     denial::{Hook, Reason},
-    map::{Mark, SealNumber},
+    map::{MAX_WAITING_VETHS, Mark, QUARANTINED, SealNumber, UNOWNED, UNRECORDED},
     verdict::socket_errno,
 };
 use aya_ebpf::{
     bindings::bpf_sock,
-    helpers::{bpf_get_current_pid_tgid, bpf_get_current_uid_gid, generated::bpf_set_retval},
+    helpers::{
+        bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
+        generated::{bpf_get_netns_cookie, bpf_set_retval},
+    },
     programs::SockContext,
 };
 
 use crate::{
     denial::{Details, Who, deny},
     kernel::HAS_SET_RETVAL,
+    maps::{VETHS, WAITING},
     socket,
     subject::Subject,
     task,
@@ -38,6 +42,7 @@ pub(crate) fn create(ctx: &SockContext) -> i32 {
                 write_mark(&raw mut (*storage).mark, subject.seal);
             }
         }
+        claim(ctx, subject.seal);
         return 1;
     };
     if HAS_SET_RETVAL.load() == 1 {
@@ -61,6 +66,33 @@ pub(crate) fn create(ctx: &SockContext) -> i32 {
         },
     );
     0
+}
+
+/// Makes the unowned veths of the network namespace that the socket is in this seal's.
+#[inline(always)]
+fn claim(ctx: &SockContext, seal: SealNumber) {
+    // Those have no policy, and whoever lifts them knows no veths.
+    if seal == UNRECORDED || seal == QUARANTINED {
+        return;
+    }
+    // SAFETY: the context of this program type, which the helper takes (Linux 5.7).
+    let cookie = unsafe { bpf_get_netns_cookie(ctx.sock.cast()) };
+    // SAFETY: the reference is used only while this program runs.
+    let Some(waiting) = (unsafe { WAITING.get(cookie) }) else {
+        return;
+    };
+    let mut i = 0;
+    while i < MAX_WAITING_VETHS {
+        if let Some(veth) = VETHS.get_ptr_mut(waiting.veths[i]) {
+            // SAFETY: a live map value; the number is written in one piece.
+            unsafe {
+                if (*veth).seal == UNOWNED {
+                    core::ptr::write_volatile(&raw mut (*veth).seal, seal);
+                }
+            }
+        }
+        i += 1;
+    }
 }
 
 /// Writes who runs now into a socket's mark.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    commands::{Explain, Install, Quarantine, Reporting, Restore, Run, Schema, Tail, Watch},
+    commands::{Explain, Guard, Install, Quarantine, Reporting, Restore, Run, Schema, Tail, Watch},
     policy::{Cidr, Port},
     preflight::Risk,
 };
@@ -96,6 +96,12 @@ pub enum Command {
     Explain(Explain),
     /// Print the JSON Schema of what other commands print as JSON.
     Schema(Schema),
+    /// Guard a veth that has just come up, whosever it is; for udev.
+    ///
+    /// The rule that airgap install writes runs it for each new interface. Nothing
+    /// happens if no container is sealed, if the interface is no veth, or if the
+    /// container behind it is not sealed.
+    Guard(Guard),
     /// The process that verify starts inside a container.
     #[command(hide = true)]
     Probe(Probe),

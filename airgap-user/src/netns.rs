@@ -5,8 +5,8 @@ use std::{
     io::{self, Read as _},
     os::fd::AsRawFd as _,
     os::fd::RawFd,
-    os::unix::fs::MetadataExt as _,
-    path::Path,
+    os::unix::{ffi::OsStringExt as _, fs::MetadataExt as _},
+    path::{Path, PathBuf},
     thread,
 };
 
@@ -64,6 +64,35 @@ impl Netns {
         owner(&self.0)
     }
 
+    /// A number that no other network namespace has or had since the boot
+    /// (`SO_NETNS_COOKIE`, Linux 5.14).
+    ///
+    /// # Errors
+    /// If the kernel is older.
+    pub fn cookie(&self) -> Result<u64> {
+        const SO_NETNS_COOKIE: libc::c_int = 71;
+        self.run(|| {
+            let socket = std::os::unix::net::UnixDatagram::unbound()?;
+            let mut cookie = 0_u64;
+            let mut len = size_of::<u64>() as libc::socklen_t;
+            // SAFETY: an open socket, and a number with its length.
+            let rc = unsafe {
+                libc::getsockopt(
+                    socket.as_raw_fd(),
+                    libc::SOL_SOCKET,
+                    SO_NETNS_COOKIE,
+                    (&raw mut cookie).cast(),
+                    &raw mut len,
+                )
+            };
+            if rc != 0 {
+                return Err(io::Error::last_os_error())
+                    .context("the kernel tells no cookie of a network namespace");
+            }
+            Ok(cookie)
+        })
+    }
+
     /// A new one, empty but for lo, that nothing but this process holds.
     ///
     /// # Errors
@@ -103,6 +132,54 @@ impl Netns {
         thread::scope(|scope| scope.spawn(inside).join())
             .map_err(|_panic| anyhow!("a look into a network namespace failed"))?
     }
+}
+
+/// Network namespaces that something keeps by mounting them where airgap sees it:
+/// inode and place of each.
+///
+/// # Errors
+/// If `/proc` is not mounted.
+pub fn kept() -> Result<Vec<(u64, PathBuf)>> {
+    let text = std::fs::read("/proc/self/mountinfo").context("cannot read what is mounted")?;
+    Ok(mounted(&text))
+}
+
+/// As proc_pid_mountinfo(5) lists them. Pure.
+fn mounted(mountinfo: &[u8]) -> Vec<(u64, PathBuf)> {
+    let lines = mountinfo.split(|byte| *byte == b'\n');
+    lines
+        .filter_map(|line| {
+            let mut fields = line.split(|byte| *byte == b' ').skip(3);
+            let (root, place) = (fields.next()?, fields.next()?);
+            let inode = root.strip_prefix(b"net:[")?.strip_suffix(b"]")?;
+            let inode = std::str::from_utf8(inode).ok()?.parse().ok()?;
+            let place = std::ffi::OsString::from_vec(unescaped(place));
+            Some((inode, PathBuf::from(place)))
+        })
+        .collect()
+}
+
+/// Spaces and the like are written in octal: `\040`.
+fn unescaped(field: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, tail)) = rest.split_first() {
+        let octal = tail.get(..3).filter(|_| *first == b'\\');
+        let code = octal
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match code {
+            Some(code) => {
+                out.push(code);
+                rest = &tail[3..];
+            }
+            None => {
+                out.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    out
 }
 
 /// Inode of the user namespace that owns a namespace (`NS_GET_USERNS`, ioctl_ns(2),
@@ -182,6 +259,24 @@ pub fn mountinfo(namespace: &File, most: usize) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn finds_namespaces_that_are_mounted() {
+        let text =
+            b"22 1 0:4 net:[4026532500] /run/docker/netns/a\\040b rw shared:9 - nsfs nsfs rw\n\
+            23 1 0:4 mnt:[4026532501] /run/x rw - nsfs nsfs rw\n\
+            24 1 8:1 / / rw - ext4 /dev/vda rw\n25 1 0:4 net:[x] /y rw\n";
+        let expected = [(4026532500, PathBuf::from("/run/docker/netns/a b"))];
+        assert_eq!(mounted(text), expected);
+        assert_eq!(unescaped(b"a\\134\\9\\04"), b"a\\\\9\\04");
+    }
+
+    #[test]
+    fn a_namespace_has_one_cookie() {
+        let (own, fresh) = (Netns::own().unwrap(), Netns::fresh().unwrap());
+        assert_eq!(own.cookie().unwrap(), own.cookie().unwrap());
+        assert_ne!(own.cookie().unwrap(), fresh.cookie().unwrap());
+    }
 
     #[test]
     fn knows_who_owns_a_namespace() {

@@ -1,5 +1,5 @@
-//! The systemd units of airgap: their text, and which of them are there
-//! (systemd.unit(5), systemd.service(5)).
+//! The systemd units and the udev rule of airgap: their text, and which of them are there
+//! (systemd.unit(5), systemd.service(5), udev(7)).
 
 use std::{fs, path::Path};
 
@@ -14,6 +14,10 @@ pub const WATCH_NAME: &str = "airgap-watch.service";
 /// Where the unit that restores is, below the root.
 pub const RESTORE: &str = "etc/systemd/system/airgap-restore.service";
 const WATCH: &str = "etc/systemd/system/airgap-watch.service";
+/// Where the rule that guards new veths is, below the root: before all that name them.
+const RULE: &str = "etc/udev/rules.d/05-airgap.rules";
+/// The socket of a udev that runs, below the root.
+const UDEV: &str = "run/udev/control";
 /// Engines that may be installed later; for a service that is not there a drop-in means
 /// nothing.
 const ENGINES: [&str; 4] = [
@@ -45,7 +49,7 @@ fn drop_in_of(unit: &str) -> String {
 
 /// Paths of all that was ever written below a root.
 pub fn written(root: &Path) -> Vec<String> {
-    let mut found: Vec<_> = [RESTORE, WATCH].map(str::to_owned).into();
+    let mut found: Vec<_> = [RESTORE, WATCH, RULE].map(str::to_owned).into();
     let entries = fs::read_dir(root.join(UNITS))
         .into_iter()
         .flatten()
@@ -92,6 +96,7 @@ pub fn all(
     let mut units = vec![
         unit(RESTORE, restore(binary, state, &engines)),
         unit(WATCH, watch(binary, state, &engines, host.as_deref())),
+        unit(RULE, rule(binary)),
     ];
     units.extend(
         engines
@@ -144,6 +149,48 @@ pub fn boot(root: &Path, starters: &[String]) -> Boot {
         return Boot::Ready;
     }
     Boot::Unbound(unbound)
+}
+
+/// What happens to a veth that comes up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Arrivals {
+    /// udev has it guarded at once.
+    Guarded,
+    /// udev would, if airgap was installed.
+    Unguarded,
+    /// There is no udev here.
+    #[default]
+    NoUdev,
+}
+
+/// What happens below a root to a veth that comes up.
+pub fn arrivals(root: &Path) -> Arrivals {
+    if !root.join(UDEV).exists() {
+        return Arrivals::NoUdev;
+    }
+    let text = fs::read_to_string(root.join(RULE)).unwrap_or_default();
+    match binary_of(&text) {
+        Some(binary) if root.join(binary.trim_start_matches('/')).is_file() => Arrivals::Guarded,
+        _ => Arrivals::Unguarded,
+    }
+}
+
+/// The program that the rule runs. Pure.
+fn binary_of(rule: &str) -> Option<&str> {
+    rule.lines()
+        .filter(|line| !line.starts_with('#'))
+        .find_map(|line| line.split_once("PROGRAM=\"")?.1.split_once(" guard "))
+        .map(|(binary, _)| binary)
+}
+
+/// `PROGRAM` runs while the rules are read, before what `RUN` would; engines make the
+/// container's end after it, nearly always.
+fn rule(binary: &str) -> String {
+    format!(
+        "{MARK}: each new veth is guarded before the container behind it speaks.
+ACTION==\"add\", SUBSYSTEM==\"net\", DEVPATH==\"/devices/virtual/net/*\", PROGRAM=\"{binary} guard $env{{IFINDEX}}\"
+"
+    )
 }
 
 /// Whether a unit's name needs no quoting anywhere.
@@ -271,7 +318,7 @@ mod tests {
         let restore = text(&units, RESTORE);
         assert!(restore.contains("Before=basic.target containerd.service docker.service"));
         assert!(restore.contains(" web.service\n"), "{restore}");
-        assert_eq!(units.len(), 2 + 6);
+        assert_eq!(units.len(), 3 + 6);
     }
 
     #[test]
@@ -308,7 +355,7 @@ mod tests {
             None,
         )
         .unwrap();
-        assert_eq!(odd.len(), 6);
+        assert_eq!(odd.len(), 7);
     }
 
     #[test]
@@ -329,7 +376,28 @@ mod tests {
         assert_eq!(boot(&root, &starters), Boot::Ready);
         assert!(written(&root).contains(&drop_in_of("own.service")));
         fs::write(&own, "[Unit]\n").unwrap();
-        assert_eq!(written(&root), [RESTORE, WATCH]);
+        assert_eq!(written(&root), [RESTORE, WATCH, RULE]);
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn tells_what_happens_to_new_veths() {
+        let root = std::env::temp_dir().join(format!("airgap-udev-{}", std::process::id()));
+        fs::create_dir_all(root.join("run/udev")).unwrap();
+        assert_eq!(arrivals(&root), Arrivals::NoUdev);
+        fs::write(root.join(UDEV), "").unwrap();
+        assert_eq!(arrivals(&root), Arrivals::Unguarded);
+        let rules = root.join(RULE);
+        fs::create_dir_all(rules.parent().unwrap()).unwrap();
+        fs::write(&rules, rule("/sbin/airgap")).unwrap();
+        assert_eq!(arrivals(&root), Arrivals::Unguarded, "no such program");
+        fs::create_dir_all(root.join("sbin")).unwrap();
+        fs::write(root.join("sbin/airgap"), "").unwrap();
+        assert_eq!(arrivals(&root), Arrivals::Guarded);
+        fs::write(&rules, format!("# {}", rule("/sbin/airgap"))).unwrap();
+        assert_eq!(arrivals(&root), Arrivals::Guarded, "below a comment");
+        fs::write(&rules, "# PROGRAM=\"/sbin/airgap guard 1\"\n").unwrap();
+        assert_eq!(arrivals(&root), Arrivals::Unguarded, "a comment");
         fs::remove_dir_all(root).unwrap();
     }
 }

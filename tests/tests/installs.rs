@@ -35,7 +35,7 @@ impl Root {
 
     fn units(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
-        let mut queue = vec![self.0.join("etc/systemd/system")];
+        let mut queue = vec![self.0.join("etc")];
         while let Some(dir) = queue.pop() {
             for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
                 match entry.path() {
@@ -72,7 +72,7 @@ fn install_shows_asks_writes_and_uninstall_undoes() {
         written.stdout, shown.stdout,
         "what was shown is what is done"
     );
-    assert_eq!(root.units().len(), 6, "{:?}", root.units());
+    assert_eq!(root.units().len(), 7, "{:?}", root.units());
     let again = root.airgap(&["install", "--yes"]).expect_code(0);
     assert_eq!(again.stdout, "", "{}", again.describe());
 
@@ -90,7 +90,7 @@ fn install_shows_asks_writes_and_uninstall_undoes() {
     );
 
     root.airgap(&["uninstall", "--dry-run"]).expect_code(0);
-    assert_eq!(root.units().len(), 7);
+    assert_eq!(root.units().len(), 8);
     root.airgap(&["uninstall", "--yes"]).expect_code(0);
     assert_eq!(root.units(), [drop_in.with_file_name("mine.conf")]);
     root.airgap(&["uninstall", "--yes"]).expect_code(0);

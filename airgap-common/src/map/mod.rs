@@ -57,6 +57,24 @@ pub const UNRECORDED: SealNumber = 0;
 /// has no policy either, so everything is denied.
 pub const QUARANTINED: SealNumber = SealNumber::MAX;
 
+/// Stands for the seal of a veth that was guarded before anybody knew whose it is:
+/// a frame is judged if its socket's cgroup is sealed, and passes otherwise.
+pub const UNOWNED: SealNumber = SealNumber::MAX - 1;
+
+/// Most network namespaces whose veths wait for their owner.
+pub const MAX_WAITING: u32 = 4_096;
+/// Most veths of one of them.
+pub const MAX_WAITING_VETHS: usize = 4;
+
+/// Value of `WAITING`: the host's ends of the unowned veths that lead into one network
+/// namespace. The first sealed task that makes a socket there makes them its seal's.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Waiting {
+    /// Interface indices; 0: none.
+    pub veths: [u32; MAX_WAITING_VETHS],
+}
+
 /// Most containers that are remembered as judged.
 pub const MAX_JUDGED: u32 = 16_384;
 
@@ -159,9 +177,9 @@ pub const MAX_UPLINKS: usize = 14;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Veth {
-    /// Seal of the container.
+    /// Seal of the container, or [`UNOWNED`].
     pub seal: SealNumber,
-    /// Index of the bridge that it is a port of; 0: of none.
+    /// Index of the bridge that it is a port of; 0: of none; [`Veth::UNPLUGGED`].
     pub bridge: u32,
     /// That bridge's own IPv4 address, network byte order; 0: it has none.
     pub gateway: u32,
@@ -171,6 +189,10 @@ pub struct Veth {
 }
 
 impl Veth {
+    /// It has just been made, and may be plugged into a bridge yet: nothing tells
+    /// where what comes in by it came from.
+    pub const UNPLUGGED: u32 = u32::MAX;
+
     /// Whether this interface, which is not 0, is none of a container.
     #[inline(always)]
     pub fn is_uplink(&self, ifindex: u32) -> bool {
@@ -241,10 +263,14 @@ pub enum Stat {
     Reborn = 1,
     /// Cgroups forgotten at their release.
     Released = 2,
+    /// Veths of sealed containers that were guarded as they came.
+    Guarded = 3,
+    /// Of those: the container's own program may have run by then.
+    GuardedLate = 4,
 }
 
 /// How many [`Stat`]s there are.
-pub const STATS: u32 = 3;
+pub const STATS: u32 = 5;
 
 /// Slot of a cgroup id in `OVERFLOW`.
 #[inline(always)]
@@ -267,6 +293,7 @@ const _: () = assert!(size_of::<Syn>() == 48);
 const _: () = assert!(size_of::<SynSeen>() == 64);
 const _: () = assert!(size_of::<Older>() == 40);
 const _: () = assert!(size_of::<Own>() == 24);
+const _: () = assert!(size_of::<Waiting>() == 16);
 const _: () = assert!(size_of::<Questions>() == 24);
 const _: () = assert!(size_of::<AttemptKey>() == 56);
 const _: () = assert!(size_of::<Attempt>() == 432);
@@ -296,6 +323,7 @@ mod pod {
         super::Syn,
         super::Older,
         super::Own,
+        super::Waiting,
         super::AttemptKey,
         super::Attempt,
         crate::denial::Denial,

@@ -45,6 +45,9 @@ pub const OLDER_UNTIL: &str = "OLDER_UNTIL";
 pub const QUESTIONS: &str = "QUESTIONS";
 /// `u32` ifindex of a host-side veth → [`super::Own`]: what its other end may announce.
 pub const OWN: &str = "OWN";
+/// `u64` cookie of a network namespace → [`super::Waiting`]: veths into it that are
+/// guarded and not known to be anybody's.
+pub const WAITING: &str = "WAITING";
 /// [`super::AttemptKey`] → [`super::Attempt`], least recently used go first.
 pub const ATTEMPTS: &str = "ATTEMPTS";
 /// As `ATTEMPTS`, for seals that are over their share of it.
@@ -63,7 +66,7 @@ pub const SWITCHES: &str = "SWITCHES";
 pub const JUDGED: &str = "JUDGED";
 
 /// Every map that is pinned.
-pub const ALL: [&str; 27] = [
+pub const ALL: [&str; 28] = [
     IDS,
     CGROUPS,
     HINTS,
@@ -85,6 +88,7 @@ pub const ALL: [&str; 27] = [
     OLDER_UNTIL,
     QUESTIONS,
     OWN,
+    WAITING,
     SWITCHES,
     JUDGED,
     ATTEMPTS,

@@ -76,7 +76,7 @@ pub fn inward(
     veth: &Veth,
     route: impl FnOnce() -> Route,
 ) -> Result<(), Reason> {
-    if from == 0 || veth.is_uplink(from) {
+    if from == 0 || veth.bridge == Veth::UNPLUGGED || veth.is_uplink(from) {
         return Ok(());
     }
     if concern == Concern::Steers {

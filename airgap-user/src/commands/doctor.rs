@@ -12,7 +12,7 @@ use crate::{
     gate::{FrameLayer, Gate, Lock, btf::Btf, cgroup_mount, lsm_loads},
     output, procfs,
     state::{Entry, State},
-    units::Boot,
+    units::{Arrivals, Boot},
 };
 
 /// One thing that was looked at.
@@ -104,6 +104,7 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: &Doctor) -> Res
         gate(),
         seals(state),
         boot(),
+        arrivals(),
     ];
     output::doctor(&checks, args.json)?;
     let any = |state: &str| checks.iter().any(|c| c.state == state);
@@ -384,6 +385,31 @@ fn boot() -> Check {
                 units.join(", ")
             ),
             "airgap install",
+        ),
+    }
+}
+
+/// A veth that comes up is guarded by nobody but those who look after it.
+fn arrivals() -> Check {
+    const NAME: &str = "new veths";
+    const OPEN: &str = "a restart lets a container's kernel answer pings and knocks at closed ports, until its new veth is guarded";
+    match super::install::arrivals() {
+        Arrivals::Guarded => {
+            let gate = super::standing().ok().flatten();
+            let count = |stat| gate.as_ref().map_or(0, |gate| gate.stat(stat));
+            let (all, late) = (count(Stat::Guarded), count(Stat::GuardedLate));
+            Check::ok(
+                NAME,
+                format!(
+                    "udev has each guarded as it comes up; so far {all} of sealed containers, {late} of them when a program may have run already"
+                ),
+            )
+        }
+        Arrivals::Unguarded => Check::limited(NAME, OPEN, "airgap install"),
+        Arrivals::NoUdev => Check::limited(
+            NAME,
+            format!("{OPEN}; no udev runs here that could do so"),
+            "keep airgap watch running, or attach again after a restart",
         ),
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     output,
     starters::starters,
     state::State,
-    units::{self, Boot, Unit},
+    units::{self, Arrivals, Boot, Unit},
 };
 
 /// Arguments of `install` and `uninstall`.
@@ -39,6 +39,11 @@ pub struct Install {
 pub(super) fn boot() -> Boot {
     let root = Path::new("/");
     units::boot(root, &starters(root))
+}
+
+/// What happens to a veth that comes up on this host.
+pub(super) fn arrivals() -> Arrivals {
+    units::arrivals(Path::new("/"))
 }
 
 /// Whether this host restores its seals at boot before its engines start.
@@ -66,6 +71,7 @@ pub(super) fn install(host: Option<&str>, state: &State, args: &Install) -> Resu
         // From now on a state directory that is gone is an error, not "nothing sealed".
         state.prepare(&Lock::take()?)?;
         tell_systemd(&[&["daemon-reload"], &["enable", units::RESTORE_NAME]])?;
+        tell_udev();
         log::info!(
             "airgap restore runs before the engines start; for labels: systemctl enable --now airgap-watch"
         );
@@ -117,6 +123,7 @@ pub(super) fn uninstall(args: &Install) -> Result<u8> {
     make(&changes).context("uninstalled in part: run airgap uninstall again")?;
     if root {
         tell_systemd(&[&["daemon-reload"]])?;
+        tell_udev();
         log::warn!("a reboot opens every seal now; records stay for airgap restore");
     }
     Ok(exit::OK)
@@ -225,6 +232,20 @@ fn refuse_foreign(binary: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// It looks for changed rules by itself, at most three seconds later.
+fn tell_udev() {
+    if arrivals() == Arrivals::NoUdev {
+        log::warn!("udev does not run here: nothing guards a veth as it comes up");
+        return;
+    }
+    let told = Command::new("udevadm")
+        .args(["control", "--reload"])
+        .status();
+    if !told.as_ref().is_ok_and(std::process::ExitStatus::success) {
+        log::debug!("udevadm control --reload: {told:?}");
+    }
 }
 
 fn tell_systemd(commands: &[&[&str]]) -> Result<()> {

@@ -5,6 +5,7 @@ mod detach;
 mod doctor;
 mod existing;
 mod explain;
+mod guard;
 mod install;
 mod keep;
 mod list;
@@ -43,6 +44,7 @@ pub use {
     doctor::Check,
     existing::Existing,
     explain::Explain,
+    guard::Guard,
     install::Install,
     list::Row,
     quarantine::Quarantine,
@@ -99,6 +101,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Doctor(args) => doctor::run(host, state, &args).await?,
         Command::Schema(args) => schema::run(&args)?,
         Command::Explain(args) => explain::run(&args)?,
+        Command::Guard(args) => guard::run(&args)?,
         Command::Probe(args) => {
             crate::verify::probe(&args)?;
             exit::OK

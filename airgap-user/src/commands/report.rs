@@ -253,6 +253,7 @@ impl Report {
             marked,
             frames,
             lsm: marked && gate.lsm_refuses(),
+            arrivals: super::install::arrivals(),
             born_sealed: look.is_some_and(|look| is_born_sealed(seal, gate, look)),
             shared: facts
                 .filter(|_| unseen.is_empty())
@@ -544,6 +545,7 @@ pub(super) fn expected(
         lsm: gate.map_or_else(lsm_is_likely, Gate::lsm_refuses),
         shared: whole.then(|| facts.meeting_places()),
         held: facts.held.clone(),
+        arrivals: super::install::arrivals(),
         ..Evidence::default()
     };
     let mut coverage = coverage(&evidence);

@@ -4,6 +4,7 @@
 //! Nothing that is sealed needs it. Without quarantine a labelled container is
 //! open from its start until its event was read; with it, it starts denied.
 
+mod arrivals;
 mod asked;
 mod judge;
 mod queue;
@@ -91,6 +92,7 @@ async fn watch(host: Option<&str>, state: &State, args: &Watch) -> Result<u8> {
             "no quarantine: a labelled container can send from its start until its seal, unless airgap run started it (airgap watch --quarantine)"
         );
     }
+    let _arrivals = arrivals::Arrivals::begin(&place);
     let mut watcher = Watcher {
         state,
         place: &place,

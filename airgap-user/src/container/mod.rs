@@ -1,5 +1,6 @@
 //! Containers: what the engine says, and where they are on this host.
 
+pub mod arrival;
 mod budget;
 mod carried;
 mod cgroup;

@@ -13,6 +13,7 @@ use crate::{
     gate::FrameGuard,
     preflight::NET_RAW,
     technique::vector::{self, JOINS, RAW_FRAMES},
+    units::Arrivals,
 };
 
 /// What the kernel said when it was asked.
@@ -36,6 +37,8 @@ pub struct Evidence {
     pub frames: Option<Vec<FrameGuard>>,
     /// The security hooks are attached and were seen to refuse just now.
     pub lsm: bool,
+    /// What happens to a veth that comes up.
+    pub arrivals: Arrivals,
     /// The seal was in force before the container's first process.
     pub born_sealed: bool,
     /// Where others could leave it a unix socket, in words; `None`: not known.
@@ -217,10 +220,18 @@ fn frames(evidence: &Evidence) -> [Vector; 9] {
             None => Vector::covered(PROBES, now, guarded(evidence)),
             Some(why) => Vector::open(PROBES, now, why, guard()),
         },
-        if no_link {
-            Vector::covered(PROBES_LATER, When::Later, guarded(evidence))
-        } else {
-            Vector::open(PROBES_LATER, When::Later, ENDS, Some(attach(evidence)))
+        match evidence.arrivals {
+            _ if no_link => Vector::covered(PROBES_LATER, When::Later, guarded(evidence)),
+            Arrivals::Guarded if attach_helps(evidence) && evidence.frame_layer => {
+                Vector::covered(PROBES_LATER, When::Later, ARRIVALS)
+            }
+            Arrivals::Unguarded if attach_helps(evidence) => Vector::open(
+                PROBES_LATER,
+                When::Later,
+                ENDS,
+                Some("airgap install".into()),
+            ),
+            _ => Vector::open(PROBES_LATER, When::Later, ENDS, Some(attach(evidence))),
         },
         if evidence.lsm {
             Vector::covered(HOST_SOCKETS, When::Never, "socket_create (BPF LSM)")
@@ -325,6 +336,7 @@ const NO_PLACE: &str = "it shares no mount and no network namespace with anybody
 const NO_RAW: &str = "the container has no CAP_NET_RAW";
 const OPTION: &str = "socket_setsockopt (BPF LSM)";
 const ENDS: &str = "the frame programs end with the veth";
+const ARRIVALS: &str = "airgap guard, which udev runs for each new veth";
 const REPLIES: &str = "replies that no client asked for";
 const RESTART: &str = "restart of the container";
 const RAW_FRAMES_LATER: &str = "raw frames after a restart";

@@ -100,7 +100,7 @@ pub const WORDS: [Words; 19] = [
         PROBES_LATER,
         "answers to probes after a restart",
         "after a restart, the container's kernel could answer pings and knocks at closed ports",
-        FRAMES,
+        "After airgap install, udev runs airgap guard for each new veth: the guard stands before the container's program runs, nearly always (airgap doctor counts when it did not). Without, airgap watch and an attach that still shows denials guard the new veth within about a second, and airgap attach does.",
     ),
     of(
         HOST_SOCKETS,

@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow};
 
 const PATH: &str = "/run/airgap.lock";
+const VETHS: &str = "/run/airgap-veths.lock";
 
 /// Held until dropped; the kernel lets go of it if the process dies.
 pub struct Lock(#[expect(dead_code, reason = "held for its drop")] File);
@@ -18,7 +19,7 @@ impl Lock {
     /// # Errors
     /// If the lock file cannot be opened or locked.
     pub fn take() -> Result<Self> {
-        Self::locked(libc::LOCK_EX)?.ok_or_else(|| anyhow!("{PATH} was not waited for"))
+        waited(PATH, libc::LOCK_EX).map(Self)
     }
 
     /// Takes it if nobody else has it.
@@ -26,28 +27,54 @@ impl Lock {
     /// # Errors
     /// As [`Self::take`].
     pub fn try_take() -> Result<Option<Self>> {
-        Self::locked(libc::LOCK_EX | libc::LOCK_NB)
+        Ok(locked(PATH, libc::LOCK_EX | libc::LOCK_NB)?.map(Self))
+    }
+}
+
+/// Held for the moment in which new veths are guarded, which waits for no [`Lock`]; or,
+/// alone, while the gate is taken down. Nothing long is done under it.
+pub(super) struct VethLock(#[expect(dead_code, reason = "held for its drop")] File);
+
+impl VethLock {
+    /// Beside others that guard.
+    ///
+    /// # Errors
+    /// As [`Lock::take`].
+    pub(super) fn shared() -> Result<Self> {
+        waited(VETHS, libc::LOCK_SH).map(Self)
     }
 
-    fn locked(how: i32) -> Result<Option<Self>> {
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(PATH)
-            .with_context(|| format!("cannot open the lock file {PATH}"))?;
-        loop {
-            // SAFETY: an open descriptor and no memory.
-            if unsafe { libc::flock(file.as_raw_fd(), how) } == 0 {
-                return Ok(Some(Self(file)));
-            }
-            let error = std::io::Error::last_os_error();
-            match error.kind() {
-                std::io::ErrorKind::Interrupted => {}
-                std::io::ErrorKind::WouldBlock => return Ok(None),
-                _ => return Err(error).with_context(|| format!("cannot lock {PATH}")),
-            }
+    /// While nobody guards.
+    ///
+    /// # Errors
+    /// As [`Lock::take`].
+    pub(super) fn alone() -> Result<Self> {
+        waited(VETHS, libc::LOCK_EX).map(Self)
+    }
+}
+
+fn waited(path: &str, how: i32) -> Result<File> {
+    locked(path, how)?.ok_or_else(|| anyhow!("{path} was not waited for"))
+}
+
+fn locked(path: &str, how: i32) -> Result<Option<File>> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("cannot open the lock file {path}"))?;
+    loop {
+        // SAFETY: an open descriptor and no memory.
+        if unsafe { libc::flock(file.as_raw_fd(), how) } == 0 {
+            return Ok(Some(file));
+        }
+        let error = std::io::Error::last_os_error();
+        match error.kind() {
+            std::io::ErrorKind::Interrupted => {}
+            std::io::ErrorKind::WouldBlock => return Ok(None),
+            _ => return Err(error).with_context(|| format!("cannot lock {path}")),
         }
     }
 }

@@ -39,7 +39,7 @@ use aya::maps::{Array, HashMap, LpmTrie, Map, MapData};
 pub use self::{
     arm::Reading,
     attempts::Attempts,
-    frames::{FrameGuard, FrameLayer, Trial},
+    frames::{Arrival, FrameGuard, FrameLayer, Trial},
     host::{cgroup_mount, mount_bpffs},
     lock::Lock,
     lsm::loads as lsm_loads,

@@ -56,6 +56,8 @@ impl Gate {
             self.unsettle()?;
             self.unguard_frames(|seal| replaced.contains_key(&seal))?;
             self.unmark(&mut replaced)?;
+            // What a task claimed for it meanwhile.
+            self.unguard_frames(|seal| replaced.contains_key(&seal))?;
             self.forget(&seals);
         }
         Ok(seals.len())
@@ -85,6 +87,8 @@ impl Gate {
         }
         self.unguard_frames(|seal| lifted.contains_key(&seal))?;
         self.unmark(&mut lifted)?;
+        // What a task claimed for them meanwhile: there is no policy for its frames.
+        self.unguard_frames(|seal| lifted.contains_key(&seal))?;
         if self.stat(Stat::Overflowed) > 0 && self.ids.keys().next().is_none() {
             self.clear_overflow()?;
         }

@@ -1,6 +1,7 @@
 //! Netlink (RFC 3549, netlink(7)), in the network namespace of the thread that opens it: the few
 //! requests that airgap needs, without the commands `ip`, `tc` and `ss`.
 
+mod arrivals;
 mod filter;
 mod link;
 mod port;
@@ -14,6 +15,7 @@ use std::{
 };
 
 pub use self::{
+    arrivals::Arrivals,
     filter::{Direction, Filter},
     link::Link,
     port::Port,

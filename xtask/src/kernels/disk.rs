@@ -15,7 +15,7 @@ use crate::command;
 
 const SUITE: &str = "bookworm";
 /// The engine, and what it, airgap and the tests call.
-const PACKAGES: &str = "systemd,systemd-sysv,dbus,docker.io,apparmor,iproute2,iptables,kmod,procps,\
+const PACKAGES: &str = "systemd,systemd-sysv,udev,dbus,docker.io,apparmor,iproute2,iptables,kmod,procps,\
                         bpftool,busybox-static";
 /// Space for images and containers; the file is sparse.
 const SIZE: &str = "4G";

@@ -23,6 +23,7 @@ use super::{
     Gate, HOOKS, Lock, Place,
     frames::{self, Early},
     links::{attach, replace_pin, unlink, unlink_hook},
+    lock::VethLock,
     lsm, object, remove_dir,
     verifier::verify,
 };
@@ -92,10 +93,11 @@ impl Gate {
     ///
     /// # Errors
     /// If a pin cannot be removed.
-    pub fn disarm_if_idle(self, _lock: &Lock) -> Result<bool> {
+    pub fn disarm_if_idle(mut self, _lock: &Lock) -> Result<bool> {
         if !self.is_idle()? {
             return Ok(false);
         }
+        self.unguard_unowned()?;
         let place = self.place.clone();
         drop(self);
         disarm(&place)?;
@@ -208,6 +210,7 @@ pub(super) const NO_DENIALS: Counters = Counters::ZERO;
 /// Removes all pins: links first, in reverse order, so that nothing is marked
 /// any more when the gate opens.
 fn disarm(place: &Place) -> Result<()> {
+    let _alone = VethLock::alone()?;
     lsm::detach(place)?;
     for hook in HOOKS.iter().rev() {
         unlink_hook(place, hook)?;

@@ -8,10 +8,11 @@ mod clsact;
 mod early;
 mod origin;
 mod tcx;
+mod unowned;
 
-use std::{fs, os::fd::OwnedFd, path::PathBuf};
+use std::{fs, io, os::fd::OwnedFd, path::PathBuf};
 
-use airgap_common::map::{MAX_OWN, Own, SealNumber, Veth, name};
+use airgap_common::map::{MAX_OWN, Own, SealNumber, UNOWNED, Veth, name};
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
@@ -21,6 +22,7 @@ use aya::{
 };
 
 pub(super) use self::early::{Early, of_loaded};
+pub use self::unowned::Arrival;
 use super::{Gate, Hook, Kind, Lock, Place};
 use crate::{
     container::{HostEnd, Interface},
@@ -341,7 +343,13 @@ impl Gate {
                 self.drop_veth(index)?;
             }
         }
-        Ok(())
+        self.forget_waiting()
+    }
+
+    /// Ends the guards of veths that are nobody's, with those of dead ones.
+    pub(super) fn unguard_unowned(&mut self) -> Result<()> {
+        self.unguard_frames(|seal| seal == UNOWNED)?;
+        self.forget_waiting()
     }
 
     fn guarded(&self) -> Result<Vec<u32>> {
@@ -380,8 +388,18 @@ impl Gate {
     }
 }
 
-/// Removes the programs' pins.
+/// Removes the programs' pins, and those of links that nothing else tells of: a guard
+/// that was killed left them.
 pub(super) fn unpin(place: &Place) -> Result<()> {
+    let links = match fs::read_dir(place.pins.join("links")) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        entries => Some(entries.context("cannot list the pinned links")?),
+    };
+    for entry in links.into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with("veth") {
+            super::links::unlink(&entry.path())?;
+        }
+    }
     for Program { name, .. } in PROGRAMS {
         super::links::unlink(&program_pin(place, name))?;
         super::links::unlink(&program_pin(place, &format!("{name}_next")))?;

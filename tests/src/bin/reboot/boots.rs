@@ -14,8 +14,8 @@ const AIRGAP: &str = "/usr/local/sbin/airgap";
 /// Number of the boot that is next, and the id of the last one.
 const STAGE: &str = "/var/lib/airgap-reboot";
 
-/// What the frame layer alone can refuse, and that ends with a container's veth.
-const PROBES: &str = "answers to probes";
+/// Restarts after which the state is asked for.
+const RESTARTS: usize = 5;
 
 type Boot = fn(&Checks);
 const BOOTS: [Boot; 3] = [seal, after_reboot, after_damage];
@@ -61,13 +61,35 @@ fn seal(checks: &Checks) {
     for twin in [&SEALED, &OPEN] {
         cmd::ok(&format!("docker start {}", twin.name));
     }
-    judge(checks, 1);
+    judge(checks, 1, 1);
     served(checks, true);
+    restarts(checks);
+}
+
+/// Nobody attaches again, and nobody watches: what guards the new veths is udev's doing.
+fn restarts(checks: &Checks) {
+    for life in 2..2 + RESTARTS {
+        cmd::ok(&format!("docker restart {}", SEALED.name));
+        let refused = SEALED.attempts(life);
+        let refused = refused.iter().all(|a| a["outcome"] == "refused");
+        let status = airgap(&["status", "--json", SEALED.name]);
+        let told: Value = serde_json::from_str(&status.stdout).unwrap_or_default();
+        checks.that(
+            refused && status.code == 0 && told["state"] == "sealed",
+            "as sealed after a restart",
+            &format!("exit {}, {}", status.code, told["state"]),
+        );
+    }
+    served(checks, true);
+    let doctor = cmd::run(AIRGAP, &["doctor"]);
+    let veths = doctor.stdout.lines().find(|l| l.contains("new veths"));
+    let figure = veths.unwrap_or_default().trim();
+    checks.that(figure.contains("so far"), "airgap doctor", figure);
 }
 
 /// Nobody has done anything since the machine came up.
 fn after_reboot(checks: &Checks) {
-    judge(checks, 2);
+    judge(checks, 2 + RESTARTS, 2);
     let [restored, engine] = [
         ("airgap-restore", "ExecMainExitTimestampMonotonic"),
         ("docker", "ExecMainStartTimestampMonotonic"),
@@ -123,7 +145,7 @@ fn after_damage(checks: &Checks) {
         "the engine starts again",
         &said(&started),
     );
-    judge(checks, 3);
+    judge(checks, 3 + RESTARTS, 3);
     served(checks, false);
     let port = SERVICE_PORT.to_string();
     let again = airgap(&["attach", "-d", "-p", &port, SEALED.name]);
@@ -132,8 +154,9 @@ fn after_damage(checks: &Checks) {
 }
 
 /// Both containers have tried every way out; only the open one's packets are outside.
-fn judge(checks: &Checks, boots: usize) {
-    let attempts = SEALED.attempts(boots);
+/// Each has had so many lives.
+fn judge(checks: &Checks, sealed: usize, open: usize) {
+    let attempts = SEALED.attempts(sealed);
     let refused = attempts
         .iter()
         .filter(|a| a["outcome"] == "refused" && a["errno"] == libc::EPERM)
@@ -143,7 +166,7 @@ fn judge(checks: &Checks, boots: usize) {
         "every attempt refused, from the first on",
         &format!("{refused} of {}", attempts.len()),
     );
-    OPEN.attempts(boots);
+    OPEN.attempts(open);
     let arrivals = sink::arrivals();
     let heard = |address: &str, protocol: u8| {
         let is_it = |a: &sink::Arrival| a.source == address && a.protocol == protocol;
@@ -174,7 +197,7 @@ fn judge(checks: &Checks, boots: usize) {
         .filter_map(|vector| vector["vector"].as_str())
         .collect();
     checks.that(
-        is_sealed(&status) && open.iter().all(|name| name.starts_with(PROBES)),
+        status.code == 0 && told["state"] == "sealed" && open.is_empty(),
         "airgap status",
         &format!("{}; open: {}", told["state"], open.join(", ")),
     );

@@ -1,0 +1,179 @@
+//! Veths that come up: guarded at once, whosever they are, and made somebody's as soon
+//! as that is known. The kernel side does so too, when a sealed task makes a socket.
+
+use airgap_common::map::{MAX_WAITING_VETHS, SealNumber, Stat, UNOWNED, Veth, Waiting, name};
+use anyhow::{Context as _, Result};
+
+use super::{FrameLayer, Gate, PROGRAMS, Place, clsact, origin};
+use crate::{
+    container::HostEnd,
+    gate::{hash, lock::VethLock},
+};
+
+/// A veth that has come up, by its host's end.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// The host's end; its addresses and MAC only if the owner is known.
+    pub end: HostEnd,
+    /// Cookie of the network namespace at its other end, if it could be read.
+    pub network: Option<u64>,
+    /// Seal of the container in that namespace, if one was found.
+    pub owner: Option<SealNumber>,
+    /// The bridge may be known later.
+    pub settling: bool,
+}
+
+impl Gate {
+    /// Guards a veth that has come up, in this thread's network namespace; waits for no
+    /// other airgap. Returns whose it is by now: an owner that is known stays.
+    ///
+    /// # Errors
+    /// If the map cannot be written, or the kernel refuses an attachment. If the gate was
+    /// taken down meanwhile.
+    pub fn guard_arrival(place: &Place, arrival: &Arrival) -> Result<Option<SealNumber>> {
+        let _shared = VethLock::shared()?;
+        let Some(mut gate) = Self::open(place)? else {
+            return Ok(None);
+        };
+        gate.arrived(arrival)
+    }
+
+    /// Ends the guard of a veth that is nobody's.
+    ///
+    /// # Errors
+    /// If the map cannot be written.
+    pub fn unguard_arrival(place: &Place, index: u32) -> Result<()> {
+        let _shared = VethLock::shared()?;
+        let Some(mut gate) = Self::open(place)? else {
+            return Ok(());
+        };
+        match gate.veths.get(&index, 0) {
+            Ok(veth) if veth.seal == UNOWNED => gate.drop_veth(index),
+            _ => Ok(()),
+        }
+    }
+
+    fn arrived(&mut self, arrival: &Arrival) -> Result<Option<SealNumber>> {
+        let Arrival { end, owner, .. } = arrival;
+        let before = PROGRAMS.iter().any(|p| self.is_alive(end.index, p));
+        let known = self.veths.get(&end.index, 0).ok().filter(|_| before);
+        let layer = FrameLayer::of_kernel();
+        // First the programs: an entry whose veth has none counts as one that is gone.
+        for program in &PROGRAMS {
+            if self.is_current(end.index, program) {
+                continue;
+            }
+            match layer.attach(&self.place, program, end, &mut self.early) {
+                Err(error) if layer == FrameLayer::Clsact && clsact::is_unknown(&error) => {
+                    log::debug!("{}: {error:#}", end.name);
+                    return Ok(None);
+                }
+                done => {
+                    done.with_context(|| format!("cannot attach {} to {}", program.name, end.name))?
+                }
+            }
+        }
+        if let Some(cookie) = arrival.network
+            && owner.is_none()
+        {
+            self.wait_for_owner(cookie, end.index)?;
+        }
+        let mut veth = origin::Host::read()?.veth(owner.unwrap_or(UNOWNED), end.index)?;
+        if veth.bridge == 0 && arrival.settling {
+            veth.bridge = Veth::UNPLUGGED;
+        }
+        if let Some(known) = known {
+            // Whose it is was known already, or the kernel side has found out.
+            if owner.is_none() {
+                veth.seal = known.seal;
+            }
+            if known == veth {
+                return Ok(owned(known.seal));
+            }
+        }
+        self.veths
+            .insert(end.index, veth, 0)
+            .context("cannot write the map VETHS")?;
+        if let Some(number) = owner {
+            self.announceable(end)?;
+            // Lifted meanwhile: nobody would take this entry away.
+            if self.seal(*number).is_err() {
+                self.drop_veth(end.index)?;
+                return Ok(None);
+            }
+        }
+        Ok(owned(veth.seal))
+    }
+
+    /// Notes that a veth is to be the seal's that makes the first socket in a network.
+    fn wait_for_owner(&self, network: u64, index: u32) -> Result<()> {
+        let mut waiting = hash::<u64, Waiting>(&self.place, name::WAITING)?;
+        let mut value = waiting.get(&network, 0).unwrap_or_default();
+        if value.veths.contains(&index) {
+            return Ok(());
+        }
+        let Some(free) = value.veths.iter_mut().find(|slot| **slot == 0) else {
+            log::debug!("{MAX_WAITING_VETHS} veths of one network wait for their owner");
+            return Ok(());
+        };
+        *free = index;
+        waiting
+            .insert(network, value, 0)
+            .context("cannot write the map WAITING")
+    }
+
+    /// Forgets what waits for veths that are gone.
+    pub(super) fn forget_waiting(&self) -> Result<()> {
+        let mut waiting = hash::<u64, Waiting>(&self.place, name::WAITING)?;
+        let all: Vec<_> = waiting
+            .iter()
+            .collect::<Result<_, _>>()
+            .context("cannot read the map WAITING")?;
+        for (network, value) in all {
+            let mut left = value;
+            for index in &mut left.veths {
+                if self.veths.get(index, 0).is_err() {
+                    *index = 0;
+                }
+            }
+            if left == Waiting::default() {
+                waiting
+                    .remove(&network)
+                    .context("cannot write the map WAITING")?;
+            } else if left != value {
+                waiting
+                    .insert(network, left, 0)
+                    .context("cannot write the map WAITING")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts a veth of a sealed container that was guarded as it came; `late`: a program
+    /// of the container's may have run before. Two at once may count as one.
+    ///
+    /// # Errors
+    /// If the map cannot be written.
+    pub fn count_arrival(place: &Place, late: bool) -> Result<()> {
+        let _shared = VethLock::shared()?;
+        let Some(mut gate) = Self::open(place)? else {
+            return Ok(());
+        };
+        for (stat, more) in [(Stat::Guarded, 1), (Stat::GuardedLate, u64::from(late))] {
+            let now = gate.stat(stat);
+            gate.stats
+                .set(stat as u32, now + more, 0)
+                .context("cannot write the map STATS")?;
+        }
+        Ok(())
+    }
+
+    /// The seal of a cgroup, by its id.
+    pub fn seal_of(&self, cgroup: u64) -> Option<SealNumber> {
+        self.cgroups.get(&cgroup, 0).ok()
+    }
+}
+
+const fn owned(seal: SealNumber) -> Option<SealNumber> {
+    if seal == UNOWNED { None } else { Some(seal) }
+}
