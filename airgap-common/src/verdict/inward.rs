@@ -172,6 +172,12 @@ mod tests {
         };
         let judged = inward(Concern::Opens, Addr::v4(0), PORT, &alone, nowhere);
         assert_eq!(judged, Err(Reason::Inbound));
+        let unplugged = Veth {
+            bridge: Veth::UNPLUGGED,
+            ..alone
+        };
+        let judged = inward(Concern::Opens, Addr::v4(0), PORT, &unplugged, nowhere);
+        assert_eq!(judged, Ok(()), "nothing is known of it yet");
     }
 
     #[test]

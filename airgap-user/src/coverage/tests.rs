@@ -36,6 +36,43 @@ fn good() -> Evidence {
     }
 }
 
+#[test]
+fn a_new_veth_that_udev_has_guarded_answers_no_probes() {
+    let with = |arrivals, evidence: Evidence| Evidence {
+        arrivals,
+        frame_layer: true,
+        ..evidence
+    };
+    let guarded = with(Arrivals::Guarded, with_lsm());
+    assert_eq!(uncovered(&guarded), [""; 0]);
+    assert_eq!(state(&guarded), SealState::Sealed);
+    // What the container may do before the guard stands stays named.
+    let bare = with(Arrivals::Guarded, with_raw());
+    let open = [RAW_FRAMES_LATER, JOINS_LATER, HOST_SOCKETS];
+    assert_eq!(uncovered(&bare), open);
+    for arrivals in [Arrivals::Unguarded, Arrivals::NoUdev] {
+        let evidence = with(arrivals, with_lsm());
+        assert_eq!(uncovered(&evidence), [PROBES_LATER]);
+        let rows = coverage(&evidence);
+        let row = rows.iter().find(|row| row.vector == PROBES_LATER).unwrap();
+        let mend = row.mend.as_deref().unwrap();
+        assert_eq!(mend == "airgap install", arrivals == Arrivals::Unguarded);
+    }
+    // An interface that has no end here, and a kernel without a frame layer.
+    let mut macvlan = guard(Some("eth0 is no veth"));
+    macvlan.interface.host = None;
+    let elsewhere = Evidence {
+        frames: Some(vec![macvlan]),
+        ..guarded.clone()
+    };
+    assert!(uncovered(&elsewhere).contains(&PROBES_LATER));
+    let bare = Evidence {
+        frame_layer: false,
+        ..guarded
+    };
+    assert!(uncovered(&bare).contains(&PROBES_LATER));
+}
+
 fn with_raw() -> Evidence {
     Evidence {
         capabilities: 1 << NET_RAW,

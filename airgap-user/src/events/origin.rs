@@ -1,6 +1,13 @@
 //! What /proc says of a process, for as long as it is there.
 
-use std::{collections::HashMap, fs, io::Read as _};
+use std::{
+    collections::HashMap,
+    fs,
+    io::Read as _,
+    sync::mpsc::{self, Receiver, TryRecvError},
+    thread,
+    time::Duration,
+};
 
 use super::Process;
 use crate::clock::start_ticks;
@@ -13,29 +20,92 @@ const REMEMBERED: usize = 512;
 /// Program and arguments of a process, as far as they are known.
 type Origin = (Option<String>, Option<String>);
 
+/// Whose origin: process id, start and name, as `exec` changes the name.
+type Key = (u32, u64, String);
+
+/// Looks that a process makes last longer are left to themselves: so many at once.
+const MOST_LATE: usize = 8;
+/// A look may hold up the display so long,
+const PATIENCE: Duration = Duration::from_millis(20);
+/// and so long while others are late: what one container delays is told of all.
+const SHORT: Duration = Duration::from_millis(4);
+
 /// Programs and arguments of processes that made attempts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Origins {
-    /// By process id, start and name: `exec` changes the name.
-    seen: HashMap<(u32, u64, String), Origin>,
+    seen: HashMap<Key, Origin>,
+    /// Looks that were not waited for.
+    late: Vec<(Key, Receiver<Origin>)>,
+    read: fn(u32, u64) -> Origin,
+}
+
+impl Default for Origins {
+    fn default() -> Self {
+        Self::by(origin)
+    }
 }
 
 impl Origins {
+    fn by(read: fn(u32, u64) -> Origin) -> Self {
+        Self {
+            seen: HashMap::new(),
+            late: Vec::new(),
+            read,
+        }
+    }
+
     /// Adds program and arguments to a process that the kernel named; leaves
-    /// them unknown if it has ended, or another has its number now.
+    /// them unknown if it has ended, or another has its number now. A process can make
+    /// `/proc` wait for it (`mmap_lock`): what does not come in time is unknown, too.
     pub fn complete(&mut self, process: &mut Process) {
         let Some(start) = process.start else { return };
+        self.take_late();
         let key = (process.pid, start, process.name.clone());
         if !self.seen.contains_key(&key) {
-            if self.seen.len() >= REMEMBERED {
-                self.seen.clear();
-            }
-            self.seen.insert(key.clone(), origin(process.pid, start));
+            self.look(&key);
         }
         if let Some((executable, command_line)) = self.seen.get(&key) {
             process.executable.clone_from(executable);
             process.command_line.clone_from(command_line);
         }
+    }
+
+    fn look(&mut self, key: &Key) {
+        if self.late.len() >= MOST_LATE || self.late.iter().any(|(late, _)| late == key) {
+            return;
+        }
+        let (sender, answer) = mpsc::channel();
+        let (read, pid, start) = (self.read, key.0, key.1);
+        thread::spawn(move || {
+            // Nobody waits any more once the display has ended.
+            let _ = sender.send(read(pid, start));
+        });
+        let patience = if self.late.is_empty() {
+            PATIENCE
+        } else {
+            SHORT
+        };
+        match answer.recv_timeout(patience) {
+            Ok(origin) => self.remember(key.clone(), origin),
+            Err(_) => self.late.push((key.clone(), answer)),
+        }
+    }
+
+    fn take_late(&mut self) {
+        for (key, answer) in std::mem::take(&mut self.late) {
+            match answer.try_recv() {
+                Ok(origin) => self.remember(key, origin),
+                Err(TryRecvError::Empty) => self.late.push((key, answer)),
+                Err(TryRecvError::Disconnected) => {}
+            }
+        }
+    }
+
+    fn remember(&mut self, key: Key, origin: Origin) {
+        if self.seen.len() >= REMEMBERED {
+            self.seen.clear();
+        }
+        self.seen.insert(key, origin);
     }
 }
 
@@ -101,6 +171,45 @@ mod tests {
         let exe = std::env::current_exe().unwrap();
         assert_eq!(process.executable.as_deref(), exe.to_str());
         assert!(process.command_line.is_some_and(|c| !c.contains('\0')));
+    }
+
+    /// Process 1 never answers, others do at once.
+    fn slow(pid: u32, _: u64) -> Origin {
+        if pid == 1 {
+            loop {
+                thread::park();
+            }
+        }
+        (Some(format!("/bin/{pid}")), None)
+    }
+
+    #[test]
+    fn a_process_that_delays_a_look_delays_no_display() {
+        let mut origins = Origins::by(slow);
+        fn example(pid: u32, name: &str) -> Process {
+            Process {
+                start: Some(1),
+                ..Process::example(name, pid)
+            }
+        }
+        let began = std::time::Instant::now();
+        // Each under a name of its own, as a container would try.
+        for i in 0..100 {
+            let name = format!("name{i}");
+            let mut process = example(1, &name);
+            origins.complete(&mut process);
+            assert_eq!(process.executable, None);
+        }
+        assert_eq!(origins.late.len(), MOST_LATE);
+        // Eight were waited for, and the others not at all.
+        assert!(began.elapsed() < Duration::from_secs(5));
+        let mut known = Origins::by(slow);
+        let mut process = example(2, "other");
+        // Late at most, on a machine that is busy.
+        while process.executable.is_none() {
+            known.complete(&mut process);
+        }
+        assert_eq!(process.executable.as_deref(), Some("/bin/2"));
     }
 
     #[test]

@@ -69,7 +69,8 @@ impl Gate {
                     return Ok(None);
                 }
                 done => {
-                    done.with_context(|| format!("cannot attach {} to {}", program.name, end.name))?
+                    let what = || format!("cannot attach {} to {}", program.name, end.name);
+                    done.with_context(what)?;
                 }
             }
         }
