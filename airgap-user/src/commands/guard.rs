@@ -28,9 +28,17 @@ pub struct Guard {
     pub index: u32,
 }
 
-/// So long it is looked for whose it is. The kernel side finds out later, too.
+/// So long it is looked for whose it is once its other end is where it belongs: the
+/// kernel side finds out later, too.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// So long an end that no bridge has is waited for,
+const UNPLUGGED: Duration = Duration::from_secs(5);
+/// and so long for the other end of one that a bridge has: Docker up to 27 moves it right
+/// before it starts the program.
+const PLUGGED: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(20);
+/// Pauses are a tenth of the time that has passed, at most so long.
+const LONG: Duration = Duration::from_millis(200);
 
 pub(super) fn run(args: &Guard) -> Result<u8> {
     guard(&Place::host()?, args.index)?;
@@ -53,16 +61,16 @@ enum Known {
 /// # Errors
 /// If the gate cannot be used, or the kernel refuses an attachment.
 pub(super) fn guard(place: &Place, index: u32) -> Result<()> {
-    let until = Instant::now() + PATIENCE;
+    let began = Instant::now();
+    let mut moved = None;
     let (mut counted, mut guarded) = (false, false);
     loop {
         let Some(gate) = Gate::open(place)? else {
             return Ok(());
         };
-        if gate.seals()?.is_empty() {
+        if !gate.seals_any() {
             return Ok(());
         }
-        let settling = Instant::now() < until;
         let (end, plugged, number) = match other_end(index)? {
             OtherEnd::None => return Ok(()),
             OtherEnd::Here { end, plugged } => (end, plugged, None),
@@ -71,6 +79,11 @@ pub(super) fn guard(place: &Place, index: u32) -> Result<()> {
                 plugged,
                 number,
             } => (end, plugged, Some(number)),
+        };
+        let settling = match number {
+            Some(_) => moved.get_or_insert_with(Instant::now).elapsed() < PATIENCE,
+            None if plugged => began.elapsed() < PLUGGED,
+            None => began.elapsed() < UNPLUGGED,
         };
         // Of two ends in one namespace a bridge has the host's.
         if plugged || number.is_some() {
@@ -124,7 +137,7 @@ pub(super) fn guard(place: &Place, index: u32) -> Result<()> {
         if !settling {
             return Ok(());
         }
-        thread::sleep(PAUSE);
+        thread::sleep((began.elapsed() / 10).clamp(PAUSE, LONG));
     }
 }
 

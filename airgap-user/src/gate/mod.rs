@@ -213,6 +213,11 @@ impl Gate {
         Ok(seals)
     }
 
+    /// Whether there is any seal.
+    pub fn seals_any(&self) -> bool {
+        self.seals.keys().next().is_some()
+    }
+
     /// One seal.
     ///
     /// # Errors

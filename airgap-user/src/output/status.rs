@@ -132,6 +132,10 @@ fn second(at: u64) -> String {
     timestamp(UNIX_EPOCH + Duration::from_secs(at))[..19].to_owned()
 }
 
+/// A client goes by its address, which others on the link can take.
+const POSE: &str =
+    "by address: a neighbour on its link that keeps CAP_NET_RAW can pose as one on that link";
+
 fn answers(report: &Report) -> String {
     if report.ports.is_empty() {
         return "nobody: it has no service port".into();
@@ -142,7 +146,7 @@ fn answers(report: &Report) -> String {
     };
     let clients = match report.clients.as_slice() {
         [] => "ANY client (each is an exit; --from CIDR limits them)".to_owned(),
-        some => some.join(", "),
+        some => format!("{} ({POSE})", some.join(", ")),
     };
     format!("{}{by_default} to {clients}", report.ports.join(", "))
 }
