@@ -2,7 +2,10 @@
 //! the running kernel's BTF. All reads are `bpf_probe_read_kernel`: a wrong or
 //! freed pointer is an error, and every error here is a "no".
 
-use aya_ebpf::{Global, helpers::bpf_probe_read_kernel};
+use aya_ebpf::{
+    Global,
+    helpers::{bpf_probe_read_kernel, generated::bpf_get_current_task},
+};
 
 macro_rules! offsets {
     ($($name:ident = $what:literal;)+) => {$(
@@ -49,6 +52,9 @@ offsets! {
     OFF_PID_LEVEL = "pid.level";
     OFF_PID_NUMBERS = "pid.numbers";
     OFF_SOCK_ADDR_SK = "bpf_sock_addr_kern.sk";
+    OFF_TASK_CGROUPS = "task_struct.cgroups";
+    OFF_CSS_SET_CGROUP = "css_set.dfl_cgrp";
+    OFF_CGROUP_ANCESTORS = "cgroup.ancestor_ids";
 }
 
 /// Drawn when the gate is loaded, so that nobody can choose names that share a hash.
@@ -58,6 +64,15 @@ pub(crate) static HASH_SEED: Global<u64> = Global::new(0);
 /// 1 where `bpf_set_retval` exists (5.18); the verifier drops the branch elsewhere.
 #[unsafe(no_mangle)]
 pub(crate) static HAS_SET_RETVAL: Global<u32> = Global::new(0);
+
+/// 1 where security hooks may call `bpf_get_current_ancestor_cgroup_id` (5.15).
+#[unsafe(no_mangle)]
+pub(crate) static HAS_TASK_ANCESTOR: Global<u32> = Global::new(0);
+
+/// The protocol that this gate's security hooks refuse with an errno of their own:
+/// drawn when they are loaded, so that no other gate's answer.
+#[unsafe(no_mangle)]
+pub(crate) static SELF_TEST: Global<u32> = Global::new(0);
 
 /// Reads a field of a kernel object.
 ///
@@ -86,6 +101,38 @@ pub(crate) fn cgroup_id(cgroup: u64) -> Option<u64> {
 pub(crate) fn cgroup_parent(cgroup: u64) -> Option<u64> {
     // `cgroup.self` is the first member, so a cgroup is its own css.
     read::<u64>(read::<u64>(cgroup, &OFF_CSS_PARENT)?, &OFF_CSS_CGROUP)
+}
+
+/// The v2 cgroup of the task that runs now, a `struct cgroup`. A hook runs under RCU,
+/// which keeps it.
+#[inline(always)]
+pub(crate) fn task_cgroup() -> Option<u64> {
+    // SAFETY: takes nothing.
+    let task = unsafe { bpf_get_current_task() };
+    read::<u64>(read::<u64>(task, &OFF_TASK_CGROUPS)?, &OFF_CSS_SET_CGROUP)
+}
+
+/// Id of a cgroup's ancestor at this level, 0 if it has none: what
+/// `bpf_get_current_ancestor_cgroup_id` says, for kernels before 5.15.
+#[inline(always)]
+pub(crate) fn ancestor_id(cgroup: u64, level: u32) -> u64 {
+    match read::<u32>(cgroup, &OFF_CGROUP_LEVEL) {
+        Some(own) if level <= own => {
+            read::<u64>(cgroup + 8 * u64::from(level), &OFF_CGROUP_ANCESTORS).unwrap_or(0)
+        }
+        _ => 0,
+    }
+}
+
+/// The cgroup that a socket was created in, a `struct cgroup`.
+#[inline(always)]
+pub(crate) fn socket_cgroup(sk: u64) -> Option<u64> {
+    /// Before 5.15: no cgroup, but what v1 groups set.
+    const IS_DATA: u64 = 1;
+    /// Before 5.15: a cgroup that it holds no reference to.
+    const NO_REFCNT: u64 = 2;
+    let cgroup = read::<u64>(sk, &OFF_SOCK_CGROUP)?;
+    (cgroup & IS_DATA == 0).then_some(cgroup & !NO_REFCNT)
 }
 
 /// Whether a socket belongs to nobody but the kernel: a `struct socket` without

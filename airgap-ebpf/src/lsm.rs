@@ -1,6 +1,10 @@
 //! Security hooks: sockets that no cgroup hook sees, unix sockets of others,
-//! and descriptors carried in. Minimum kernel: 5.15, booted with `bpf` in
-//! `lsm=`; the loader believes in them only after a refusal.
+//! and descriptors carried in. Minimum kernel: 5.8 (5.15 as BPF LSM); the loader
+//! believes in them only after a refusal.
+//!
+//! The same instructions are loaded as BPF LSM programs on `bpf_lsm_*`, or, where that
+//! is never called (`bpf` is missing in `lsm=`), as `fmod_ret` programs on the kernel's
+//! `security_*`: the arguments are the same, and so is what is returned.
 //!
 //! All run in the task that asked, and judge by that task's cgroup.
 
@@ -8,8 +12,7 @@ use airgap_common::{
     addr::Addr,
     denial::{Hook, Reason},
     verdict::socket::{
-        AF_INET, AF_INET6, AF_UNIX, SELF_TEST_ERRNO, SELF_TEST_PROTOCOL, family_errno,
-        is_membership, use_of,
+        AF_INET, AF_INET6, AF_UNIX, SELF_TEST_ERRNO, family_errno, is_membership, use_of,
     },
 };
 use aya_ebpf::{helpers::generated::bpf_get_current_task, programs::LsmContext};
@@ -17,9 +20,9 @@ use aya_ebpf::{helpers::generated::bpf_get_current_task, programs::LsmContext};
 use crate::{
     denial::{Details, UnixAddress, Who, deny, deny_peer},
     kernel::{
-        OFF_FILE_INODE, OFF_FILE_PRIVATE, OFF_INODE_MODE, OFF_SOCK_CGROUP, OFF_SOCK_DADDR,
-        OFF_SOCK_DPORT, OFF_SOCK_FAMILY, OFF_SOCK_PROTOCOL, OFF_SOCK_V6_DADDR, OFF_SOCKET_FILE,
-        OFF_SOCKET_SK, OFF_TASK_FLAGS, OFF_UNIX_ADDR, OFF_UNIX_LEN, OFF_UNIX_NAME, read,
+        OFF_FILE_INODE, OFF_FILE_PRIVATE, OFF_INODE_MODE, OFF_SOCK_DADDR, OFF_SOCK_DPORT,
+        OFF_SOCK_FAMILY, OFF_SOCK_PROTOCOL, OFF_SOCK_V6_DADDR, OFF_SOCKET_FILE, OFF_SOCKET_SK,
+        OFF_TASK_FLAGS, OFF_UNIX_ADDR, OFF_UNIX_LEN, OFF_UNIX_NAME, SELF_TEST, read, socket_cgroup,
     },
     subject::Subject,
 };
@@ -35,14 +38,14 @@ pub(crate) fn create(ctx: &LsmContext) -> i32 {
         ctx.arg::<i32>(1) as u16,
         ctx.arg::<i32>(2),
     );
-    if family == AF_UNIX && protocol == SELF_TEST_PROTOCOL {
+    if family == AF_UNIX && protocol as u32 == SELF_TEST.load() {
         return -SELF_TEST_ERRNO;
     }
     if ctx.arg::<i32>(3) != 0 {
         // The kernel's own.
         return ALLOW;
     }
-    let Some(subject) = Subject::of_task() else {
+    let Some(subject) = Subject::of_caller() else {
         return ALLOW;
     };
     match family_errno(family, protocol) {
@@ -59,7 +62,7 @@ pub(crate) fn create(ctx: &LsmContext) -> i32 {
 /// elsewhere too. Before 6.5 the pages of sendfile and splice do not come here.
 #[inline(always)]
 pub(crate) fn sendmsg(ctx: &LsmContext) -> i32 {
-    let Some(subject) = Subject::of_task() else {
+    let Some(subject) = Subject::of_caller() else {
         return ALLOW;
     };
     if is_kernels_own(ctx.arg::<u64>(0)) {
@@ -81,7 +84,7 @@ pub(crate) fn sendmsg(ctx: &LsmContext) -> i32 {
 /// hooks, which come next and know the address.
 #[inline(always)]
 pub(crate) fn connect(ctx: &LsmContext) -> i32 {
-    let Some(subject) = Subject::of_task() else {
+    let Some(subject) = Subject::of_caller() else {
         return ALLOW;
     };
     let sk = socket_sk(ctx);
@@ -100,7 +103,7 @@ pub(crate) fn option(ctx: &LsmContext) -> i32 {
     if !is_membership(ctx.arg::<i32>(1), ctx.arg::<i32>(2)) {
         return ALLOW;
     }
-    let Some(subject) = Subject::of_task() else {
+    let Some(subject) = Subject::of_caller() else {
         return ALLOW;
     };
     let family = read::<u16>(socket_sk(ctx), &OFF_SOCK_FAMILY).unwrap_or(0);
@@ -121,7 +124,7 @@ pub(crate) fn unix_send(ctx: &LsmContext) -> i32 {
 
 #[inline(always)]
 fn unix_peer(other: u64) -> i32 {
-    let Some(subject) = Subject::of_task() else {
+    let Some(subject) = Subject::of_caller() else {
         return ALLOW;
     };
     if is_inside(&subject, other) {
@@ -136,7 +139,7 @@ fn unix_peer(other: u64) -> i32 {
 pub(crate) fn receive(ctx: &LsmContext) -> i32 {
     const S_IFMT: u16 = 0o170_000;
     const S_IFSOCK: u16 = 0o140_000;
-    let Some(subject) = Subject::of_task() else {
+    let Some(subject) = Subject::of_caller() else {
         return ALLOW;
     };
     let file = ctx.arg::<u64>(0);
@@ -182,7 +185,7 @@ fn socket_sk(ctx: &LsmContext) -> u64 {
 /// Whether the socket was created in this container, by its own account.
 #[inline(always)]
 fn is_inside(subject: &Subject, sk: u64) -> bool {
-    read::<u64>(sk, &OFF_SOCK_CGROUP).is_some_and(|cgroup| subject.contains(cgroup))
+    socket_cgroup(sk).is_some_and(|cgroup| subject.contains(cgroup))
 }
 
 const NO_ADDRESS: UnixAddress = UnixAddress { at: 0, len: 0 };

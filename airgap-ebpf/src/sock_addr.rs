@@ -18,7 +18,7 @@ use aya_ebpf::{
 
 use crate::{
     denial::{Details, Who, deny},
-    kernel::{OFF_INET_SADDR, OFF_SOCK_ADDR_SK, OFF_SOCK_CGROUP, OFF_SOCK_FLAGS, read},
+    kernel::{OFF_INET_SADDR, OFF_SOCK_ADDR_SK, OFF_SOCK_FLAGS, read, socket_cgroup},
     sock::{mark_of, write_mark},
     socket::erase_tag,
     subject::Subject,
@@ -153,9 +153,8 @@ fn is_own_socket(ctx: &SockAddrContext, subject: &Subject) -> bool {
     // Created before the seal: the socket itself says where.
     let kern = ctx.as_ptr() as u64;
     read::<u64>(kern, &OFF_SOCK_ADDR_SK)
-        .and_then(|sk| read::<u64>(sk, &OFF_SOCK_CGROUP))
-        // Before 5.15 a set low bit says that this is no pointer.
-        .is_some_and(|cgroup| cgroup & 1 == 0 && subject.contains(cgroup))
+        .and_then(socket_cgroup)
+        .is_some_and(|cgroup| subject.contains(cgroup))
 }
 
 /// Whether `dst` is an address of the socket's own network namespace:

@@ -16,7 +16,7 @@ use aya_ebpf::{
 };
 
 use crate::{
-    kernel::{cgroup_id, cgroup_parent},
+    kernel::{HAS_TASK_ANCESTOR, ancestor_id, cgroup_id, cgroup_parent, task_cgroup},
     maps::{CGROUPS, EPOCH, HINTS, LEVELS, OVERFLOW, POLICIES, STATS},
     verifier::after,
 };
@@ -40,6 +40,15 @@ impl Subject {
         at(level, || unsafe {
             bpf_get_current_ancestor_cgroup_id(level as i32)
         })
+    }
+
+    /// Of the task that runs now, for security hooks: tracing programs are refused the
+    /// helper above before Linux 5.15.
+    #[inline(always)]
+    pub(crate) fn of_caller() -> Option<Self> {
+        let level = airgap_caller_level();
+        let cgroup = caller_cgroup();
+        at(level, || caller_ancestor(cgroup, level))
     }
 
     /// Of the socket that a packet belongs to, as it is in this epoch or in a later one.
@@ -107,6 +116,32 @@ pub(crate) fn epoch() -> u32 {
 pub extern "C" fn airgap_task_level() -> u32 {
     // SAFETY: the helper takes any level, 0 stands for "no such ancestor".
     find(|level| unsafe { bpf_get_current_ancestor_cgroup_id(level as i32) })
+}
+
+/// The same for security hooks.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn airgap_caller_level() -> u32 {
+    let cgroup = caller_cgroup();
+    find(|level| caller_ancestor(cgroup, level))
+}
+
+/// Where the helper is missing, the cgroup to ask instead.
+#[inline(always)]
+fn caller_cgroup() -> u64 {
+    if HAS_TASK_ANCESTOR.load() == 1 {
+        return 0;
+    }
+    task_cgroup().unwrap_or(0)
+}
+
+#[inline(always)]
+fn caller_ancestor(cgroup: u64, level: u32) -> u64 {
+    if HAS_TASK_ANCESTOR.load() == 1 {
+        // SAFETY: the helper takes any level, 0 stands for "no such ancestor".
+        return unsafe { bpf_get_current_ancestor_cgroup_id(level as i32) };
+    }
+    ancestor_id(cgroup, level)
 }
 
 /// The same of a packet's socket.

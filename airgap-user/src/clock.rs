@@ -7,6 +7,11 @@ pub fn since_boot() -> Duration {
     read(libc::CLOCK_BOOTTIME)
 }
 
+/// The same in whole seconds, as the maps keep it; the last number means none.
+pub fn since_boot_seconds() -> u32 {
+    u32::try_from(since_boot().as_secs()).unwrap_or(u32::MAX - 1)
+}
+
 /// `CLOCK_MONOTONIC`: what `bpf_ktime_get_ns` tells, sleep left out.
 pub fn monotonic() -> Duration {
     read(libc::CLOCK_MONOTONIC)

@@ -31,6 +31,7 @@ pub mod other;
 pub mod outside;
 pub mod plan;
 pub mod podman;
+pub mod preempt;
 pub mod private;
 pub mod relay;
 pub mod schema;

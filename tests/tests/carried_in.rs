@@ -2,7 +2,7 @@
 //! found at attach: refused, cut, or named as open.
 
 use ::airgap::technique::pass;
-use airgap_tests::airgap::lsm_refuses;
+use airgap_tests::airgap::hooks_refuse;
 use airgap_tests::kernel::assert_comes_back;
 use airgap_tests::{Outside, airgap, kernel_state, wait};
 use std::net::UdpSocket;
@@ -106,7 +106,7 @@ fn a_unix_connection_to_the_host_is_named() {
     let found = report["existing"].as_array().expect("existing");
     let unix = found.iter().find(|e| e["kind"] == "unix");
     // Where the security hooks run it is cut; elsewhere it would be back at once, and status says so.
-    let action = if lsm_refuses() { "cut" } else { "open" };
+    let action = if hooks_refuse() { "cut" } else { "open" };
     assert_eq!(unix.map(|e| &e["action"]), Some(&action.into()));
 }
 

@@ -1,7 +1,7 @@
 //! Promise: no pretend. What a container shows of itself is no evidence: whatever its first
 //! process hides, the seal holds, and nothing is called covered that is not.
 
-use airgap_tests::airgap::{airgap, lsm_refuses, seal};
+use airgap_tests::airgap::{airgap, hooks_refuse, seal};
 use airgap_tests::{Container, ContainerSpec, Outside, wait};
 use serde_json::Value;
 use std::time::Duration;
@@ -103,7 +103,7 @@ fn holds(disguise: &str, accept: &[&str], configure: fn(ContainerSpec) -> Contai
     );
     let report = status(&container);
     assert!(
-        covered(&report, "raw frames after a restart") == lsm_refuses(),
+        covered(&report, "raw frames after a restart") == hooks_refuse(),
         "{disguise}: it has CAP_NET_RAW: {report:#}"
     );
     let restarted = airgap_tests::cmd::attempt(&format!("docker restart -t 0 {}", container.id));

@@ -98,7 +98,7 @@ fn a_full_map_denies_the_container_and_nobody_else() {
 #[test]
 fn what_was_let_go_cannot_fill_the_map() {
     // Other tests' containers would be denied meanwhile; on a machine of its own there are none.
-    let _turn = std::env::var_os("AIRGAP_LSM")
+    let _turn = std::env::var_os("AIRGAP_HOOKS")
         .is_none()
         .then(sweep::take_turn);
     let mut scratch = Scratch::new("crowd", Some(3));

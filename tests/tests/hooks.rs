@@ -2,16 +2,18 @@
 //! itself is not. (Multicast joins are proven by `product.rs`, which has an interface to join on.)
 //! Each refusal has its control in a cgroup that is not sealed.
 //!
-//! `AIRGAP_LSM` says what the kernel must do: `required` where BPF LSM runs, `absent` where it
-//! cannot; unset, the tests say why they are skipped.
+//! `AIRGAP_HOOKS` says by what the kernel must refuse: `lsm` or `fmod_ret`; unset, the tests say
+//! why they are skipped.
 
 use airgap::{
     container::Cgroup,
     events::{Denial, Event, Follower},
+    gate::{Mechanism, Security, Silence},
     technique::{HOST_TABLE, Outcome, Report, pass},
 };
+use airgap_tests::airgap::expected_mechanism;
 use airgap_tests::scratch::{Network, Scratch, id, probe_in, reports, try_in};
-use airgap_tests::{disk, disk::Disk, wait};
+use airgap_tests::{disk, disk::Disk, preempt, wait};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -28,18 +30,21 @@ struct Pair {
     open: Cgroup,
 }
 
-/// `None`, said aloud, where this kernel runs no BPF LSM and need not.
+/// `None`, said aloud, where this kernel runs no security hooks and need not.
 fn pair() -> Option<Pair> {
     let mut scratch = Scratch::new("hooks", None);
-    let expected = std::env::var("AIRGAP_LSM").unwrap_or_default();
-    match (scratch.gate().lsm_refuses(), expected.as_str()) {
-        (true, "absent") => panic!("security hooks where there can be none"),
-        (false, "required") => panic!("no security hooks, and this kernel must have them"),
-        (false, _) => {
-            eprintln!("SKIPPED: this kernel does not run BPF LSM programs");
+    match (scratch.gate().security(), expected_mechanism()) {
+        (Security::InForce(mechanism), Some(expected)) => assert_eq!(mechanism.name(), expected),
+        (Security::Skipped(mechanism), Some(expected)) => {
+            assert!(preempt::preempts(), "this kernel does not preempt");
+            assert_eq!(mechanism.name(), expected);
+        }
+        (Security::InForce(_) | Security::Skipped(_), None) => {}
+        (security, Some(expected)) => panic!("no security hooks by {expected}: {security:?}"),
+        (_, None) => {
+            eprintln!("SKIPPED: this kernel does not run security hooks");
             return None;
         }
-        (true, _) => {}
     }
     scratch.seal(&id(50));
     let sealed = scratch.mkdir(&id(50));
@@ -63,13 +68,14 @@ fn the_security_hooks_refuse_what_no_packet_shows() {
     let Some(mut pair) = pair() else {
         return;
     };
-    let steps: [Step; 8] = [
+    let steps: [Step; 9] = [
         ("sockets around the network", sockets_around_the_network),
         ("unix sockets", unix_sockets_of_others_are_refused_by_name),
         ("inherited sockets", inherited_sockets_cannot_be_sent_on),
         ("inherited netlink", netlink_of_others_cannot_be_sent_on),
         ("received sockets", sockets_of_others_cannot_be_received),
         ("a network disk", disks_of_the_host_are_written),
+        ("a crowd", a_crowd_gets_through_no_hook_that_counts),
         ("rebirth", what_is_born_again_is_refused_raw_sockets),
         ("a missing hook", a_missing_hook_is_noticed),
     ];
@@ -87,13 +93,24 @@ fn a_gate_without_hooks_pins_none() {
         .flatten()
         .filter(|entry| entry.file_name().to_string_lossy().starts_with("lsm_"))
         .count();
-    assert_eq!(hooks, if scratch.gate().lsm_refuses() { 7 } else { 0 });
+    assert_eq!(
+        hooks,
+        if scratch.gate().security().in_force().is_some() {
+            7
+        } else {
+            0
+        }
+    );
 }
 
 fn a_missing_hook_is_noticed(pair: &mut Pair) {
     let pin = pair.scratch.place.pins.join("links/lsm_receive");
     fs::remove_file(pin).expect("remove the pin");
-    assert!(!pair.scratch.gate().lsm_refuses(), "one hook is gone");
+    assert_eq!(
+        pair.scratch.gate().security(),
+        Security::Silent(Silence::Broken),
+        "one hook is gone"
+    );
     assert_eq!(
         pair.scratch.gate().broken_links(),
         ["lsm_receive: its pin is gone"]
@@ -106,6 +123,34 @@ fn what_is_born_again_is_refused_raw_sockets(pair: &mut Pair) {
     for technique in ["packet-socket", "xdp-socket"] {
         let report = try_in(&again, Network::Own, technique, "m");
         assert!(is_refused(&report), "{report:?}");
+    }
+}
+
+/// Many at once are refused as one is; and what a preempting kernel may pass over counts as no
+/// cover, before anybody finds out.
+fn a_crowd_gets_through_no_hook_that_counts(pair: &mut Pair) {
+    let ask = |cgroup: &Cgroup, seconds| {
+        let output = probe_in(cgroup, Network::Own, &["crowd", seconds]).output();
+        let text = String::from_utf8(output.expect("run the probe").stdout).expect("text");
+        let (got, asked) = text.trim().split_once(" of ").expect("two numbers");
+        let number = |text: &str| text.parse::<u64>().expect("a number");
+        (number(got), number(asked))
+    };
+    let (got, asked) = ask(&pair.open, "1");
+    assert!(got == asked && got > 0, "the control got {got} of {asked}");
+    let before = pair.scratch.gate().security();
+    if matches!(before, Security::InForce(_)) {
+        let (got, asked) = ask(&pair.sealed, "3");
+        assert!(asked > 0 && got == 0, "{before:?}: got {got} of {asked}");
+    }
+    if expected_mechanism().is_some()
+        && let Some(full) = preempt::Full::chosen()
+    {
+        let now = pair.scratch.gate().security();
+        let counts = matches!(now, Security::InForce(Mechanism::BpfLsm));
+        assert!(counts || matches!(now, Security::Skipped(_)), "{now:?}");
+        drop(full);
+        assert_eq!(pair.scratch.gate().security(), before);
     }
 }
 
@@ -287,7 +332,7 @@ fn netlink_of_others_cannot_be_sent_on(pair: &mut Pair) {
 /// The kernel sends in the writer's name, on a socket of somebody else. Only in a machine of its
 /// own: the device may be a disk of this one.
 fn disks_of_the_host_are_written(pair: &mut Pair) {
-    if std::env::var_os("AIRGAP_LSM").is_none() {
+    if std::env::var_os("AIRGAP_HOOKS").is_none() {
         eprintln!("SKIPPED: this needs a machine of its own, see cargo xtask kernels");
         return;
     }

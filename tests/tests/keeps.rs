@@ -2,7 +2,7 @@
 //! guards the veths that a restart or a network brings, and status never claims what is not so.
 
 use ::airgap::technique::find;
-use airgap_tests::airgap::lsm_refuses;
+use airgap_tests::airgap::hooks_refuse;
 use airgap_tests::bench::Bench;
 use airgap_tests::{Container, Outside, Tail, airgap, cmd, wait};
 use serde_json::Value;
@@ -50,5 +50,5 @@ fn a_running_attach_guards_what_comes_later() {
     // report says so.
     drop(attach);
     container.restart();
-    assert_eq!(covers_raw_frames(&container), lsm_refuses());
+    assert_eq!(covers_raw_frames(&container), hooks_refuse());
 }

@@ -1,7 +1,7 @@
 //! Promise: no pretend. A way out that opens turns the state of every command and metric, and
 //! closing it turns them back: what is limited is told from what is open now.
 
-use airgap_tests::airgap::{binary, lsm_refuses, seal};
+use airgap_tests::airgap::{binary, hooks_refuse, seal};
 use airgap_tests::{Container, Frame, Outside, Tail, Terminal, airgap, airgap_ok, wait};
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
@@ -116,7 +116,7 @@ fn a_restart_that_opens_a_veth_turns_every_state_and_attach_turns_it_back() {
     all_say(&container, &metrics, "limited", 0);
 
     container.restart();
-    if lsm_refuses() {
+    if hooks_refuse() {
         assert!(!leaks(&outside), "a frame passed the security hooks");
     } else {
         // The control: the state turns because this leaves.

@@ -1,7 +1,7 @@
 //! Promise: no pretend. `airgap verify` proves a seal that holds, finds one that does not, and
 //! leaves nothing behind, however it ends.
 
-use airgap_tests::airgap::{lsm_refuses, seal};
+use airgap_tests::airgap::{hooks_refuse, seal};
 use airgap_tests::bench::Bench;
 use airgap_tests::kernel::assert_same;
 use airgap_tests::{Container, Outside, SERVICE_PORT, Tail, airgap, cmd, kernel_state, wait};
@@ -122,7 +122,7 @@ fn proves_a_seal_that_holds() {
     assert!(known >= 79, "{known}");
     assert_eq!(technique(&proof, "tcp4")["by"], "connect4: egress");
     // The security hooks come before any frame, and before the capability is asked for.
-    let by = if lsm_refuses() {
+    let by = if hooks_refuse() {
         SOCKET_TYPE
     } else {
         "frame: egress"
@@ -197,7 +197,7 @@ fn without_net_raw_the_kernel_refuses() {
     let container = spec.run();
     seal(&container.name, &[]);
     let proof = verify(&container, 0);
-    let by = if lsm_refuses() {
+    let by = if hooks_refuse() {
         SOCKET_TYPE
     } else {
         NO_NET_RAW

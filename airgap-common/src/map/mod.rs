@@ -230,13 +230,18 @@ pub struct Seal {
 pub struct Gate {
     /// [`crate::ABI_VERSION`].
     pub abi: u32,
-    /// When the security hooks were attached and a refusal was seen, by
-    /// `CLOCK_BOOTTIME`, seconds; 0: they were not.
+    /// Since when the security hooks are known to refuse, by `CLOCK_BOOTTIME`, seconds;
+    /// 0: there are none; the last number: they did not when somebody last looked.
     pub lsm: u32,
     /// Last seal number given.
     pub last_seal: SealNumber,
     /// Digest of the BPF object whose programs are attached.
     pub object: u64,
+    /// The protocol by which these security hooks, and no other gate's, are told to be
+    /// in force; see [`crate::verdict::socket::SELF_TEST_ERRNO`].
+    pub test: u32,
+    /// Zero.
+    pub _pad: u32,
 }
 
 /// Owner of a ring slot.
@@ -286,7 +291,7 @@ const _: () = assert!(size_of::<Storage>() == 88);
 const _: () = assert!(size_of::<Counters>() == 272);
 const _: () = assert!(size_of::<Veth>() == 72);
 const _: () = assert!(size_of::<Seal>() == 216);
-const _: () = assert!(size_of::<Gate>() == 24);
+const _: () = assert!(size_of::<Gate>() == 32);
 const _: () = assert!(size_of::<Follower>() == 24);
 const _: () = assert!(size_of::<Syn>() == 48);
 // One cache line.

@@ -13,10 +13,11 @@ pub const AF_NETLINK: u16 = 16;
 /// `AF_ALG`: the kernel's cryptography, no way out.
 pub const AF_ALG: u16 = 38;
 
-/// Protocol number that no socket has, by which the loader asks whether the
-/// security hooks run: `socket(AF_UNIX, SOCK_STREAM, this)` fails with
-/// [`SELF_TEST_ERRNO`] if they do, and with `EPROTONOSUPPORT` if not.
-pub const SELF_TEST_PROTOCOL: i32 = 0x0a16_9a9e;
+/// Set in every protocol number by which a loader asks whether the security hooks run;
+/// the bits below are drawn, so that only its own answer. No socket has such a protocol:
+/// `socket(AF_UNIX, SOCK_STREAM, this)` fails with [`SELF_TEST_ERRNO`] if they do, and
+/// with `EPROTONOSUPPORT` if not.
+pub const SELF_TEST_PROTOCOL: u32 = 0x4000_0000;
 /// `ENOANO`, which no `socket()` returns.
 pub const SELF_TEST_ERRNO: i32 = 55;
 

@@ -9,7 +9,10 @@ use crate::{
     cli::Doctor,
     container::Engine,
     failure::exit,
-    gate::{FrameLayer, Gate, Lock, btf::Btf, cgroup_mount, lsm_loads},
+    gate::{
+        FrameLayer, Gate, Lock, Mechanism, Security, Silence, btf::Btf, cgroup_mount,
+        likely_security,
+    },
     output, procfs,
     state::{Entry, State},
     units::{Arrivals, Boot},
@@ -30,7 +33,7 @@ pub struct Check {
     pub mend: Option<&'static str>,
 }
 
-const HOOKS: &str = "security hooks (BPF LSM)";
+const HOOKS: &str = "security hooks";
 const BOOT: &str = "host reboot";
 
 impl Check {
@@ -41,7 +44,38 @@ impl Check {
             format!(
                 "a restart opens hand-made frames until the new veth is guarded; host sockets, and unix sockets of others in shared directories, are not refused: {why}"
             ),
-            "boot with bpf added to lsm= (the list is in /sys/kernel/security/lsm), on Linux 5.15 or newer",
+            "boot a kernel that loads BPF LSM or fmod_ret programs, as Debian's from Linux 5.10 on do",
+        )
+    }
+
+    /// They refuse, and cannot be relied on.
+    pub(crate) fn skipped_hooks(mechanism: Mechanism) -> Self {
+        Self::limited(
+            HOOKS,
+            format!(
+                "by {}, and this kernel preempts: it passes over a hook that a preempted thread is in, so that many threads get through at times, and what the hooks refuse counts as open",
+                mechanism.name()
+            ),
+            match mechanism {
+                Mechanism::ModifyReturn => {
+                    "boot with bpf added to lsm= (the list is in /sys/kernel/security/lsm), on Linux 6.2 or newer, or with preempt=voluntary, before Linux 7.0"
+                }
+                Mechanism::BpfLsm => "boot with preempt=voluntary, or Linux 6.2 or newer",
+            },
+        )
+    }
+
+    /// They are there, or would be, and the kernel does not call them.
+    pub(crate) fn silent_hooks(silence: Silence) -> Self {
+        Self::open(
+            HOOKS,
+            format!("not in force now: {}", silence.why()),
+            match silence {
+                Silence::FtraceOff => "sysctl kernel.ftrace_enabled=1",
+                Silence::Broken | Silence::NotCalled => {
+                    "airgap attach any sealed container again: it mends the gate"
+                }
+            },
         )
     }
 
@@ -94,7 +128,7 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: &Doctor) -> Res
     let checks = vec![
         kernel(),
         frames(),
-        lsm(),
+        hooks(),
         btf(),
         cgroup(),
         bpffs(),
@@ -150,30 +184,33 @@ fn frames() -> Check {
     }
 }
 
-fn lsm() -> Check {
-    if let Ok(Some(gate)) = super::standing() {
-        return if gate.lsm_refuses() {
-            Check::ok(HOOKS, "attached, and a refusal was seen now")
-        } else {
-            Check::without_hooks("the gate stands without them")
-        };
-    }
-    // Without securityfs there is no list to ask, only the kernel itself.
-    let list = std::fs::read_to_string("/sys/kernel/security/lsm");
-    if let Ok(list) = &list
-        && !list.trim().split(',').any(|name| name == "bpf")
-    {
-        return Check::without_hooks(&format!("bpf is not in lsm={}", list.trim()));
-    }
-    match lsm_loads() {
-        Ok(()) => Check::ok(HOOKS, "a program loads; attach asks for a refusal"),
+fn hooks() -> Check {
+    let standing = super::standing().ok().flatten();
+    let security = match &standing {
+        Some(gate) => Ok(gate.security()),
+        None => likely_security(),
+    };
+    match security {
+        Ok(Security::InForce(mechanism)) => Check::ok(
+            HOOKS,
+            match standing {
+                Some(_) => format!(
+                    "attached by {}, and a refusal was seen now",
+                    mechanism.name()
+                ),
+                None => format!(
+                    "a program loads by {}; attach asks for a refusal",
+                    mechanism.name()
+                ),
+            },
+        ),
+        Ok(Security::Skipped(mechanism)) => Check::skipped_hooks(mechanism),
+        Ok(Security::Silent(silence)) => Check::silent_hooks(silence),
+        Ok(Security::Absent) => Check::without_hooks("the gate stands without them"),
         // Of root, too: no right is missing.
-        Err(e) => Check {
-            mend: Some("boot a kernel that loads BPF LSM programs, Linux 5.15 or newer"),
-            ..Check::without_hooks(&format!(
-                "this kernel loads no such program for root: {e:#}"
-            ))
-        },
+        Err(error) => Check::without_hooks(&format!(
+            "this kernel loads no such program for root: {error:#}"
+        )),
     }
 }
 

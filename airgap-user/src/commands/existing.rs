@@ -196,7 +196,7 @@ impl Layers {
             KernelVersion::current().is_ok_and(|version| version >= first)
         };
         Self {
-            lsm: gate.is_some_and(Gate::lsm_refuses),
+            lsm: gate.is_some_and(|gate| gate.security().in_force().is_some()),
             frames: Self::has_frames(),
             pages: since(5),
         }

@@ -61,9 +61,9 @@ pub(super) fn turn_on(state: &State) -> Result<()> {
 
 /// No veth of a container that nobody has judged is guarded.
 fn warn_of_frames(gate: &Gate) {
-    if gate.lsm_since() == 0 {
+    if gate.security().in_force().is_none() {
         log::warn!(
-            "without BPF LSM, quarantine does not deny raw frames to containers with CAP_NET_RAW, which Docker gives by default: --cap-drop NET_RAW, or boot with lsm=…,bpf"
+            "without security hooks, quarantine does not deny raw frames to containers with CAP_NET_RAW, which Docker gives by default: --cap-drop NET_RAW, or what airgap doctor says of security hooks"
         );
     }
 }

@@ -14,7 +14,7 @@ use crate::{
         self, CONFIGURATION, Evidence, OLDER, REBOOT, SealState, Vector, When, coverage, summary,
     },
     events::{REASONS, is_silent},
-    gate::{FrameGuard, Gate, Standing, lsm_loads, seal_id, seal_name},
+    gate::{FrameGuard, Gate, Security, Standing, likely_security, seal_id, seal_name},
     policy::{Cidr, Rules},
     preflight::{self, Facts, Risk},
     state::{Entry, Own},
@@ -252,7 +252,11 @@ impl Report {
             running: !live.is_empty(),
             marked,
             frames,
-            lsm: marked && gate.lsm_refuses(),
+            security: if marked {
+                gate.security()
+            } else {
+                Security::Absent
+            },
             arrivals: super::install::arrivals(),
             born_sealed: look.is_some_and(|look| is_born_sealed(seal, gate, look)),
             shared: facts
@@ -542,7 +546,7 @@ pub(super) fn expected(
             .filter(|_| whole)
             .and_then(Result::ok)
             .map(|found| found.into_iter().map(guard).collect()),
-        lsm: gate.map_or_else(lsm_is_likely, Gate::lsm_refuses),
+        security: gate.map_or_else(|| likely_security().unwrap_or_default(), Gate::security),
         shared: whole.then(|| facts.meeting_places()),
         held: facts.held.clone(),
         arrivals: super::install::arrivals(),
@@ -553,12 +557,6 @@ pub(super) fn expected(
     coverage.push(configuration(Some(facts), accepted));
     coverage.push(restored_at_boot());
     coverage
-}
-
-/// Whether the security hooks will do, as far as it can be told without a gate.
-fn lsm_is_likely() -> bool {
-    let listed = std::fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
-    listed.trim().split(',').any(|name| name == "bpf") && lsm_loads().is_ok()
 }
 
 /// The cgroup of the container's first process, if nothing is refused to it there. Not

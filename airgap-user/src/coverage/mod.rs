@@ -10,7 +10,7 @@ pub use self::{
     words::{WORDS, Words},
 };
 use crate::{
-    gate::FrameGuard,
+    gate::{FrameGuard, Security, Silence},
     preflight::NET_RAW,
     technique::vector::{self, JOINS, RAW_FRAMES},
     units::Arrivals,
@@ -35,8 +35,8 @@ pub struct Evidence {
     pub marked: bool,
     /// What guards its interfaces; `None`: not known.
     pub frames: Option<Vec<FrameGuard>>,
-    /// The security hooks are attached and were seen to refuse just now.
-    pub lsm: bool,
+    /// What the security hooks do, seen just now.
+    pub security: Security,
     /// What happens to a veth that comes up.
     pub arrivals: Arrivals,
     /// The seal was in force before the container's first process.
@@ -167,6 +167,7 @@ pub fn coverage(evidence: &Evidence) -> Vec<Vector> {
         ),
     ];
     vectors.extend(frames(evidence));
+    vectors.extend(silent(evidence));
     vectors
 }
 
@@ -183,38 +184,44 @@ fn frames(evidence: &Evidence) -> [Vector; 9] {
     let nothing_older = evidence.born_sealed || !evidence.running;
     let no_link = evidence.running && evidence.frames.as_ref().is_some_and(Vec::is_empty);
     let now = now(evidence);
-    let lsm = "socket_create, socket_sendmsg (BPF LSM)";
+    let hooked = |names: &str| {
+        Some(format!(
+            "{names} ({})",
+            evidence.security.in_force()?.name()
+        ))
+    };
+    let (sockets, option) = (hooked("socket_create, socket_sendmsg"), hooked(OPTION));
+    let silence = silence(evidence.security);
+    let later = || silence.map_or_else(|| attach(evidence), |s| s.mend(&evidence.name));
     // Never advice that cannot help.
     let guard = || attach_helps(evidence).then(|| attach(evidence));
     let drop = || "run the container with --cap-drop NET_RAW".to_owned();
     [
-        match &open {
+        match (&open, sockets.clone()) {
             _ if !raw => Vector::covered(RAW_FRAMES, now, NO_RAW),
-            None => Vector::covered(RAW_FRAMES, now, guarded(evidence)),
+            (None, _) => Vector::covered(RAW_FRAMES, now, guarded(evidence)),
             // An AF_XDP socket that was there before sends by poll, past every hook.
-            Some(_) if evidence.lsm && nothing_older => Vector::covered(RAW_FRAMES, now, lsm),
-            Some(why) => Vector::open(RAW_FRAMES, now, why, guard().or_else(|| Some(drop()))),
+            (Some(_), Some(by)) if nothing_older => Vector::covered(RAW_FRAMES, now, by),
+            (Some(why), _) => Vector::open(RAW_FRAMES, now, why, guard().or_else(|| Some(drop()))),
         },
-        if !raw {
-            Vector::covered(RAW_FRAMES_LATER, When::Later, NO_RAW)
-        } else if evidence.lsm {
-            Vector::covered(RAW_FRAMES_LATER, When::Later, lsm)
-        } else {
-            let by = "the frame programs end with the veth, and CAP_NET_RAW stays";
-            Vector::open(RAW_FRAMES_LATER, When::Later, by, Some(attach(evidence)))
+        match sockets {
+            _ if !raw => Vector::covered(RAW_FRAMES_LATER, When::Later, NO_RAW),
+            Some(by) => Vector::covered(RAW_FRAMES_LATER, When::Later, by),
+            None => {
+                let by = "the frame programs end with the veth, and CAP_NET_RAW stays";
+                Vector::open(RAW_FRAMES_LATER, When::Later, by, Some(later()))
+            }
         },
-        match &open {
-            None => Vector::covered(JOINS, now, guarded(evidence)),
+        match (&open, option.clone()) {
+            (None, _) => Vector::covered(JOINS, now, guarded(evidence)),
             // A group that was joined before is announced by leaving it: close(), no option.
-            Some(_) if evidence.lsm && nothing_older => Vector::covered(JOINS, now, OPTION),
-            Some(why) => Vector::open(JOINS, now, why, guard()),
+            (Some(_), Some(by)) if nothing_older => Vector::covered(JOINS, now, by),
+            (Some(why), _) => Vector::open(JOINS, now, why, guard()),
         },
-        if evidence.lsm {
-            Vector::covered(JOINS_LATER, When::Later, OPTION)
-        } else if no_link {
-            Vector::covered(JOINS_LATER, When::Later, guarded(evidence))
-        } else {
-            Vector::open(JOINS_LATER, When::Later, ENDS, Some(attach(evidence)))
+        match option {
+            Some(by) => Vector::covered(JOINS_LATER, When::Later, by),
+            None if no_link => Vector::covered(JOINS_LATER, When::Later, guarded(evidence)),
+            None => Vector::open(JOINS_LATER, When::Later, ENDS, Some(later())),
         },
         match &open {
             None => Vector::covered(PROBES, now, guarded(evidence)),
@@ -233,10 +240,12 @@ fn frames(evidence: &Evidence) -> [Vector; 9] {
             ),
             _ => Vector::open(PROBES_LATER, When::Later, ENDS, Some(attach(evidence))),
         },
-        if evidence.lsm {
-            Vector::covered(HOST_SOCKETS, When::Never, "socket_create (BPF LSM)")
-        } else {
-            Vector::open(HOST_SOCKETS, When::Never, NO_LSM, None)
+        match hooked("socket_create") {
+            Some(by) => Vector::covered(HOST_SOCKETS, When::Never, by),
+            None => {
+                let mend = silence.map(|silence| silence.mend(&evidence.name));
+                Vector::open(HOST_SOCKETS, When::Never, unhooked(evidence), mend)
+            }
         },
         others(evidence, nothing_older),
         served(evidence),
@@ -288,25 +297,56 @@ fn guarded(evidence: &Evidence) -> String {
 /// hooks see them, but without a place to meet there is none.
 fn others(evidence: &Evidence, nothing_older: bool) -> Vector {
     let when = now(evidence);
-    match evidence.shared.as_deref() {
-        Some([]) if evidence.lsm || evidence.held.is_empty() => {
-            Vector::covered(OTHERS, when, NO_PLACE)
-        }
-        _ if evidence.lsm && nothing_older => {
-            let by = "unix_stream_connect, unix_may_send, file_receive (BPF LSM)";
+    let hooks = evidence.security.in_force();
+    match (evidence.shared.as_deref(), hooks) {
+        (Some([]), Some(_)) => Vector::covered(OTHERS, when, NO_PLACE),
+        (Some([]), None) if evidence.held.is_empty() => Vector::covered(OTHERS, when, NO_PLACE),
+        (_, Some(hooks)) if nothing_older => {
+            let by = format!(
+                "unix_stream_connect, unix_may_send, file_receive ({})",
+                hooks.name()
+            );
             Vector::covered(OTHERS, when, by)
         }
-        shared => {
+        (shared, _) => {
             let found = places(shared) + &places(Some(&evidence.held));
             // One may be in a queue or a ring, where nobody can look.
-            let (why, mend) = if evidence.lsm {
+            let (why, mend) = if hooks.is_some() {
                 let why = "a connection that is older than the seal may be hidden";
                 (why, Some(format!("docker restart {}", evidence.name)))
             } else {
-                (NO_LSM, None)
+                let mend = silence(evidence.security).map(|s| s.mend(&evidence.name));
+                (unhooked(evidence), mend)
             };
             Vector::open(OTHERS, when, format!("{found}{why}"), mend)
         }
+    }
+}
+
+/// Hooks that were put there and refuse nothing: what is opened meanwhile stays open.
+fn silent(evidence: &Evidence) -> Option<Vector> {
+    let silence = silence(evidence.security)?;
+    let mend = Some(silence.mend(&evidence.name));
+    Some(Vector::open(
+        SILENT_HOOKS,
+        now(evidence),
+        silence.why(),
+        mend,
+    ))
+}
+
+const fn silence(security: Security) -> Option<Silence> {
+    match security {
+        Security::Silent(silence) => Some(silence),
+        Security::Absent | Security::InForce(_) | Security::Skipped(_) => None,
+    }
+}
+
+const fn unhooked(evidence: &Evidence) -> &'static str {
+    match evidence.security {
+        Security::Silent(silence) => silence.why(),
+        Security::Skipped(_) => SKIPPED,
+        Security::Absent | Security::InForce(_) => NO_HOOKS,
     }
 }
 
@@ -330,11 +370,12 @@ fn places(shared: Option<&[String]>) -> String {
     shared.iter().map(|place| format!("{place}; ")).collect()
 }
 
-const NO_LSM: &str =
-    "only BPF LSM refuses them, and this kernel does not run it (see airgap doctor)";
+const NO_HOOKS: &str =
+    "only security hooks refuse them, and this kernel runs none (see airgap doctor)";
+const SKIPPED: &str = "security hooks refuse them, but this kernel preempts, and passes over a hook that a preempted thread is in (see airgap doctor)";
 const NO_PLACE: &str = "it shares no mount and no network namespace with anybody";
 const NO_RAW: &str = "the container has no CAP_NET_RAW";
-const OPTION: &str = "socket_setsockopt (BPF LSM)";
+const OPTION: &str = "socket_setsockopt";
 const ENDS: &str = "the frame programs end with the veth";
 const ARRIVALS: &str = "airgap guard, which udev runs for each new veth";
 const REPLIES: &str = "replies that no client asked for";
@@ -347,6 +388,8 @@ const PROBES_LATER: &str = "answers to probes after a restart";
 /// No network, but ways to the host's hypervisor and to its audit log.
 const HOST_SOCKETS: &str = "host sockets (AF_VSOCK, netlink audit)";
 const OTHERS: &str = "unix sockets of others, descriptors from them";
+/// Only there while they are silent.
+const SILENT_HOOKS: &str = "what only security hooks refuse";
 const SERVED: &str = "unix sockets that others connect to";
 /// What preflight finds now.
 pub const CONFIGURATION: &str = "configuration";

@@ -1,5 +1,8 @@
 use super::*;
-use crate::container::{HostEnd, Interface};
+use crate::{
+    container::{HostEnd, Interface},
+    gate::{Mechanism, Silence},
+};
 
 fn uncovered(evidence: &Evidence) -> Vec<&'static str> {
     coverage(evidence)
@@ -82,7 +85,7 @@ fn with_raw() -> Evidence {
 
 fn with_lsm() -> Evidence {
     Evidence {
-        lsm: true,
+        security: Security::InForce(Mechanism::BpfLsm),
         ..with_raw()
     }
 }
@@ -268,7 +271,10 @@ fn a_connection_that_is_held_is_a_hole_without_the_hooks() {
         ..good()
     };
     assert_eq!(ways(&held, When::Now), [OTHERS]);
-    let hooked = Evidence { lsm: true, ..held };
+    let hooked = Evidence {
+        security: Security::InForce(Mechanism::ModifyReturn),
+        ..held
+    };
     assert_eq!(ways(&hooked, When::Now), [""; 0]);
 }
 
@@ -326,4 +332,54 @@ fn states_have_their_exit_codes_and_a_line_each() {
         line,
         "nothing leaves now but by what was accepted: log-driver"
     );
+}
+
+#[test]
+fn each_row_says_by_what_the_hooks_are_called() {
+    for mechanism in [Mechanism::BpfLsm, Mechanism::ModifyReturn] {
+        let evidence = Evidence {
+            security: Security::InForce(mechanism),
+            ..with_raw()
+        };
+        let told = coverage(&evidence);
+        let by: Vec<_> = told.iter().filter(|v| v.by.ends_with(')')).collect();
+        assert_eq!(by.len(), 3, "{by:#?}");
+        let name = format!("({})", mechanism.name());
+        assert!(by.iter().all(|v| v.by.ends_with(&name)), "{by:#?}");
+    }
+}
+
+#[test]
+fn hooks_that_are_not_called_are_a_hole_of_now() {
+    let silent = Evidence {
+        security: Security::Silent(Silence::FtraceOff),
+        ..with_raw()
+    };
+    assert_eq!(ways(&silent, When::Now), [SILENT_HOOKS]);
+    assert_eq!(state(&silent), SealState::Opened);
+    let line = summary(SealState::Opened, &coverage(&silent), &[], "web");
+    assert_eq!(
+        line,
+        "can leave now: sockets that only security hooks refuse; run: sysctl kernel.ftrace_enabled=1"
+    );
+    // Every row that the hooks cover has the same mend.
+    let told = coverage(&silent);
+    let mends = |vector| {
+        let row = told.iter().find(|v| v.vector == vector);
+        row.and_then(|v| v.mend.clone())
+    };
+    for vector in [RAW_FRAMES_LATER, JOINS_LATER, HOST_SOCKETS] {
+        assert_eq!(
+            mends(vector).as_deref(),
+            Some("sysctl kernel.ftrace_enabled=1"),
+            "{vector}"
+        );
+    }
+    // What does not run opens nothing.
+    let stopped = Evidence {
+        running: false,
+        ..silent
+    };
+    assert_eq!(ways(&stopped, When::Now), [""; 0]);
+    assert_eq!(state(&stopped), SealState::Limited);
 }

@@ -2,7 +2,7 @@
 
 use super::{
     CONFIGURATION, HOST_SOCKETS, JOINS, JOINS_LATER, OLDER, OTHERS, PROBES, PROBES_LATER,
-    RAW_FRAMES, RAW_FRAMES_LATER, REBOOT, REPLIES, RESTART, SERVED,
+    RAW_FRAMES, RAW_FRAMES_LATER, REBOOT, REPLIES, RESTART, SERVED, SILENT_HOOKS,
 };
 use crate::technique::vector::{DNS, IP_SOCKETS, REFLECTION, TCP, UDP};
 
@@ -23,7 +23,7 @@ const CGROUP: &str = "Programs at the root of the cgroup tree refuse it, on ever
 const FRAMES: &str = "A guard on the host's end of the container's veth refuses it, and ends with the veth: at a restart, or with another network. airgap attach guards the new one; airgap watch and an attach that still shows denials do so by themselves.";
 
 /// Every vector that the coverage knows.
-pub const WORDS: [Words; 19] = [
+pub const WORDS: [Words; 20] = [
     of(
         TCP,
         "connections",
@@ -113,6 +113,12 @@ pub const WORDS: [Words; 19] = [
         "data for unix sockets of others",
         "a process inside can talk to whoever listens on a unix socket that both can reach, and that one may pass it on",
         "Security hooks refuse it (airgap doctor). Without them, share no directory and no network namespace with the container.",
+    ),
+    of(
+        SILENT_HOOKS,
+        "sockets that only security hooks refuse",
+        "a process inside can open sockets to this host and to others that the security hooks would refuse, and keep them",
+        "Security hooks are attached and the kernel does not call them. kernel.ftrace_enabled=0 switches them all off, from Linux 6.1 until before 7.3: sysctl kernel.ftrace_enabled=1 brings them back at once. Else airgap attach attaches them anew.",
     ),
     of(
         SERVED,

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use super::{
     Gate, HOOKS, Hook, Kind, LinkState,
     hints::Hints,
-    lsm, map,
+    map, security,
     sys::{effective_programs, link_state, obj_get},
 };
 use airgap_common::map::name;
@@ -22,7 +22,7 @@ impl Gate {
                 let why = match self.link(hook.link) {
                     Err(_) => "its pin is gone",
                     Ok(state) => match hook.kind {
-                        Kind::Tracepoint(_) | Kind::Lsm(_) => return None,
+                        Kind::Tracepoint(_) | Kind::Security(_) => return None,
                         _ if state.cgroup == 0 => "its cgroup is gone",
                         _ if state.cgroup != self.root_id() => "it hangs on another cgroup",
                         _ if state.attach_type != hook.attach_type => "it hangs on another hook",
@@ -91,12 +91,15 @@ impl Gate {
     /// Those every gate has, and those this kernel was seen to heed.
     fn hooks(&self) -> impl Iterator<Item = &'static Hook> {
         let lsm = self.lsm_since() != 0;
-        HOOKS
-            .iter()
-            .chain(lsm::HOOKS.iter().take(if lsm { usize::MAX } else { 0 }))
+        HOOKS.iter().chain(
+            security::HOOKS
+                .iter()
+                .take(if lsm { usize::MAX } else { 0 }),
+        )
     }
 
-    /// Second since boot at which the security hooks came, 0 without them.
+    /// Second since boot since which the security hooks refuse, 0 without them; the last
+    /// number if they do not.
     pub fn lsm_since(&self) -> u32 {
         self.info().map_or(0, |info| info.lsm)
     }

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io,
+    os::fd::OwnedFd,
     path::Path,
 };
 
@@ -14,7 +15,7 @@ use aya::{
     },
 };
 
-use super::{Hook, Kind, Place};
+use super::{Hook, Kind, Place, sys};
 
 /// Attaches a program that the kernel has verified.
 pub(super) fn attach(programs: &mut Ebpf, hook: &Hook, cgroup: &File) -> Result<FdLink> {
@@ -53,7 +54,7 @@ pub(super) fn attach(programs: &mut Ebpf, hook: &Hook, cgroup: &File) -> Result<
             return Ok(program.take_link(id)?.into());
         }
         Kind::Frame => bail!("{} hangs on no cgroup", hook.program),
-        Kind::Lsm(_) => {
+        Kind::Security(_) => {
             let program: &mut Lsm = program.try_into()?;
             let id = program.attach().with_context(attached)?;
             return Ok(program.take_link(id)?.into());
@@ -62,15 +63,37 @@ pub(super) fn attach(programs: &mut Ebpf, hook: &Hook, cgroup: &File) -> Result<
     link.with_context(|| format!("{} was attached without a bpf_link", hook.program))
 }
 
+/// A link that ends with this, unless it is pinned.
+#[derive(Debug)]
+pub(super) enum Link {
+    Aya(FdLink),
+    Own(OwnedFd),
+}
+
+impl From<FdLink> for Link {
+    fn from(link: FdLink) -> Self {
+        Self::Aya(link)
+    }
+}
+
+impl From<OwnedFd> for Link {
+    fn from(link: OwnedFd) -> Self {
+        Self::Own(link)
+    }
+}
+
 /// Puts a new link's pin in the place of the old one, which ends only then.
-pub(super) fn replace_pin(place: &Place, hook: &Hook, link: FdLink) -> Result<()> {
+pub(super) fn replace_pin(place: &Place, hook: &Hook, link: impl Into<Link>) -> Result<()> {
     let (path, next) = (
         place.link(hook.link),
         place.link(&format!("{}_next", hook.link)),
     );
     unlink(&next)?;
-    link.pin(&next)
-        .with_context(|| format!("cannot pin {}", next.display()))?;
+    let pinned = match link.into() {
+        Link::Aya(link) => link.pin(&next).map(drop).map_err(Into::into),
+        Link::Own(link) => sys::obj_pin(&link, &next).map_err(anyhow::Error::new),
+    };
+    pinned.with_context(|| format!("cannot pin {}", next.display()))?;
     fs::rename(&next, &path).with_context(|| format!("cannot rename the pin to {}", path.display()))
 }
 

@@ -15,12 +15,12 @@ mod hints;
 mod host;
 mod links;
 mod lock;
-mod lsm;
 mod object;
 mod older;
 mod quarantine;
 pub mod rings;
 mod seal;
+mod security;
 mod sys;
 mod unseal;
 mod verifier;
@@ -42,9 +42,9 @@ pub use self::{
     frames::{Arrival, FrameGuard, FrameLayer, Trial},
     host::{cgroup_mount, mount_bpffs},
     lock::Lock,
-    lsm::loads as lsm_loads,
     older::{Fate, OlderConnection},
     seal::{Sealed, Sealing, Standing},
+    security::{Mechanism, Security, Silence, ftrace_is_off, likely as likely_security},
     sys::LinkState,
     unseal::Unsealed,
 };
@@ -91,7 +91,8 @@ enum Kind {
     /// On interfaces, not on cgroups.
     Frame,
     Tracepoint(&'static str),
-    Lsm(&'static str),
+    /// Of this name, by whichever mechanism this kernel has.
+    Security(&'static str),
 }
 
 /// One program of the gate and the link that holds it.

@@ -1,7 +1,7 @@
 //! The few `bpf(2)` commands that aya 0.14 does not expose.
 
 use std::{
-    ffi::CString,
+    ffi::{CStr, CString},
     io,
     mem::{size_of, zeroed},
     os::{
@@ -12,7 +12,8 @@ use std::{
 };
 
 use aya_obj::generated::{
-    BPF_F_BEFORE, bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type, bpf_prog_type,
+    BPF_F_BEFORE, bpf_attach_type, bpf_attr, bpf_cmd, bpf_insn, bpf_link_info, bpf_link_type,
+    bpf_prog_type,
 };
 
 fn bpf(cmd: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i64> {
@@ -72,7 +73,7 @@ pub struct LinkState {
     pub program: u32,
     /// Cgroup id it hangs on (cgroup links); 0 once that cgroup is gone.
     pub cgroup: u64,
-    /// `BPF_CGROUP_*` attach type (cgroup links).
+    /// Attach type (links of cgroups, and of tracing and security programs).
     pub attach_type: u32,
     /// Interface it hangs on (tcx links); 0 once that is gone.
     pub interface: u32,
@@ -91,14 +92,21 @@ pub(super) fn link_state(link: &impl AsFd) -> io::Result<LinkState> {
     attr.info.info = &raw mut info as u64;
     bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
     // SAFETY: plain data, all of it initialised above.
-    let (cgroup, tcx) = unsafe { (info.__bindgen_anon_1.cgroup, info.__bindgen_anon_1.tcx) };
+    let (cgroup, tcx, tracing) = unsafe {
+        let about = info.__bindgen_anon_1;
+        (about.cgroup, about.tcx, about.tracing)
+    };
     let is = |kind: bpf_link_type| info.type_ == kind as u32;
     let on_cgroup = is(bpf_link_type::BPF_LINK_TYPE_CGROUP);
     Ok(LinkState {
         id: info.id,
         program: info.prog_id,
         cgroup: if on_cgroup { cgroup.cgroup_id } else { 0 },
-        attach_type: if on_cgroup { cgroup.attach_type } else { 0 },
+        attach_type: match () {
+            () if on_cgroup => cgroup.attach_type,
+            () if is(bpf_link_type::BPF_LINK_TYPE_TRACING) => tracing.attach_type,
+            () => 0,
+        },
         interface: if is(bpf_link_type::BPF_LINK_TYPE_TCX) {
             tcx.ifindex
         } else {
@@ -206,12 +214,99 @@ pub(super) fn each<K: aya::Pod, V: aya::Pod>(
 ///
 /// # Errors
 /// Whatever the system call says.
-pub(super) fn load_lsm(hook: u32) -> io::Result<()> {
-    let (kind, lsm) = (
-        bpf_prog_type::BPF_PROG_TYPE_LSM,
-        bpf_attach_type::BPF_LSM_MAC,
-    );
-    load_return_0(kind, Some((lsm, hook))).map(drop)
+pub(super) fn load_hook(
+    (kind, attach_type): (bpf_prog_type, bpf_attach_type),
+    target: u32,
+) -> io::Result<()> {
+    load_return_0(kind, Some((attach_type, target))).map(drop)
+}
+
+/// Loads a BTF blob (`BPF_BTF_LOAD`, Linux 4.18).
+///
+/// # Errors
+/// Whatever the system call says.
+pub(super) fn load_btf(blob: &[u8]) -> io::Result<OwnedFd> {
+    let mut attr = attr();
+    // SAFETY: this arm of the union is the one that BPF_BTF_LOAD reads.
+    let load = unsafe { &mut attr.__bindgen_anon_7 };
+    load.btf = blob.as_ptr() as u64;
+    load.btf_size = blob.len() as u32;
+    let fd = bpf(bpf_cmd::BPF_BTF_LOAD, &mut attr)?;
+    // SAFETY: a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// A program of the object, relocated, for a function of the kernel.
+pub(super) struct Load<'a> {
+    pub(super) name: &'a str,
+    pub(super) kind: (bpf_prog_type, bpf_attach_type),
+    /// Number of the function in the kernel's BTF.
+    pub(super) target: u32,
+    pub(super) instructions: &'a [bpf_insn],
+    pub(super) license: &'a CStr,
+    /// Of the object, loaded.
+    pub(super) btf: &'a OwnedFd,
+    /// `struct bpf_func_info`s, and the bytes of one.
+    pub(super) functions: (&'a [u8], usize),
+    /// `struct bpf_line_info`s, and the bytes of one.
+    pub(super) lines: (&'a [u8], usize),
+}
+
+/// `BPF_PROG_LOAD`. What the verifier says goes to `log`, NUL-terminated, unless
+/// that is empty.
+///
+/// # Errors
+/// Whatever the system call says.
+pub(super) fn load(program: &Load<'_>, log: &mut [u8]) -> io::Result<OwnedFd> {
+    let mut attr = attr();
+    // SAFETY: this arm of the union is the one that BPF_PROG_LOAD reads.
+    let load = unsafe { &mut attr.__bindgen_anon_3 };
+    let (kind, attach_type) = program.kind;
+    load.prog_type = kind as u32;
+    load.expected_attach_type = attach_type as u32;
+    load.attach_btf_id = program.target;
+    load.insns = program.instructions.as_ptr() as u64;
+    load.insn_cnt = program.instructions.len() as u32;
+    load.license = program.license.as_ptr() as u64;
+    // One less than there is room: it ends with a NUL.
+    let room = load.prog_name.len() - 1;
+    for (to, from) in load.prog_name[..room].iter_mut().zip(program.name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    load.prog_btf_fd = program.btf.as_raw_fd() as u32;
+    let (functions, size) = program.functions;
+    if size != 0 {
+        load.func_info = functions.as_ptr() as u64;
+        load.func_info_rec_size = size as u32;
+        load.func_info_cnt = (functions.len() / size) as u32;
+    }
+    let (lines, size) = program.lines;
+    if size != 0 {
+        load.line_info = lines.as_ptr() as u64;
+        load.line_info_rec_size = size as u32;
+        load.line_info_cnt = (lines.len() / size) as u32;
+    }
+    if !log.is_empty() {
+        load.log_level = 1;
+        load.log_buf = log.as_mut_ptr() as u64;
+        load.log_size = log.len() as u32;
+    }
+    let fd = bpf(bpf_cmd::BPF_PROG_LOAD, &mut attr)?;
+    // SAFETY: a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// A link of a tracing program to the function that it was loaded for
+/// (`BPF_RAW_TRACEPOINT_OPEN`, which 5.10 wants for `fmod_ret`).
+///
+/// # Errors
+/// Whatever the system call says.
+pub(super) fn attach_tracing(program: &impl AsFd) -> io::Result<OwnedFd> {
+    let mut attr = attr();
+    attr.raw_tracepoint.prog_fd = program.as_fd().as_raw_fd() as u32;
+    let fd = bpf(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attr)?;
+    // SAFETY: a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
 /// A program for frames that returns 0.

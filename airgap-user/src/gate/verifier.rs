@@ -1,6 +1,6 @@
 //! Programs through the kernel's verifier.
 
-use std::{sync::Mutex, thread};
+use std::{io, sync::Mutex, thread};
 
 use anyhow::{Result, anyhow, bail};
 use aya::{
@@ -43,30 +43,59 @@ pub(super) fn verify(
     }
     // The longest first; they are taken from the end.
     wanted.sort_by_key(|(hook, _)| (LONGEST.contains(&hook.program), hook.program == LINKED));
-    let queue = Mutex::new(wanted);
-    let worker = || -> Result<()> {
+    in_parallel(wanted, |(hook, program)| {
+        load_program(program, hook.kind, kernel).map_err(|error| match error {
+            ProgramError::LoadError {
+                io_error,
+                verifier_log,
+            } => refused(hook.program, io_error, &verifier_log.to_string()),
+            error => anyhow::Error::new(error).context(format!("cannot load {}", hook.program)),
+        })?;
+        loaded(hook.program, program);
+        Ok(())
+    })
+    .map(drop)
+}
+
+/// Does all of it, as many at a time as there are processors, from the end.
+///
+/// # Errors
+/// One of those that failed; what had not begun then is left.
+pub(super) fn in_parallel<T: Send, R: Send>(
+    items: Vec<T>,
+    work: impl Fn(T) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
+    let workers = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(items.len());
+    let queue = Mutex::new(items);
+    let worker = || -> Result<Vec<R>> {
+        let mut done = Vec::new();
         loop {
             let next = queue
                 .lock()
                 .map_err(|_poisoned| anyhow!("a load failed"))?
                 .pop();
-            let Some((hook, program)) = next else {
-                return Ok(());
+            let Some(item) = next else {
+                return Ok(done);
             };
-            load_program(program, hook.kind, kernel).map_err(|e| refused(hook.program, e))?;
-            loaded(hook.program, program);
+            done.push(work(item).inspect_err(|_failed| {
+                if let Ok(mut queue) = queue.lock() {
+                    queue.clear();
+                }
+            })?);
         }
     };
-    let workers = thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(hooks.len());
+    let mut all = Vec::new();
     thread::scope(|scope| {
         let workers: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
         workers.into_iter().try_for_each(|worker| {
             let done = worker.join();
-            done.map_err(|_panic| anyhow!("a load failed"))?
+            all.extend(done.map_err(|_panic| anyhow!("a load failed"))??);
+            Ok(())
         })
     })
+    .map(|()| all)
 }
 
 fn load_program(program: &mut Program, kind: Kind, kernel: &AyaBtf) -> Result<(), ProgramError> {
@@ -76,22 +105,14 @@ fn load_program(program: &mut Program, kind: Kind, kernel: &AyaBtf) -> Result<()
         Kind::SockAddr => <&mut CgroupSockAddr>::try_from(program)?.load(),
         Kind::Frame => <&mut SchedClassifier>::try_from(program)?.load(),
         Kind::Tracepoint(name) => <&mut BtfTracePoint>::try_from(program)?.load(name, kernel),
-        Kind::Lsm(name) => <&mut Lsm>::try_from(program)?.load(name, kernel),
+        Kind::Security(name) => <&mut Lsm>::try_from(program)?.load(name, kernel),
     }
 }
 
 /// The verifier's log ends with what matters; the rest is for `AIRGAP_VERIFIER_LOG`.
-fn refused(program: &str, error: ProgramError) -> anyhow::Error {
-    let ProgramError::LoadError {
-        io_error,
-        verifier_log,
-    } = error
-    else {
-        return anyhow::Error::new(error).context(format!("cannot load {program}"));
-    };
+pub(super) fn refused(program: &str, error: io::Error, log: &str) -> anyhow::Error {
     /// What the verifier adds behind the line that matters.
     const NOISE: [&str; 3] = ["processed", "verification time", "stack depth"];
-    let log = verifier_log.to_string();
     let lines: Vec<&str> = log
         .lines()
         .map(str::trim)
@@ -105,7 +126,7 @@ fn refused(program: &str, error: ProgramError) -> anyhow::Error {
     if std::env::var_os("AIRGAP_VERIFIER_LOG").is_some() {
         log::error!("verifier log of {program}:\n{log}");
     }
-    anyhow::Error::new(io_error).context(Failure::new(
+    anyhow::Error::new(error).context(Failure::new(
         format!(
             "the kernel refused {program}: {last} ({} lines omitted)",
             lines.len().saturating_sub(1)

@@ -1,6 +1,6 @@
 # What process 1 does first in every machine; sourced. The first serial port has the kernel's
 # words, the second the tests' alone: nothing can be printed into the middle of a result.
-# The kernel gives AIRGAP_LSM and AIRGAP_FRAMES of its command line to its first process.
+# The kernel gives AIRGAP_HOOKS and AIRGAP_FRAMES of its command line to its first process.
 # shellcheck shell=sh
 export PATH=/bin
 mount -t proc proc /proc

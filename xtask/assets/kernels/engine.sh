@@ -3,7 +3,7 @@
 export AIRGAP_BIN=/opt/airgap AIRGAP_PROBE=/opt/airgap-probe
 export AIRGAP_TEST_RESTARTS=3 AIRGAP_TEST_PATIENCE=10
 # Of the kernel's command line, by way of the unit: without them the tests would be less strict.
-: "${AIRGAP_LSM:?}" "${AIRGAP_FRAMES:?}"
+: "${AIRGAP_HOOKS:?}" "${AIRGAP_FRAMES:?}"
 # For `hooks`.
 modprobe nbd
 echo "guest: begin $(uname -r)"

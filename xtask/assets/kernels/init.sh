@@ -8,6 +8,9 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t bpf bpf /sys/fs/bpf
 mount -t securityfs security /sys/kernel/security
 mount -t tracefs trace /sys/kernel/tracing
+mount -t debugfs debug /sys/kernel/debug
+read -r preempt </sys/kernel/debug/sched/preempt && echo "guest: preempt $preempt"
+echo "guest: $(uname -v)"
 ip link set lo up
 # As on every host of containers; new network namespaces take it over.
 echo 1 >/proc/sys/net/ipv4/ip_forward

@@ -51,8 +51,9 @@ pub(super) fn page(kernels: &[(&str, &Outcome)]) -> String {
 
 const LEGEND: &str = "\n`-nolsm` is booted without `bpf` in `lsm=`, `-noframes` without the modules \
 `sch_ingress` and `cls_bpf`. *cgroup*: programs at the cgroup root. *frames*: programs on the \
-host's end of the veth (tcx, before 6.6 clsact). *LSM*: BPF LSM hooks. *nothing there*: the \
-container has no such thing. What is **open** after a restart, and host sockets, which lead to no \
+host's end of the veth (tcx, before 6.6 clsact). *LSM*, *fmod_ret*: security hooks, by BPF LSM or \
+by `fmod_ret` programs, which a kernel that preempts (`PREEMPT_LAZY`, since 7.0 always) may pass \
+over, and which are no cover there. *nothing there*: the container has no such thing. What is **open** after a restart, and host sockets, which lead to no \
 network, are limits: `attach` and `status` say LIMITED and exit 0. All else that is **open** can \
 leave now: OPENED, exit 4. A way that verify could not prove has no control on that kernel, or is one of the open ones.\n";
 
@@ -71,7 +72,8 @@ fn layer(vector: &Vector) -> String {
     let by = &vector.by;
     let word = match () {
         () if !vector.covered => "**open**",
-        () if by.contains("BPF LSM") => "LSM",
+        () if by.ends_with("(BPF LSM)") => "LSM",
+        () if by.ends_with("(fmod_ret)") => "fmod_ret",
         () if by.starts_with("frame programs") => "frames",
         () if by.starts_with("it shares no") || by.starts_with("the container has no") => {
             "nothing there"
@@ -102,7 +104,8 @@ mod tests {
             (true, "connect4, egress", "cgroup"),
             (true, "frame programs on vethweb", "frames"),
             (true, "socket_create (BPF LSM)", "LSM"),
-            (false, "only BPF LSM refuses them", "**open**"),
+            (true, "socket_create (fmod_ret)", "fmod_ret"),
+            (false, "only security hooks refuse them", "**open**"),
             (true, "it shares no mount", "nothing there"),
         ] {
             assert_eq!(layer(&vector(covered, by)), expected, "{by}");

@@ -51,7 +51,7 @@ After=docker.service multi-user.target
 FailureAction=poweroff-immediate
 
 [Service]
-PassEnvironment=AIRGAP_LSM AIRGAP_FRAMES
+PassEnvironment=AIRGAP_HOOKS AIRGAP_FRAMES
 ExecStart=/opt/engine.sh
 StandardOutput=file:/dev/ttyS1
 StandardError=file:/dev/ttyS1

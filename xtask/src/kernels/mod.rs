@@ -31,9 +31,9 @@ use lab::Lab;
 use machine::{Machine, Ran};
 use package::{Boot, Kernel};
 
-/// The oldest with BTF and cgroup links that Debian has, what its releases run, one of them
-/// without BPF LSM, the first here whose verifier differs again, and the newest.
-const USUAL: [&str; 8] = [
+/// The oldest with BTF and cgroup links that Debian has, what its releases run, with and without
+/// BPF LSM, the first here whose verifier differs again, and the newest, which preempts.
+const USUAL: [&str; 9] = [
     "5.10",
     "5.10-noframes",
     "6.1",
@@ -42,10 +42,11 @@ const USUAL: [&str; 8] = [
     "6.12-nolsm",
     "6.16",
     package::NEWEST,
+    "newest-nolsm",
 ];
 
-/// What [`crate::test`] runs: the security hooks, which the host's own kernel may refuse, and a
-/// kernel that cannot have them.
+/// What [`crate::test`] runs: the security hooks, which the host's own kernel may refuse, by both
+/// mechanisms.
 pub(crate) const QUICK: [&str; 2] = ["6.1", "6.12-nolsm"];
 
 /// What the tests and verify need that the kernels have as modules, in the order of loading.

@@ -58,20 +58,24 @@ impl<'a> Boot<'a> {
     }
 
     /// What is added to the kernel's command line, which hands what it does not know to its first
-    /// process: `AIRGAP_LSM` and `AIRGAP_FRAMES` tell the tests what must be there. Debian has
-    /// `bpf` in `lsm=` since 6.1.
+    /// process: `AIRGAP_HOOKS` and `AIRGAP_FRAMES` tell the tests by what the security hooks must
+    /// refuse, and what else must be there. Debian has `bpf` in `lsm=` since 6.1.
     pub(super) fn arguments(&self) -> String {
         let since = |first| self.number().is_none_or(|series| series >= first);
         let word = |is: bool| if is { "required" } else { "absent" };
-        let lsm = since((6, 1)) && !self.without_lsm;
+        let hooks = if since((6, 1)) && !self.without_lsm {
+            "lsm"
+        } else {
+            "fmod_ret"
+        };
         let list = if self.without_lsm {
             " lsm=lockdown,capability,landlock,yama,apparmor"
         } else {
             ""
         };
         format!(
-            "AIRGAP_LSM={} AIRGAP_FRAMES={}{list}",
-            word(lsm),
+            "AIRGAP_HOOKS={} AIRGAP_FRAMES={}{list}",
+            hooks,
             word(!self.without_frames)
         )
     }
@@ -218,21 +222,21 @@ Package: linux-binary-7.3.4+deb13-cloud-amd64\nVersion: 7.3.4-1~bpo13+1\n";
         let arguments = |name| Boot::new(name).expect(name).arguments();
         assert_eq!(
             arguments("5.10"),
-            "AIRGAP_LSM=absent AIRGAP_FRAMES=required"
+            "AIRGAP_HOOKS=fmod_ret AIRGAP_FRAMES=required"
         );
         assert_eq!(
             arguments("5.10-noframes"),
-            "AIRGAP_LSM=absent AIRGAP_FRAMES=absent"
+            "AIRGAP_HOOKS=fmod_ret AIRGAP_FRAMES=absent"
         );
         assert_eq!(
             arguments("newest"),
-            "AIRGAP_LSM=required AIRGAP_FRAMES=required"
+            "AIRGAP_HOOKS=lsm AIRGAP_FRAMES=required"
         );
         let boot = Boot::new("6.12-nolsm").expect("a name");
         assert_eq!((boot.series, boot.name), ("6.12", "6.12-nolsm"));
         assert!(
             boot.arguments()
-                .starts_with("AIRGAP_LSM=absent AIRGAP_FRAMES=required lsm=lockdown,")
+                .starts_with("AIRGAP_HOOKS=fmod_ret AIRGAP_FRAMES=required lsm=lockdown,")
         );
         assert!(Boot::new("-nolsm").is_err());
         assert!(Boot::new("6.12-noframes").is_err());

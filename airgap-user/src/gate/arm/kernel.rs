@@ -12,13 +12,13 @@ use anyhow::{Context as _, Result};
 use aya::{Btf as AyaBtf, EbpfLoader, Endianness};
 
 use super::super::{
-    HOOKS, Hook, Kind, Place,
+    HOOKS, Kind, Place,
     btf::{Btf, KIND_FUNC, KIND_TYPEDEF},
-    lsm,
+    security::{self, Mechanism},
 };
 
 /// Global of the BPF object, struct and member whose offset it is given.
-pub(super) const OFFSETS: [(&str, &str, &str); 36] = [
+pub(super) const OFFSETS: [(&str, &str, &str); 39] = [
     ("OFF_CGROUP_KN", "cgroup", "kn"),
     ("OFF_CGROUP_ROOT", "cgroup", "root"),
     ("OFF_CGROUP_LEVEL", "cgroup", "level"),
@@ -55,6 +55,9 @@ pub(super) const OFFSETS: [(&str, &str, &str); 36] = [
     ("OFF_PID_LEVEL", "pid", "level"),
     ("OFF_PID_NUMBERS", "pid", "numbers"),
     ("OFF_SOCK_ADDR_SK", "bpf_sock_addr_kern", "sk"),
+    ("OFF_TASK_CGROUPS", "task_struct", "cgroups"),
+    ("OFF_CSS_SET_CGROUP", "css_set", "dfl_cgrp"),
+    ("OFF_CGROUP_ANCESTORS", "cgroup", "ancestor_ids"),
 ];
 
 /// What was read.
@@ -109,6 +112,8 @@ fn offsets(btf: &Btf) -> Result<[u64; OFFSETS.len()]> {
         *offset = match btf.offset(structure, member) {
             // Where unix sockets are a module, only their names are not known.
             Err(_) if structure.starts_with("unix_") => u64::MAX,
+            // Read only before 5.15, which has it.
+            Err(_) if member == "ancestor_ids" => u64::MAX,
             found => found?,
         };
     }
@@ -118,11 +123,16 @@ fn offsets(btf: &Btf) -> Result<[u64; OFFSETS.len()]> {
 /// What the programs attach to. A kernel lacks what it has no use for: then
 /// loading says so.
 fn targets(btf: &Btf) -> Result<AyaBtf> {
-    let name = |hook: &Hook| match hook.kind {
-        Kind::Tracepoint(name) => Some((KIND_TYPEDEF, format!("btf_trace_{name}"))),
-        Kind::Lsm(name) => Some((KIND_FUNC, format!("bpf_lsm_{name}"))),
-        _ => None,
-    };
-    let names: Vec<_> = HOOKS.iter().chain(&lsm::HOOKS).filter_map(name).collect();
+    let mut names = Vec::new();
+    for hook in HOOKS.iter().chain(&security::HOOKS) {
+        match hook.kind {
+            Kind::Tracepoint(name) => names.push((KIND_TYPEDEF, format!("btf_trace_{name}"))),
+            Kind::Security(name) => {
+                let target = |mechanism| (KIND_FUNC, security::target(mechanism, name));
+                names.extend([Mechanism::BpfLsm, Mechanism::ModifyReturn].map(target));
+            }
+            _ => {}
+        }
+    }
     AyaBtf::parse(&btf.only(&names)?, Endianness::default()).context("cannot parse BTF")
 }

@@ -7,21 +7,28 @@ use anyhow::{Context as _, Result};
 use aya::{Btf as AyaBtf, Ebpf, util::KernelVersion};
 
 use super::{
-    super::{Place, bpf_log_level, object},
+    super::{Place, bpf_log_level, object, security},
     kernel::{Kernel, OFFSETS},
 };
-/// Creates and pins the maps, and returns programs to be verified and the BTF
-/// of what they attach to.
+
+/// Programs to be verified.
+pub(super) struct Loaded {
+    pub(super) programs: Ebpf,
+    /// Of what they attach to.
+    pub(super) btf: AyaBtf,
+    /// By which their security hooks are told to be in force.
+    pub(super) test: u32,
+}
+
+/// Creates and pins the maps.
 ///
 /// # Errors
 /// If the kernel refuses a map.
-pub(super) fn load(
-    place: &Place,
-    kernel: Kernel,
-    version: KernelVersion,
-) -> Result<(Ebpf, AyaBtf)> {
-    let has_set_retval = u32::from(version >= KernelVersion::new(5, 18, 0));
-    let seed = seed().context("cannot draw a random number")?;
+pub(super) fn load(place: &Place, kernel: Kernel, version: KernelVersion) -> Result<Loaded> {
+    let since = |major, minor| u32::from(version >= KernelVersion::new(major, minor, 0));
+    let (has_set_retval, has_task_ancestor) = (since(5, 18), since(5, 15));
+    let test = security::test_protocol(random()?);
+    let seed = random()?;
     let log_level = bpf_log_level();
     let Kernel {
         btf,
@@ -29,6 +36,8 @@ pub(super) fn load(
         mut loader,
     } = kernel;
     loader.override_global("HAS_SET_RETVAL", &has_set_retval, true);
+    loader.override_global("HAS_TASK_ANCESTOR", &has_task_ancestor, true);
+    loader.override_global("SELF_TEST", &test, true);
     loader.override_global("HASH_SEED", &seed, true);
     loader.override_global(aya_log::LEVEL, &log_level, true);
     for (offset, (global, _, _)) in offsets.iter().zip(OFFSETS) {
@@ -43,11 +52,17 @@ pub(super) fn load(
     let programs = loader
         .load(object::OBJECT)
         .context("the kernel refused the gate's maps")?;
-    Ok((programs, btf))
+    Ok(Loaded {
+        programs,
+        btf,
+        test,
+    })
 }
 
-fn seed() -> io::Result<u64> {
+fn random() -> Result<u64> {
     let mut bytes = [0; 8];
-    io::Read::read_exact(&mut File::open("/dev/urandom")?, &mut bytes)?;
+    File::open("/dev/urandom")
+        .and_then(|mut file| io::Read::read_exact(&mut file, &mut bytes))
+        .context("cannot draw a random number")?;
     Ok(u64::from_ne_bytes(bytes))
 }

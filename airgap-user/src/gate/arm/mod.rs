@@ -20,11 +20,11 @@ use aya::{Btf, Ebpf, util::KernelVersion};
 
 pub use self::kernel::Reading;
 use super::{
-    Gate, HOOKS, Lock, Place,
+    Gate, HOOKS, Lock, Place, Security, Silence,
     frames::{self, Early},
     links::{attach, replace_pin, unlink, unlink_hook},
     lock::VethLock,
-    lsm, object, remove_dir,
+    object, remove_dir, security,
     verifier::verify,
 };
 use crate::{clock, failure::Failure, netns::Netns};
@@ -64,6 +64,7 @@ impl Gate {
         if let Some(mut gate) = standing
             && gate.info()?.object == object::digest()
             && gate.broken_links().is_empty()
+            && gate.security() != Security::Silent(Silence::NotCalled)
         {
             // Of a change that was cut short. What stands is judged as it stands, and
             // whoever repairs it unsettles first.
@@ -148,7 +149,11 @@ fn load_and_attach(place: &Place, kernel: &Reading, network: Option<&Netns>) -> 
             .create(&dir)
             .with_context(|| format!("cannot create {}", dir.display()))?;
     }
-    let (mut programs, kernel) = load::load(place, kernel.end()?, version)?;
+    let load::Loaded {
+        mut programs,
+        btf: kernel,
+        test,
+    } = load::load(place, kernel.end()?, version)?;
     let early = verify_and_link(&mut programs, &kernel, network)?;
     let cgroup = File::open(&place.cgroup)
         .with_context(|| format!("cannot open {}", place.cgroup.display()))?;
@@ -159,19 +164,31 @@ fn load_and_attach(place: &Place, kernel: &Reading, network: Option<&Netns>) -> 
     }
     let mut gate = Gate::open(place)?.ok_or_else(|| anyhow!("the map GATE is not pinned"))?;
     let before = gate.info()?.lsm;
-    let lsm = lsm::attach(&mut programs, place, &cgroup, &kernel, before != 0)?;
+    // What refuses nothing is not worth an attach that fails, unless it may again.
+    let kept = match gate.security() {
+        Security::InForce(_) | Security::Skipped(_) | Security::Silent(Silence::FtraceOff) => true,
+        Security::Silent(Silence::Broken | Silence::NotCalled) | Security::Absent => false,
+    };
+    let hooks = security::attach(&mut programs, &cgroup, &kernel, test, kept)?;
+    let lsm = match &hooks {
+        None => 0,
+        Some(hooks) if !hooks.proven => security::NOT_SINCE,
+        // Those before ended only then: there was no moment without.
+        Some(_) if before != 0 => before,
+        Some(_) => clock::since_boot_seconds(),
+    };
+    match hooks {
+        Some(hooks) => hooks.pin(place)?,
+        None => security::detach(place)?,
+    }
     gate.counters
         .insert(UNRECORDED, NO_DENIALS, 0)
         .context("cannot write the map COUNTERS")?;
     let info = GateInfo {
         abi: ABI_VERSION,
-        lsm: match (lsm, before) {
-            (false, _) => 0,
-            // Replaced one by one: there was no moment without.
-            (true, before) if before != 0 => before,
-            (true, _) => u32::try_from(clock::since_boot().as_secs()).unwrap_or(u32::MAX),
-        },
+        lsm,
         object: object::digest(),
+        test,
         ..gate.info()?
     };
     gate.info
@@ -211,7 +228,7 @@ pub(super) const NO_DENIALS: Counters = Counters::ZERO;
 /// any more when the gate opens.
 fn disarm(place: &Place) -> Result<()> {
     let _alone = VethLock::alone()?;
-    lsm::detach(place)?;
+    security::detach(place)?;
     for hook in HOOKS.iter().rev() {
         unlink_hook(place, hook)?;
     }

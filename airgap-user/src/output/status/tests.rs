@@ -3,7 +3,7 @@ use crate::{
     commands::{Check, Row},
     container::{HostEnd, Interface},
     coverage::{CONFIGURATION, Evidence, SealState, Vector, coverage},
-    gate::FrameGuard,
+    gate::{FrameGuard, Mechanism, Silence},
     output::text,
     preflight::NET_RAW,
     state::Entry,
@@ -158,7 +158,7 @@ fn hooks_and_reasons_are_told_where_they_are_asked_for() {
     for part in [
         "  gate      9 links, read back from the kernel\n",
         "  covered   TCP connections: connect4, connect6, egress\n",
-        "  limit     host sockets (AF_VSOCK, netlink audit): only BPF LSM",
+        "  limit     host sockets (AF_VSOCK, netlink audit): only security hooks",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
@@ -266,15 +266,21 @@ fn a_doctor_says_what_it_means_for_a_seal() {
             seen: "6.18.5".into(),
             mend: None,
         },
-        Check::without_hooks("bpf is not in lsm=capability"),
+        Check::without_hooks("the kernel said no"),
+        Check::skipped_hooks(Mechanism::ModifyReturn),
+        Check::silent_hooks(Silence::FtraceOff),
         Check::no_restore(),
     ];
     assert_eq!(
         text::doctor(&checks),
         "\
 ok        kernel                            6.18.5
-limited   security hooks (BPF LSM)          a restart opens hand-made frames until the new veth is guarded; host sockets, and unix sockets of others in shared directories, are not refused: bpf is not in lsm=capability
-                                            → boot with bpf added to lsm= (the list is in /sys/kernel/security/lsm), on Linux 5.15 or newer
+limited   security hooks                    a restart opens hand-made frames until the new veth is guarded; host sockets, and unix sockets of others in shared directories, are not refused: the kernel said no
+                                            → boot a kernel that loads BPF LSM or fmod_ret programs, as Debian's from Linux 5.10 on do
+limited   security hooks                    by fmod_ret, and this kernel preempts: it passes over a hook that a preempted thread is in, so that many threads get through at times, and what the hooks refuse counts as open
+                                            → boot with bpf added to lsm= (the list is in /sys/kernel/security/lsm), on Linux 6.2 or newer, or with preempt=voluntary, before Linux 7.0
+open      security hooks                    not in force now: kernel.ftrace_enabled is 0: the security hooks are attached, and the kernel does not call them
+                                            → sysctl kernel.ftrace_enabled=1
 limited   host reboot                       a reboot opens every seal: nothing runs airgap restore before the engine starts
                                             → airgap install
 "

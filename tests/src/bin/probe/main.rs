@@ -27,6 +27,7 @@
 //! - `cost --v4 A --port N`: what single calls take, one JSON line
 //! - `bulk ADDRESS:PORT`: 64 MiB to itself in writes of 1 MiB; prints how many came
 //! - `write PATH`: a few blocks, past the page cache
+//! - `crowd SECONDS`: many threads that ask for packet sockets at once; `GOT of ASKED`
 //! - `list`: the techniques
 
 mod again;
@@ -38,6 +39,7 @@ mod carried;
 mod churn;
 mod contained;
 mod cost;
+mod crowd;
 mod disturb;
 mod get;
 mod hear;
@@ -97,6 +99,7 @@ fn run(words: &[&str]) -> Result<(), String> {
         ["say", address, device, text] => hear::say(address, device, text),
         ["whisper", version, seconds] => whisper::run(version, seconds),
         ["cost", rest @ ..] => cost::run(&Target::parse(rest)),
+        ["crowd", seconds] => crowd::run(seconds),
         ["bulk", address] => bulk::run(address),
         ["disturb", kind] => disturb::run(kind),
         ["strange", rest @ ..] => strange::run(&Target::parse(rest)),
