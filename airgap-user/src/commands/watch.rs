@@ -1,11 +1,13 @@
 //! `airgap watch`: seals containers by their labels, lets unlabelled ones out
-//! of quarantine, and guards veths that come later.
+//! of quarantine, guards veths that come later, and tells of security hooks that
+//! fall silent.
 //!
 //! Nothing that is sealed needs it. Without quarantine a labelled container is
 //! open from its start until its event was read; with it, it starts denied.
 
 mod arrivals;
 mod asked;
+mod hooks;
 mod judge;
 mod queue;
 mod workers;
@@ -77,7 +79,14 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(host: Option<&str>, state: &State, args: &Watch) -> Result<u8> {
-    with_metrics(args.metrics.as_ref(), host, state, watch(host, state, args)).await?
+    let place = Place::host()?;
+    let watched = async {
+        tokio::select! {
+            done = watch(host, state, args) => done,
+            never = hooks::look_after(&place) => match never {},
+        }
+    };
+    with_metrics(args.metrics.as_ref(), host, state, watched).await?
 }
 
 async fn watch(host: Option<&str>, state: &State, args: &Watch) -> Result<u8> {

@@ -119,6 +119,12 @@ impl Proof {
             notes,
         }
     }
+
+    /// Not better than unknown: a note says why.
+    fn doubted(mut self) -> Self {
+        self.verdict = self.verdict.min(Verdict::Unknown);
+        self
+    }
 }
 
 #[cfg(test)]

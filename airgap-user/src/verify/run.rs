@@ -25,7 +25,7 @@ use crate::{
     container::locate,
     events::{Event, Follower, Lost, Suppressed},
     failure::Failure,
-    gate::{Gate, Lock},
+    gate::{Gate, Lock, Security},
     netns::Netns,
     state::Own,
     technique::{Outcome, Reach, Report, TABLE, Way, find, vector::JOINS},
@@ -158,8 +158,20 @@ impl Run<'_> {
         if self.lost > 0 {
             notes.push(format!("{} records of refusals were lost", self.lost));
         }
+        // Other layers may have stood in for them this time.
+        let silence = match gate.security() {
+            Security::Silent(silence) => Some(silence),
+            Security::Absent | Security::InForce(_) | Security::Skipped(_) => None,
+        };
+        if let Some(silence) = silence {
+            notes.push(format!("{}; run: {}", silence.why(), silence.mend(&name)));
+        }
         self.still_runs(gate)?;
-        Ok(Proof::new(name, self.id.clone(), tried, not_tried, notes))
+        let proof = Proof::new(name, self.id.clone(), tried, not_tried, notes);
+        Ok(match silence {
+            Some(_) => proof.doubted(),
+            None => proof,
+        })
     }
 
     /// One control: whether it got out, and if not, why. `Err`: the way does
