@@ -95,10 +95,10 @@ fn a_gate_without_hooks_pins_none() {
         .count();
     assert_eq!(
         hooks,
-        if scratch.gate().security().in_force().is_some() {
-            7
-        } else {
+        if scratch.gate().security() == Security::Absent {
             0
+        } else {
+            7
         }
     );
 }

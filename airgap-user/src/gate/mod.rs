@@ -44,7 +44,7 @@ pub use self::{
     lock::Lock,
     older::{Fate, OlderConnection},
     seal::{Sealed, Sealing, Standing},
-    security::{Mechanism, Security, Silence, ftrace_is_off, likely as likely_security},
+    security::{Mechanism, Security, Silence, likely as likely_security},
     sys::LinkState,
     unseal::Unsealed,
 };

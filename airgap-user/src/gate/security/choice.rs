@@ -143,26 +143,6 @@ pub(super) fn lsm_list() -> Option<String> {
     fs::read_to_string("/sys/kernel/security/lsm").ok()
 }
 
-/// What they will do, as far as it can be told without a gate.
-///
-/// # Errors
-/// What the kernel said to the last mechanism that was tried.
-pub fn likely() -> anyhow::Result<Security> {
-    let version = KernelVersion::current()?;
-    let mut last = anyhow::anyhow!("this kernel is too old");
-    for mechanism in order(lsm_list().as_deref()) {
-        if version < mechanism.minimum() {
-            continue;
-        }
-        match super::loads(mechanism) {
-            Ok(()) if ftrace_is_off() => return Ok(Security::Silent(Silence::FtraceOff)),
-            Ok(()) => return Ok(refusing(mechanism)),
-            Err(error) => last = error.context(mechanism.name()),
-        }
-    }
-    Err(last)
-}
-
 /// Of hooks that refuse.
 pub(super) fn refusing(mechanism: Mechanism) -> Security {
     // What cannot be told counts as the worse.
@@ -176,7 +156,7 @@ pub(super) fn refusing(mechanism: Mechanism) -> Security {
 
 /// Whether `kernel.ftrace_enabled` is 0, which no kernel before 6.1 allows while programs
 /// are attached, and none from 7.3 on.
-pub fn ftrace_is_off() -> bool {
+pub(super) fn ftrace_is_off() -> bool {
     fs::read_to_string("/proc/sys/kernel/ftrace_enabled").is_ok_and(|text| text.trim() == "0")
 }
 

@@ -15,11 +15,12 @@ use airgap_common::{
     map::{Gate as GateInfo, name},
     verdict::socket::{SELF_TEST_ERRNO, SELF_TEST_PROTOCOL},
 };
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{Btf as AyaBtf, Ebpf, util::KernelVersion};
 use aya_obj::btf::BtfKind;
 
-pub use self::choice::{Mechanism, Security, Silence, ftrace_is_off, likely};
+use self::choice::ftrace_is_off;
+pub use self::choice::{Mechanism, Security, Silence};
 use super::{Gate, Hook, Kind, Lock, Place, array, links, sys, verifier};
 use crate::clock;
 
@@ -183,13 +184,26 @@ fn self_test(protocol: u32) -> io::Result<bool> {
     }
 }
 
-/// Whether the kernel loads a program that does nothing. It need not call it.
+/// What they will do, as far as it can be told without a gate: whether the kernel loads a
+/// program that does nothing. It need not call it.
 ///
 /// # Errors
-/// What the kernel said.
-fn loads(mechanism: Mechanism) -> Result<()> {
+/// What the kernel said to the last mechanism that was tried.
+pub fn likely() -> Result<Security> {
+    let version = KernelVersion::current()?;
     let kernel = AyaBtf::from_sys_fs().context("cannot read the kernel's BTF")?;
-    try_load(&kernel, mechanism)
+    let mut last = anyhow!("this kernel is too old");
+    for mechanism in choice::order(choice::lsm_list().as_deref()) {
+        if version < mechanism.minimum() {
+            continue;
+        }
+        match try_load(&kernel, mechanism) {
+            Ok(()) if ftrace_is_off() => return Ok(Security::Silent(Silence::FtraceOff)),
+            Ok(()) => return Ok(choice::refusing(mechanism)),
+            Err(error) => last = error.context(mechanism.name()),
+        }
+    }
+    Err(last)
 }
 
 fn try_load(kernel: &AyaBtf, mechanism: Mechanism) -> Result<()> {
