@@ -1,0 +1,285 @@
+//! Gathers what is in force for one seal, from the kernel.
+
+use std::os::unix::fs::MetadataExt as _;
+
+use airgap_common::map::{Seal, SealNumber};
+use anyhow::Result;
+
+use super::{
+    super::{existing::Layers, install},
+    CgroupRef, ContainerRef, Denials, Report,
+    rows::{configuration, reboot},
+};
+use crate::{
+    clock,
+    container::{Cgroup, Container, Look, find_cgroups, interfaces_of, strayed},
+    coverage::{self, Evidence, SealState, Vector, coverage},
+    gate::{FrameGuard, Gate, Security, seal_id, seal_name},
+    policy::Rules,
+    preflight::{Facts, Risk},
+    state::Entry,
+};
+
+/// What a look at the container has found already.
+pub(in crate::commands) struct Seen<'a> {
+    /// `None`: it does not run.
+    pub(in crate::commands) look: Option<&'a Look>,
+    pub(in crate::commands) facts: &'a Facts,
+}
+
+impl Report {
+    /// Gathers it. `container` adds what only the engine knows, `entry` is what
+    /// is recorded of the seal.
+    ///
+    /// # Errors
+    /// If the gate's maps cannot be read.
+    pub fn gather(
+        gate: &Gate,
+        number: SealNumber,
+        seal: &Seal,
+        container: Option<&Container>,
+        entry: Option<&Entry>,
+    ) -> Result<Self> {
+        let Some(known) = container else {
+            return Self::with(gate, number, seal, None, entry, None);
+        };
+        let mut look = Look::live(&gate.place().cgroup, known);
+        let clients = gate.clients_of(number)?;
+        let facts = Facts::gather(known, look.as_mut()).with_clients(known, &clients);
+        let seen = Seen {
+            look: look.as_ref(),
+            facts: &facts,
+        };
+        Self::with(gate, number, seal, container, entry, Some(&seen))
+    }
+
+    /// The same, with what a look has found: one that takes time needs no lock.
+    ///
+    /// # Errors
+    /// As there.
+    pub(in crate::commands) fn with(
+        gate: &Gate,
+        number: SealNumber,
+        seal: &Seal,
+        container: Option<&Container>,
+        entry: Option<&Entry>,
+        seen: Option<&Seen<'_>>,
+    ) -> Result<Self> {
+        let id = seal_id(seal);
+        let live = find_cgroups(&gate.place().cgroup, &id);
+        let marked_ids = gate.cgroups_of(number)?;
+        let broken_links = gate.broken_links();
+        let name = container.map_or_else(|| seal_name(seal), |c| c.name.clone());
+        let mend = format!("airgap attach {name} mends it");
+        let mut problems: Vec<_> = broken_links
+            .iter()
+            .map(|link| format!("{link}: {mend}"))
+            .collect();
+        let mut missing_hooks = Vec::new();
+        let mut marked = true;
+        for cgroup in &live {
+            match gate.missing_hooks(&cgroup.path) {
+                Ok(missing) => missing_hooks.extend(missing.into_iter().map(str::to_owned)),
+                // Gone since we looked; the next start is the kernel's to mark.
+                Err(_) if !cgroup.path.exists() => continue,
+                Err(error) => problems.push(format!("{error:#}")),
+            }
+            if !gate.is_marked(cgroup.id, cgroup.level, number)? && cgroup.path.exists() {
+                marked = false;
+                problems.push(format!(
+                    "the cgroup {} is not in the gate's maps: {mend}",
+                    cgroup.path.display()
+                ));
+            }
+        }
+        if let Some(container) = container
+            && let Some(path) = astray(container, seen.and_then(|seen| seen.look))
+        {
+            problems.push(format!(
+                "the container's process {} is in the cgroup {path}, which is none of the container's: nothing is refused to it (runc 1.1 or newer makes a cgroup v2 for each container)",
+                container.pid.unwrap_or_default()
+            ));
+        }
+        problems.extend(
+            missing_hooks
+                .iter()
+                .map(|h| format!("{h}: does not run for the container's cgroup: {mend}")),
+        );
+        let state = gate.state(number);
+        if state.is_none() {
+            problems.push(format!("the policy is gone, everything is denied: {mend}"));
+        }
+        if seal.complete != 1 {
+            problems.push("the attach was not finished: run airgap attach again".into());
+        }
+        let frames = seen
+            .and_then(|seen| seen.look)
+            .and_then(|look| frames(gate, number, look, container));
+        problems.extend(silenced(frames.as_deref().unwrap_or_default()));
+        let facts = seen.map(|seen| seen.facts);
+        let look = seen.and_then(|seen| seen.look);
+        let unseen = facts.map_or_else(Vec::new, |facts| facts.unseen.clone());
+        let bare = frames.iter().flatten().any(|guard| guard.missing.is_some());
+        let evidence = Evidence {
+            name: name.clone(),
+            // Trying costs an interface: only where it matters.
+            frame_layer: !bare || Layers::has_frames(),
+            broken_links,
+            missing_hooks,
+            capabilities: match &unseen[..] {
+                [] => facts.map_or(u64::MAX, Facts::all_capabilities),
+                _ => u64::MAX,
+            },
+            running: !live.is_empty(),
+            marked,
+            frames,
+            security: if marked {
+                gate.security()
+            } else {
+                Security::Absent
+            },
+            arrivals: install::arrivals(),
+            born_sealed: look.is_some_and(|look| is_born_sealed(seal, gate, look)),
+            shared: facts
+                .filter(|_| unseen.is_empty())
+                .map(Facts::meeting_places),
+            held: facts.map_or_else(Vec::new, |facts| facts.held.clone()),
+        };
+        let mut coverage = coverage(&evidence);
+        coverage.push(configuration(facts, seal.accepted));
+        let standing = gate.standing(&seal.id)?;
+        let reboot = reboot(entry, standing.as_ref(), &name);
+        coverage.push(reboot.clone());
+        let opened_since = opened_since(seal, look, &evidence, &coverage);
+        let (policy, counters) = state.map_or((None, None), |(p, c)| (Some(p), Some(c)));
+        let mut report = Self {
+            schema: 1,
+            container: ContainerRef { id, name },
+            state: SealState::Unknown,
+            summary: String::new(),
+            opened_since,
+            seal: number,
+            since: seal.since,
+            running: !live.is_empty(),
+            reboot: reboot.by,
+            ports: policy
+                .iter()
+                .flat_map(Rules::ports_of)
+                .map(|p| p.to_string())
+                .collect(),
+            ports_by_default: false,
+            clients: gate
+                .clients_of(number)?
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            accepted: Risk::names(seal.accepted),
+            cgroups: cgroup_refs(&marked_ids, &live),
+            links: gate.link_count(),
+            denials: counters
+                .as_ref()
+                .map_or_else(Denials::default, Denials::from),
+            coverage,
+            existing: Vec::new(),
+            labels_ignored: Vec::new(),
+            problems,
+        };
+        report.conclude();
+        Ok(report)
+    }
+}
+
+/// Since when the container is open: since its start, where that is younger than the seal
+/// and what is open is an interface that nobody has guarded since.
+fn opened_since(
+    seal: &Seal,
+    look: Option<&Look>,
+    evidence: &Evidence,
+    coverage: &[Vector],
+) -> Option<u64> {
+    let guards = evidence.frames.as_deref()?;
+    let mut open = coverage.iter().filter(|vector| vector.is_open_now());
+    let bare = guards.iter().all(|guard| guard.missing.is_some())
+        && open.all(|vector| coverage::is_of_the_veth(vector.vector));
+    let start = look?.members.oldest?;
+    if !bare || seal.boot == 0 || start <= u64::from(seal.boot) {
+        return None;
+    }
+    let ago = clock::since_boot().as_secs().saturating_sub(start);
+    Some(crate::commands::sealing::now().saturating_sub(ago))
+}
+
+/// What guards the container's interfaces; `None`: not all of its networks are known. That
+/// it has none but lo is believed only if its engine made none, either.
+fn frames(
+    gate: &Gate,
+    number: SealNumber,
+    look: &Look,
+    container: Option<&Container>,
+) -> Option<Vec<FrameGuard>> {
+    if !look.budget.skipped().is_empty() {
+        return None;
+    }
+    let found = interfaces_of(&look.networks).ok()?;
+    if found.is_empty() && container.is_some_and(Container::has_network) {
+        return None;
+    }
+    Some(gate.frame_guards(number, found))
+}
+
+/// Interfaces where the frame layer cannot tell who sends, so that nothing is answered.
+fn silenced(frames: &[FrameGuard]) -> Vec<String> {
+    let ends = frames
+        .iter()
+        .filter_map(|guard| guard.interface.host.as_ref());
+    ends.filter(|end| end.native_xdp)
+        .map(|end| {
+            format!(
+                "an XDP program in the driver of {0} takes the sender from each frame, and the service is not answered (ip link set dev {0} xdpdrv off, or use xdpgeneric)",
+                end.name
+            )
+        })
+        .collect()
+}
+
+/// The cgroup of the container's first process, if nothing is refused to it there. Not
+/// where the engine's number means another process here: then the cgroups of its id hold
+/// the container, and that process shares nothing with it.
+fn astray(container: &Container, look: Option<&Look>) -> Option<String> {
+    let pid = container.pid?;
+    let path = strayed(&container.id, pid)?;
+    let Some(look) = look else {
+        return Some(path);
+    };
+    let shares = |kind: &str, known: &[u64]| {
+        let inode = std::fs::metadata(format!("/proc/{pid}/ns/{kind}")).map(|about| about.ino());
+        inode.is_ok_and(|inode| known.contains(&inode))
+    };
+    let networks: Vec<_> = look.networks.iter().map(|network| network.inode).collect();
+    let mounts: Vec<_> = look
+        .members
+        .mounts
+        .iter()
+        .map(|(inode, ..)| *inode)
+        .collect();
+    (shares("net", &networks) || shares("mnt", &mounts)).then_some(path)
+}
+
+/// Whether seal and security hooks are older than every process of the container, by
+/// clocks that nobody sets.
+fn is_born_sealed(seal: &Seal, gate: &Gate, look: &Look) -> bool {
+    let since = u64::from(seal.boot.max(gate.lsm_since()));
+    seal.boot != 0 && look.members.oldest.is_some_and(|seconds| seconds > since)
+}
+
+fn cgroup_refs(ids: &[u64], live: &[Cgroup]) -> Vec<CgroupRef> {
+    ids.iter()
+        .map(|id| CgroupRef {
+            id: *id,
+            path: live
+                .iter()
+                .find(|c| c.id == *id)
+                .map(|c| c.path.display().to_string()),
+        })
+        .collect()
+}

@@ -1,0 +1,173 @@
+//! The rows of the coverage that are no way out of the packets': what is older than the
+//! seal, what a reboot does, what the configuration lets out, what an attach would bring.
+
+use super::{
+    super::{Existing, existing::Layers, install},
+    Report, texts,
+};
+use crate::{
+    container::{Interface, Look, interfaces_of},
+    coverage::{CONFIGURATION, Evidence, OLDER, REBOOT, Vector, When, coverage},
+    gate::{FrameGuard, Gate, Standing, likely_security},
+    policy::Rules,
+    preflight::{self, Facts, Risk},
+    state::Entry,
+};
+
+impl Report {
+    /// Nothing seals it again after a reboot.
+    pub(crate) fn opened_by_reboot(by: String, mend: String) -> Vector {
+        Vector {
+            effect: Some("a reboot of this host opens it".into()),
+            ..Vector::open(REBOOT, When::Later, by, Some(mend))
+        }
+    }
+}
+
+/// Sockets that are older than the seal and lead out past it, if there are any.
+pub(in crate::commands) fn older(
+    existing: &[Existing],
+    accepted: &[&str],
+    name: &str,
+) -> Option<Vector> {
+    let foreign = accepted.contains(&Risk::ForeignSocket.name());
+    let open: Vec<_> = existing
+        .iter()
+        .filter(|socket| socket.leads_out(foreign))
+        .map(|socket| socket.kind)
+        .collect();
+    let by = format!("nothing stands in the way of: {}", open.join(", "));
+    let mend = format!("docker restart {name}");
+    (!open.is_empty()).then(|| Vector::open(OLDER, When::Now, by, Some(mend)))
+}
+
+/// What a reboot of the host does with the seal as it is now.
+pub(super) fn reboot(entry: Option<&Entry>, standing: Option<&Standing>, name: &str) -> Vector {
+    let attach = || Some(format!("airgap attach {name}"));
+    let open = |by: String, mend| Vector::open(REBOOT, When::Later, by, mend);
+    match (entry, standing) {
+        (None, _) => Report::opened_by_reboot(
+            "not recorded: a reboot would open it; airgap attach records it".into(),
+            format!("airgap attach {name}"),
+        ),
+        (Some(Entry::Unreadable { why, .. }), _) => open(
+            format!(
+                "its record cannot be read, and restore would deny it everything: {why}; airgap attach records it again"
+            ),
+            attach(),
+        ),
+        (Some(Entry::Known(record)), Some(standing))
+            if !same(&record.rules, &standing.rules()) || record.accepted != standing.accepted =>
+        {
+            let by = "its record differs from what is in force: airgap restore, or airgap attach";
+            open(by.into(), attach())
+        }
+        (Some(Entry::Known(_)), _) => restored_at_boot(),
+    }
+}
+
+/// A state of the host: whether anything restores what is recorded.
+fn restored_at_boot() -> Vector {
+    if install::is_installed() {
+        let by = "sealed again before the engine starts (airgap-restore.service)";
+        return Vector::covered(REBOOT, When::Later, by);
+    }
+    let by = "recorded, but nothing runs airgap restore at boot: airgap install";
+    Report::opened_by_reboot(by.into(), "airgap install".into())
+}
+
+/// Whether they allow the same, in whatever order.
+fn same(a: &Rules, b: &Rules) -> bool {
+    let sorted = |rules: &Rules| {
+        let (mut ports, mut clients) = (texts(&rules.ports), texts(&rules.clients));
+        ports.sort_unstable();
+        clients.sort_unstable();
+        clients.dedup();
+        (ports, clients)
+    };
+    sorted(a) == sorted(b)
+}
+
+/// Coverage as it would be right after an attach.
+pub(in crate::commands) fn expected(
+    gate: Option<&Gate>,
+    look: Option<&Look>,
+    facts: &Facts,
+    layers: Layers,
+    name: &str,
+) -> Vec<Vector> {
+    let found = look.map(|look| interfaces_of(&look.networks));
+    let guard = |interface: Interface| FrameGuard {
+        missing: match (&interface.host, layers.frames) {
+            (Some(_), true) => None,
+            (Some(_), false) => Some("this kernel has no frame layer".into()),
+            (None, _) => Some(format!(
+                "{} is no veth with its other end on this host",
+                interface.name
+            )),
+        },
+        interface,
+    };
+    let whole = facts.unseen.is_empty();
+    let evidence = Evidence {
+        capabilities: if whole {
+            facts.all_capabilities()
+        } else {
+            u64::MAX
+        },
+        running: look.is_some(),
+        marked: true,
+        name: name.to_owned(),
+        frame_layer: layers.frames,
+        frames: found
+            .filter(|_| whole)
+            .and_then(Result::ok)
+            .map(|found| found.into_iter().map(guard).collect()),
+        security: gate.map_or_else(|| likely_security().unwrap_or_default(), Gate::security),
+        shared: whole.then(|| facts.meeting_places()),
+        held: facts.held.clone(),
+        arrivals: install::arrivals(),
+        ..Evidence::default()
+    };
+    let mut coverage = coverage(&evidence);
+    let accepted = Risk::ALL.iter().fold(0, |set, risk| set | risk.bit());
+    coverage.push(configuration(Some(facts), accepted));
+    coverage.push(restored_at_boot());
+    coverage
+}
+
+/// What preflight finds now: a mount, a neighbour in the network namespace or
+/// a capability may have come after the attach.
+pub(super) fn configuration(facts: Option<&Facts>, accepted: u64) -> Vector {
+    let found: Option<Vec<String>> = facts.map(|facts| {
+        let found = preflight::judge(facts)
+            .into_iter()
+            .filter(|f| accepted & f.risk.bit() == 0)
+            .map(|f| format!("{} ({})", f.what, f.risk));
+        let unseen = facts.unseen.iter();
+        let unseen = unseen
+            .map(|what| format!("not known, treated as open: {what} (looking took too long)"));
+        found.chain(unseen).collect()
+    });
+    match found {
+        None => Vector::open(
+            CONFIGURATION,
+            When::Now,
+            "not known, treated as open: the container engine does not say",
+            Some("start the engine that has it, or name its socket with --host".into()),
+        ),
+        Some(found) if found.is_empty() => Vector::covered(
+            CONFIGURATION,
+            When::Now,
+            "nothing found that leads around the seal",
+        ),
+        Some(found) => {
+            let by = found.join("; ");
+            let mend = "change it, or airgap attach --accept RISK";
+            Vector {
+                effect: Some(format!("its configuration leads around the seal: {by}")),
+                ..Vector::open(CONFIGURATION, When::Now, by, Some(mend.into()))
+            }
+        }
+    }
+}
