@@ -98,7 +98,7 @@ const OTHER: [(&str, &str, &str); 4] = [
     ),
     (
         "security hooks",
-        "Programs on the kernel's security checks, which refuse a socket itself, whatever interface there is. BPF LSM calls them where bpf is in lsm= (Linux 5.15 or newer), fmod_ret programs on the same checks elsewhere. kernel.ftrace_enabled=0 switches both off, from Linux 6.1 until before 7.3.",
+        "Programs on the kernel's security checks, which refuse a socket itself, whatever interface there is. BPF LSM calls them where bpf is in lsm= (Linux 5.15 or newer), fmod_ret programs on the same checks elsewhere; a kernel that preempts passes over those at times, and there they count as no cover. kernel.ftrace_enabled=0 switches both off, from Linux 6.1 until before 7.3.",
         "airgap doctor says whether this kernel runs them, and what to set.",
     ),
     (

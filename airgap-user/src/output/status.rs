@@ -219,12 +219,13 @@ fn later(coverage: &[Vector]) -> Vec<String> {
         events.push(event);
         let effect = escape(vector.effect.as_deref().unwrap_or(vector.vector));
         let mend = vector.mend.as_deref().map(escape);
-        lines.push(match (mend, vector.vector) {
-            (Some(mend), REBOOT) => format!("{effect}; do: {mend}"),
-            (Some(mend), _) => {
+        lines.push(match mend {
+            // What a watch does, too.
+            Some(mend) if vector.vector != REBOOT && mend.starts_with("airgap attach ") => {
                 format!("{effect} until you run: {mend} (a running airgap watch does so itself)")
             }
-            (None, _) => effect.into_owned(),
+            Some(mend) => format!("{effect}; do: {mend}"),
+            None => effect.into_owned(),
         });
     }
     lines

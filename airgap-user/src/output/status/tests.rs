@@ -3,7 +3,7 @@ use crate::{
     commands::{Check, Row},
     container::{HostEnd, Interface},
     coverage::{CONFIGURATION, Evidence, SealState, Vector, coverage},
-    gate::{FrameGuard, Mechanism, Silence},
+    gate::{FrameGuard, Mechanism, Security, Silence},
     output::text,
     preflight::NET_RAW,
     state::Entry,
@@ -145,6 +145,22 @@ fn after_a_restart_without_hooks_line_one_names_the_hole_and_the_cure() {
     for hook in ["connect4", "cgroup_mkdir", "links"] {
         assert!(!text.contains(hook), "{hook}: {text}");
     }
+}
+
+#[test]
+fn hooks_that_fell_silent_are_the_hole_and_the_cure_of_line_one() {
+    let silent = Evidence {
+        security: Security::Silent(Silence::FtraceOff),
+        ..evidence(true)
+    };
+    let text = report(&sealed(&silent), Detail::default(), false);
+    let first = "web (0123456789ab)  SEALED, OPENED  can leave now: sockets that only security hooks refuse; run: sysctl kernel.ftrace_enabled=1\n";
+    assert!(text.starts_with(first), "{text}");
+    let effect = "  open      a process inside can open sockets to this host and to others that the security hooks would refuse, and keep them; do: sysctl kernel.ftrace_enabled=1\n";
+    assert!(text.contains(effect), "{text}");
+    let later = "after a restart, a root process inside could send hand-made frames to the local network; do: sysctl kernel.ftrace_enabled=1\n";
+    assert!(text.contains(later), "{text}");
+    assert!(!text.contains("airgap attach"), "{text}");
 }
 
 #[test]
