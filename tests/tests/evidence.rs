@@ -179,6 +179,7 @@ disguises! {
     a_first_process_whose_name_is_no_text: "name";
     a_first_process_with_many_children: "many";
     a_first_process_with_zombies: "zombies";
+    a_first_process_whose_children_are_ending: "ending";
 }
 
 /// Without a seccomp filter, a process may go into namespaces of its own.

@@ -16,8 +16,8 @@ use serde::Serialize;
 
 use crate::{
     container::{
-        Carried, Holder, Leads, Look, OpenSocket, SocketKind, borrow_same, carried, cgroup_ids,
-        destroy, disconnect, holders, is_own, listening, open_sockets,
+        Carried, Holder, Leads, Look, OpenSocket, SocketKind, borrow_same, cgroup_ids, destroy,
+        disconnect, holders, is_own, listening, open_sockets,
     },
     gate::{Fate, FrameLayer, Gate, OlderConnection},
     policy::Port,
@@ -60,7 +60,8 @@ pub(super) struct Found {
 #[derive(Clone, Debug)]
 struct Socket {
     socket: OpenSocket,
-    holder: Option<Holder>,
+    /// Some of its holders: one may end any time.
+    holders: Vec<Holder>,
     /// Inode of its network namespace.
     network: u64,
 }
@@ -101,7 +102,7 @@ impl Found {
                 .filter(|socket| socket.seal != Some(number))
                 .filter(|socket| is_own(socket, &cgroups, &holders, shared));
             found.extend(older.map(|socket| Socket {
-                holder: holders.get(&socket.inode).cloned(),
+                holders: holders.get(&socket.inode).cloned().unwrap_or_default(),
                 network: network.inode,
                 socket,
             }));
@@ -145,10 +146,14 @@ impl Found {
 
     /// What a seal does with each.
     pub(super) fn judged(&self, terms: &Terms<'_>) -> Vec<Existing> {
-        let judged = self.sockets.iter().map(|Socket { socket, holder, .. }| {
-            let action = action(socket, terms);
-            describe(socket, holder.as_ref(), self.name_of(socket), action)
-        });
+        let judged = self.sockets.iter().map(
+            |Socket {
+                 socket, holders, ..
+             }| {
+                let action = action(socket, terms);
+                describe(socket, holders.first(), self.name_of(socket), action)
+            },
+        );
         judged.collect()
     }
 }
@@ -213,12 +218,7 @@ impl Layers {
 /// them, once the seal is in force. Without the security hooks nothing else sees these.
 pub(super) fn carried_in(look: &mut Look, layers: Layers, cut: bool) -> Vec<Existing> {
     let mut found = Vec::new();
-    let holders = holders(&look.cgroups, &mut look.budget);
-    let networks = look.networks.iter();
-    let own: Vec<_> = networks
-        .map(|network| (network.inode, &network.netns))
-        .collect();
-    carried(&own, &holders, &mut look.budget, |socket, descriptor| {
+    look.carried(|socket, descriptor| {
         let mut action = carried_action(&socket, layers);
         if cut
             && action == "cut"
@@ -291,26 +291,20 @@ pub(super) fn settle(
     let listeners = Listeners::now(look);
     for Socket {
         socket,
-        holder,
+        holders,
         network,
     } in &found.sockets
     {
         let mut what = action(socket, terms);
-        if what == "kept" {
-            let adopted = match (holder, socket.local) {
-                (Some(holder), Some((_, port))) => borrow_same(holder, socket.inode)
-                    .context("cannot reach it")
-                    .and_then(|fd| gate.adopt(&fd, seal, port)),
-                _ => Err(anyhow::anyhow!("no process of the container holds it")),
-            };
-            if let Err(error) = adopted {
-                let peer = socket
-                    .peer
-                    .map(|(ip, _)| ip.to_string())
-                    .unwrap_or_default();
-                log::warn!("cannot keep the connection of {peer}, it is cut: {error:#}");
-                what = "cut";
-            }
+        if what == "kept"
+            && let Err(error) = adopt(gate, seal, socket, holders)
+        {
+            let peer = socket
+                .peer
+                .map(|(ip, _)| ip.to_string())
+                .unwrap_or_default();
+            log::warn!("cannot keep the connection of {peer}, it is cut: {error:#}");
+            what = "cut";
         }
         if what == "cut" {
             cut.push((*network, socket.clone()));
@@ -318,7 +312,7 @@ pub(super) fn settle(
         older.extend(connection(socket, what, listeners.of(*network)));
         out.push(describe(
             socket,
-            holder.as_ref(),
+            holders.first(),
             found.name_of(socket),
             what,
         ));
@@ -338,6 +332,17 @@ pub(super) fn settle(
         }
     }
     out
+}
+
+/// Has the gate keep a connection on a service port.
+fn adopt(gate: &Gate, seal: SealNumber, socket: &OpenSocket, holders: &[Holder]) -> Result<()> {
+    let (_, port) = socket.local.context("it has no port")?;
+    let borrowed = holders
+        .iter()
+        .map(|holder| borrow_same(holder, socket.inode));
+    let borrowed = borrowed.reduce(Result::or);
+    let borrowed = borrowed.context("no process of the container holds it")?;
+    gate.adopt(&borrowed.context("cannot reach it")?, seal, port)
 }
 
 /// Ports with a TCP listener, by inode of the network namespace.
@@ -405,6 +410,7 @@ mod tests {
                 fd,
                 ..Holder::default()
             },
+            inode: 1,
             family,
             leads,
         };

@@ -12,8 +12,9 @@ use std::{
 use anyhow::Result;
 
 use super::{
-    Budget, Holder, borrow,
-    holder::{inode_of, still_holds},
+    Budget, Cgroup, Holder, borrow, borrow_same,
+    holder::{Looked, held_by, inode_of, still_holds},
+    rounds::Rounds,
 };
 use crate::{
     netlink::{Netlink, SOCK_DIAG_BY_FAMILY},
@@ -39,6 +40,8 @@ pub enum Leads {
 pub struct Carried {
     /// Who holds it.
     pub holder: Holder,
+    /// Its inode.
+    pub inode: u64,
     /// Name of its family.
     pub family: &'static str,
     /// Where it leads.
@@ -53,17 +56,18 @@ impl Carried {
     }
 }
 
-/// Finds them among what `holders` have; `own` are the container's network namespaces
-/// with their inodes. `each` gets the very socket that was judged, unless nobody can borrow it: a moment later
-/// the holder's number may be another's.
+/// Finds them among what the processes in `cgroups` hold; `own` are the container's network
+/// namespaces with their inodes. `each` gets the very socket that was judged, unless nobody
+/// can borrow it: a moment later the holder's number may be another's. Whether nobody came
+/// or went unseen.
 ///
 /// Without sock_diag for unix sockets it only warns.
 pub fn carried(
     own: &[(u64, &Netns)],
-    holders: &HashMap<u64, Holder>,
+    cgroups: &[Cgroup],
     budget: &mut Budget,
     mut each: impl FnMut(Carried, Option<&OwnedFd>),
-) {
+) -> bool {
     let mut peers = HashMap::new();
     for (_, netns) in own {
         match unix_peers(netns) {
@@ -73,43 +77,174 @@ pub fn carried(
             }
         }
     }
-    let inside: HashSet<u64> = holders.keys().copied().collect();
-    for (inode, holder) in holders {
-        if !budget.step_for("sockets that its processes hold") {
+    let mut survey = Survey {
+        own,
+        peers,
+        rounds: Rounds::of(cgroups),
+        pending: Vec::new(),
+        judged: HashSet::new(),
+        hidden: HashMap::new(),
+        unix: Vec::new(),
+        restless: false,
+    };
+    survey.go_on(budget, &mut each);
+    let settled = survey.rounds.settled() && !survey.restless;
+    survey.conclude(&mut each);
+    settled
+}
+
+/// A look at all sockets, process by process: each is borrowed right after it was listed,
+/// for its holder may end any time.
+struct Survey<'a> {
+    own: &'a [(u64, &'a Netns)],
+    /// Inode → peer's inode of connected unix sockets.
+    peers: HashMap<u64, u64>,
+    rounds: Rounds<'a>,
+    /// Listed, and not looked at yet.
+    pending: Vec<(u64, Holder)>,
+    judged: HashSet<u64>,
+    /// Those that a holder has and that cannot be borrowed from it.
+    hidden: HashMap<u64, Holder>,
+    /// Connected unix sockets: only once all are known it is known who is inside.
+    unix: Vec<(u64, Holder)>,
+    restless: bool,
+}
+
+/// What came of a try to borrow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// The holder is ending, or has closed it: another may have it.
+    Gone,
+    /// airgap itself has no room.
+    Full,
+    /// The kernel lends no such descriptors.
+    Hidden,
+}
+
+impl Refusal {
+    /// By what pidfd_open(2) and pidfd_getfd(2) say. Pure.
+    fn of(error: &io::Error) -> Self {
+        match error.raw_os_error() {
+            // An ending task lends nothing any more, while /proc shows its
+            // descriptors until they are closed.
+            Some(libc::ESRCH | libc::EBADF) => Self::Gone,
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => Self::Full,
+            _ => Self::Hidden,
+        }
+    }
+}
+
+impl Survey<'_> {
+    fn go_on(&mut self, budget: &mut Budget, each: &mut impl FnMut(Carried, Option<&OwnedFd>)) {
+        loop {
+            while let Some((inode, holder)) = self.pending.pop() {
+                if !budget.step_for("sockets that its processes hold") {
+                    return;
+                }
+                self.look_at(inode, holder, budget, each);
+            }
+            let Some(pid) = self.rounds.next(budget) else {
+                return;
+            };
+            let (pending, judged) = (&mut self.pending, &self.judged);
+            let looked = held_by(pid, budget, |inode, holder| {
+                if !judged.contains(&inode) {
+                    pending.push((inode, holder));
+                }
+            });
+            match looked {
+                Looked::Whole => {}
+                Looked::Restless => self.restless = true,
+                Looked::Spent => return,
+            }
+        }
+    }
+
+    fn look_at(
+        &mut self,
+        listed: u64,
+        holder: Holder,
+        budget: &mut Budget,
+        each: &mut impl FnMut(Carried, Option<&OwnedFd>),
+    ) {
+        if self.judged.contains(&listed) {
             return;
         }
-        let Ok(socket) = borrow(holder) else {
-            // Else closed since it was listed, or its process is gone.
-            if still_holds(holder, *inode) {
+        let socket = match borrow(&holder) {
+            Ok(socket) => socket,
+            Err(error) => {
+                match Refusal::of(&error) {
+                    // It may be at another number by now, or with another thread.
+                    Refusal::Gone => self.rounds.once_more(holder.pid),
+                    Refusal::Full => budget.skip("some sockets that its processes hold".into()),
+                    Refusal::Hidden if still_holds(&holder, listed) => {
+                        self.hidden.insert(listed, holder);
+                    }
+                    Refusal::Hidden => {}
+                }
+                return;
+            }
+        };
+        // Another one may have the number since it was listed: that one is judged.
+        let inode = inode_of(&socket).unwrap_or(listed);
+        if inode != listed {
+            self.rounds.once_more(holder.pid);
+        }
+        // No socket any more.
+        let Ok(domain) = option(&socket, libc::SO_DOMAIN) else {
+            return;
+        };
+        if !self.judged.insert(inode) {
+            return;
+        }
+        let protocol = option(&socket, libc::SO_PROTOCOL).unwrap_or(0);
+        let elsewhere =
+            namespace(&socket).is_ok_and(|ns| self.own.iter().all(|(known, _)| *known != ns));
+        if domain == libc::AF_UNIX {
+            // The accepted end belongs to its client's namespace, and is listed there.
+            if self.peers.contains_key(&inode) || elsewhere && is_connected(&socket) {
+                self.unix.push((inode, holder));
+            }
+        } else if let Some(leads) = judge(domain, protocol, elsewhere, None) {
+            let carried = Carried {
+                holder,
+                inode,
+                family: family(domain),
+                leads,
+            };
+            each(carried, Some(&socket));
+        }
+    }
+
+    /// Judges what depends on all the others.
+    fn conclude(self, each: &mut impl FnMut(Carried, Option<&OwnedFd>)) {
+        for (inode, holder) in self.unix {
+            let inside = self
+                .peers
+                .get(&inode)
+                .is_some_and(|peer| self.judged.contains(peer) || self.hidden.contains_key(peer));
+            if let Some(leads) = judge(libc::AF_UNIX, 0, false, Some(inside)) {
+                let socket = borrow_same(&holder, inode).ok();
                 let carried = Carried {
-                    holder: holder.clone(),
+                    holder,
+                    inode,
+                    family: "unix",
+                    leads,
+                };
+                each(carried, socket.as_ref());
+            }
+        }
+        for (inode, holder) in self.hidden {
+            // Where another holder lent it, it was looked at.
+            if !self.judged.contains(&inode) && still_holds(&holder, inode) {
+                let carried = Carried {
+                    holder,
+                    inode,
                     family: "hidden",
                     leads: Leads::Unknown,
                 };
                 each(carried, None);
             }
-            continue;
-        };
-        let Ok(domain) = option(&socket, libc::SO_DOMAIN) else {
-            continue;
-        };
-        // Another one may have the number since it was listed: that one is judged.
-        let inode = inode_of(&socket).unwrap_or(*inode);
-        let protocol = option(&socket, libc::SO_PROTOCOL).unwrap_or(0);
-        let elsewhere =
-            namespace(&socket).is_ok_and(|ns| own.iter().all(|(known, _)| *known != ns));
-        let peer = match peers.get(&inode) {
-            Some(peer) => Some(inside.contains(peer)),
-            // The accepted end belongs to its client's namespace, and is listed there.
-            None => (elsewhere && is_connected(&socket)).then_some(false),
-        };
-        if let Some(leads) = judge(domain, protocol, elsewhere, peer) {
-            let carried = Carried {
-                holder: holder.clone(),
-                family: family(domain),
-                leads,
-            };
-            each(carried, Some(&socket));
         }
     }
 }
@@ -269,6 +404,17 @@ mod tests {
             judge(AF_NETLINK, NETLINK_AUDIT, false, None),
             Some(Leads::Around)
         );
+    }
+
+    #[test]
+    fn an_ending_holder_hides_nothing() {
+        let refusal = |errno| Refusal::of(&io::Error::from_raw_os_error(errno));
+        assert_eq!(refusal(libc::ESRCH), Refusal::Gone);
+        assert_eq!(refusal(libc::EBADF), Refusal::Gone);
+        assert_eq!(refusal(libc::EMFILE), Refusal::Full);
+        // Before Linux 6.9 there is no PIDFD_THREAD.
+        assert_eq!(refusal(libc::EINVAL), Refusal::Hidden);
+        assert_eq!(refusal(libc::EPERM), Refusal::Hidden);
     }
 
     #[test]

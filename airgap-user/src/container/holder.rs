@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Budget, Cgroup,
-    members::{processes, threads},
+    rounds::{Rounds, each_thread},
 };
 
 /// A process that holds a socket.
@@ -25,51 +25,83 @@ pub struct Holder {
     pub name: String,
 }
 
-/// Which processes of the container hold which sockets, by inode. What the budget does
-/// not allow is named in it.
-pub fn holders(cgroups: &[Cgroup], budget: &mut Budget) -> HashMap<u64, Holder> {
-    let mut found = HashMap::new();
-    for pid in processes(cgroups, budget) {
-        if !add_holder(&mut found, pid, budget) {
-            budget.skip("descriptors of some of its processes".into());
+/// Holders by the inode of the socket: a few of each, as one may end any time.
+pub type Holders = HashMap<u64, Vec<Holder>>;
+
+/// Holders of one socket that are kept.
+const HOLDERS: usize = 4;
+
+/// Which processes of the container hold which sockets. What the budget does not allow is
+/// named in it.
+pub fn holders(cgroups: &[Cgroup], budget: &mut Budget) -> Holders {
+    let mut found = Holders::new();
+    let mut rounds = Rounds::of(cgroups);
+    while let Some(pid) = rounds.next(budget) {
+        let looked = held_by(pid, budget, |inode, holder| {
+            let known: &mut Vec<Holder> = found.entry(inode).or_default();
+            if known.len() < HOLDERS {
+                known.push(holder);
+            }
+        });
+        if looked == Looked::Spent {
             break;
         }
     }
     found
 }
 
-/// False once the budget is used up.
-fn add_holder(found: &mut HashMap<u64, Holder>, pid: u32, budget: &mut Budget) -> bool {
+/// How a look at a process went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Looked {
+    /// All of it was seen.
+    Whole,
+    /// Its threads come and go all the time.
+    Restless,
+    /// The budget is used up; that is named in it.
+    Spent,
+}
+
+/// The sockets in all tables of descriptors that a process has, by inode.
+pub(super) fn held_by(pid: u32, budget: &mut Budget, mut each: impl FnMut(u64, Holder)) -> Looked {
     let name = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
     let name = String::from_utf8_lossy(&name).trim_end().to_owned();
     // A thread may have descriptors of its own (unshare), and where the first
     // one has ended only the others show them.
     let mut tables: Vec<u32> = Vec::new();
-    for thread in threads(pid, usize::MAX, budget) {
+    let mut spent = false;
+    let settled = each_thread(pid, budget, |thread, budget| {
         // Sorted by the kernel's own order: each thread is compared with a few tables,
         // not with all that were met.
         match tables.binary_search_by(|seen| order_of_files(*seen, thread)) {
-            Ok(_) => continue,
+            Ok(_) => return true,
             Err(at) => tables.insert(at, thread),
         }
         let dir = format!("/proc/{pid}/task/{thread}/fd");
         for fd in numbers(&dir) {
-            if !budget.step() {
+            if !budget.step_for("descriptors of some of its processes") {
+                spent = true;
                 return false;
             }
-            let Some(inode) = socket_inode(&format!("{dir}/{fd}")) else {
-                continue;
-            };
-            let name = name.clone();
-            found.entry(inode).or_insert(Holder {
-                pid,
-                thread,
-                fd,
-                name,
-            });
+            if let Some(inode) = socket_inode(&format!("{dir}/{fd}")) {
+                let name = name.clone();
+                each(
+                    inode,
+                    Holder {
+                        pid,
+                        thread,
+                        fd,
+                        name,
+                    },
+                );
+            }
         }
+        true
+    });
+    match (spent, settled) {
+        (true, _) => Looked::Spent,
+        (false, true) => Looked::Whole,
+        (false, false) => Looked::Restless,
     }
-    true
 }
 
 /// The numbers among the names in a directory.
@@ -192,7 +224,10 @@ mod tests {
         let inode = told.recv().unwrap();
         let mut found = HashMap::new();
         let mut budget = Budget::of(std::time::Duration::from_secs(10));
-        assert!(add_holder(&mut found, std::process::id(), &mut budget));
+        let looked = held_by(std::process::id(), &mut budget, |inode, holder| {
+            found.insert(inode, holder);
+        });
+        assert_ne!(looked, Looked::Spent);
         let holder = found.get(&inode).expect("the thread's socket");
         assert_ne!(holder.thread, holder.pid);
         assert!(still_holds(holder, inode));

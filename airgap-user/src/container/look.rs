@@ -2,13 +2,13 @@
 //! are in. Whatever of it the container can prolong is paid from a budget, and what was
 //! not looked at is named.
 
-use std::{path::Path, time::Duration};
+use std::{os::fd::OwnedFd, path::Path, time::Duration};
 
 use anyhow::Result;
 
 use super::{
-    Budget, Cgroup, Container, Members, Network, Whereabouts, populated, whereabouts,
-    whereabouts::merged,
+    Budget, Carried, Cgroup, Container, Members, Network, Whereabouts, carried, populated,
+    whereabouts, whereabouts::merged,
 };
 
 /// Time that a look may take.
@@ -71,5 +71,15 @@ impl Look {
             }
         }
         Some(Self::around(Some(container), at))
+    }
+
+    /// Sockets that its processes hold and that lead elsewhere; `each` as for [`carried`].
+    pub fn carried(&mut self, mut each: impl FnMut(Carried, Option<&OwnedFd>)) {
+        let own: Vec<_> = self
+            .networks
+            .iter()
+            .map(|network| (network.inode, &network.netns))
+            .collect();
+        carried(&own, &self.cgroups, &mut self.budget, &mut each);
     }
 }

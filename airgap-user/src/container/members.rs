@@ -10,14 +10,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Budget, Cgroup};
+use super::{
+    Budget, Cgroup,
+    rounds::{Rounds, each_thread, threads},
+};
 use crate::{clock, netns::Netns};
 
 /// What the tasks of a container have and show, by the kernel's word.
 #[derive(Debug, Default)]
 pub struct Members {
-    /// Processes, each once.
-    pub processes: Vec<u32>,
+    /// Nobody came or went unseen.
+    pub settled: bool,
     /// Capabilities, and the first process that has each.
     pub capabilities: Vec<Grant>,
     /// A task without a seccomp filter, in words.
@@ -54,16 +57,14 @@ impl Members {
     /// Looks at all tasks in `cgroups` and below, first one thread of each process, then
     /// the others. What the budget does not allow is named in it.
     pub fn look(cgroups: &[Cgroup], budget: &mut Budget) -> Self {
-        let mut members = Self {
-            processes: processes(cgroups, budget),
-            ..Self::default()
-        };
+        let mut members = Self::default();
         let own = Own::read();
         let mut seen = Seen::default();
         let mut rest = Vec::new();
-        for pid in members.processes.clone() {
+        let mut rounds = Rounds::of(cgroups);
+        while let Some(pid) = rounds.next(budget) {
             if !budget.step_for("some of its processes") {
-                break;
+                return members;
             }
             let started = clock::started(pid);
             members.oldest = match (members.oldest, started) {
@@ -71,24 +72,23 @@ impl Members {
                 (one, other) => one.or(other),
             };
             // Where the first thread has ended, the others still tell.
-            match threads(pid, 2, budget).as_slice() {
-                [] => {}
-                [one] => members.add(pid, *one, &own, &mut seen, budget),
-                [first, ..] => {
-                    members.add(pid, *first, &own, &mut seen, budget);
-                    rest.push((pid, *first));
-                }
+            if let Some(first) = threads(pid, 1, budget).first()
+                && members.add(pid, *first, &own, &mut seen, budget) > 1
+            {
+                rest.push((pid, *first));
             }
         }
+        members.settled = rounds.settled();
         for (pid, first) in rest {
-            for thread in threads(pid, usize::MAX, budget) {
+            members.settled &= each_thread(pid, budget, |thread, budget| {
                 if thread != first {
                     if !budget.step_for("some threads of its processes") {
-                        return members;
+                        return false;
                     }
                     members.add(pid, thread, &own, &mut seen, budget);
                 }
-            }
+                true
+            });
         }
         members
     }
@@ -98,15 +98,23 @@ impl Members {
         self.capabilities.iter().fold(0, |all, one| all | one.set)
     }
 
-    fn add(&mut self, pid: u32, thread: u32, own: &Own, seen: &mut Seen, budget: &mut Budget) {
+    /// How many threads its process has; 0 if it has ended.
+    fn add(
+        &mut self,
+        pid: u32,
+        thread: u32,
+        own: &Own,
+        seen: &mut Seen,
+        budget: &mut Budget,
+    ) -> u32 {
         let dir = PathBuf::from(format!("/proc/{pid}/task/{thread}"));
         // What has ended by now has nothing any more.
         let Some(status) = read(&dir.join("status"), STATUS) else {
-            return;
+            return 0;
         };
         let status = String::from_utf8_lossy(&status);
         if field(&status, "State:").is_some_and(|state| state.starts_with(['Z', 'X'])) {
-            return;
+            return 0;
         }
         let who = || {
             let name = field(&status, "Name:").unwrap_or_default();
@@ -167,6 +175,8 @@ impl Members {
             true => &seen.in_host,
             false => &seen.elsewhere,
         });
+        let threads = field(&status, "Threads:").and_then(|count| count.parse().ok());
+        threads.unwrap_or(u32::MAX)
     }
 }
 
@@ -195,63 +205,6 @@ impl Own {
             net: inode("net").ok(),
         }
     }
-}
-
-/// Processes in these cgroups and below, each once. A process whose first thread has
-/// ended is listed as long as another lives (`cgroup.procs`, cgroup-v2.rst).
-pub(super) fn processes(cgroups: &[Cgroup], budget: &mut Budget) -> Vec<u32> {
-    let mut found = Vec::new();
-    let mut dirs: Vec<PathBuf> = cgroups.iter().map(|c| c.path.clone()).collect();
-    while let Some(dir) = dirs.pop() {
-        if !budget.step_for("some of its cgroups") {
-            break;
-        }
-        // Below a threaded cgroup only threads are listed; the processes are those of
-        // the cgroup above.
-        let listed = fs::read(dir.join("cgroup.procs")).unwrap_or_default();
-        let text = String::from_utf8_lossy(&listed);
-        found.extend(text.lines().filter_map(|pid| pid.parse::<u32>().ok()));
-        let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
-        dirs.extend(
-            entries
-                .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
-                .map(|e| e.path()),
-        );
-    }
-    // 0 stands for one of another pid namespace than airgap's.
-    found.retain(|pid| *pid != 0);
-    found.sort_unstable();
-    found.dedup();
-    found
-}
-
-/// Threads of a process, the first that live first; at most `most`.
-pub(super) fn threads(pid: u32, most: usize, budget: &mut Budget) -> Vec<u32> {
-    let mut found = Vec::new();
-    let entries = fs::read_dir(format!("/proc/{pid}/task"))
-        .into_iter()
-        .flatten()
-        .flatten();
-    for entry in entries {
-        if found.len() >= most {
-            break;
-        }
-        let Some(thread) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
-            continue;
-        };
-        if !budget.step_for("some threads of its processes") {
-            break;
-        }
-        // One that has ended shows no namespaces.
-        if fs::metadata(format!("/proc/{pid}/task/{thread}/ns/net")).is_ok() {
-            found.push(thread);
-        }
-    }
-    found
 }
 
 /// Every set in which a capability may be, or may come back: permitted, bounding,
@@ -285,7 +238,8 @@ fn read(path: &Path, most: u64) -> Option<Vec<u8>> {
 /// each; one thread of each process is asked.
 pub(super) fn networks(cgroups: &[Cgroup], budget: &mut Budget) -> Vec<(u64, Netns, u32)> {
     let mut found: HashMap<u64, (Netns, u32)> = HashMap::new();
-    for pid in processes(cgroups, budget) {
+    let mut rounds = Rounds::of(cgroups);
+    while let Some(pid) = rounds.next(budget) {
         for thread in threads(pid, 1, budget) {
             let path = format!("/proc/{pid}/task/{thread}/ns/net");
             if let Ok(about) = fs::metadata(&path)
@@ -333,7 +287,8 @@ mod tests {
         let me = std::process::id();
         assert!(threads(me, usize::MAX, &mut budget).contains(&me));
         let mut members = Members::default();
-        members.add(me, me, &Own::read(), &mut Seen::default(), &mut budget);
+        let threads = members.add(me, me, &Own::read(), &mut Seen::default(), &mut budget);
+        assert!(threads > 0);
         assert!(members.host_user && members.host_pid.is_some());
         assert_eq!((members.networks.len(), members.mounts.len()), (1, 1));
         assert!(budget.skipped().is_empty());

@@ -12,6 +12,7 @@ mod inspected;
 mod interfaces;
 mod look;
 mod members;
+mod rounds;
 mod served;
 mod socket;
 mod sockets;
@@ -24,7 +25,7 @@ pub use self::{
     cgroup::{Cgroup, all_cgroups, find_cgroups, locate, strayed},
     docker::Engine,
     events::{EngineEvent, EngineEvents, Happened},
-    holder::{Holder, borrow, borrow_same, holders},
+    holder::{Holder, Holders, borrow, borrow_same, holders},
     identity::Identity,
     inspected::{Container, is_usual_runtime},
     interfaces::{HostEnd, Interface, interfaces},

@@ -1,7 +1,7 @@
 //! Sockets that exist before a seal: what is open to the outside, and whose it is.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::RawFd,
@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{
-    Holder,
+    Holders,
     socket::{OpenSocket, SocketKind, is_outside},
     tcp::connections,
 };
@@ -151,7 +151,7 @@ fn endpoint(text: &str) -> Option<(IpAddr, u16)> {
 pub fn is_own(
     socket: &OpenSocket,
     cgroups: &HashSet<u64>,
-    holders: &HashMap<u64, Holder>,
+    holders: &Holders,
     shared: bool,
 ) -> bool {
     match socket.cgroup {
@@ -164,6 +164,7 @@ pub fn is_own(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::container::Holder;
 
     #[test]
     fn reads_endpoints() {
@@ -230,7 +231,7 @@ mod tests {
             seal: None,
         };
         let cgroups = HashSet::from([7]);
-        let holders = HashMap::from([(9, Holder::default())]);
+        let holders = Holders::from([(9, vec![Holder::default()])]);
         for (inode, cgroup, shared, own) in [
             // In a queue or a ring: no table of descriptors has it.
             (5, Some(7), false, true),

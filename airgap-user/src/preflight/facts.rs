@@ -15,7 +15,7 @@ use super::{
     seccomp::{self, Filter},
 };
 use crate::{
-    container::{Cgroup, Container, Grant, Holder, Leads, Look, carried, holders},
+    container::{Cgroup, Container, Grant, Holder, Leads, Look},
     netns::{mountinfo, owner},
     policy::Cidr,
 };
@@ -224,13 +224,9 @@ impl Facts {
         {
             self.host_pid = Some(format!("{who} is in the host's pid namespace"));
         }
-        let networks: Vec<_> = networks
-            .iter()
-            .filter(|network| Some(network.inode) != host)
-            .map(|network| (network.inode, &network.netns))
-            .collect();
         if self.host_network.is_none() {
-            let inodes = networks.iter().map(|(inode, _)| *inode).collect();
+            let inodes = networks.iter().map(|network| network.inode);
+            let inodes = inodes.filter(|inode| Some(*inode) != host).collect();
             self.network_sharers.extend(sharers(&inodes, &own));
         }
         if self.all_capabilities() & (1 << MKNOD) == 0 {
@@ -246,8 +242,7 @@ impl Facts {
             self.devices.sort_unstable();
             self.devices.dedup();
         }
-        let holders = holders(cgroups, budget);
-        carried(&networks, &holders, budget, |socket, _| {
+        look.carried(|socket, _| {
             if socket.leads == Leads::Outside && !socket.is_stdio() {
                 let Holder { pid, name, .. } = &socket.holder;
                 self.held.push(format!(
@@ -257,7 +252,7 @@ impl Facts {
             self.foreign_sockets
                 .extend(foreign(&socket.holder, socket.leads, socket.family));
         });
-        self.unseen = budget.skipped().to_vec();
+        self.unseen = look.budget.skipped().to_vec();
     }
 }
 

@@ -52,6 +52,7 @@ fn take_on(disguise: &str) -> io::Result<()> {
         "name" => name(c"\xff\xfe\x80) S 1"),
         "many" => children(400, false),
         "zombies" => children(200, true),
+        "ending" => ending(),
         "namespaces" => unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET),
         "mounts" => {
             unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)?;
@@ -150,6 +151,39 @@ fn children(count: usize, ended: bool) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Children that take their time to end, each with a socket: the kernel takes down large
+/// page tables first.
+fn ending() -> io::Result<()> {
+    const LEN: usize = 2 << 30;
+    // SAFETY: a new mapping of pages that are all the zero page; one byte of it is written,
+    // so that each fork copies its tables.
+    unsafe {
+        let none = std::ptr::null_mut();
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        let at = libc::mmap(none, LEN, libc::PROT_READ, flags, -1, 0);
+        if at == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        check(libc::madvise(at, LEN, libc::MADV_NOHUGEPAGE).into())?;
+        check(libc::madvise(at, LEN, libc::MADV_POPULATE_READ).into())?;
+        check(libc::mprotect(at, LEN, libc::PROT_READ | libc::PROT_WRITE).into())?;
+        at.cast::<u8>().write_volatile(1);
+        libc::signal(libc::SIGCHLD, libc::SIG_IGN);
+    }
+    loop {
+        // SAFETY: this process has one thread; the child opens a socket and ends.
+        match unsafe { libc::fork() } {
+            -1 => std::thread::sleep(Duration::from_millis(1)),
+            // SAFETY: integers only.
+            0 => unsafe {
+                libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0);
+                libc::_exit(0)
+            },
+            _ => {}
+        }
+    }
 }
 
 fn unshare(what: libc::c_int) -> io::Result<()> {
