@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::{
     container::{
-        Carried, Holder, Leads, Look, OpenSocket, SocketKind, borrow_same, cgroup_ids, destroy,
+        Carried, Holder, Leads, Look, OpenSocket, SocketKind, apart, cgroup_ids, destroy,
         disconnect, holders, is_own, listening, open_sockets,
     },
     gate::{Fate, FrameLayer, Gate, OlderConnection},
@@ -337,12 +337,14 @@ pub(super) fn settle(
 /// Has the gate keep a connection on a service port.
 fn adopt(gate: &Gate, seal: SealNumber, socket: &OpenSocket, holders: &[Holder]) -> Result<()> {
     let (_, port) = socket.local.context("it has no port")?;
-    let borrowed = holders
-        .iter()
-        .map(|holder| borrow_same(holder, socket.inode));
-    let borrowed = borrowed.reduce(Result::or);
-    let borrowed = borrowed.context("no process of the container holds it")?;
-    gate.adopt(&borrowed.context("cannot reach it")?, seal, port)
+    apart(|table| {
+        let borrowed = holders
+            .iter()
+            .map(|holder| table.borrow_same(holder, socket.inode));
+        let borrowed = borrowed.reduce(io::Result::or);
+        let borrowed = borrowed.context("no process of the container holds it")?;
+        gate.adopt(&*borrowed.context("cannot reach it")?, seal, port)
+    })?
 }
 
 /// Ports with a TCP listener, by inode of the network namespace.

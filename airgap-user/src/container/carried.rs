@@ -12,7 +12,7 @@ use std::{
 use anyhow::Result;
 
 use super::{
-    Budget, Cgroup, Holder, borrow, borrow_same,
+    Budget, Cgroup, Holder, Table, apart,
     holder::{Looked, held_by, inode_of, still_holds},
     rounds::Rounds,
 };
@@ -66,7 +66,7 @@ pub fn carried(
     own: &[(u64, &Netns)],
     cgroups: &[Cgroup],
     budget: &mut Budget,
-    mut each: impl FnMut(Carried, Option<&OwnedFd>),
+    mut each: impl FnMut(Carried, Option<&OwnedFd>) + Send,
 ) -> bool {
     let mut peers = HashMap::new();
     for (_, netns) in own {
@@ -87,10 +87,13 @@ pub fn carried(
         unix: Vec::new(),
         restless: false,
     };
-    survey.go_on(budget, &mut each);
-    let settled = survey.rounds.settled() && !survey.restless;
-    survey.conclude(&mut each);
-    settled
+    let each = &mut each;
+    survey.in_tables(budget, |survey, table, budget| {
+        survey.go_on(table, budget, each)
+    });
+    survey.restless |= !survey.rounds.settled();
+    survey.in_tables(budget, |survey, table, _| survey.conclude(table, each));
+    !survey.restless
 }
 
 /// A look at all sockets, process by process: each is borrowed right after it was listed,
@@ -134,17 +137,51 @@ impl Refusal {
     }
 }
 
+/// Whether there is more to do, in another table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Last,
+    Full,
+}
+
 impl Survey<'_> {
-    fn go_on(&mut self, budget: &mut Budget, each: &mut impl FnMut(Carried, Option<&OwnedFd>)) {
+    /// Does a part of the work after the other, each in a table of descriptors that ends
+    /// with it.
+    fn in_tables(
+        &mut self,
+        budget: &mut Budget,
+        mut part: impl FnMut(&mut Self, &Table, &mut Budget) -> Part + Send,
+    ) {
+        loop {
+            match apart(|table| part(self, table, budget)) {
+                Ok(Part::Full) => {}
+                Ok(Part::Last) => return,
+                Err(error) => {
+                    budget.skip(format!("sockets that its processes hold ({error})"));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn go_on(
+        &mut self,
+        table: &Table,
+        budget: &mut Budget,
+        each: &mut impl FnMut(Carried, Option<&OwnedFd>),
+    ) -> Part {
         loop {
             while let Some((inode, holder)) = self.pending.pop() {
                 if !budget.step_for("sockets that its processes hold") {
-                    return;
+                    return Part::Last;
                 }
-                self.look_at(inode, holder, budget, each);
+                self.look_at(inode, holder, table, budget, each);
+                if table.is_full() {
+                    return Part::Full;
+                }
             }
             let Some(pid) = self.rounds.next(budget) else {
-                return;
+                return Part::Last;
             };
             let (pending, judged) = (&mut self.pending, &self.judged);
             let looked = held_by(pid, budget, |inode, holder| {
@@ -155,7 +192,7 @@ impl Survey<'_> {
             match looked {
                 Looked::Whole => {}
                 Looked::Restless => self.restless = true,
-                Looked::Spent => return,
+                Looked::Spent => return Part::Last,
             }
         }
     }
@@ -164,13 +201,14 @@ impl Survey<'_> {
         &mut self,
         listed: u64,
         holder: Holder,
+        table: &Table,
         budget: &mut Budget,
         each: &mut impl FnMut(Carried, Option<&OwnedFd>),
     ) {
         if self.judged.contains(&listed) {
             return;
         }
-        let socket = match borrow(&holder) {
+        let socket = match table.borrow(&holder) {
             Ok(socket) => socket,
             Err(error) => {
                 match Refusal::of(&error) {
@@ -217,24 +255,31 @@ impl Survey<'_> {
     }
 
     /// Judges what depends on all the others.
-    fn conclude(self, each: &mut impl FnMut(Carried, Option<&OwnedFd>)) {
-        for (inode, holder) in self.unix {
+    fn conclude(
+        &mut self,
+        table: &Table,
+        each: &mut impl FnMut(Carried, Option<&OwnedFd>),
+    ) -> Part {
+        while let Some((inode, holder)) = self.unix.pop() {
             let inside = self
                 .peers
                 .get(&inode)
                 .is_some_and(|peer| self.judged.contains(peer) || self.hidden.contains_key(peer));
             if let Some(leads) = judge(libc::AF_UNIX, 0, false, Some(inside)) {
-                let socket = borrow_same(&holder, inode).ok();
+                let socket = table.borrow_same(&holder, inode).ok();
                 let carried = Carried {
                     holder,
                     inode,
                     family: "unix",
                     leads,
                 };
-                each(carried, socket.as_ref());
+                each(carried, socket.as_deref());
+            }
+            if table.is_full() {
+                return Part::Full;
             }
         }
-        for (inode, holder) in self.hidden {
+        for (inode, holder) in std::mem::take(&mut self.hidden) {
             // Where another holder lent it, it was looked at.
             if !self.judged.contains(&inode) && still_holds(&holder, inode) {
                 let carried = Carried {
@@ -246,6 +291,7 @@ impl Survey<'_> {
                 each(carried, None);
             }
         }
+        Part::Last
     }
 }
 

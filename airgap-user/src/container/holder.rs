@@ -4,7 +4,7 @@ use std::{
     cmp::Ordering,
     collections::HashMap,
     fs, io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::fd::{AsRawFd as _, OwnedFd},
 };
 
 use super::{
@@ -129,45 +129,6 @@ fn order_of_files(one: u32, other: u32) -> Ordering {
     }
 }
 
-/// A descriptor of our own for another process' socket (pidfd_getfd, Linux 5.6).
-///
-/// # Errors
-/// If the process or its descriptor is gone, or only a thread has it and the
-/// kernel is older than 6.9.
-pub fn borrow(holder: &Holder) -> io::Result<OwnedFd> {
-    /// `PIDFD_THREAD`.
-    const THREAD: i32 = libc::O_EXCL;
-    let flags = if holder.thread == holder.pid {
-        0
-    } else {
-        THREAD
-    };
-    // SAFETY: integers only; each new descriptor is owned at once.
-    unsafe {
-        let pidfd = descriptor(libc::syscall(libc::SYS_pidfd_open, holder.thread, flags))?;
-        descriptor(libc::syscall(
-            libc::SYS_pidfd_getfd,
-            pidfd.as_raw_fd(),
-            holder.fd,
-            0,
-        ))
-    }
-}
-
-/// The same, if it still is the socket of this inode.
-///
-/// # Errors
-/// As there, and if the number is another's by now.
-pub fn borrow_same(holder: &Holder, expected: u64) -> io::Result<OwnedFd> {
-    let socket = borrow(holder)?;
-    if inode_of(&socket)? == expected {
-        return Ok(socket);
-    }
-    Err(io::Error::other(
-        "its descriptor is another socket's by now",
-    ))
-}
-
 /// Inode of a descriptor.
 pub(super) fn inode_of(fd: &OwnedFd) -> io::Result<u64> {
     // SAFETY: plain data.
@@ -187,24 +148,12 @@ pub(super) fn still_holds(holder: &Holder, inode: u64) -> bool {
     socket_inode(&format!("/proc/{pid}/task/{thread}/fd/{fd}")) == Some(inode)
 }
 
-/// Owns a new descriptor.
-///
-/// # Safety
-/// `ret` is what a system call that makes a descriptor returned.
-// SAFETY: callers pass the return value of such a call on at once.
-unsafe fn descriptor(ret: libc::c_long) -> io::Result<OwnedFd> {
-    if ret < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: a new descriptor that nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(ret as i32) })
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{fs::File, thread};
+    use std::{fs::File, os::fd::FromRawFd as _, thread};
 
     use super::*;
+    use crate::container::apart;
 
     #[test]
     fn finds_what_one_thread_hides() {
@@ -231,9 +180,11 @@ mod tests {
         let holder = found.get(&inode).expect("the thread's socket");
         assert_ne!(holder.thread, holder.pid);
         assert!(still_holds(holder, inode));
-        assert_eq!(inode_of(&borrow(holder).unwrap()).unwrap(), inode);
-        borrow_same(holder, inode).unwrap();
-        borrow_same(holder, inode + 1).unwrap_err();
+        apart(|table| {
+            assert_eq!(inode_of(&table.borrow(holder).unwrap()).unwrap(), inode);
+            table.borrow_same(holder, inode).map(drop).unwrap();
+        })
+        .unwrap();
         drop(end);
         hider.join().unwrap();
         assert!(!still_holds(holder, inode));

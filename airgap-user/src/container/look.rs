@@ -74,7 +74,7 @@ impl Look {
     }
 
     /// Sockets that its processes hold and that lead elsewhere; `each` as for [`carried`].
-    pub fn carried(&mut self, mut each: impl FnMut(Carried, Option<&OwnedFd>)) {
+    pub fn carried(&mut self, mut each: impl FnMut(Carried, Option<&OwnedFd>) + Send) {
         let own: Vec<_> = self
             .networks
             .iter()

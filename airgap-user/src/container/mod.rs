@@ -1,5 +1,6 @@
 //! Containers: what the engine says, and where they are on this host.
 
+mod apart;
 pub mod arrival;
 mod budget;
 mod carried;
@@ -20,12 +21,13 @@ mod tcp;
 mod whereabouts;
 
 pub use self::{
+    apart::{Lent, Table, apart},
     budget::Budget,
     carried::{Carried, Leads, carried, disconnect},
     cgroup::{Cgroup, all_cgroups, find_cgroups, locate, strayed},
     docker::Engine,
     events::{EngineEvent, EngineEvents, Happened},
-    holder::{Holder, Holders, borrow, borrow_same, holders},
+    holder::{Holder, Holders, holders},
     identity::Identity,
     inspected::{Container, is_usual_runtime},
     interfaces::{HostEnd, Interface, interfaces},
