@@ -84,6 +84,37 @@ fn a_socket_of_another_namespace_is_refused_or_accepted_by_name() {
     assert!(named.iter().any(|e| e["kind"] == "ip"), "{report}");
 }
 
+/// Whoever has it forks and ends all the time: it is found all the same.
+#[test]
+fn a_socket_that_is_handed_from_process_to_process_is_refused() {
+    let shared = Shared::new("handed-on");
+    let outside = Outside::new();
+    let container = outside
+        .container("handed-on")
+        .options(&["-v", &shared.option()])
+        .command(&["airgap-probe", "receive", "/shared/s", "hop"])
+        .run();
+    let path = shared.0.join("s");
+    let stream = wait::within(wait::SOON, || UnixStream::connect(&path).ok());
+    let stream = stream.expect("the container listens");
+    let attach = || airgap(&["attach", "-d", &container.name]);
+    // The control: without it the container is sealed.
+    assert!(matches!(attach().code, 0 | 4));
+    airgap(&["detach", &container.id]).expect_code(0);
+    let carried = UdpSocket::bind("127.0.0.1:0").expect("bind");
+    assert!(pass::send(stream.as_fd(), carried.as_fd()).is_ok());
+    let refused = |out: &airgap_tests::cmd::Output| {
+        out.code == 1 && out.stderr.contains("of another network namespace (ip)")
+    };
+    wait::until("it is refused", wait::SOON, || {
+        refused(&attach()).then_some(())
+    });
+    for _ in 0..5 {
+        let out = attach();
+        assert!(refused(&out), "{}", out.describe());
+    }
+}
+
 #[test]
 fn a_unix_connection_to_the_host_is_named() {
     let shared = Shared::new("unix");

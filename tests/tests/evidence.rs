@@ -238,6 +238,42 @@ fn a_capability_of_any_process_is_refused() {
     });
 }
 
+/// Processes that come and go faster than they can be listed hide nothing, and a container
+/// that has such is called no worse than one that has none.
+#[test]
+fn a_process_that_comes_and_goes_is_seen() {
+    let outside = Outside::new();
+    let still = outside.container("still").run();
+    let container = outside
+        .container("comes-and-goes")
+        .command(&["airgap-probe", "hide", "hopping", "serve"])
+        .run();
+    // The control: a hopping process with nothing beyond the container.
+    seal(&still.name, &[]);
+    for _ in 0..3 {
+        seal(&container.name, &[]);
+        assert_eq!(status_code(&container), status_code(&still));
+        airgap(&["detach", &container.id]).expect_code(0);
+    }
+    let pid = container.pid().to_string();
+    let mut command = std::process::Command::new("nsenter");
+    command.args(["-t", &pid, "-m", "-u", "-i", "-n", "-p"]);
+    command.args(["/bin/airgap-probe", "hop"]);
+    let _joined = Joined(spawn_in(&container.cgroup().join("cgroup.procs"), command));
+    let refused =
+        |out: &airgap_tests::cmd::Output| out.code == 1 && out.stderr.contains("has CAP_SYS_ADMIN");
+    let attach = || airgap(&["attach", "-d", &container.id]);
+    wait::until("it hops in the container", wait::SOON, || {
+        refused(&attach()).then_some(())
+    });
+    for _ in 0..5 {
+        let out = attach();
+        assert!(refused(&out), "{}", out.describe());
+        let frozen = std::fs::read_to_string(container.cgroup().join("cgroup.freeze"));
+        assert_eq!(frozen.expect("cgroup.freeze").trim(), "0");
+    }
+}
+
 struct Joined(std::process::Child);
 
 impl Drop for Joined {

@@ -2,17 +2,21 @@
 //! are in. Whatever of it the container can prolong is paid from a budget, and what was
 //! not looked at is named.
 
-use std::{os::fd::OwnedFd, path::Path, time::Duration};
+use std::{collections::HashSet, os::fd::OwnedFd, path::Path, time::Duration};
 
 use anyhow::Result;
 
 use super::{
-    Budget, Carried, Cgroup, Container, Members, Network, Whereabouts, carried, populated,
-    whereabouts, whereabouts::merged,
+    Budget, Carried, Cgroup, Container, Members, Network, Whereabouts, carried, freeze::Frozen,
+    populated, whereabouts, whereabouts::merged,
 };
+use crate::netns::Netns;
 
 /// Time that a look may take.
 const TIME: Duration = Duration::from_secs(3);
+/// The same while the container is held still.
+const TIME_STILL: Duration = Duration::from_millis(120);
+const RESTLESS: &str = "processes of it that come and go all the time";
 
 /// What was found.
 #[derive(Debug)]
@@ -27,6 +31,8 @@ pub struct Look {
     pub networks: Vec<Network>,
     /// What is left of the budget, and what was not looked at.
     pub budget: Budget,
+    /// Sockets that lead elsewhere, as they were while it was held still.
+    still: Option<Vec<Carried>>,
 }
 
 impl Look {
@@ -53,13 +59,57 @@ impl Look {
         let mut budget = Budget::of(TIME);
         let mut members = Members::look(&at.cgroups, &mut budget);
         let shown = std::mem::take(&mut members.networks);
-        Self {
+        let settled = members.settled;
+        let mut look = Self {
             cgroups: at.cgroups,
             init: at.init,
             networks: merged(container.and_then(Container::sandbox), shown),
             members,
             budget,
+            still: None,
+        };
+        if !settled && look.budget.skipped().is_empty() {
+            look.hold_still(container);
         }
+        look
+    }
+
+    /// Looks at all of it once more, while nobody comes or goes. Where that cannot be, it
+    /// is named as not looked at.
+    fn hold_still(&mut self, container: Option<&Container>) {
+        let Some(frozen) = Frozen::hold(&self.cgroups) else {
+            self.budget.skip(RESTLESS.into());
+            return;
+        };
+        let mut budget = Budget::of(TIME_STILL);
+        let mut members = Members::look(&self.cgroups, &mut budget);
+        let shown = std::mem::take(&mut members.networks);
+        let networks = merged(container.and_then(Container::sandbox), shown);
+        let mut found = Vec::new();
+        let settled = carried(&own(&networks), &self.cgroups, &mut budget, |socket, _| {
+            found.push(socket);
+        });
+        let whole = settled && members.settled && frozen.held();
+        drop(frozen);
+        for what in budget.skipped() {
+            self.budget.skip(what.clone());
+        }
+        if !whole {
+            self.budget.skip(RESTLESS.into());
+        }
+        // What was seen before was so, too.
+        members.add_seen(&self.members);
+        self.members = members;
+        for network in networks {
+            if !self
+                .networks
+                .iter()
+                .any(|known| known.inode == network.inode)
+            {
+                self.networks.push(network);
+            }
+        }
+        self.still = Some(found);
     }
 
     /// As [`Self::at`]; `None` if the container has no process here.
@@ -75,11 +125,32 @@ impl Look {
 
     /// Sockets that its processes hold and that lead elsewhere; `each` as for [`carried`].
     pub fn carried(&mut self, mut each: impl FnMut(Carried, Option<&OwnedFd>) + Send) {
-        let own: Vec<_> = self
-            .networks
-            .iter()
-            .map(|network| (network.inode, &network.netns))
-            .collect();
-        carried(&own, &self.cgroups, &mut self.budget, &mut each);
+        let mut met = HashSet::new();
+        let own = own(&self.networks);
+        let settled = carried(
+            &own,
+            &self.cgroups,
+            &mut self.budget,
+            |socket, descriptor| {
+                met.insert(socket.inode);
+                each(socket, descriptor);
+            },
+        );
+        // Where the budget is used up, that is why.
+        if !settled && self.still.is_none() && self.budget.skipped().is_empty() {
+            self.hold_still(None);
+        }
+        for socket in self.still.iter().flatten() {
+            if met.insert(socket.inode) {
+                each(socket.clone(), None);
+            }
+        }
     }
+}
+
+fn own(networks: &[Network]) -> Vec<(u64, &Netns)> {
+    let networks = networks.iter();
+    networks
+        .map(|network| (network.inode, &network.netns))
+        .collect()
 }

@@ -98,6 +98,20 @@ impl Members {
         self.capabilities.iter().fold(0, |all, one| all | one.set)
     }
 
+    /// Adds what was seen of them before.
+    pub(super) fn add_seen(&mut self, before: &Self) {
+        for grant in &before.capabilities {
+            if grant.set & !self.union() != 0 {
+                self.capabilities.push(grant.clone());
+            }
+        }
+        self.unfiltered = self.unfiltered.take().or_else(|| before.unfiltered.clone());
+        self.host_pid = self.host_pid.take().or_else(|| before.host_pid.clone());
+        self.host_user |= before.host_user;
+        self.in_host_network |= before.in_host_network;
+        self.oldest = [self.oldest, before.oldest].into_iter().flatten().min();
+    }
+
     /// How many threads its process has; 0 if it has ended.
     fn add(
         &mut self,

@@ -7,6 +7,7 @@ mod carried;
 mod cgroup;
 mod docker;
 mod events;
+mod freeze;
 mod holder;
 mod identity;
 mod inspected;

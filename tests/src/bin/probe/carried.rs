@@ -1,6 +1,6 @@
 //! Sockets that somebody outside opened: inherited, or received over a unix socket.
 
-use crate::attempt;
+use crate::{attempt, hide};
 use airgap::technique::pass;
 use airgap::technique::sys::{Fail, Socket, Step};
 use airgap::technique::target::Target;
@@ -20,7 +20,7 @@ pub(crate) fn inherit(fd: &str) -> Result<(), String> {
 }
 
 /// Waits at a path, or else an abstract name, for one descriptor, sends on it and keeps it.
-pub(crate) fn receive(name: &str) -> Result<(), String> {
+pub(crate) fn receive(name: &str, hop: bool) -> Result<(), String> {
     let address = if name.starts_with('/') {
         SocketAddr::from_pathname(name)
     } else {
@@ -35,6 +35,10 @@ pub(crate) fn receive(name: &str) -> Result<(), String> {
     let mut kept = None;
     attempt::print("received", &target, |t| use_received(&stream, t, &mut kept));
     std::io::stdout().flush().map_err(|e| e.to_string())?;
+    if hop {
+        hide::hop_in_a_child().map_err(|e| e.to_string())?;
+        drop(kept);
+    }
     loop {
         std::thread::park();
     }

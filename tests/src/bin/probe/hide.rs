@@ -53,6 +53,7 @@ fn take_on(disguise: &str) -> io::Result<()> {
         "many" => children(400, false),
         "zombies" => children(200, true),
         "ending" => ending(),
+        "hopping" => hop_in_a_child(),
         "namespaces" => unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET),
         "mounts" => {
             unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)?;
@@ -151,6 +152,39 @@ fn children(count: usize, ended: bool) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A child hops with all that this process has.
+pub(crate) fn hop_in_a_child() -> io::Result<()> {
+    // SAFETY: this process has one thread; the child goes on with what it has.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => hop(),
+        _ => {
+            ended_children_go();
+            Ok(())
+        }
+    }
+}
+
+/// Goes on in a child, and ends, again and again: whoever lists it finds it gone.
+pub(crate) fn hop() -> ! {
+    ended_children_go();
+    loop {
+        // SAFETY: this process has one thread; the parent ends at once.
+        match unsafe { libc::fork() } {
+            -1 => std::thread::sleep(Duration::from_millis(1)),
+            0 => {}
+            // SAFETY: ends this process.
+            _ => unsafe { libc::_exit(0) },
+        }
+    }
+}
+
+/// Nobody waits for them.
+fn ended_children_go() {
+    // SAFETY: sets a disposition.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
 }
 
 /// Children that take their time to end, each with a socket: the kernel takes down large

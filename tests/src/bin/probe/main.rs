@@ -17,7 +17,9 @@
 //! - `churn --v4 A --v6 A --port SEED`: random lives of TCP sockets
 //! - `phone KIND MILLISECONDS --v4 A --v6 A --port N`: counts its own refused calls
 //! - `ask --v4 A --v6 A`: DNS questions of many types; `ask for NAME --v4 A`: for one name; `lookup NAME`: musl's own
-//! - `inherit FD`, `receive NAME`: sends on a socket that somebody outside opened
+//! - `inherit FD`, `receive NAME`: sends on a socket that somebody outside opened;
+//!   `receive NAME hop`: and then goes on as `hop`
+//! - `hop`: a process that forks and ends all the time
 //! - `queued --v4 A --port N`: a connection in a queue, which no descriptor holds
 //! - `stay PATH`: a unix connection that is kept
 //! - `legit`: what a sealed container must still be able to do, one JSON line each
@@ -88,7 +90,9 @@ fn run(words: &[&str]) -> Result<(), String> {
         ["ask", rest @ ..] => ask::run(&Target::parse(rest)),
         ["lookup", name] => ask::lookup(name),
         ["inherit", fd] => carried::inherit(fd),
-        ["receive", name] => carried::receive(name),
+        ["receive", name] => carried::receive(name, false),
+        ["receive", name, "hop"] => carried::receive(name, true),
+        ["hop"] => hide::hop(),
         ["stay", path] => carried::stay(path),
         ["legit"] => {
             legit::run();
