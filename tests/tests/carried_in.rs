@@ -115,6 +115,48 @@ fn a_socket_that_is_handed_from_process_to_process_is_refused() {
     }
 }
 
+/// Nobody can look at it there: it is named, and what is shut is said of own sockets alone.
+#[test]
+fn a_socket_in_a_queue_is_named() {
+    let shared = Shared::new("queued");
+    let outside = Outside::new();
+    let container = outside
+        .container("queue")
+        .options(&["-v", &shared.option()])
+        .command(&["airgap-probe", "receive", "/shared/s", "queue"])
+        .run();
+    let path = shared.0.join("s");
+    let stream = wait::within(wait::SOON, || UnixStream::connect(&path).ok());
+    let stream = stream.expect("the container listens");
+    let named = || {
+        let out = airgap(&["attach", "--dry-run", "--json", &container.name]);
+        out.stdout
+            .contains("descriptors in the queue of a unix socket")
+    };
+    // The control: nothing is in a queue yet.
+    assert!(!named());
+    let carried = UdpSocket::bind("127.0.0.1:0").expect("bind");
+    assert!(pass::send(stream.as_fd(), carried.as_fd()).is_ok());
+    wait::until("it is in the queue", wait::SOON, || {
+        container.logs().contains("kept").then_some(())
+    });
+    let out = airgap(&["attach", "-d", &container.name]);
+    let status = airgap(&["status", "--explain", &container.name]);
+    if lsm_refuses() {
+        // Taking it out is refused.
+        assert!(matches!(out.code, 0 | 4), "{}", out.describe());
+        return;
+    }
+    assert!(named());
+    assert_eq!((out.code, status.code), (4, 4), "{}", status.describe());
+    assert!(
+        status.stdout.contains("in the queue of a unix socket")
+            && status.stdout.contains("datagrams of its own sockets"),
+        "{}",
+        status.describe()
+    );
+}
+
 #[test]
 fn a_unix_connection_to_the_host_is_named() {
     let shared = Shared::new("unix");

@@ -251,6 +251,8 @@ fn carried_action(socket: &Carried, layers: Layers) -> &'static str {
         Leads::Elsewhere if layers.lsm && layers.pages => "blocked",
         // Waiting for it makes the kernel send, past every hook.
         Leads::Around if socket.family == "xdp" && !layers.frames => "open",
+        // What is taken out of a queue passes a hook, and so does what a ring sends.
+        Leads::Queued if layers.lsm && (socket.family == "unix" || layers.pages) => "blocked",
         Leads::Around if layers.lsm => "blocked",
         _ => "open",
     }
@@ -432,6 +434,10 @@ mod tests {
             pages: false,
             ..ALL
         };
+        assert_eq!(action(Leads::Queued, "unix", ALL), "blocked");
+        assert_eq!(action(Leads::Queued, "unix", older), "blocked");
+        assert_eq!(action(Leads::Queued, "other", older), "open");
+        assert_eq!(action(Leads::Queued, "unix", NONE), "open");
         assert_eq!(action(Leads::Elsewhere, "ip", older), "open");
         assert_eq!(action(Leads::Around, "xdp", older), "open");
         assert_eq!(action(Leads::Around, "vsock", older), "blocked");

@@ -3,8 +3,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs::File,
-    io,
+    fs, io,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
     os::unix::fs::MetadataExt as _,
 };
@@ -13,7 +12,8 @@ use anyhow::Result;
 
 use super::{
     Budget, Cgroup, Holder, Table, apart,
-    holder::{Looked, held_by, inode_of, still_holds},
+    holder::{File, Looked, held_by, inode_of, still_holds},
+    queued::{queued, registered},
     rounds::Rounds,
 };
 use crate::{
@@ -30,6 +30,9 @@ pub enum Leads {
     Outside,
     /// Around the network: AF_VSOCK, AF_XDP, netlink other than routes.
     Around,
+    /// Not known: descriptors that lie in the queue of this unix socket, or a socket that
+    /// is registered with a ring, and that no table of descriptors has.
+    Queued,
     /// Not known: one thread has it for itself, and this kernel lends no such
     /// descriptors.
     Unknown,
@@ -85,6 +88,7 @@ pub fn carried(
         judged: HashSet::new(),
         hidden: HashMap::new(),
         unix: Vec::new(),
+        rings: Vec::new(),
         restless: false,
     };
     let each = &mut each;
@@ -110,6 +114,8 @@ struct Survey<'a> {
     hidden: HashMap<u64, Holder>,
     /// Connected unix sockets: only once all are known it is known who is inside.
     unix: Vec<(u64, Holder)>,
+    /// Rings, with the inodes of the sockets that are registered with them; `None`: not known.
+    rings: Vec<(Holder, Option<Vec<u64>>)>,
     restless: bool,
 }
 
@@ -184,9 +190,13 @@ impl Survey<'_> {
                 return Part::Last;
             };
             let (pending, judged) = (&mut self.pending, &self.judged);
-            let looked = held_by(pid, budget, |inode, holder| {
-                if !judged.contains(&inode) {
-                    pending.push((inode, holder));
+            let rings = &mut self.rings;
+            let looked = held_by(pid, budget, |file, holder| match file {
+                File::Socket(inode) if judged.contains(&inode) => {}
+                File::Socket(inode) => pending.push((inode, holder)),
+                File::Ring => {
+                    let sockets = registered(holder.pid, holder.thread, holder.fd);
+                    rings.push((holder, sockets));
                 }
             });
             match looked {
@@ -239,6 +249,17 @@ impl Survey<'_> {
         let elsewhere =
             namespace(&socket).is_ok_and(|ns| self.own.iter().all(|(known, _)| *known != ns));
         if domain == libc::AF_UNIX {
+            // Before Linux 5.14 nothing tells: what waits there may have descriptors.
+            let queued = queued(socket.as_raw_fd());
+            if queued.map_or_else(|| is_readable(&socket), |count| count > 0) {
+                let carried = Carried {
+                    holder: holder.clone(),
+                    inode,
+                    family: "unix",
+                    leads: Leads::Queued,
+                };
+                each(carried, Some(&socket));
+            }
             // The accepted end belongs to its client's namespace, and is listed there.
             if self.peers.contains_key(&inode) || elsewhere && is_connected(&socket) {
                 self.unix.push((inode, holder));
@@ -277,6 +298,22 @@ impl Survey<'_> {
             }
             if table.is_full() {
                 return Part::Full;
+            }
+        }
+        for (holder, sockets) in std::mem::take(&mut self.rings) {
+            // What a descriptor has, too, was looked at.
+            let unknown = sockets.map_or(Some(0), |sockets| {
+                let mut unknown = sockets.into_iter();
+                unknown.find(|inode| !self.judged.contains(inode))
+            });
+            if let Some(inode) = unknown {
+                let carried = Carried {
+                    holder,
+                    inode,
+                    family: "other",
+                    leads: Leads::Queued,
+                };
+                each(carried, None);
             }
         }
         for (inode, holder) in std::mem::take(&mut self.hidden) {
@@ -358,6 +395,17 @@ fn option(socket: &OwnedFd, name: i32) -> io::Result<i32> {
     }
 }
 
+/// Whether something waits in its queue.
+fn is_readable(socket: &OwnedFd) -> bool {
+    let mut poll = libc::pollfd {
+        fd: socket.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one structure.
+    unsafe { libc::poll(&raw mut poll, 1, 0) == 1 && poll.revents & libc::POLLIN != 0 }
+}
+
 fn is_connected(socket: &OwnedFd) -> bool {
     // SAFETY: plain data.
     let mut address: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
@@ -376,7 +424,7 @@ fn namespace(socket: &OwnedFd) -> io::Result<u64> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: a new descriptor that nobody else owns.
-    let file = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
+    let file = fs::File::from(unsafe { OwnedFd::from_raw_fd(fd) });
     file.metadata().map(|m| m.ino())
 }
 

@@ -37,7 +37,8 @@ pub fn holders(cgroups: &[Cgroup], budget: &mut Budget) -> Holders {
     let mut found = Holders::new();
     let mut rounds = Rounds::of(cgroups);
     while let Some(pid) = rounds.next(budget) {
-        let looked = held_by(pid, budget, |inode, holder| {
+        let looked = held_by(pid, budget, |file, holder| {
+            let File::Socket(inode) = file else { return };
             let known: &mut Vec<Holder> = found.entry(inode).or_default();
             if known.len() < HOLDERS {
                 known.push(holder);
@@ -48,6 +49,15 @@ pub fn holders(cgroups: &[Cgroup], budget: &mut Budget) -> Holders {
         }
     }
     found
+}
+
+/// A file that leads out, or may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum File {
+    /// By its inode.
+    Socket(u64),
+    /// With sockets of its own (io_uring).
+    Ring,
 }
 
 /// How a look at a process went.
@@ -61,8 +71,8 @@ pub(super) enum Looked {
     Spent,
 }
 
-/// The sockets in all tables of descriptors that a process has, by inode.
-pub(super) fn held_by(pid: u32, budget: &mut Budget, mut each: impl FnMut(u64, Holder)) -> Looked {
+/// The sockets and rings in all tables of descriptors that a process has.
+pub(super) fn held_by(pid: u32, budget: &mut Budget, mut each: impl FnMut(File, Holder)) -> Looked {
     let name = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
     let name = String::from_utf8_lossy(&name).trim_end().to_owned();
     // A thread may have descriptors of its own (unshare), and where the first
@@ -82,10 +92,10 @@ pub(super) fn held_by(pid: u32, budget: &mut Budget, mut each: impl FnMut(u64, H
                 spent = true;
                 return false;
             }
-            if let Some(inode) = socket_inode(&format!("{dir}/{fd}")) {
+            if let Some(file) = file_at(&format!("{dir}/{fd}")) {
                 let name = name.clone();
                 each(
-                    inode,
+                    file,
                     Holder {
                         pid,
                         thread,
@@ -110,11 +120,15 @@ fn numbers<T: std::str::FromStr>(dir: &str) -> impl Iterator<Item = T> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// Inode of the socket that a link in `/proc/PID/fd` shows.
-fn socket_inode(link: &str) -> Option<u64> {
+/// What a link in `/proc/PID/fd` shows.
+fn file_at(link: &str) -> Option<File> {
     let target = fs::read_link(link).ok()?;
-    let inode = target.to_str()?.strip_prefix("socket:[")?;
-    inode.strip_suffix(']')?.parse().ok()
+    let target = target.to_str()?;
+    if target == "anon_inode:[io_uring]" {
+        return Some(File::Ring);
+    }
+    let inode = target.strip_prefix("socket:[")?.strip_suffix(']')?;
+    Some(File::Socket(inode.parse().ok()?))
 }
 
 /// Order of the tables of descriptors that two threads have (kcmp(2)); equal: they
@@ -145,12 +159,12 @@ pub(super) fn still_holds(holder: &Holder, inode: u64) -> bool {
     let Holder {
         pid, thread, fd, ..
     } = holder;
-    socket_inode(&format!("/proc/{pid}/task/{thread}/fd/{fd}")) == Some(inode)
+    file_at(&format!("/proc/{pid}/task/{thread}/fd/{fd}")) == Some(File::Socket(inode))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::File, os::fd::FromRawFd as _, thread};
+    use std::{os::fd::FromRawFd as _, thread};
 
     use super::*;
     use crate::container::apart;
@@ -166,15 +180,17 @@ mod tests {
             let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
             // SAFETY: the descriptor stays open, and its owner closes it.
             let file =
-                std::mem::ManuallyDrop::new(unsafe { File::from_raw_fd(socket.as_raw_fd()) });
+                std::mem::ManuallyDrop::new(unsafe { fs::File::from_raw_fd(socket.as_raw_fd()) });
             tell.send(file.metadata().unwrap().ino()).unwrap();
             let _ = ended.recv();
         });
         let inode = told.recv().unwrap();
         let mut found = HashMap::new();
         let mut budget = Budget::of(std::time::Duration::from_secs(10));
-        let looked = held_by(std::process::id(), &mut budget, |inode, holder| {
-            found.insert(inode, holder);
+        let looked = held_by(std::process::id(), &mut budget, |file, holder| {
+            if let File::Socket(inode) = file {
+                found.insert(inode, holder);
+            }
         });
         assert_ne!(looked, Looked::Spent);
         let holder = found.get(&inode).expect("the thread's socket");

@@ -14,6 +14,7 @@ mod inspected;
 mod interfaces;
 mod look;
 mod members;
+mod queued;
 mod rounds;
 mod served;
 mod socket;

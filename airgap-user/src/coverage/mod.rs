@@ -6,7 +6,7 @@ mod words;
 use serde::Serialize;
 
 pub use self::{
-    state::{SealState, summary},
+    state::{SealState, summary, takes_sockets},
     words::{WORDS, Words},
 };
 use crate::{

@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use super::{REBOOT, Vector, When, words};
+use super::{OTHERS, REBOOT, Vector, When, words};
 use crate::failure::exit;
 
 /// The state of one seal: the same word in text, JSON, pages and metrics.
@@ -124,6 +124,13 @@ pub fn summary(state: SealState, coverage: &[Vector], accepted: &[&str], name: &
             )
         }
     }
+}
+
+/// Whether sockets that others made can get in: what is shut is then shut for the
+/// container's own alone.
+pub fn takes_sockets(coverage: &[Vector]) -> bool {
+    let mut open = coverage.iter().filter(|vector| vector.is_open_now());
+    open.any(|vector| vector.vector == OTHERS)
 }
 
 fn limits(coverage: &[Vector], accepted: &[&str]) -> String {

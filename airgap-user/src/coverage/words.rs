@@ -111,7 +111,7 @@ pub const WORDS: [Words; 20] = [
     of(
         OTHERS,
         "data for unix sockets of others",
-        "a process inside can talk to whoever listens on a unix socket that both can reach, and that one may pass it on",
+        "a process inside can talk to whoever listens on a unix socket that both can reach, and that one may pass it on, or hand over a socket of its own, by which datagrams leave",
         "Security hooks refuse it (airgap doctor). Without them, share no directory and no network namespace with the container.",
     ),
     of(

@@ -12,8 +12,9 @@ use super::{
 };
 use crate::{
     commands::{Denials, DryRun, Existing, Report},
-    coverage::{CONFIGURATION, REBOOT, SealState, Vector, When},
+    coverage::{CONFIGURATION, REBOOT, SealState, Vector, When, takes_sockets},
     events::is_silent,
+    technique::vector::{TCP, UDP},
 };
 
 /// How much is shown.
@@ -156,8 +157,12 @@ fn shut(coverage: &[Vector]) -> String {
     let covered = coverage.iter().filter(|vector| {
         vector.covered && vector.when == When::Now && vector.vector != CONFIGURATION
     });
-    let shorts: Vec<_> = covered.map(Vector::short).collect();
-    shorts.join(", ")
+    let own = takes_sockets(coverage);
+    let short = |vector: &Vector| match vector.vector {
+        TCP | UDP if own => format!("{} of its own sockets", vector.short()),
+        _ => vector.short().to_owned(),
+    };
+    covered.map(short).collect::<Vec<_>>().join(", ")
 }
 
 /// Attempts, with a bracket that sums to the number before it, then what no program of

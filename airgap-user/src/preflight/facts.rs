@@ -249,6 +249,16 @@ impl Facts {
                     "its process '{name}' ({pid}) is connected to a unix socket outside"
                 ));
             }
+            if socket.leads == Leads::Queued {
+                let Holder { pid, name, .. } = &socket.holder;
+                let place = match socket.family {
+                    "unix" => "in the queue of a unix socket",
+                    _ => "registered with a ring",
+                };
+                self.held.push(format!(
+                    "its process '{name}' ({pid}) has descriptors {place}, where nobody can look: not known, treated as open"
+                ));
+            }
             self.foreign_sockets
                 .extend(foreign(&socket.holder, socket.leads, socket.family));
         });
@@ -341,7 +351,7 @@ fn foreign(holder: &Holder, leads: Leads, family: &str) -> Option<String> {
     let what = match leads {
         Leads::Elsewhere => "holds a socket of another network namespace",
         Leads::Unknown => "hides a socket in one thread",
-        Leads::Outside | Leads::Around => return None,
+        Leads::Outside | Leads::Around | Leads::Queued => return None,
     };
     let Holder { pid, name, .. } = holder;
     Some(format!("its process '{name}' ({pid}) {what} ({family})"))

@@ -19,8 +19,19 @@ pub(crate) fn inherit(fd: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Where a descriptor is kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keeping {
+    /// In this process.
+    Descriptor,
+    /// In one that forks and ends all the time.
+    Hopping,
+    /// In the queue of a unix socket, and in no table of descriptors.
+    Queue,
+}
+
 /// Waits at a path, or else an abstract name, for one descriptor, sends on it and keeps it.
-pub(crate) fn receive(name: &str, hop: bool) -> Result<(), String> {
+pub(crate) fn receive(name: &str, keeping: Keeping) -> Result<(), String> {
     let address = if name.starts_with('/') {
         SocketAddr::from_pathname(name)
     } else {
@@ -35,10 +46,23 @@ pub(crate) fn receive(name: &str, hop: bool) -> Result<(), String> {
     let mut kept = None;
     attempt::print("received", &target, |t| use_received(&stream, t, &mut kept));
     std::io::stdout().flush().map_err(|e| e.to_string())?;
-    if hop {
-        hide::hop_in_a_child().map_err(|e| e.to_string())?;
-        drop(kept);
+    let queue = UnixStream::pair().map_err(|e| e.to_string())?;
+    match keeping {
+        Keeping::Descriptor => {}
+        Keeping::Hopping => {
+            hide::hop_in_a_child().map_err(|e| e.to_string())?;
+            drop(kept);
+        }
+        Keeping::Queue => {
+            let Some(Socket(fd)) = kept else {
+                return Err("nothing was received".into());
+            };
+            pass::send(queue.0.as_fd(), fd.as_fd())
+                .map_err(|_fail| "it cannot be put into the queue")?;
+        }
     }
+    println!("kept");
+    std::io::stdout().flush().map_err(|e| e.to_string())?;
     loop {
         std::thread::park();
     }

@@ -18,7 +18,7 @@
 //! - `phone KIND MILLISECONDS --v4 A --v6 A --port N`: counts its own refused calls
 //! - `ask --v4 A --v6 A`: DNS questions of many types; `ask for NAME --v4 A`: for one name; `lookup NAME`: musl's own
 //! - `inherit FD`, `receive NAME`: sends on a socket that somebody outside opened;
-//!   `receive NAME hop`: and then goes on as `hop`
+//!   `receive NAME hop`: and then goes on as `hop`; `receive NAME queue`: keeps it in a queue
 //! - `hop`: a process that forks and ends all the time
 //! - `queued --v4 A --port N`: a connection in a queue, which no descriptor holds
 //! - `stay PATH`: a unix connection that is kept
@@ -57,6 +57,7 @@ mod whisper;
 mod write;
 
 use airgap::technique::{self, target::Target};
+use carried::Keeping;
 
 fn main() {
     // One of them may be called anything.
@@ -90,8 +91,9 @@ fn run(words: &[&str]) -> Result<(), String> {
         ["ask", rest @ ..] => ask::run(&Target::parse(rest)),
         ["lookup", name] => ask::lookup(name),
         ["inherit", fd] => carried::inherit(fd),
-        ["receive", name] => carried::receive(name, false),
-        ["receive", name, "hop"] => carried::receive(name, true),
+        ["receive", name] => carried::receive(name, Keeping::Descriptor),
+        ["receive", name, "hop"] => carried::receive(name, Keeping::Hopping),
+        ["receive", name, "queue"] => carried::receive(name, Keeping::Queue),
         ["hop"] => hide::hop(),
         ["stay", path] => carried::stay(path),
         ["legit"] => {
