@@ -10,7 +10,7 @@ use std::{
 use airgap_common::cgroup::container_id;
 use anyhow::{Context as _, Result};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, procfs::text};
 
 /// A cgroup v2 directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct Cgroup {
 /// If the process is gone, or is not in a cgroup v2 of that container.
 pub fn locate(root: &Path, id: &str, pid: u32) -> Result<Cgroup> {
     let file = format!("/proc/{pid}/cgroup");
-    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
+    let text = text(&file).with_context(|| format!("cannot read {file}"))?;
     let path = v2_path(&text).ok_or_else(|| {
         Failure::new(
             format!("the container's process {pid} is in no cgroup v2"),
@@ -53,7 +53,7 @@ pub fn locate(root: &Path, id: &str, pid: u32) -> Result<Cgroup> {
 /// none of the container's, where no seal reaches the process: its runtime made
 /// no cgroup v2, or somebody moved it. `None` too once the process is gone.
 pub fn strayed(id: &str, pid: u32) -> Option<String> {
-    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let text = text(format!("/proc/{pid}/cgroup")).ok()?;
     stray_path(&text, id).map(str::to_owned)
 }
 
