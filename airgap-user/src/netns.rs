@@ -1,6 +1,7 @@
 //! Running code inside another namespace.
 
 use std::{
+    ffi::CStr,
     fs::File,
     io::{self, Read as _},
     os::fd::AsRawFd as _,
@@ -224,6 +225,36 @@ fn kind(file: &File) -> Option<i32> {
 pub fn mountinfo(namespace: &File, most: usize) -> Result<Vec<u8>> {
     let proc = File::open("/proc").context("cannot open /proc")?;
     let read = || {
+        // By the host's own /proc: what is mounted there is the container's making.
+        let file = open_at(&proc, c"thread-self/mountinfo", 0)?;
+        let mut text = Vec::new();
+        file.take(most as u64 + 1).read_to_end(&mut text)?;
+        if text.len() > most {
+            return Err(io::Error::other("it is longer than airgap reads"));
+        }
+        Ok(text)
+    };
+    among_mounts(namespace, read).context("cannot read what is mounted")
+}
+
+/// A directory at the root of a mount namespace, whatever root its tasks have; no link is
+/// followed.
+///
+/// # Errors
+/// If the namespace cannot be entered, or there is no such directory.
+pub fn directory(namespace: &File, name: &CStr) -> io::Result<File> {
+    among_mounts(namespace, || {
+        let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        open_at(&File::open("/")?, name, flags)
+    })
+}
+
+/// Runs `job` on a thread whose root is that of a mount namespace.
+fn among_mounts<T: Send>(
+    namespace: &File,
+    job: impl FnOnce() -> io::Result<T> + Send,
+) -> io::Result<T> {
+    let inside = || {
         // SAFETY: acts on this thread only; a thread that shares its root with others
         // may not change its mount namespace.
         if unsafe { libc::unshare(libc::CLONE_FS) } != 0 {
@@ -233,27 +264,22 @@ pub fn mountinfo(namespace: &File, most: usize) -> Result<Vec<u8>> {
         if unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNS) } != 0 {
             return Err(io::Error::last_os_error());
         }
-        // By the host's own /proc: what is mounted there is the container's making.
-        // SAFETY: an open directory and a string that ends with a zero byte.
-        let fd = unsafe {
-            let path = c"thread-self/mountinfo".as_ptr();
-            libc::openat(proc.as_raw_fd(), path, libc::O_RDONLY | libc::O_CLOEXEC)
-        };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: a new descriptor that nobody else owns.
-        let file = unsafe { <File as std::os::fd::FromRawFd>::from_raw_fd(fd) };
-        let mut text = Vec::new();
-        file.take(most as u64 + 1).read_to_end(&mut text)?;
-        if text.len() > most {
-            return Err(io::Error::other("it is longer than airgap reads"));
-        }
-        Ok(text)
+        job()
     };
-    thread::scope(|scope| scope.spawn(read).join())
-        .map_err(|_panic| anyhow!("a look into a mount namespace failed"))?
-        .context("cannot read what is mounted")
+    thread::scope(|scope| scope.spawn(inside).join())
+        .map_err(|_panic| io::Error::other("a look into a mount namespace failed"))?
+}
+
+/// A file below an open directory, for reading.
+fn open_at(dir: &File, name: &CStr, flags: i32) -> io::Result<File> {
+    let flags = flags | libc::O_RDONLY | libc::O_CLOEXEC;
+    // SAFETY: an open directory and a string that ends with a zero byte.
+    let fd = unsafe { libc::openat(dir.as_raw_fd(), name.as_ptr(), flags) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a new descriptor that nobody else owns.
+    Ok(unsafe { <File as std::os::fd::FromRawFd>::from_raw_fd(fd) })
 }
 
 #[cfg(test)]

@@ -274,6 +274,79 @@ fn a_process_that_comes_and_goes_is_seen() {
     }
 }
 
+/// What its runtime has put into its `/dev`, whatever root its first process has taken since.
+#[test]
+fn a_device_is_seen_from_any_root() {
+    let outside = Outside::new();
+    for disguise in ["plain", "chroot"] {
+        let container = outside
+            .container(&format!("device-{disguise}"))
+            .options(&["--cap-drop", "MKNOD"])
+            .command(&["airgap-probe", "hide", disguise, "serve"])
+            .run();
+        // The control: without the node it is sealed.
+        seal(&container.name, &[]);
+        airgap(&["detach", &container.id]).expect_code(0);
+        let procs = std::fs::read_to_string(container.cgroup().join("cgroup.procs"));
+        let procs = procs.expect("cgroup.procs");
+        let mut roots = procs.lines().map(|pid| format!("/proc/{pid}/root/dev"));
+        let dev = roots.find(|dev| std::path::Path::new(dev).is_dir());
+        let node = format!("{}/loopx", dev.expect("a process with a /dev"));
+        let node = std::ffi::CString::new(node).expect("no NUL");
+        // SAFETY: a string that ends with a zero byte.
+        let made =
+            unsafe { libc::mknod(node.as_ptr(), libc::S_IFBLK | 0o600, libc::makedev(7, 0)) };
+        assert_eq!(made, 0, "{}", std::io::Error::last_os_error());
+        let out = airgap(&["attach", "-d", &container.id]);
+        assert!(
+            out.code == 1 && out.stderr.contains("the block device 7:0 at /dev/loopx"),
+            "{disguise}: {}",
+            out.describe()
+        );
+    }
+}
+
+/// Its first process may go into a cgroup whose name is no UTF-8.
+#[test]
+fn a_cgroup_whose_name_is_no_text_is_verified() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let outside = Outside::new();
+    let container = outside.container("cgroup-name").run();
+    seal(&container.name, &[]);
+    // The control: where it was.
+    airgap(&["verify", &container.id]).expect_code(0);
+    let within = Within::new(&container, std::ffi::OsStr::from_bytes(b"\xff\xfe"));
+    airgap(&["verify", &container.id]).expect_code(0);
+    let told = airgap(&["status", &container.id]);
+    assert!(matches!(told.code, 0 | 4), "{}", told.describe());
+    drop(within);
+}
+
+/// A container's first process in a cgroup below its own; back on drop.
+struct Within {
+    cgroup: std::path::PathBuf,
+    pid: String,
+}
+
+impl Within {
+    fn new(container: &Container, name: &std::ffi::OsStr) -> Self {
+        let cgroup = container.cgroup().join(name);
+        std::fs::create_dir(&cgroup).expect("create a cgroup");
+        let pid = container.pid().to_string();
+        std::fs::write(cgroup.join("cgroup.procs"), &pid).expect("move the first process");
+        Self { cgroup, pid }
+    }
+}
+
+impl Drop for Within {
+    fn drop(&mut self) {
+        if let Some(above) = self.cgroup.parent() {
+            let _ = std::fs::write(above.join("cgroup.procs"), &self.pid);
+        }
+        let _ = std::fs::remove_dir(&self.cgroup);
+    }
+}
+
 struct Joined(std::process::Child);
 
 impl Drop for Joined {

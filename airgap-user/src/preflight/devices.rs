@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::container::Budget;
+use crate::{container::Budget, netns::directory};
 
 /// A device node, or a rule for some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,19 +179,26 @@ pub(super) fn rule(text: &str) -> Vec<Device> {
     }
 }
 
-/// Nodes in the `/dev` of a process: what its runtime put there. Nothing is followed and
-/// nothing opened but directories, so that a container's own making can only be left out.
-pub(super) fn shown_by(pid: u32, budget: &mut Budget) -> Vec<(String, Device)> {
+/// Nodes in the `/dev` of a mount namespace: what its runtime put there, whatever root its
+/// processes have taken since. Nothing is followed and nothing opened but directories, so
+/// that a container's own making can only be left out. What cannot be looked at is named in
+/// the budget.
+pub(super) fn shown_in(namespace: &File, budget: &mut Budget) -> Vec<(String, Device)> {
     let mut found = Vec::new();
-    let Ok(root) = File::open(format!("/proc/{pid}/root/")) else {
-        return found;
+    let mut dirs = match directory(namespace, c"dev") {
+        Ok(dir) => vec![(PathBuf::from("/dev"), dir)],
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            budget.skip(format!("its /dev ({error})"));
+            return found;
+        }
     };
-    let mut dirs: Vec<_> = beneath(&root, Path::new("dev"))
-        .map(|dir| (PathBuf::from("/dev"), dir))
-        .into_iter()
-        .collect();
     while let Some((path, dir)) = dirs.pop() {
         let listed = fs::read_dir(format!("/proc/self/fd/{}", dir.as_raw_fd()));
+        let listed = listed.inspect_err(|error| {
+            let shown = path.display();
+            budget.skip(format!("devices in {shown} ({error})"));
+        });
         for entry in listed.into_iter().flatten().flatten() {
             if found.len() >= NODES || !budget.step_for("some devices in its /dev") {
                 budget.skip("some devices in its /dev".into());
@@ -333,13 +340,19 @@ mod tests {
     }
 
     #[test]
-    fn sees_the_nodes_of_a_process() {
+    fn sees_the_nodes_of_a_namespace() {
         let mut budget = Budget::of(std::time::Duration::from_secs(10));
-        let found = shown_by(std::process::id(), &mut budget);
+        let namespace = File::open("/proc/self/ns/mnt").unwrap();
+        let found = shown_in(&namespace, &mut budget);
+        assert!(budget.skipped().is_empty());
         assert!(
             found
                 .iter()
                 .any(|(path, d)| path == "/dev/null" && *d == device(false, 1, 3))
         );
+        // What cannot be looked at is named.
+        let other = File::open("/proc/self/ns/net").unwrap();
+        assert!(shown_in(&other, &mut budget).is_empty());
+        assert_eq!(budget.skipped().len(), 1);
     }
 }

@@ -232,8 +232,8 @@ impl Facts {
         if self.all_capabilities() & (1 << MKNOD) == 0 {
             // It can make no node: what is there its runtime has put there.
             let drivers = Drivers::of_kernel();
-            for (_, _, pid) in &members.mounts {
-                for (path, device) in devices::shown_by(*pid, budget) {
+            for (_, namespace, _) in &members.mounts {
+                for (path, device) in devices::shown_in(namespace, budget) {
                     if let Some(what) = device.risk(&drivers) {
                         self.devices.push(format!("{what} at {path}"));
                     }
