@@ -75,14 +75,39 @@ fn open(root: &Path, relative: &Path) -> Result<Cgroup> {
 }
 
 /// The cgroups whose names have a form that is the container's
-/// ([`airgap_common::cgroup::FORMS`]), outermost ones only; walks the whole tree. One
-/// below another container's counts only where there is no other: a container that may
-/// write to its part of the tree can give a cgroup any name, and an engine in a
+/// ([`airgap_common::cgroup::FORMS`]), outermost ones only. Below another container's it
+/// looks only where there is no other: a container that may write to its part of the tree
+/// can make as many cgroups as it likes and give them any name, and an engine in a
 /// container has all of its own there.
 pub fn find_cgroups(root: &Path, id: &str) -> Vec<Cgroup> {
-    let (mut found, mut nested) = (Vec::new(), Vec::new());
-    let mut queue = vec![(PathBuf::new(), false)];
-    while let Some((relative, inside)) = queue.pop() {
+    let (mut found, mut others) = (Vec::new(), Vec::new());
+    walk(root, vec![PathBuf::new()], |child, own| match own {
+        Some(own) if own == id => {
+            found.extend(open(root, child));
+            false
+        }
+        Some(_) => {
+            others.push(child.to_owned());
+            false
+        }
+        None => true,
+    });
+    if found.is_empty() {
+        walk(root, others, |child, own| {
+            let is_own = own == Some(id);
+            if is_own {
+                found.extend(open(root, child));
+            }
+            !is_own
+        });
+    }
+    found
+}
+
+/// Hands out the directories below some, each before those below it, with the container's
+/// id that its name carries; `each` says whether to go on below it.
+fn walk(root: &Path, mut queue: Vec<PathBuf>, mut each: impl FnMut(&Path, Option<&str>) -> bool) {
+    while let Some(relative) = queue.pop() {
         for entry in fs::read_dir(root.join(&relative))
             .into_iter()
             .flatten()
@@ -92,14 +117,11 @@ pub fn find_cgroups(root: &Path, id: &str) -> Vec<Cgroup> {
                 continue;
             }
             let child = relative.join(entry.file_name());
-            match container_id(&entry.file_name().to_string_lossy()) {
-                Some(own) if own == id && inside => nested.extend(open(root, &child)),
-                Some(own) if own == id => found.extend(open(root, &child)),
-                other => queue.push((child, inside || other.is_some())),
+            if each(&child, container_id(&entry.file_name().to_string_lossy())) {
+                queue.push(child);
             }
         }
     }
-    if found.is_empty() { nested } else { found }
 }
 
 /// Every cgroup whose name is some container's, with that id; walks the whole
