@@ -142,7 +142,7 @@ fn a_socket_in_a_queue_is_named() {
     });
     let out = airgap(&["attach", "-d", &container.name]);
     let status = airgap(&["status", "--explain", &container.name]);
-    if lsm_refuses() {
+    if hooks_refuse() {
         // Taking it out is refused.
         assert!(matches!(out.code, 0 | 4), "{}", out.describe());
         return;
