@@ -113,6 +113,30 @@ impl Table {
     }
 }
 
+/// Why nothing was borrowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The holder is ending, or has closed it: another may have it.
+    Gone,
+    /// airgap itself has no room.
+    Full,
+    /// The kernel lends no such descriptors.
+    Hidden,
+}
+
+impl Refusal {
+    /// By what pidfd_open(2) and pidfd_getfd(2) say. Pure.
+    pub(super) fn of(error: &io::Error) -> Self {
+        match error.raw_os_error() {
+            // An ending task lends nothing any more, while /proc shows its
+            // descriptors until they are closed.
+            Some(libc::ESRCH | libc::EBADF) => Self::Gone,
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => Self::Full,
+            _ => Self::Hidden,
+        }
+    }
+}
+
 /// Owns a new descriptor.
 ///
 /// # Safety
@@ -207,5 +231,16 @@ mod tests {
         drop(far);
         closing.join().unwrap();
         waits
+    }
+
+    #[test]
+    fn an_ending_holder_hides_nothing() {
+        let refusal = |errno| Refusal::of(&io::Error::from_raw_os_error(errno));
+        assert_eq!(refusal(libc::ESRCH), Refusal::Gone);
+        assert_eq!(refusal(libc::EBADF), Refusal::Gone);
+        assert_eq!(refusal(libc::EMFILE), Refusal::Full);
+        // Before Linux 6.9 there is no PIDFD_THREAD.
+        assert_eq!(refusal(libc::EINVAL), Refusal::Hidden);
+        assert_eq!(refusal(libc::EPERM), Refusal::Hidden);
     }
 }

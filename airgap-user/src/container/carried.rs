@@ -3,23 +3,20 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs, io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
-    os::unix::fs::MetadataExt as _,
+    io,
+    os::fd::{AsRawFd as _, OwnedFd},
 };
-
-use anyhow::Result;
 
 use super::{
     Budget, Cgroup, Holder, Table, apart,
+    apart::Refusal,
     holder::{File, Looked, held_by, inode_of, still_holds},
+    options::{is_connected, is_readable, namespace, option},
+    peers::unix_peers,
     queued::{queued, registered},
     rounds::Rounds,
 };
-use crate::{
-    netlink::{Netlink, SOCK_DIAG_BY_FAMILY},
-    netns::Netns,
-};
+use crate::netns::Netns;
 
 /// Where a carried socket leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,30 +114,6 @@ struct Survey<'a> {
     /// Rings, with the inodes of the sockets that are registered with them; `None`: not known.
     rings: Vec<(Holder, Option<Vec<u64>>)>,
     restless: bool,
-}
-
-/// What came of a try to borrow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Refusal {
-    /// The holder is ending, or has closed it: another may have it.
-    Gone,
-    /// airgap itself has no room.
-    Full,
-    /// The kernel lends no such descriptors.
-    Hidden,
-}
-
-impl Refusal {
-    /// By what pidfd_open(2) and pidfd_getfd(2) say. Pure.
-    fn of(error: &io::Error) -> Self {
-        match error.raw_os_error() {
-            // An ending task lends nothing any more, while /proc shows its
-            // descriptors until they are closed.
-            Some(libc::ESRCH | libc::EBADF) => Self::Gone,
-            Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => Self::Full,
-            _ => Self::Hidden,
-        }
-    }
 }
 
 /// Whether there is more to do, in another table.
@@ -375,108 +348,6 @@ fn family(domain: i32) -> &'static str {
     }
 }
 
-fn option(socket: &OwnedFd, name: i32) -> io::Result<i32> {
-    let mut value = 0i32;
-    let mut len = 4;
-    // SAFETY: pointer and length describe `value`.
-    let rc = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            name,
-            (&raw mut value).cast(),
-            &raw mut len,
-        )
-    };
-    if rc == 0 {
-        Ok(value)
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
-/// Whether something waits in its queue.
-fn is_readable(socket: &OwnedFd) -> bool {
-    let mut poll = libc::pollfd {
-        fd: socket.as_raw_fd(),
-        events: libc::POLLIN,
-        revents: 0,
-    };
-    // SAFETY: one structure.
-    unsafe { libc::poll(&raw mut poll, 1, 0) == 1 && poll.revents & libc::POLLIN != 0 }
-}
-
-fn is_connected(socket: &OwnedFd) -> bool {
-    // SAFETY: plain data.
-    let mut address: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
-    let mut len = size_of_val(&address) as u32;
-    let (fd, at) = (socket.as_raw_fd(), (&raw mut address).cast());
-    // SAFETY: pointer and length describe `address`.
-    unsafe { libc::getpeername(fd, at, &raw mut len) == 0 }
-}
-
-/// Inode of the socket's network namespace (`SIOCGSKNS`, Linux 4.9).
-fn namespace(socket: &OwnedFd) -> io::Result<u64> {
-    const SIOCGSKNS: libc::c_ulong = 0x894c;
-    // SAFETY: takes no argument; the new descriptor is owned at once.
-    let fd = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSKNS as _) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: a new descriptor that nobody else owns.
-    let file = fs::File::from(unsafe { OwnedFd::from_raw_fd(fd) });
-    file.metadata().map(|m| m.ino())
-}
-
-/// Inode → peer's inode of the connected unix sockets of a network namespace.
-fn unix_peers(netns: &Netns) -> Result<HashMap<u64, u64>> {
-    netns.run(|| {
-        let mut peers = HashMap::new();
-        Netlink::diag()?.dump(SOCK_DIAG_BY_FAMILY, &unix_request(), |message| {
-            // Nobody has accepted it yet: its other end is the listener's.
-            if let Some((inode, peer)) = unix_peer(message).filter(|(_, peer)| *peer != 0) {
-                peers.insert(inode, peer);
-            }
-        })?;
-        Ok(peers)
-    })
-}
-
-/// `struct unix_diag_req` for all states, with peers (linux/unix_diag.h).
-fn unix_request() -> Vec<u8> {
-    const UDIAG_SHOW_PEER: u32 = 4;
-    let mut out = vec![libc::AF_UNIX as u8, 0, 0, 0];
-    out.extend(u32::MAX.to_ne_bytes()); // states
-    out.extend([0; 4]); // inode: any
-    out.extend(UDIAG_SHOW_PEER.to_ne_bytes());
-    out.extend([0xff; 8]); // cookie: any
-    out
-}
-
-/// `struct unix_diag_msg` and its attributes: inode and peer's inode.
-fn unix_peer(message: &[u8]) -> Option<(u64, u64)> {
-    const UNIX_DIAG_PEER: u16 = 2;
-    let u16_at = |at: usize| {
-        Some(u16::from_ne_bytes(
-            message.get(at..at + 2)?.try_into().ok()?,
-        ))
-    };
-    let u32_at = |at: usize| {
-        Some(u32::from_ne_bytes(
-            message.get(at..at + 4)?.try_into().ok()?,
-        ))
-    };
-    let inode = u32_at(4)?;
-    let mut at = 16;
-    loop {
-        let (len, kind) = (usize::from(u16_at(at)?), u16_at(at + 2)?);
-        if kind == UNIX_DIAG_PEER {
-            return Some((inode.into(), u32_at(at + 4)?.into()));
-        }
-        at += len.max(4).next_multiple_of(4);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -498,34 +369,5 @@ mod tests {
             judge(AF_NETLINK, NETLINK_AUDIT, false, None),
             Some(Leads::Around)
         );
-    }
-
-    #[test]
-    fn an_ending_holder_hides_nothing() {
-        let refusal = |errno| Refusal::of(&io::Error::from_raw_os_error(errno));
-        assert_eq!(refusal(libc::ESRCH), Refusal::Gone);
-        assert_eq!(refusal(libc::EBADF), Refusal::Gone);
-        assert_eq!(refusal(libc::EMFILE), Refusal::Full);
-        // Before Linux 6.9 there is no PIDFD_THREAD.
-        assert_eq!(refusal(libc::EINVAL), Refusal::Hidden);
-        assert_eq!(refusal(libc::EPERM), Refusal::Hidden);
-    }
-
-    #[test]
-    fn reads_peers_and_survives_any_bytes() {
-        let mut message = vec![1, 1, 1, 0];
-        message.extend(77u32.to_ne_bytes());
-        message.extend([0; 8]);
-        for (kind, value) in [(0u16, 5u32), (2, 78)] {
-            message.extend(8u16.to_ne_bytes());
-            message.extend(kind.to_ne_bytes());
-            message.extend(value.to_ne_bytes());
-        }
-        assert_eq!(unix_peer(&message), Some((77, 78)));
-        for len in 0..message.len() {
-            assert_eq!(unix_peer(&message[..len]), None, "{len}");
-        }
-        // A length of 0 must not loop for ever.
-        assert_eq!(unix_peer(&[0; 64]), None);
     }
 }

@@ -14,6 +14,8 @@ mod inspected;
 mod interfaces;
 mod look;
 mod members;
+mod options;
+mod peers;
 mod queued;
 mod rounds;
 mod served;
