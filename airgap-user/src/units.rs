@@ -1,7 +1,7 @@
 //! The systemd units and the udev rule of airgap: their text, and which of them are there
 //! (systemd.unit(5), systemd.service(5), udev(7)).
 
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 
 use anyhow::{Result, anyhow};
 
@@ -18,6 +18,9 @@ const WATCH: &str = "etc/systemd/system/airgap-watch.service";
 const RULE: &str = "etc/udev/rules.d/05-airgap.rules";
 /// The socket of a udev that runs, below the root.
 const UDEV: &str = "run/udev/control";
+/// Written by the rule's program once it could use BPF there, below the root. The
+/// directory is memory: a boot begins without.
+const PROOF: &str = "run/airgap-udev";
 /// Engines that may be installed later; for a service that is not there a drop-in means
 /// nothing.
 const ENGINES: [&str; 4] = [
@@ -156,7 +159,7 @@ pub fn boot(root: &Path, starters: &[String]) -> Boot {
 pub enum Arrivals {
     /// udev has it guarded at once.
     Guarded,
-    /// udev would, if airgap was installed.
+    /// udev would, if airgap was installed; or it was not seen to do so since the boot.
     Unguarded,
     /// There is no udev here.
     #[default]
@@ -169,10 +172,31 @@ pub fn arrivals(root: &Path) -> Arrivals {
         return Arrivals::NoUdev;
     }
     let text = fs::read_to_string(root.join(RULE)).unwrap_or_default();
-    match binary_of(&text) {
-        Some(binary) if root.join(binary.trim_start_matches('/')).is_file() => Arrivals::Guarded,
+    let Some(binary) = binary_of(&text) else {
+        return Arrivals::Unguarded;
+    };
+    let made = |path: &str| fs::metadata(root.join(path)).and_then(|about| about.modified());
+    let binary = made(binary.trim_start_matches('/'));
+    match (made(PROOF), made(RULE), binary) {
+        (Ok(proof), Ok(rule), Ok(binary)) if proof >= rule && proof >= binary => Arrivals::Guarded,
         _ => Arrivals::Unguarded,
     }
+}
+
+/// Notes that udev ran the rule's program, and that it could do its work there.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn prove_arrivals(root: &Path) -> io::Result<()> {
+    fs::write(root.join(PROOF), "")
+}
+
+/// Has udev run its rules for an interface that every host has.
+///
+/// # Errors
+/// If the kernel takes no such request (`/sys` is read-only).
+pub fn provoke_arrivals() -> io::Result<()> {
+    fs::write("/sys/class/net/lo/uevent", "add")
 }
 
 /// The program that the rule runs. Pure.
@@ -389,14 +413,20 @@ mod tests {
         assert_eq!(arrivals(&root), Arrivals::Unguarded);
         let rules = root.join(RULE);
         fs::create_dir_all(rules.parent().unwrap()).unwrap();
-        fs::write(&rules, rule("/sbin/airgap")).unwrap();
-        assert_eq!(arrivals(&root), Arrivals::Unguarded, "no such program");
         fs::create_dir_all(root.join("sbin")).unwrap();
         fs::write(root.join("sbin/airgap"), "").unwrap();
+        prove_arrivals(&root).unwrap();
+        assert_eq!(arrivals(&root), Arrivals::Unguarded, "no rule");
+        fs::write(&rules, rule("/sbin/none")).unwrap();
+        prove_arrivals(&root).unwrap();
+        assert_eq!(arrivals(&root), Arrivals::Unguarded, "no such program");
+        fs::write(&rules, rule("/sbin/airgap")).unwrap();
+        fs::remove_file(root.join(PROOF)).unwrap();
+        assert_eq!(arrivals(&root), Arrivals::Unguarded, "never seen to run");
+        prove_arrivals(&root).unwrap();
         assert_eq!(arrivals(&root), Arrivals::Guarded);
-        fs::write(&rules, format!("# {}", rule("/sbin/airgap"))).unwrap();
-        assert_eq!(arrivals(&root), Arrivals::Guarded, "below a comment");
         fs::write(&rules, "# PROGRAM=\"/sbin/airgap guard 1\"\n").unwrap();
+        prove_arrivals(&root).unwrap();
         assert_eq!(arrivals(&root), Arrivals::Unguarded, "a comment");
         fs::remove_dir_all(root).unwrap();
     }

@@ -66,7 +66,14 @@ impl Check {
     }
 
     /// They are there, or would be, and the kernel does not call them.
-    pub(crate) fn silent_hooks(silence: Silence) -> Self {
+    pub(crate) fn silent_hooks(silence: Silence, standing: bool) -> Self {
+        if !standing {
+            return Self::limited(
+                HOOKS,
+                "a seal would have none now: kernel.ftrace_enabled is 0, and the kernel calls no such program",
+                "sysctl kernel.ftrace_enabled=1",
+            );
+        }
         Self::open(
             HOOKS,
             format!("not in force now: {}", silence.why()),
@@ -205,7 +212,7 @@ fn hooks() -> Check {
             },
         ),
         Ok(Security::Skipped(mechanism)) => Check::skipped_hooks(mechanism),
-        Ok(Security::Silent(silence)) => Check::silent_hooks(silence),
+        Ok(Security::Silent(silence)) => Check::silent_hooks(silence, standing.is_some()),
         Ok(Security::Absent) => Check::without_hooks("the gate stands without them"),
         // Of root, too: no right is missing.
         Err(error) => Check::without_hooks(&format!(
@@ -435,12 +442,17 @@ fn arrivals() -> Check {
             let gate = super::standing().ok().flatten();
             let count = |stat| gate.as_ref().map_or(0, |gate| gate.stat(stat));
             let (all, late) = (count(Stat::Guarded), count(Stat::GuardedLate));
-            Check::ok(
-                NAME,
-                format!(
-                    "udev has each guarded as it comes up; so far {all} of sealed containers, {late} of them when a program may have run already"
+            let seen = format!(
+                "udev has each guarded as it comes up; so far {all} of sealed containers, {late} of them when a program may have run already"
+            );
+            match late {
+                0 => Check::ok(NAME, seen),
+                _ => Check::limited(
+                    NAME,
+                    seen,
+                    "this host is slow to guard new veths: until it does, a container's kernel answers pings and knocks at closed ports",
                 ),
-            )
+            }
         }
         Arrivals::Unguarded => Check::limited(NAME, OPEN, "airgap install"),
         Arrivals::NoUdev => Check::limited(

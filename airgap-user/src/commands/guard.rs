@@ -3,6 +3,7 @@
 //! of a sealed container's restart without it are answers that its kernel gives.
 
 use std::{
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -11,13 +12,15 @@ use airgap_common::map::SealNumber;
 use anyhow::Result;
 use clap::Args;
 
+use super::install;
 use crate::{
     container::{
         HostEnd,
         arrival::{OtherEnd, behind, cgroups_of, has_started, other_end, with_addresses},
     },
     failure::exit,
-    gate::{Arrival, Gate, Place},
+    gate::{Arrival, FrameLayer, Gate, Place},
+    units::{Arrivals, prove_arrivals},
 };
 
 /// Arguments of `guard`.
@@ -41,8 +44,21 @@ const PAUSE: Duration = Duration::from_millis(20);
 const LONG: Duration = Duration::from_millis(200);
 
 pub(super) fn run(args: &Guard) -> Result<u8> {
+    prove();
     guard(&Place::host()?, args.index)?;
     Ok(exit::OK)
+}
+
+/// Where udev runs this, it notes that it could use BPF there: some run it where it may not.
+fn prove() {
+    // udev(7): what its programs know of the event.
+    if std::env::var_os("DEVPATH").is_none() || install::arrivals() == Arrivals::Guarded {
+        return;
+    }
+    let proven = FrameLayer::attempt_load().and_then(|()| Ok(prove_arrivals(Path::new("/"))?));
+    if let Err(error) = proven {
+        log::warn!("new veths cannot be guarded by udev: {error:#}");
+    }
 }
 
 /// What is known of a veth.
@@ -72,6 +88,7 @@ pub(super) fn guard(place: &Place, index: u32) -> Result<()> {
             return Ok(());
         }
         let (end, plugged, number) = match other_end(index)? {
+            OtherEnd::None if guarded => return Gate::unguard_arrival(place, index),
             OtherEnd::None => return Ok(()),
             OtherEnd::Here { end, plugged } => (end, plugged, None),
             OtherEnd::There {
@@ -122,7 +139,7 @@ pub(super) fn guard(place: &Place, index: u32) -> Result<()> {
                 && !counted
             {
                 counted = true;
-                late |= arrival.owner.is_some() && is_late(place, index)?;
+                late |= is_late(place, index)?;
                 Gate::count_arrival(place, late)?;
                 log::info!(
                     "{} is guarded for seal {owner}{}",
@@ -135,6 +152,10 @@ pub(super) fn guard(place: &Place, index: u32) -> Result<()> {
             }
         }
         if !settling {
+            // Both ends stay here: no container is behind it.
+            if number.is_none() && guarded {
+                return Gate::unguard_arrival(place, index);
+            }
             return Ok(());
         }
         thread::sleep((began.elapsed() / 10).clamp(PAUSE, LONG));

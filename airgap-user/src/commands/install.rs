@@ -7,6 +7,8 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::Command,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
@@ -72,6 +74,7 @@ pub(super) fn install(host: Option<&str>, state: &State, args: &Install) -> Resu
         state.prepare(&Lock::take()?)?;
         tell_systemd(&[&["daemon-reload"], &["enable", units::RESTORE_NAME]])?;
         tell_udev();
+        await_udev();
         log::info!(
             "airgap restore runs before the engines start; for labels: systemctl enable --now airgap-watch"
         );
@@ -245,6 +248,26 @@ fn tell_udev() {
         .status();
     if !told.as_ref().is_ok_and(std::process::ExitStatus::success) {
         log::debug!("udevadm control --reload: {told:?}");
+    }
+}
+
+/// Has udev run its rule once, and waits for it a little.
+fn await_udev() {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    const PAUSE: Duration = Duration::from_millis(500);
+    let end = Instant::now() + PATIENCE;
+    while arrivals() == Arrivals::Unguarded {
+        // It may still have had the old rules.
+        if let Err(error) = units::provoke_arrivals() {
+            log::debug!("udev cannot be asked to run its rules: {error}");
+        }
+        if Instant::now() > end {
+            log::warn!(
+                "udev has not run the rule, or it may not use BPF: nothing guards a veth as it comes up (airgap doctor)"
+            );
+            return;
+        }
+        thread::sleep(PAUSE);
     }
 }
 

@@ -238,7 +238,7 @@ fn frames(evidence: &Evidence) -> [Vector; 9] {
                 ENDS,
                 Some("airgap install".into()),
             ),
-            _ => Vector::open(PROBES_LATER, When::Later, ENDS, Some(attach(evidence))),
+            _ => Vector::open(PROBES_LATER, When::Later, ENDS, guard()),
         },
         match hooked("socket_create") {
             Some(by) => Vector::covered(HOST_SOCKETS, When::Never, by),

@@ -31,24 +31,16 @@ impl Lock {
     }
 }
 
-/// Held for the moment in which new veths are guarded, which waits for no [`Lock`]; or,
-/// alone, while the gate is taken down. Nothing long is done under it.
+/// Held while the guards of veths change, or the gate is taken down: `airgap guard` waits
+/// for no [`Lock`]. Nothing long is done under it, and it is taken after that one.
 pub(super) struct VethLock(#[expect(dead_code, reason = "held for its drop")] File);
 
 impl VethLock {
-    /// Beside others that guard.
+    /// Waits for it.
     ///
     /// # Errors
     /// As [`Lock::take`].
-    pub(super) fn shared() -> Result<Self> {
-        waited(VETHS, libc::LOCK_SH).map(Self)
-    }
-
-    /// While nobody guards.
-    ///
-    /// # Errors
-    /// As [`Lock::take`].
-    pub(super) fn alone() -> Result<Self> {
+    pub(super) fn take() -> Result<Self> {
         waited(VETHS, libc::LOCK_EX).map(Self)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{HashMap as Table, HashSet};
 use airgap_common::map::{ID_LEN, Seal, SealNumber, Stat};
 use anyhow::{Context as _, Result};
 
-use super::{Gate, Lock, seal_id, seal_name};
+use super::{Gate, Lock, lock::VethLock, seal_id, seal_name};
 
 /// What lifting a seal removed.
 #[derive(Clone, Debug)]
@@ -54,11 +54,12 @@ impl Gate {
         }
         if !seals.is_empty() {
             self.unsettle()?;
+            let _veths = VethLock::take()?;
             self.unguard_frames(|seal| replaced.contains_key(&seal))?;
             self.unmark(&mut replaced)?;
+            self.forget(&seals);
             // What a task claimed for it meanwhile.
             self.unguard_frames(|seal| replaced.contains_key(&seal))?;
-            self.forget(&seals);
         }
         Ok(seals.len())
     }
@@ -85,15 +86,16 @@ impl Gate {
         for seal in &seals {
             self.unseal_id(&seal.id)?;
         }
+        let _veths = VethLock::take()?;
         self.unguard_frames(|seal| lifted.contains_key(&seal))?;
         self.unmark(&mut lifted)?;
-        // What a task claimed for them meanwhile: there is no policy for its frames.
-        self.unguard_frames(|seal| lifted.contains_key(&seal))?;
         if self.stat(Stat::Overflowed) > 0 && self.ids.keys().next().is_none() {
             self.clear_overflow()?;
         }
         let ids = seals.iter().map(|seal| seal.id);
         self.forget(&numbers.iter().copied().zip(ids).collect::<Vec<_>>());
+        // What a task claimed for them meanwhile: there is no policy for its frames.
+        self.unguard_frames(|seal| lifted.contains_key(&seal))?;
         Ok(numbers.iter().filter_map(|n| lifted.remove(n)).collect())
     }
 

@@ -123,7 +123,7 @@ impl Report {
         let evidence = Evidence {
             name: name.clone(),
             // Trying costs an interface: only where it matters.
-            frame_layer: !bare || Layers::has_frames(),
+            frame_layer: frames.is_some() && !bare || Layers::has_frames(),
             broken_links,
             missing_hooks,
             capabilities: match &unseen[..] {

@@ -46,7 +46,7 @@ fn follow(place: &Place, stop: &AtomicBool) -> std::io::Result<()> {
     while !stop.load(Ordering::Relaxed) {
         for index in arrivals.look()? {
             if working.load(Ordering::Relaxed) >= MOST {
-                log::debug!("{index} is left to the next look");
+                log::debug!("{index} is left to whoever looks after its seal");
                 continue;
             }
             working.fetch_add(1, Ordering::Relaxed);

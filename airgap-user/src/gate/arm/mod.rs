@@ -64,14 +64,14 @@ impl Gate {
         if let Some(mut gate) = standing
             && gate.info()?.object == object::digest()
             && gate.broken_links().is_empty()
-            && gate.security() != Security::Silent(Silence::NotCalled)
+            && gate.security_under(lock) != Security::Silent(Silence::NotCalled)
         {
             // Of a change that was cut short. What stands is judged as it stands, and
             // whoever repairs it unsettles first.
             gate.settle()?;
             return Ok(gate);
         }
-        match load_and_attach(place, kernel, network) {
+        match load_and_attach(place, kernel, network, lock) {
             Ok(early) => {
                 let gate = Self::open(place)?;
                 let mut gate = gate.ok_or_else(|| anyhow!("the gate's maps are gone again"))?;
@@ -83,7 +83,7 @@ impl Gate {
                 let _ = Self::clear_remains(place, lock);
                 let idle = |gate: Self| gate.is_idle().unwrap_or(false);
                 if Self::open(place).is_ok_and(|gate| gate.is_none_or(idle)) {
-                    let _ = disarm(place);
+                    let _ = VethLock::take().and_then(|veths| disarm(place, &veths));
                 }
                 Err(error)
             }
@@ -98,10 +98,11 @@ impl Gate {
         if !self.is_idle()? {
             return Ok(false);
         }
+        let veths = VethLock::take()?;
         self.unguard_unowned()?;
         let place = self.place.clone();
         drop(self);
-        disarm(&place)?;
+        disarm(&place, &veths)?;
         Ok(true)
     }
 
@@ -116,7 +117,7 @@ impl Gate {
         let links = place.pins.join("links");
         let any = fs::read_dir(&links).is_ok_and(|mut entries| entries.next().is_some());
         if place.pins.exists() && !any {
-            disarm(place)?;
+            disarm(place, &VethLock::take()?)?;
         }
         Ok(())
     }
@@ -132,7 +133,12 @@ impl Gate {
     }
 }
 
-fn load_and_attach(place: &Place, kernel: &Reading, network: Option<&Netns>) -> Result<Early> {
+fn load_and_attach(
+    place: &Place,
+    kernel: &Reading,
+    network: Option<&Netns>,
+    lock: &Lock,
+) -> Result<Early> {
     let version = KernelVersion::current().context("cannot tell the kernel's version")?;
     if version < KernelVersion::new(MINIMUM.0, MINIMUM.1, 0) {
         return Err(Failure::new(
@@ -163,18 +169,19 @@ fn load_and_attach(place: &Place, kernel: &Reading, network: Option<&Netns>) -> 
         replace_pin(place, hook, link)?;
     }
     let mut gate = Gate::open(place)?.ok_or_else(|| anyhow!("the map GATE is not pinned"))?;
-    let before = gate.info()?.lsm;
     // What refuses nothing is not worth an attach that fails, unless it may again.
-    let kept = match gate.security() {
+    let kept = match gate.security_under(lock) {
         Security::InForce(_) | Security::Skipped(_) | Security::Silent(Silence::FtraceOff) => true,
         Security::Silent(Silence::Broken | Silence::NotCalled) | Security::Absent => false,
     };
+    // After that look, which may have found that they refuse no more.
+    let before = gate.info()?.lsm;
     let hooks = security::attach(&mut programs, &cgroup, &kernel, test, kept)?;
     let lsm = match &hooks {
         None => 0,
         Some(hooks) if !hooks.proven => security::NOT_SINCE,
         // Those before ended only then: there was no moment without.
-        Some(_) if before != 0 => before,
+        Some(_) if before != 0 && before != security::NOT_SINCE => before,
         Some(_) => clock::since_boot_seconds(),
     };
     match hooks {
@@ -226,16 +233,16 @@ pub(super) const NO_DENIALS: Counters = Counters::ZERO;
 
 /// Removes all pins: links first, in reverse order, so that nothing is marked
 /// any more when the gate opens.
-fn disarm(place: &Place) -> Result<()> {
-    let _alone = VethLock::alone()?;
+fn disarm(place: &Place, _veths: &VethLock) -> Result<()> {
     security::detach(place)?;
     for hook in HOOKS.iter().rev() {
         unlink_hook(place, hook)?;
     }
+    // Links go before all maps.
+    frames::unpin(place)?;
     for name in name::ALL {
         unlink(&place.map(name))?;
     }
-    frames::unpin(place)?;
     for dir in [
         place.pins.join("links"),
         place.pins.join("maps"),

@@ -23,7 +23,7 @@ use aya::{
 
 pub(super) use self::early::{Early, of_loaded};
 pub use self::unowned::Arrival;
-use super::{Gate, Hook, Kind, Lock, Place};
+use super::{Gate, Hook, Kind, Lock, Place, lock::VethLock, sys};
 use crate::{
     container::{HostEnd, Interface},
     netlink::Direction,
@@ -95,6 +95,15 @@ impl FrameLayer {
             Self::Clsact => clsact::attempt(LO),
         })?;
         Ok(layer)
+    }
+
+    /// Whether a program of its kind can be loaded where this runs.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn attempt_load() -> Result<()> {
+        sys::load_classifier().context("the kernel loads no classifier")?;
+        Ok(())
     }
 
     fn attach(
@@ -205,6 +214,7 @@ impl Gate {
         interfaces: &[Interface],
         _lock: &Lock,
     ) -> Result<()> {
+        let _veths = VethLock::take()?;
         self.forget_dead_veths()?;
         let layer = FrameLayer::of_kernel();
         let ends: Vec<_> = interfaces.iter().filter_map(|i| i.host.as_ref()).collect();
@@ -268,6 +278,7 @@ impl Gate {
         end: &HostEnd,
         _lock: Lock,
     ) -> Result<Option<Trial>> {
+        let _veths = VethLock::take()?;
         self.forget_dead_veths()?;
         let mut trial = Trial {
             veths: super::hash(&self.place, name::VETHS)?,
@@ -316,7 +327,7 @@ impl Gate {
             ));
         };
         let ours = self.veths.get(&end.index, 0);
-        let ours = ours.is_ok_and(|veth| veth.seal == seal);
+        let ours = ours.is_ok_and(|veth| veth.seal == seal && veth.bridge != Veth::UNPLUGGED);
         if ours && PROGRAMS.iter().all(|p| self.is_alive(end.index, p)) {
             return None;
         }
@@ -339,7 +350,9 @@ impl Gate {
     /// Veths that are gone leave pins of dead links behind.
     fn forget_dead_veths(&mut self) -> Result<()> {
         for index in self.guarded()? {
-            if !PROGRAMS.iter().any(|p| self.is_alive(index, p)) {
+            let of_nobody = |seal| seal != UNOWNED && self.seal(seal).is_err();
+            let lifted = self.veths.get(&index, 0).is_ok_and(|v| of_nobody(v.seal));
+            if lifted || !PROGRAMS.iter().any(|p| self.is_alive(index, p)) {
                 self.drop_veth(index)?;
             }
         }
@@ -348,6 +361,7 @@ impl Gate {
 
     /// Ends the guards of veths that are nobody's, with those of dead ones.
     pub(super) fn unguard_unowned(&mut self) -> Result<()> {
+        self.forget_dead_veths()?;
         self.unguard_frames(|seal| seal == UNOWNED)?;
         self.forget_waiting()
     }

@@ -4,6 +4,8 @@ use std::{
     fs, io,
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
@@ -20,6 +22,10 @@ use crate::{
     netlink::Direction,
 };
 
+/// A link that was let go is waited for so often, and so long each time.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// First in line on an interface of this thread's namespace, until it is closed.
 pub(super) fn link(loaded: &impl AsFd, program: &Program, index: u32) -> io::Result<OwnedFd> {
     let attach_type = match program.direction {
@@ -33,7 +39,18 @@ pub(super) fn link(loaded: &impl AsFd, program: &Program, index: u32) -> io::Res
 pub(super) fn link_pinned(place: &Place, program: &Program, index: u32) -> Result<OwnedFd> {
     let pin = program_pin(place, program.name);
     let loaded = sys::obj_get(&pin).with_context(|| format!("cannot open {}", pin.display()))?;
-    link(&loaded, program, index).context("the kernel makes no tcx link")
+    let mut tries = 0;
+    loop {
+        match link(&loaded, program, index) {
+            // One that was just let go ends a little later, and the kernel takes a
+            // program only once on an interface.
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) && tries < TRIES => {
+                tries += 1;
+                thread::sleep(PAUSE);
+            }
+            made => return made.context("the kernel makes no tcx link"),
+        }
+    }
 }
 
 /// Links a program that does nothing, for a moment.

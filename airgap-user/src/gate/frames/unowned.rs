@@ -31,31 +31,39 @@ impl Gate {
     /// If the map cannot be written, or the kernel refuses an attachment. If the gate was
     /// taken down meanwhile.
     pub fn guard_arrival(place: &Place, arrival: &Arrival) -> Result<Option<SealNumber>> {
-        let _shared = VethLock::shared()?;
+        let _veths = VethLock::take()?;
         let Some(mut gate) = Self::open(place)? else {
             return Ok(None);
         };
         gate.arrived(arrival)
     }
 
-    /// Ends the guard of a veth that is nobody's.
+    /// Ends the guard of a veth that is nobody's, or gone.
     ///
     /// # Errors
     /// If the map cannot be written.
     pub fn unguard_arrival(place: &Place, index: u32) -> Result<()> {
-        let _shared = VethLock::shared()?;
+        let _veths = VethLock::take()?;
         let Some(mut gate) = Self::open(place)? else {
             return Ok(());
         };
         match gate.veths.get(&index, 0) {
-            Ok(veth) if veth.seal == UNOWNED => gate.drop_veth(index),
+            Ok(veth) if veth.seal == UNOWNED || !gate.runs_on(index) => {
+                gate.drop_veth(index)?;
+                gate.forget_waiting()
+            }
             _ => Ok(()),
         }
     }
 
+    /// Whether a frame program runs on this interface.
+    fn runs_on(&self, index: u32) -> bool {
+        PROGRAMS.iter().any(|program| self.is_alive(index, program))
+    }
+
     fn arrived(&mut self, arrival: &Arrival) -> Result<Option<SealNumber>> {
         let Arrival { end, owner, .. } = arrival;
-        let before = PROGRAMS.iter().any(|p| self.is_alive(end.index, p));
+        let before = self.runs_on(end.index);
         let known = self.veths.get(&end.index, 0).ok().filter(|_| before);
         let layer = FrameLayer::of_kernel();
         // First the programs: an entry whose veth has none counts as one that is gone.
@@ -74,27 +82,34 @@ impl Gate {
                 }
             }
         }
-        if let Some(cookie) = arrival.network
-            && owner.is_none()
-        {
-            self.wait_for_owner(cookie, end.index)?;
-        }
         let mut veth = origin::Host::read()?.veth(owner.unwrap_or(UNOWNED), end.index)?;
         if veth.bridge == 0 && arrival.settling {
             veth.bridge = Veth::UNPLUGGED;
         }
-        if let Some(known) = known {
-            // Whose it is was known already, or the kernel side has found out.
+        // Whose it is was known already, or the kernel side has found out.
+        if let Some(known) = known
+            && let Ok(now) = self.veths.get(&end.index, 0)
+        {
             if owner.is_none() {
-                veth.seal = known.seal;
+                veth.seal = now.seal;
             }
             if known == veth {
                 return Ok(owned(known.seal));
             }
         }
-        self.veths
-            .insert(end.index, veth, 0)
-            .context("cannot write the map VETHS")?;
+        if self.veths.insert(end.index, veth, 0).is_err() {
+            // Full of those that are gone.
+            self.forget_dead_veths()?;
+            self.veths
+                .insert(end.index, veth, 0)
+                .context("cannot write the map VETHS")?;
+        }
+        if let Some(cookie) = arrival.network
+            && veth.seal == UNOWNED
+            && let Err(error) = self.wait_for_owner(cookie, end.index)
+        {
+            log::warn!("{} waits for its owner's next look: {error:#}", end.name);
+        }
         if let Some(number) = owner {
             self.announceable(end)?;
             // Lifted meanwhile: nobody would take this entry away.
@@ -118,6 +133,10 @@ impl Gate {
             return Ok(());
         };
         *free = index;
+        if waiting.insert(network, value, 0).is_ok() {
+            return Ok(());
+        }
+        self.forget_waiting()?;
         waiting
             .insert(network, value, 0)
             .context("cannot write the map WAITING")
@@ -156,7 +175,7 @@ impl Gate {
     /// # Errors
     /// If the map cannot be written.
     pub fn count_arrival(place: &Place, late: bool) -> Result<()> {
-        let _shared = VethLock::shared()?;
+        let _veths = VethLock::take()?;
         let Some(mut gate) = Self::open(place)? else {
             return Ok(());
         };

@@ -134,7 +134,8 @@ pub(super) fn order(listed: Option<&str>) -> impl Iterator<Item = Mechanism> {
     all.filter(move |mechanism| !(without && *mechanism == Mechanism::BpfLsm))
 }
 
-fn has_bpf(list: &str) -> bool {
+/// Whether BPF LSM is among them.
+pub(super) fn has_bpf(list: &str) -> bool {
     list.trim().split(',').any(|name| name == "bpf")
 }
 

@@ -92,8 +92,10 @@ pub(super) fn attach(
     kept: bool,
 ) -> Result<Option<Attached>> {
     let off = ftrace_is_off();
+    let list = choice::lsm_list();
+    let listed = list.as_deref().is_some_and(choice::has_bpf);
     let (mut reasons, mut unproven) = (Vec::new(), None);
-    for mechanism in choice::order(choice::lsm_list().as_deref()) {
+    for mechanism in choice::order(list.as_deref()) {
         let attached = load_and_attach(programs, cgroup, kernel, mechanism);
         let proven = attached.and_then(|links| match self_test(test) {
             Ok(true) => Ok((true, links)),
@@ -106,7 +108,11 @@ pub(super) fn attach(
                 let proven = true;
                 return Ok(Some(Attached { proven, links }));
             }
-            // The last one is called whatever lsm= says, once ftrace is on again.
+            // Once ftrace is on again the first is called if lsm= says so, and the last in
+            // any case.
+            Ok((false, links)) if listed => {
+                unproven.get_or_insert(links);
+            }
             Ok((false, links)) => unproven = Some(links),
             Err(error) => {
                 log::debug!("no security hooks by {}: {error:#}", mechanism.name());
@@ -223,6 +229,15 @@ impl Gate {
     /// they do not is remembered, and so is since when they do again, at the latest:
     /// what a process opened in between is older than they are.
     pub fn security(&self) -> Security {
+        self.look_at_security(None)
+    }
+
+    /// The same of who has the lock already.
+    pub(super) fn security_under(&self, lock: &Lock) -> Security {
+        self.look_at_security(Some(lock))
+    }
+
+    fn look_at_security(&self, lock: Option<&Lock>) -> Security {
         let Ok(info) = self.info() else {
             return Security::Absent;
         };
@@ -236,7 +251,7 @@ impl Gate {
             _ => info.lsm,
         };
         if since != info.lsm
-            && let Err(error) = self.remember_since(since)
+            && let Err(error) = self.remember_since(since, lock)
         {
             log::debug!("cannot remember since when the security hooks refuse: {error:#}");
         }
@@ -259,10 +274,14 @@ impl Gate {
     }
 
     /// Whoever else writes there has the lock, and looks again.
-    fn remember_since(&self, since: u32) -> Result<()> {
-        let Some(_lock) = Lock::try_take()? else {
-            return Ok(());
+    fn remember_since(&self, since: u32, lock: Option<&Lock>) -> Result<()> {
+        let taken = match lock {
+            Some(_) => None,
+            None => Lock::try_take()?,
         };
+        if lock.is_none() && taken.is_none() {
+            return Ok(());
+        }
         let mut map = array::<GateInfo>(&self.place, name::GATE)?;
         let info = map.get(&0, 0).context("cannot read the map GATE")?;
         if info.lsm == 0 {

@@ -284,7 +284,7 @@ fn a_doctor_says_what_it_means_for_a_seal() {
         },
         Check::without_hooks("the kernel said no"),
         Check::skipped_hooks(Mechanism::ModifyReturn),
-        Check::silent_hooks(Silence::FtraceOff),
+        Check::silent_hooks(Silence::FtraceOff, true),
         Check::no_restore(),
     ];
     assert_eq!(
