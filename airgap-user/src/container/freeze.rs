@@ -49,7 +49,10 @@ impl Frozen {
         if cgroups.is_empty() || !first_time(cgroups) {
             return None;
         }
-        if processes(cgroups, &mut Budget::of(WAIT)).contains(&std::process::id()) {
+        if processes(cgroups, &mut Budget::of(WAIT))
+            .0
+            .contains(&std::process::id())
+        {
             return None;
         }
         let parts: Option<Vec<Part>> = cgroups.iter().map(Part::of).collect();

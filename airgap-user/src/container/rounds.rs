@@ -2,7 +2,7 @@
 //! time. Whoever ends between a list and the look at him may have left a child that has all
 //! that he had: so it is listed again until nobody new is there.
 
-use std::{collections::HashSet, fs, path::PathBuf};
+use std::{collections::HashSet, fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 
 use super::{Budget, Cgroup};
 
@@ -36,13 +36,18 @@ impl<'a> Rounds<'a> {
 
     /// The next process to look at.
     pub(super) fn next(&mut self, budget: &mut Budget) -> Option<u32> {
-        if self.queue.is_empty() && self.left > 0 && !self.settled {
-            self.left -= 1;
-            let listed = processes(self.cgroups, budget);
-            self.queue = unseen(&mut self.seen, listed);
-            self.settled = self.queue.is_empty();
+        loop {
+            if self.queue.is_empty() && self.left > 0 && !self.settled {
+                self.left -= 1;
+                let (listed, ended) = processes(self.cgroups, budget);
+                self.queue = unseen(&mut self.seen, listed);
+                self.settled = self.queue.is_empty() && !ended;
+                if self.queue.is_empty() && ended {
+                    continue;
+                }
+            }
+            return self.queue.pop();
         }
-        self.queue.pop()
     }
 
     /// Has a process looked at once more, if it is listed still.
@@ -98,8 +103,9 @@ pub(super) fn each_thread(
 }
 
 /// Processes in these cgroups and below, each once, by number. A process whose first thread
-/// has ended is listed as long as another lives (`cgroup.procs`, cgroup-v2.rst).
-pub(super) fn processes(cgroups: &[Cgroup], budget: &mut Budget) -> Vec<u32> {
+/// has ended is listed as long as another lives (`cgroup.procs`, cgroup-v2.rst). And
+/// whether one ended while it was listed: it may have left another.
+pub(super) fn processes(cgroups: &[Cgroup], budget: &mut Budget) -> (Vec<u32>, bool) {
     let mut found = Vec::new();
     let mut dirs: Vec<PathBuf> = cgroups.iter().map(|c| c.path.clone()).collect();
     while let Some(dir) = dirs.pop() {
@@ -118,11 +124,20 @@ pub(super) fn processes(cgroups: &[Cgroup], budget: &mut Budget) -> Vec<u32> {
                 .map(|e| e.path()),
         );
     }
-    // 0 stands for one of another pid namespace than airgap's.
+    // 0 stands for one that has ended, or of another pid namespace than airgap's.
+    let all = found.len();
     found.retain(|pid| *pid != 0);
+    let ended = found.len() < all && sees_all();
     found.sort_unstable();
     found.dedup();
-    found
+    (found, ended)
+}
+
+/// Whether airgap is in the first pid namespace, where each process has a number.
+fn sees_all() -> bool {
+    /// `PROC_PID_INIT_INO` (linux/proc_ns.h).
+    const FIRST: u64 = 0xefff_fffc;
+    fs::metadata("/proc/self/ns/pid").is_ok_and(|about| about.ino() == FIRST)
 }
 
 /// Threads of a process, the first that live first; at most `most`.
