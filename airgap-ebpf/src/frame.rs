@@ -26,7 +26,7 @@ use crate::{
     older,
     packet::{ETHERNET, Packet, client_allowed},
     questions,
-    short::{headers, passes},
+    short::{ETH_P_IP, ETH_P_IPV6, headers, passes},
     socket,
     subject::{Subject, epoch},
     verifier::forgotten,
@@ -37,9 +37,7 @@ const NEXT: i32 = -1;
 /// `TCX_DROP` and `TC_ACT_SHOT`.
 const DROP: i32 = 2;
 
-pub(crate) const ETH_P_IP: u16 = 0x0800;
 const ETH_P_ARP: u16 = 0x0806;
-pub(crate) const ETH_P_IPV6: u16 = 0x86dd;
 const ETH_P_8021Q: u16 = 0x8100;
 const ETH_P_8021AD: u16 = 0x88a8;
 const AF_INET: u8 = 2;

@@ -11,11 +11,10 @@ use airgap_common::{
 };
 use aya_ebpf::bindings::__sk_buff;
 
-use crate::{
-    frame::{ETH_P_IP, ETH_P_IPV6},
-    socket,
-    subject::epoch,
-};
+use crate::{socket, subject::epoch};
+
+pub(crate) const ETH_P_IP: u16 = 0x0800;
+pub(crate) const ETH_P_IPV6: u16 = 0x86dd;
 
 /// Which way a packet goes, as the container sees it.
 #[derive(Clone, Copy, PartialEq, Eq)]

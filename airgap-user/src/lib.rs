@@ -33,5 +33,6 @@ pub mod state;
 )]
 pub mod technique;
 pub mod top;
+pub mod udev;
 pub mod units;
 pub mod verify;

@@ -15,7 +15,8 @@ use crate::{
     },
     output, procfs,
     state::{Entry, State},
-    units::{Arrivals, Boot},
+    udev::Arrivals,
+    units::Boot,
 };
 
 /// One thing that was looked at.

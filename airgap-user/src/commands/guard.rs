@@ -20,7 +20,7 @@ use crate::{
     },
     failure::exit,
     gate::{Arrival, FrameLayer, Gate, Place},
-    units::{Arrivals, prove_arrivals},
+    udev::{Arrivals, prove_arrivals},
 };
 
 /// Arguments of `guard`.

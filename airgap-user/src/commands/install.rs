@@ -20,7 +20,8 @@ use crate::{
     output,
     starters::starters,
     state::State,
-    units::{self, Arrivals, Boot, Unit},
+    udev::{self, Arrivals},
+    units::{self, Boot, Unit},
 };
 
 /// Arguments of `install` and `uninstall`.
@@ -45,7 +46,7 @@ pub(super) fn boot() -> Boot {
 
 /// What happens to a veth that comes up on this host.
 pub(super) fn arrivals() -> Arrivals {
-    units::arrivals(Path::new("/"))
+    udev::arrivals(Path::new("/"))
 }
 
 /// Whether this host restores its seals at boot before its engines start.
@@ -258,7 +259,7 @@ fn await_udev() {
     let end = Instant::now() + PATIENCE;
     while arrivals() == Arrivals::Unguarded {
         // It may still have had the old rules.
-        if let Err(error) = units::provoke_arrivals() {
+        if let Err(error) = udev::provoke_arrivals() {
             log::debug!("udev cannot be asked to run its rules: {error}");
         }
         if Instant::now() > end {

@@ -13,7 +13,7 @@ use crate::{
     gate::{FrameGuard, Security, Silence},
     preflight::NET_RAW,
     technique::vector::{self, JOINS, RAW_FRAMES},
-    units::Arrivals,
+    udev::Arrivals,
 };
 
 /// What the kernel said when it was asked.
