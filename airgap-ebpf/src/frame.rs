@@ -353,27 +353,14 @@ fn remember(skb: *mut __sk_buff, syn: &mut Syn, seq: u32) {
     }
 }
 
-/// Whose frame it is, if it is judged.
+/// Whose frame it is: what goes by an unowned veth is judged by its socket alone.
 #[inline(always)]
 fn subject(skb: *mut __sk_buff) -> Option<Subject> {
-    match airgap_frame_seal(skb) {
-        UNOWNED => None,
-        seal => Some(of_seal(seal)),
+    let veth = veth(skb)?;
+    if veth.seal == UNOWNED {
+        return Subject::of_packet(skb, epoch()).map(|subject| of_seal(subject.seal));
     }
-}
-
-/// Seal of a frame; [`UNOWNED`]: it passes. What goes by an unowned veth is judged by its
-/// socket alone. A global function, which the verifier walks once (Linux 5.6).
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn airgap_frame_seal(skb: *mut __sk_buff) -> SealNumber {
-    match veth(skb) {
-        Some(veth) if veth.seal == UNOWNED => {
-            Subject::of_packet(skb, epoch()).map_or(UNOWNED, |subject| subject.seal)
-        }
-        Some(veth) => veth.seal,
-        None => UNOWNED,
-    }
+    Some(subject_of(veth))
 }
 
 #[inline(always)]
