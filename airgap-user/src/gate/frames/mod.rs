@@ -8,29 +8,27 @@ mod clsact;
 mod early;
 mod origin;
 mod tcx;
+mod trial;
 mod unowned;
 
-use std::{fs, io, os::fd::OwnedFd, path::PathBuf};
+use std::{fs, io, path::PathBuf};
 
 use airgap_common::map::{MAX_OWN, Own, SealNumber, UNOWNED, Veth, name};
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
-    maps::{HashMap, MapData},
     programs::{ProgramInfo, SchedClassifier},
     util::KernelVersion,
 };
 
 pub(super) use self::early::{Early, of_loaded};
-pub use self::unowned::Arrival;
+pub use self::{trial::Trial, unowned::Arrival};
 use super::{Gate, Hook, Kind, Lock, Place, lock::VethLock, sys};
 use crate::{
     container::{HostEnd, Interface},
     netlink::Direction,
     netns::Netns,
 };
-
-const BPF_NOEXIST: u64 = 1;
 
 /// A frame program.
 struct Program {
@@ -144,26 +142,6 @@ pub struct FrameGuard {
     pub missing: Option<String>,
 }
 
-/// Guards an interface until dropped. Holds the gate's lock: an attach that
-/// tidies up would take the entry for one of a veth that is gone.
-pub struct Trial {
-    veths: HashMap<MapData, u32, Veth>,
-    index: u32,
-    /// Filters, unlike links, go with the interface.
-    links: Vec<OwnedFd>,
-    _lock: Lock,
-}
-
-impl Drop for Trial {
-    fn drop(&mut self) {
-        // First the links: without its entry a frame would pass.
-        self.links.clear();
-        if let Err(error) = self.veths.remove(&self.index) {
-            log::warn!("cannot remove interface {} from VETHS: {error}", self.index);
-        }
-    }
-}
-
 fn program_pin(place: &Place, program: &str) -> PathBuf {
     place.pins.join("programs").join(program)
 }
@@ -216,7 +194,6 @@ impl Gate {
     ) -> Result<()> {
         let _veths = VethLock::take()?;
         self.forget_dead_veths()?;
-        let layer = FrameLayer::of_kernel();
         let ends: Vec<_> = interfaces.iter().filter_map(|i| i.host.as_ref()).collect();
         if ends.is_empty() {
             return Ok(());
@@ -228,22 +205,31 @@ impl Gate {
                 .insert(end.index, veth, 0)
                 .context("cannot write the map VETHS")?;
             self.announceable(end)?;
-            for program in &PROGRAMS {
-                if self.is_current(end.index, program) {
-                    continue;
+            // Where there is no frame layer `status` says that nothing guards it.
+            self.attach_programs(end)?;
+        }
+        Ok(())
+    }
+
+    /// Has the programs run on an interface; false where the kernel cannot.
+    fn attach_programs(&mut self, end: &HostEnd) -> Result<bool> {
+        let layer = FrameLayer::of_kernel();
+        for program in &PROGRAMS {
+            if self.is_current(end.index, program) {
+                continue;
+            }
+            match layer.attach(&self.place, program, end, &mut self.early) {
+                Err(error) if layer == FrameLayer::Clsact && clsact::is_unknown(&error) => {
+                    log::debug!("{}: {error:#}", end.name);
+                    return Ok(false);
                 }
-                match layer.attach(&self.place, program, end, &mut self.early) {
-                    // `status` says that nothing guards it.
-                    Err(error) if layer == FrameLayer::Clsact && clsact::is_unknown(&error) => {
-                        log::debug!("{}: {error:#}", end.name);
-                    }
-                    done => done.with_context(|| {
-                        format!("cannot attach {} to {}", program.name, end.name)
-                    })?,
+                done => {
+                    let what = || format!("cannot attach {} to {}", program.name, end.name);
+                    done.with_context(what)?;
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Says what the container's end of a veth may announce.
@@ -263,49 +249,6 @@ impl Gate {
         };
         own.insert(end.index, value, 0)
             .context("cannot write the map OWN")
-    }
-
-    /// Guards one more interface for a seal, in another network namespace, for
-    /// as long as the result lives. `end.index` must be in use nowhere on the
-    /// host: the map knows no namespaces. `None` where the kernel cannot.
-    ///
-    /// # Errors
-    /// If the map cannot be written or the kernel refuses an attachment.
-    pub fn try_frames(
-        &mut self,
-        seal: SealNumber,
-        netns: &Netns,
-        end: &HostEnd,
-        _lock: Lock,
-    ) -> Result<Option<Trial>> {
-        let _veths = VethLock::take()?;
-        self.forget_dead_veths()?;
-        let mut trial = Trial {
-            veths: super::hash(&self.place, name::VETHS)?,
-            index: end.index,
-            links: Vec::new(),
-            _lock,
-        };
-        trial
-            .veths
-            .insert(end.index, origin::alone(seal), BPF_NOEXIST)
-            .context("cannot write the map VETHS")?;
-        let (layer, place) = (FrameLayer::of_kernel(), &self.place);
-        let attach = |program: &Program| match layer {
-            FrameLayer::Tcx => tcx::link_pinned(place, program, end.index).map(Some),
-            FrameLayer::Clsact => clsact::attach(place, program, end.index).map(|()| None),
-        };
-        let links = netns.run(|| PROGRAMS.iter().map(attach).collect::<Result<Vec<_>>>());
-        match links {
-            Err(error) if layer == FrameLayer::Clsact && clsact::is_unknown(&error) => {
-                return Ok(None);
-            }
-            links => {
-                let links = links.with_context(|| format!("cannot attach to {}", end.name))?;
-                trial.links = links.into_iter().flatten().collect();
-            }
-        }
-        Ok(Some(trial))
     }
 
     /// What guards each interface now.

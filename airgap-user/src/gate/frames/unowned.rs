@@ -4,7 +4,7 @@
 use airgap_common::map::{MAX_WAITING_VETHS, SealNumber, Stat, UNOWNED, Veth, Waiting, name};
 use anyhow::{Context as _, Result};
 
-use super::{FrameLayer, Gate, PROGRAMS, Place, clsact, origin};
+use super::{Gate, PROGRAMS, Place, origin};
 use crate::{
     container::HostEnd,
     gate::{hash, lock::VethLock},
@@ -65,22 +65,9 @@ impl Gate {
         let Arrival { end, owner, .. } = arrival;
         let before = self.runs_on(end.index);
         let known = self.veths.get(&end.index, 0).ok().filter(|_| before);
-        let layer = FrameLayer::of_kernel();
         // First the programs: an entry whose veth has none counts as one that is gone.
-        for program in &PROGRAMS {
-            if self.is_current(end.index, program) {
-                continue;
-            }
-            match layer.attach(&self.place, program, end, &mut self.early) {
-                Err(error) if layer == FrameLayer::Clsact && clsact::is_unknown(&error) => {
-                    log::debug!("{}: {error:#}", end.name);
-                    return Ok(None);
-                }
-                done => {
-                    let what = || format!("cannot attach {} to {}", program.name, end.name);
-                    done.with_context(what)?;
-                }
-            }
+        if !self.attach_programs(end)? {
+            return Ok(None);
         }
         let mut veth = origin::Host::read()?.veth(owner.unwrap_or(UNOWNED), end.index)?;
         if veth.bridge == 0 && arrival.settling {
