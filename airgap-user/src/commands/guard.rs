@@ -31,14 +31,15 @@ pub struct Guard {
     pub index: u32,
 }
 
+// udev has nobody configure an interface meanwhile: others wait for this.
 /// So long it is looked for whose it is once its other end is where it belongs: the
 /// kernel side finds out later, too.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// So long an end that no bridge has is waited for,
-const UNPLUGGED: Duration = Duration::from_secs(5);
+/// So long an end that no bridge has is waited for: engines plug theirs in at once,
+const UNPLUGGED: Duration = Duration::from_secs(1);
 /// and so long for the other end of one that a bridge has: Docker up to 27 moves it right
 /// before it starts the program.
-const PLUGGED: Duration = Duration::from_secs(20);
+const PLUGGED: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
 /// Pauses are a tenth of the time that has passed, at most so long.
 const LONG: Duration = Duration::from_millis(200);
