@@ -43,7 +43,7 @@ pub struct Terms {
 /// container.
 ///
 /// `image` are the labels of its image, `None` if they are not known: then
-/// nothing that lets more through counts. `allowed` are the risks that labels
+/// nothing that lets more through counts, as if it said the same. `allowed` are the risks that labels
 /// may accept on this host; `existing-connections` never is one of them.
 ///
 /// Whatever is written wrong allows nothing: a typing error in a label must not
@@ -130,7 +130,9 @@ fn folded(label: &str) -> String {
 }
 
 /// The label's value, if it counts. What the image says as well is its word:
-/// nobody can tell whether the container's maker wrote it again.
+/// nobody can tell whether the container's maker wrote it again. Without
+/// `airgap.from` any client could connect: left out for that, an image could
+/// open what the container's maker had closed.
 fn counts<'a>(
     labels: &'a Labels,
     image: Option<&Labels>,
@@ -140,16 +142,13 @@ fn counts<'a>(
     let label = format!("airgap.{name}");
     let value = labels.get(&label)?;
     let why = match image {
+        _ if name == "from" => return Some(value),
         Some(image) if image.get(&label) != Some(value) => return Some(value),
         Some(_) => {
             "the image says so, not whoever made the container (who means it writes it otherwise, such as 80/tcp for 80)"
         }
         None => {
             terms.in_doubt = true;
-            // Without it any client could connect: it can only make that less.
-            if name == "from" {
-                return Some(value);
-            }
             "it may be the image's, whose labels the container engine does not tell"
         }
     };

@@ -28,8 +28,8 @@ fn labels(labels: &[&'static str]) -> Vec<&'static str> {
     labels.iter().flat_map(|l| ["--label", *l]).collect()
 }
 
-/// All three labels from the image do nothing, and are named in the log and by status; the same
-/// from the command line count, as far as this host allows.
+/// Labels of the image that would widen do nothing, and are named in the log and by status; the
+/// same from the command line count, as far as this host allows. Clients only become fewer.
 #[test]
 fn an_image_widens_no_seal_and_the_caller_does() {
     let outside = Outside::new();
@@ -43,7 +43,7 @@ fn an_image_widens_no_seal_and_the_caller_does() {
         .run();
     let json = await_status(&image_says);
     assert_eq!(json["ports"], json!(["5060/tcp"]));
-    assert_eq!(json["clients"], json!([]));
+    assert_eq!(json["clients"], json!(["198.51.100.0/24"]));
     assert_eq!(json["accepted"], json!([]));
     let ignored = json["labels_ignored"].to_string();
     let text = airgap(&["status", &image_says.id]).stdout;
@@ -51,7 +51,7 @@ fn an_image_widens_no_seal_and_the_caller_does() {
         let text = fs::read_to_string(&log).unwrap_or_default();
         text.contains("is sealed by its label").then_some(text)
     });
-    for label in WIDE {
+    for label in WIDE.into_iter().filter(|l| !l.starts_with("airgap.from")) {
         for place in [&ignored, &text, &logged] {
             assert!(place.contains(label), "{label}: {place}");
         }

@@ -128,24 +128,43 @@ const WIDE: [(&str, &str); 3] = [
 fn an_image_widens_nothing() {
     let terms = with_image(&[SEAL], Some(&WIDE));
     assert_eq!(terms.rules.ports, [Port(5060)]);
-    assert!(terms.rules.clients.is_empty() && terms.accept.is_empty());
-    assert_eq!(terms.ignored.len(), 3, "{:?}", terms.ignored);
+    assert!(terms.accept.is_empty());
+    assert_eq!(terms.ignored.len(), 2, "{:?}", terms.ignored);
     assert!(terms.wrong.is_empty() && !terms.in_doubt);
     // Nor by being wrong.
-    let wrong = [
-        ("airgap.ports", "http"),
-        ("airgap.from", "x"),
-        ("airgap.accept", "all"),
-    ];
+    let wrong = [("airgap.ports", "http"), ("airgap.accept", "all")];
     let terms = with_image(&[SEAL], Some(&wrong));
     assert_eq!(terms.rules.ports, [Port(5060)]);
-    assert_eq!((terms.ignored.len(), terms.wrong.len()), (3, 0));
+    assert_eq!((terms.ignored.len(), terms.wrong.len()), (2, 0));
+    let terms = with_image(&[SEAL], Some(&[("airgap.from", "x")]));
+    assert!(terms.rules.ports.is_empty() && terms.wrong.len() == 1);
     // It may ask to be sealed, and a caller may ask for that not to be.
     let mut own_seal = WIDE.to_vec();
     own_seal.push(SEAL);
-    assert_eq!(with_image(&[], Some(&own_seal)).ignored.len(), 3);
+    assert_eq!(with_image(&[], Some(&own_seal)).ignored.len(), 2);
     let merged = labels(&[("airgap.seal", "false")]);
     assert_eq!(read(&merged, Some(&labels(&[SEAL])), &[]), Asked::Nothing);
+}
+
+/// Whoever knows what the caller writes could write it, too.
+#[test]
+fn an_image_opens_no_seal_to_more_clients() {
+    let from = ("airgap.from", "198.51.100.9/32");
+    for (own, image) in [
+        (vec![SEAL, from], vec![from]),
+        (vec![SEAL], vec![from]),
+        (vec![from], vec![SEAL, from]),
+    ] {
+        let terms = with_image(&own, Some(&image));
+        let clients: Vec<_> = terms
+            .rules
+            .clients
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(clients, [from.1]);
+        assert!(terms.ignored.is_empty() && terms.wrong.is_empty());
+    }
 }
 
 #[test]
@@ -160,7 +179,7 @@ fn the_callers_words_count() {
     for ports in ["80", "7000/tcp,7001", "7000, 7001"] {
         let terms = with_image(&[SEAL, ("airgap.ports", ports)], Some(&WIDE));
         assert_ne!(terms.rules.ports, [Port(5060)], "{ports}");
-        assert_eq!(terms.ignored.len(), 2, "{ports}");
+        assert_eq!(terms.ignored.len(), 1, "{ports}");
     }
     // The very same is nobody's for sure.
     let terms = with_image(&[SEAL, WIDE[0]], Some(&WIDE));
