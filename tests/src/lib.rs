@@ -9,12 +9,14 @@
 //! before the first container starts, and the firewall drops what would go elsewhere.
 
 pub mod airgap;
+pub mod allow;
 pub mod attempt;
 pub mod beacon;
 pub mod bench;
 pub mod browser;
 pub mod client;
 pub mod cmd;
+pub mod contained;
 pub mod container;
 pub mod disk;
 pub mod engine;

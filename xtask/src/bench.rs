@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::setup::{self, apt};
 use crate::undo::Undo;
-use crate::{command, escape, image, test, workspace};
+use crate::{command, escape, image, performance, test, workspace};
 
 /// Program and the package that brings it.
 const TOOLS: [(&str, &str); 3] = [("wrk", "wrk"), ("iperf3", "iperf3"), ("nft", "nftables")];
@@ -44,6 +44,7 @@ pub(crate) fn run(rounds: u32, seconds: u32, parts: &[String], json: bool) -> Re
         apt::update(&missing.join(" "))?;
         apt::get(&missing)?;
     }
+    let counted = performance::counted(&root)?;
     let airgap = escape::build_quietly(&root)?;
     let probe = test::build_probe(&root)?;
     let image = image()?;
@@ -71,6 +72,9 @@ pub(crate) fn run(rounds: u32, seconds: u32, parts: &[String], json: bool) -> Re
         cargo.stdout(io::stderr());
     }
     command::run(&mut cargo)?;
+    if let (true, Some(counted)) = (parts.is_empty(), counted) {
+        performance::write(&root, &counted)?;
+    }
     let figures = out.join("performance/figures.json");
     if json {
         let text = fs::read_to_string(&figures)

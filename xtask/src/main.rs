@@ -8,6 +8,7 @@ mod demo;
 mod escape;
 mod image;
 mod kernels;
+mod performance;
 mod setup;
 mod test;
 mod undo;
@@ -75,6 +76,19 @@ enum Task {
     },
     /// Measure what a seal costs beside other means, and write PERFORMANCE.md (root)
     Bench {
+        /// Instead of by the clock: count instructions, in emulated machines, for the first part of
+        /// PERFORMANCE.md (a quarter of an hour)
+        #[arg(long)]
+        exact: bool,
+        /// Which kernel counts: a series such as 6.12
+        #[arg(long, value_name = "NAME", default_value = "6.12", requires = "exact")]
+        kernel: String,
+        /// Only hold what has a budget against performance/budget.toml, as `test` does
+        #[arg(long, conflicts_with = "exact")]
+        budget: bool,
+        /// Count that, and write performance/budget.toml
+        #[arg(long, conflicts_with_all = ["exact", "budget"])]
+        write_budget: bool,
         /// Times that each set-up is measured
         #[arg(long, default_value_t = 7)]
         rounds: u32,
@@ -121,10 +135,23 @@ fn main() -> ExitCode {
             kernels::reboot::run(&kernel).map(|good| ExitCode::from(u8::from(!good)))
         }
         Task::Bench {
+            exact: true,
+            kernel,
+            ..
+        } => kernels::count::run(&kernel).map(done),
+        Task::Bench {
+            budget,
+            write_budget,
+            ..
+        } if budget || write_budget => {
+            kernels::count::budget(write_budget).map(|good| ExitCode::from(u8::from(!good)))
+        }
+        Task::Bench {
             rounds,
             seconds,
             parts,
             json,
+            ..
         } => bench::run(rounds, seconds, &parts, json).map(done),
         Task::Demo { airgap } => demo::run(airgap).map(done),
     };

@@ -15,6 +15,8 @@ use crate::command;
 
 /// Until the tests start; boots took 2 to 17 s when measured.
 const BOOT: Duration = Duration::from_secs(180);
+/// What would differ from boot to boot, or take part in what is counted.
+const COUNTING: &str = "nokaslr tsc=reliable cryptomgr.notests";
 const POLL: Duration = Duration::from_millis(50);
 
 /// How a machine ended, and what it wrote.
@@ -48,6 +50,8 @@ pub(super) struct Machine<'a> {
     pub(super) disks: &'a [PathBuf],
     /// Whether it may start again by itself; otherwise that is its end.
     pub(super) restarts: bool,
+    /// The seed of a machine with one processor, whose clock is that processor's instructions.
+    pub(super) counting: Option<u32>,
     /// For the whole run, once it has begun.
     pub(super) limit: Duration,
     /// Without an extension; `.console` and `.tests` are added.
@@ -127,8 +131,8 @@ impl Machine<'_> {
             .arg(&self.host.emulator)
             // Never KVM: nested, it hangs. One thread: with more, a kernel that patches its own
             // text, as attaching BPF does, now and then oopses.
-            .args(["-M", "q35", "-accel", "tcg,thread=single", "-cpu", "max"])
-            .args(["-smp", "2", "-nodefaults", "-no-user-config"])
+            .args(["-M", "q35", "-accel", "tcg,thread=single"])
+            .args(["-nodefaults", "-no-user-config"])
             .args(["-nic", "none", "-display", "none"])
             .args([
                 "-m",
@@ -146,11 +150,22 @@ impl Machine<'_> {
             .arg(self.initramfs)
             .arg("-append")
             .arg(format!(
-                "console=ttyS0 panic=-1 loglevel=4 edd=off mitigations=off nowatchdog {}",
+                "console=ttyS0 panic=-1 loglevel=4 edd=off mitigations=off nowatchdog {} {}",
+                self.counting.map_or("", |_| COUNTING),
                 self.arguments
             ))
             .stdin(Stdio::null())
             .stdout(Stdio::null());
+        match self.counting {
+            None => emulator.args(["-cpu", "max", "-smp", "2"]),
+            // An instruction is a nanosecond, and idle time none. Without fast string moves: each
+            // byte of one counts as an instruction.
+            Some(seed) => emulator
+                .args(["-icount", "shift=0,sleep=off,align=off"])
+                .args(["-seed", &seed.to_string()])
+                .args(["-rtc", "clock=vm,base=2026-01-01"])
+                .args(["-cpu", "max,-erms,-fsrm", "-smp", "1"]),
+        };
         if !self.restarts {
             emulator.arg("-no-reboot");
         }

@@ -4,6 +4,7 @@
 //! file system; the host's kernel is not involved.
 
 mod archive;
+pub(crate) mod count;
 mod coverage;
 mod disk;
 pub(crate) mod engine;
@@ -111,6 +112,7 @@ fn test(lab: &Lab, kernel: &Kernel, boot: Boot<'_>, initramfs: &Path) -> Result<
         arguments: &boot.arguments(),
         disks: &[],
         restarts: false,
+        counting: None,
         limit: LIMIT,
         log: lab.log(boot.name),
     };

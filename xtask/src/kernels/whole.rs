@@ -133,6 +133,7 @@ pub(super) fn run(lab: &Lab, run: &Run<'_>) -> Result<Ran> {
         arguments: &format!("{} {QUIET}", run.boot.arguments()),
         disks: &[system, modules, luggage],
         restarts: run.restarts,
+        counting: None,
         limit: run.limit,
         log: lab.log(run.name),
     };

@@ -45,10 +45,17 @@ pub(crate) fn run(filter: Option<&str>) -> Result<bool> {
     suites("pure tests", &mut pure, &mut tally);
 
     // Emulated machines compute while the other tests mostly wait.
-    let kernels = filter
-        .is_none()
-        .then(|| tally.step("other kernels", Kernels::start(&root)))
-        .flatten();
+    let mut beside = Vec::new();
+    if filter.is_none() {
+        let names = kernels::QUICK.iter().flat_map(|name| ["--kernel", name]);
+        let kernels: Vec<_> = ["kernels"].into_iter().chain(names).collect();
+        for (name, task) in [
+            ("other kernels", &kernels[..]),
+            ("budget of instructions", &["bench", "--budget"]),
+        ] {
+            beside.extend(tally.step(name, Beside::start(&root, name, task)));
+        }
+    }
     step("kernel and end-to-end tests");
     let probe = tally.step("probe", build_probe(&root));
     match (binary, probe) {
@@ -67,9 +74,9 @@ pub(crate) fn run(filter: Option<&str>) -> Result<bool> {
         _ => eprintln!("kernel and end-to-end tests did not run: their binaries are missing"),
     }
 
-    if let Some(kernels) = kernels {
-        step("other kernels");
-        kernels.finish(&mut tally);
+    for beside in beside {
+        step(beside.name);
+        beside.finish(&mut tally);
     }
 
     println!();
@@ -130,15 +137,17 @@ fn suites(name: &str, command: &mut Command, tally: &mut Tally) {
     }
 }
 
-/// `cargo xtask kernels` beside the other tests; what it prints is kept for later.
-struct Kernels {
+/// Another task beside the tests; what it prints is kept for later.
+struct Beside {
+    name: &'static str,
     child: Child,
     log: PathBuf,
 }
 
-impl Kernels {
-    fn start(root: &Path) -> Result<Self> {
-        let log = workspace::target_dir(root).join("kernels.log");
+impl Beside {
+    /// One that needs the same machines waits for the one before.
+    fn start(root: &Path, name: &'static str, task: &[&str]) -> Result<Self> {
+        let log = workspace::target_dir(root).join(format!("{}.log", name.replace(' ', "-")));
         let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let errors = file.try_clone().context("cannot share the log")?;
         let own = std::env::current_exe().context("cannot find xtask itself")?;
@@ -146,29 +155,28 @@ impl Kernels {
         command
             .args(["-n", "10"])
             .arg(own)
-            .arg("kernels")
-            .args(kernels::QUICK.iter().flat_map(|name| ["--kernel", name]))
+            .args(task)
             .stdin(Stdio::null())
             .stdout(file)
             .stderr(errors);
         let child = command
             .spawn()
             .with_context(|| format!("cannot start `{}`", command::line(&command)))?;
-        Ok(Self { child, log })
+        Ok(Self { name, child, log })
     }
 
     /// Waits for it, shows what it printed and counts it.
     fn finish(mut self, tally: &mut Tally) {
         let mut suites = Suites::default();
         let shown = File::open(&self.log)
-            .context("cannot read the log of the other kernels")
+            .with_context(|| format!("cannot read {}", self.log.display()))
             .and_then(|log| {
-                let status = self.child.wait().context("cannot wait for xtask kernels")?;
+                let status = self.child.wait().context("cannot wait for it")?;
                 show(log, &mut suites)?;
                 Ok(status.success())
             });
-        let good = tally.step("other kernels", shown);
-        tally.suites("other kernels", suites, good.unwrap_or(true));
+        let good = tally.step(self.name, shown);
+        tally.suites(self.name, suites, good.unwrap_or(true));
     }
 }
 

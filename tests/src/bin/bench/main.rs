@@ -4,7 +4,6 @@
 //! Set-ups are measured in turn within each round, so that what the machine does meanwhile falls on
 //! all of them; what counts are ratios of neighbours, their medians, and their spread.
 
-mod allow;
 mod attach;
 mod denial;
 mod events;

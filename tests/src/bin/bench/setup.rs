@@ -3,10 +3,10 @@
 use std::net::Ipv4Addr;
 
 use airgap_tests::airgap::seal;
+use airgap_tests::allow::Allowing;
 use airgap_tests::firewall::{Firewall, TABLE_PREFIX};
 use airgap_tests::{Container, airgap_ok, cmd};
 
-use super::allow::Allowing;
 use super::figure::{Figure, Limit};
 
 /// A set-up of one container; lifted when dropped.

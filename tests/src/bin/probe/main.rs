@@ -39,7 +39,6 @@ mod beacon;
 mod bulk;
 mod carried;
 mod churn;
-mod contained;
 mod cost;
 mod crowd;
 mod disturb;
@@ -84,7 +83,7 @@ fn run(words: &[&str]) -> Result<(), String> {
         ["session"] => attempt::session(),
         ["get", address, path] => get::run(address, path),
         ["tell", address, words @ ..] => get::tell(address, words),
-        ["contained", cgroup] => contained::run(cgroup),
+        ["contained", cgroup] => airgap_tests::contained::run(cgroup, || serve::run(5060)),
         ["churn", rest @ ..] => churn::run(&Target::parse(rest)),
         ["phone", kind, time, rest @ ..] => phone::run(kind, time, &Target::parse(rest)),
         ["ask", "for", name, rest @ ..] => ask::run_for(name, &Target::parse(rest)),

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
-use airgap::gate::cgroup_mount;
+use ::airgap::gate::cgroup_mount;
 
 /// `enum bpf_cmd`.
 const BPF_PROG_LOAD: libc::c_int = 5;
@@ -45,12 +45,16 @@ struct Link {
 }
 
 /// They are there for as long as this is.
-pub(crate) struct Allowing {
+#[derive(Debug)]
+pub struct Allowing {
     _links: Vec<OwnedFd>,
 }
 
 impl Allowing {
-    pub(crate) fn start() -> Self {
+    /// # Panics
+    /// When the kernel refuses them.
+    #[must_use]
+    pub fn start() -> Self {
         let root = File::open(cgroup_mount().expect("cgroup v2")).expect("its root");
         let link = |attach_type| {
             let program = load(attach_type);

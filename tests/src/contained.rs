@@ -2,16 +2,18 @@
 //! of its own and Docker's default capabilities. Its seccomp filter lets everything through, so it
 //! can do more.
 
-use super::serve;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 
 /// Docker's default set: `CAP_NET_RAW`, `CAP_AUDIT_WRITE` and twelve others.
 const CAPABILITIES: u64 = 0xa804_25fb;
 
-/// Prints the pid of a process in `cgroup` that serves on 5060, and waits for its end. This process
+/// Prints the pid of a process in `cgroup` that does `work`, and waits for its end. This process
 /// stays outside, as a runtime does: what it may do is not the container's.
-pub(crate) fn run(cgroup: &str) -> Result<(), String> {
+///
+/// # Errors
+/// If the kernel refuses what a runtime does, and with those of `work`, in its process.
+pub fn run(cgroup: &str, work: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
     let failed = |what: &str, error: io::Error| format!("{what}: {error}");
     let (mut ready, made) = io::pipe().map_err(|e| failed("pipe", e))?;
     // SAFETY: integers only; it is the child that is in the new namespace.
@@ -26,7 +28,7 @@ pub(crate) fn run(cgroup: &str) -> Result<(), String> {
             confine().map_err(|e| failed("confine", e))?;
             // Its end tells the parent.
             drop(made);
-            serve::run(5060)
+            work()
         }
         -1 => Err(failed("fork", io::Error::last_os_error())),
         pid => {
