@@ -81,6 +81,46 @@ fn nothing_that_the_container_can_prolong_is_read_before_the_mark() {
     );
 }
 
+/// The kernel prints all that waits in a ring before it hands out the first byte, which can be a
+/// second for each descriptor.
+#[test]
+fn a_ring_of_which_the_kernel_says_much_holds_up_nobody() {
+    const DESCRIPTORS: usize = 100;
+    let outside = Outside::new();
+    let command = ["airgap-probe", "rings", "200000", "100", "serve"];
+    let container = outside.container("rings").command(&command).run();
+    let log = PathBuf::from(format!("/run/airgap-test-rings-{}", std::process::id()));
+    let out = cmd::run_command(
+        Command::new("strace")
+            .args(["-f", "-e", "trace=open,openat", "-o"])
+            .arg(&log)
+            .arg("--")
+            .arg(binary())
+            .args(["attach", "-d", "--json", &container.id])
+            .env("AIRGAP_STATE", STATE),
+    );
+    let trace = std::fs::read_to_string(&log).expect("strace's log");
+    drop(std::fs::remove_file(&log));
+    assert!(matches!(out.code, 0 | 4), "{}", out.describe());
+    let fds = format!("/proc/{}/fd", container.pid());
+    let held = std::fs::read_dir(&fds).expect("its descriptors").flatten();
+    let held = held
+        .filter_map(|fd| std::fs::read_link(fd.path()).ok())
+        .filter(|to| to.as_os_str() == "anon_inode:[io_uring]")
+        .count();
+    assert_eq!(held, DESCRIPTORS, "the control: it has them");
+    let asked = trace
+        .lines()
+        .filter(|line| line.contains("/fdinfo/"))
+        .count();
+    assert!((1..20).contains(&asked), "it was asked {asked} times");
+    assert!(
+        out.stdout.contains("io_uring") || out.stdout.contains("not known"),
+        "{}",
+        out.describe()
+    );
+}
+
 /// One request on a connection that the client closes first; whether it was answered.
 fn ask(outside: &Outside, at: (std::net::Ipv4Addr, u16)) -> bool {
     let ask = || -> std::io::Result<bool> {

@@ -13,7 +13,7 @@ use super::{
     holder::{File, Looked, held_by, inode_of, still_holds},
     options::{is_connected, is_readable, namespace, option},
     peers::unix_peers,
-    queued::{queued, registered},
+    queued::{Rings, queued},
     rounds::Rounds,
 };
 use crate::netns::Netns;
@@ -86,6 +86,7 @@ pub fn carried(
         hidden: HashMap::new(),
         unix: Vec::new(),
         rings: Vec::new(),
+        asked: Rings::default(),
         restless: false,
     };
     let each = &mut each;
@@ -113,6 +114,7 @@ struct Survey<'a> {
     unix: Vec<(u64, Holder)>,
     /// Rings, with the inodes of the sockets that are registered with them; `None`: not known.
     rings: Vec<(Holder, Option<Vec<u64>>)>,
+    asked: Rings,
     restless: bool,
 }
 
@@ -163,12 +165,12 @@ impl Survey<'_> {
                 return Part::Last;
             };
             let (pending, judged) = (&mut self.pending, &self.judged);
-            let rings = &mut self.rings;
+            let (rings, asked) = (&mut self.rings, &mut self.asked);
             let looked = held_by(pid, budget, |file, holder| match file {
                 File::Socket(inode) if judged.contains(&inode) => {}
                 File::Socket(inode) => pending.push((inode, holder)),
                 File::Ring => {
-                    let sockets = registered(holder.pid, holder.thread, holder.fd);
+                    let sockets = asked.registered(holder.pid, holder.thread, holder.fd);
                     rings.push((holder, sockets));
                 }
             });
@@ -273,13 +275,19 @@ impl Survey<'_> {
                 return Part::Full;
             }
         }
+        let mut named = HashSet::new();
         for (holder, sockets) in std::mem::take(&mut self.rings) {
+            if named.contains(&holder.pid) {
+                continue;
+            }
             // What a descriptor has, too, was looked at.
             let unknown = sockets.map_or(Some(0), |sockets| {
                 let mut unknown = sockets.into_iter();
                 unknown.find(|inode| !self.judged.contains(inode))
             });
             if let Some(inode) = unknown {
+                // One of each process is enough.
+                named.insert(holder.pid);
                 let carried = Carried {
                     holder,
                     inode,

@@ -2,6 +2,7 @@
 
 mod apart;
 pub mod arrival;
+mod aside;
 mod budget;
 mod carried;
 mod cgroup;

@@ -2,7 +2,12 @@
 //! with a ring (io_uring_register(2)). /proc/PID/fdinfo tells how many there are; what they
 //! are cannot be looked at.
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use super::aside;
 
 /// How many descriptors lie in the queue of a unix socket (`scm_fds`, Linux 5.14), by its
 /// fdinfo; `None`: the kernel does not tell. Pure.
@@ -38,11 +43,43 @@ pub(super) fn in_ring(fdinfo: &str) -> Option<Vec<u64>> {
     )
 }
 
-/// The same, of a ring that a thread has. The kernel leaves the files out while the ring is
-/// busy: so it is asked a few times.
-pub(super) fn registered(pid: u32, thread: u32, fd: i32) -> Option<Vec<u64>> {
-    let path = format!("/proc/{pid}/task/{thread}/fdinfo/{fd}");
-    (0..16).find_map(|_| in_ring(&crate::procfs::text(&path).ok()?))
+/// So long all rings of a look are waited for, and one of them,
+const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE_ONE: Duration = Duration::from_millis(100);
+/// and so many bytes are looked at: what waits in a ring is printed before its files.
+const MOST: usize = 1 << 20;
+/// The kernel leaves the files out while the ring is busy: so it is asked a few times.
+const TRIES: usize = 8;
+
+/// A look at rings: one that makes the kernel print for long ends it.
+#[derive(Debug, Default)]
+pub(super) struct Rings {
+    spent: Duration,
+    late: bool,
+}
+
+impl Rings {
+    /// Inodes of the sockets that are registered with a ring that a thread has; `None`: not
+    /// known.
+    pub(super) fn registered(&mut self, pid: u32, thread: u32, fd: i32) -> Option<Vec<u64>> {
+        let path = format!("/proc/{pid}/task/{thread}/fdinfo/{fd}");
+        for _ in 0..TRIES {
+            if self.late || self.spent >= PATIENCE {
+                return None;
+            }
+            let begun = Instant::now();
+            let text = aside::read(&path, MOST, PATIENCE_ONE);
+            self.spent += begun.elapsed();
+            let Some(text) = text else {
+                self.late = true;
+                return None;
+            };
+            if let Some(found) = in_ring(&String::from_utf8_lossy(&text)) {
+                return Some(found);
+            }
+        }
+        None
+    }
 }
 
 /// Descriptors in the queue of a unix socket that this thread has.

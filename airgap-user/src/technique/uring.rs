@@ -97,8 +97,8 @@ impl Ring {
         })
     }
 
-    /// One operation to its end; the result is the kernel's, negative errno included.
-    fn run(&self, entry: Sqe) -> Step<i32> {
+    /// Hands an operation to the kernel, and waits until there are so many results.
+    fn submit(&self, entry: Sqe, wait_for: u32) -> Step<()> {
         // SAFETY: with one entry every offset lies in its one mapped page, and only this thread
         // and the kernel touch the rings; the atomics are what the kernel's protocol asks for.
         unsafe {
@@ -109,7 +109,7 @@ impl Ring {
                 .write(0);
             let tail = AtomicU32::from_ptr(self.sq.add(self.params.sq[1] as usize).cast());
             tail.fetch_add(1, Ordering::Release);
-            let (to_submit, wait_for) = (1_u32, 1_u32);
+            let to_submit = 1_u32;
             let wakeup = if self.params.flags & SETUP_SQPOLL == 0 {
                 0
             } else {
@@ -130,6 +130,15 @@ impl Ring {
             if rc < 0 {
                 return Err(os("io_uring_enter"));
             }
+        }
+        Ok(())
+    }
+
+    /// One operation to its end; the result is the kernel's, negative errno included.
+    fn run(&self, entry: Sqe) -> Step<i32> {
+        self.submit(entry, 1)?;
+        // SAFETY: as above; there is a result.
+        unsafe {
             let head = AtomicU32::from_ptr(self.cq.add(self.params.cq[0] as usize).cast());
             let index = head.fetch_add(1, Ordering::AcqRel) & (self.params.cq[3] - 1);
             // struct io_uring_cqe: u64 user_data, s32 res, u32 flags.
@@ -139,6 +148,18 @@ impl Ring {
             Ok(cqe.add(8).cast::<i32>().read())
         }
     }
+}
+
+/// A ring with so many results that nobody takes; what the kernel says of it is long.
+///
+/// # Errors
+/// If the kernel refuses a ring, or an operation that does nothing.
+pub fn unread(results: usize) -> Step<OwnedFd> {
+    let ring = Ring::new()?;
+    for _ in 0..results {
+        ring.submit(Sqe::default(), 0)?;
+    }
+    Ok(ring.fd)
 }
 
 fn map(fd: &OwnedFd, offset: libc::off_t) -> Step<*mut u8> {

@@ -21,6 +21,8 @@
 //!   `receive NAME hop`: and then goes on as `hop`; `receive NAME queue`: keeps it in a queue
 //! - `hop`: a process that forks and ends all the time
 //! - `queued --v4 A --port N`: a connection in a queue, which no descriptor holds
+//! - `rings RESULTS DESCRIPTORS WORDS…`: has an io_uring of which /proc says much, and does
+//!   what WORDS say
 //! - `stay PATH`: a unix connection that is kept
 //! - `legit`: what a sealed container must still be able to do, one JSON line each
 //! - `disturb guess|all|groups`: sends on `airgap0` whatever could be taken for an attempt
@@ -49,6 +51,7 @@ mod hold;
 mod legit;
 mod phone;
 mod queued;
+mod rings;
 mod serve;
 mod strange;
 mod turncoat;
@@ -100,6 +103,10 @@ fn run(words: &[&str]) -> Result<(), String> {
             Ok(())
         }
         ["queued", rest @ ..] => queued::run(&Target::parse(rest)),
+        ["rings", results, descriptors, work @ ..] => {
+            rings::hold(results, descriptors)?;
+            run(work)
+        }
         ["hear", port] => hear::run(port.parse().unwrap_or(0)),
         ["say", address, device, text] => hear::say(address, device, text),
         ["whisper", version, seconds] => whisper::run(version, seconds),
