@@ -27,6 +27,7 @@ pub(super) struct Loaded {
 pub(super) fn load(place: &Place, kernel: Kernel, version: KernelVersion) -> Result<Loaded> {
     let since = |major, minor| u32::from(version >= KernelVersion::new(major, minor, 0));
     let (has_set_retval, has_task_ancestor) = (since(5, 18), since(5, 15));
+    let has_typed_loads = since(6, 1);
     let test = security::test_protocol(random()?);
     let seed = random()?;
     let log_level = bpf_log_level();
@@ -37,6 +38,7 @@ pub(super) fn load(place: &Place, kernel: Kernel, version: KernelVersion) -> Res
     } = kernel;
     loader.override_global("HAS_SET_RETVAL", &has_set_retval, true);
     loader.override_global("HAS_TASK_ANCESTOR", &has_task_ancestor, true);
+    loader.override_global("HAS_TYPED_LOADS", &has_typed_loads, true);
     loader.override_global("SELF_TEST", &test, true);
     loader.override_global("HASH_SEED", &seed, true);
     loader.override_global(aya_log::LEVEL, &log_level, true);
