@@ -1,5 +1,7 @@
 //! `airgap list`.
 
+use std::time::{Duration, Instant};
+
 use airgap_common::map::{Seal, SealNumber};
 use anyhow::Result;
 use serde::Serialize;
@@ -7,7 +9,7 @@ use serde::Serialize;
 use super::{Report, standing};
 use crate::{
     cli::List,
-    container::Engine,
+    container::{Engine, Look},
     coverage::SealState,
     failure::exit,
     gate::{Gate, seal_id, seal_name},
@@ -63,6 +65,11 @@ impl Row {
         }
     }
 }
+
+/// Time that looking at all containers may take, where each is large enough,
+const ALL: Duration = Duration::from_secs(6);
+/// and what every other one has still.
+const LEAST: Duration = Duration::from_millis(100);
 
 /// Id, name and whether it runs.
 type Listed = (String, String, bool);
@@ -156,6 +163,7 @@ async fn in_force(
     engine: Option<&Engine>,
     containers: Option<&[Listed]>,
 ) -> Result<Vec<Row>> {
+    let until = Instant::now() + ALL;
     let sealed: Vec<String> = seals.iter().map(|(_, seal)| seal_id(seal)).collect();
     let mut rows = Vec::new();
     for (number, seal) in seals {
@@ -166,7 +174,9 @@ async fn in_force(
             _ => None,
         };
         let entry = entries.iter().find(|entry| entry.id() == id);
-        let report = Report::gather(gate, *number, seal, container.as_ref(), entry)?;
+        let time = until.saturating_duration_since(Instant::now());
+        let time = time.clamp(LEAST, Look::TIME);
+        let report = Report::gather(gate, *number, seal, container.as_ref(), entry, time)?;
         let name = match entry {
             Some(Entry::Known(record)) => record.name.clone(),
             _ => seal_name(seal),

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     clock::parse_ago,
-    container::Identity,
+    container::{Identity, Look},
     coverage::SealState,
     events::{Event, Origins, past},
     failure::{Failure, exit},
@@ -97,7 +97,7 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: &Reporting) -> 
     let identity = Identity::of(&id, meant.name(&seal), meant.container.as_ref());
     let entry = state.entry(&id);
     let container = meant.container.as_ref();
-    let mut status = Report::gather(&gate, number, &seal, container, entry.as_ref())?;
+    let mut status = Report::gather(&gate, number, &seal, container, entry.as_ref(), Look::TIME)?;
     let own = state.own_attempts(&id, number, seal.since);
     status.denials = status.denials.without(&own);
     if meant.is_gone() {

@@ -25,7 +25,7 @@ use crate::{
     container::{Container, Engine, Look, interfaces_of},
     coverage::{SealState, Vector},
     failure::Failure,
-    gate::{Gate, Lock, Place, Reading, Standing},
+    gate::{Gate, Lock, Place, Reading, Standing, UnderWay},
     output,
     policy::Rules,
     preflight::{self, Facts, Finding, Risk},
@@ -85,6 +85,7 @@ pub(super) async fn seal(
     container: &Container,
     wanted: &Wanted,
 ) -> Result<Report> {
+    let _under_way = UnderWay::begin(&container.id)?;
     let marked = mark(site, container, wanted)?;
     match settle(site, &marked, wanted).await {
         Ok(report) => Ok(report),
@@ -99,7 +100,7 @@ pub(super) async fn seal(
 /// Looks at what is marked, judges it, reads the seal back, and ends what is older.
 async fn settle(site: &Site<'_>, marked: &Marked, wanted: &Wanted) -> Result<Report> {
     let container = site.engine.find(&marked.record.id).await?;
-    let mut look = Look::live(&site.place.cgroup, &container);
+    let mut look = Look::live(&site.place.cgroup, &container, Look::TIME);
     let facts = Facts::gather(&container, look.as_mut());
     let facts = facts.with_clients(&container, &marked.record.rules.clients);
     let found = not_accepted(&facts, marked.record.accepted);
@@ -334,7 +335,7 @@ pub(super) fn refuse_found(
     rules: &Rules,
     accept: &[Risk],
 ) -> Result<(Option<Look>, Facts)> {
-    let mut look = Look::live(root, container);
+    let mut look = Look::live(root, container, Look::TIME);
     let facts = Facts::gather(container, look.as_mut()).with_clients(container, &rules.clients);
     let accepted = accept.iter().fold(0, |set, risk| set | risk.bit());
     refuse(container, &not_accepted(&facts, accepted))?;

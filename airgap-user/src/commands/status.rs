@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     cli::Status,
-    container::{Container, Engine},
+    container::{Container, Engine, Look},
     coverage::SealState,
     labels::{self, Asked},
     output::{self, Detail},
@@ -27,7 +27,8 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: &Status) -> Res
     let mut report = match (meant.seal(&seals), &gate, &entry) {
         (Some((number, seal)), Some(gate), _) => {
             let container = meant.container.as_ref();
-            let mut report = Report::gather(gate, number, &seal, container, entry.as_ref())?;
+            let mut report =
+                Report::gather(gate, number, &seal, container, entry.as_ref(), Look::TIME)?;
             let own = state.own_attempts(&meant.id, number, seal.since);
             report.denials = report.denials.without(&own);
             if let (Some(engine), Some(container), Some(Entry::Known(record))) =

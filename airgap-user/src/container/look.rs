@@ -12,8 +12,6 @@ use super::{
 };
 use crate::netns::Netns;
 
-/// Time that a look may take.
-const TIME: Duration = Duration::from_secs(3);
 /// The same while the container is held still.
 const TIME_STILL: Duration = Duration::from_millis(120);
 const RESTLESS: &str = "processes of it that come and go all the time";
@@ -36,12 +34,16 @@ pub struct Look {
 }
 
 impl Look {
+    /// Time that a look may take, unless others wait for it.
+    pub const TIME: Duration = Duration::from_secs(3);
+
     /// Looks at a running container.
     ///
     /// # Errors
     /// If none of its cgroups has a process.
     pub fn at(root: &Path, container: &Container) -> Result<Self> {
-        Ok(Self::around(Some(container), whereabouts(root, container)?))
+        let at = whereabouts(root, container)?;
+        Ok(Self::around(Some(container), at, Self::TIME))
     }
 
     /// The same where only its cgroups are known.
@@ -52,11 +54,12 @@ impl Look {
                 cgroups,
                 init: None,
             },
+            Self::TIME,
         )
     }
 
-    fn around(container: Option<&Container>, at: Whereabouts) -> Self {
-        let mut budget = Budget::of(TIME);
+    fn around(container: Option<&Container>, at: Whereabouts, time: Duration) -> Self {
+        let mut budget = Budget::of(time);
         let mut members = Members::look(&at.cgroups, &mut budget);
         let shown = std::mem::take(&mut members.networks);
         let settled = members.settled;
@@ -112,15 +115,15 @@ impl Look {
         self.still = Some(found);
     }
 
-    /// As [`Self::at`]; `None` if the container has no process here.
-    pub fn live(root: &Path, container: &Container) -> Option<Self> {
+    /// As [`Self::at`], in so much time; `None` if the container has no process here.
+    pub fn live(root: &Path, container: &Container, time: Duration) -> Option<Self> {
         let mut at = whereabouts(root, container).ok()?;
         for other in populated(root, &container.id) {
             if !at.cgroups.contains(&other) {
                 at.cgroups.push(other);
             }
         }
-        Some(Self::around(Some(container), at))
+        Some(Self::around(Some(container), at, time))
     }
 
     /// Sockets that its processes hold and that lead elsewhere; `each` as for [`carried`].

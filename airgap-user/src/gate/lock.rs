@@ -45,6 +45,47 @@ impl VethLock {
     }
 }
 
+/// An attach that goes on, from before its mark until all was looked at: told by a lock, as
+/// the gate's own is let go of while the container is looked at.
+pub struct UnderWay {
+    file: File,
+    path: String,
+}
+
+impl UnderWay {
+    /// Until dropped, or the process ends.
+    ///
+    /// # Errors
+    /// If the lock file cannot be opened or locked.
+    pub fn begin(id: &str) -> Result<Self> {
+        let path = attach_path(id);
+        let file = waited(&path, libc::LOCK_SH)?;
+        Ok(Self { file, path })
+    }
+
+    /// Whether some airgap attaches to the container of this id now. Where that cannot be
+    /// told, none does.
+    pub fn is(id: &str) -> bool {
+        let path = attach_path(id);
+        std::path::Path::new(&path).exists()
+            && matches!(locked(&path, libc::LOCK_EX | libc::LOCK_NB), Ok(None))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        // SAFETY: an open descriptor and no memory.
+        let alone = unsafe { libc::flock(self.file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
+        if alone == 0 {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn attach_path(id: &str) -> String {
+    format!("/run/airgap-attach-{id}.lock")
+}
+
 fn waited(path: &str, how: i32) -> Result<File> {
     locked(path, how)?.ok_or_else(|| anyhow!("{path} was not waited for"))
 }

@@ -41,7 +41,7 @@ pub use self::{
     attempts::Attempts,
     frames::{Arrival, FrameGuard, FrameLayer, Trial},
     host::{cgroup_mount, mount_bpffs},
-    lock::Lock,
+    lock::{Lock, UnderWay},
     older::{Fate, OlderConnection},
     seal::{Sealed, Sealing, Standing},
     security::{Mechanism, Security, Silence, likely as likely_security},

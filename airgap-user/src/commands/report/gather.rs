@@ -1,6 +1,6 @@
 //! Gathers what is in force for one seal, from the kernel.
 
-use std::os::unix::fs::MetadataExt as _;
+use std::{os::unix::fs::MetadataExt as _, time::Duration};
 
 use airgap_common::map::{Seal, SealNumber};
 use anyhow::Result;
@@ -14,7 +14,7 @@ use crate::{
     clock,
     container::{Cgroup, Container, Look, find_cgroups, interfaces_of, strayed},
     coverage::{self, Evidence, SealState, Vector, coverage},
-    gate::{FrameGuard, Gate, Security, seal_id, seal_name},
+    gate::{FrameGuard, Gate, Security, UnderWay, seal_id, seal_name},
     policy::Rules,
     preflight::{Facts, Risk},
     state::Entry,
@@ -28,8 +28,8 @@ pub(in crate::commands) struct Seen<'a> {
 }
 
 impl Report {
-    /// Gathers it. `container` adds what only the engine knows, `entry` is what
-    /// is recorded of the seal.
+    /// Gathers it. `container` adds what only the engine knows, and may be looked at for
+    /// `time`; `entry` is what is recorded of the seal.
     ///
     /// # Errors
     /// If the gate's maps cannot be read.
@@ -39,11 +39,12 @@ impl Report {
         seal: &Seal,
         container: Option<&Container>,
         entry: Option<&Entry>,
+        time: Duration,
     ) -> Result<Self> {
         let Some(known) = container else {
             return Self::with(gate, number, seal, None, entry, None);
         };
-        let mut look = Look::live(&gate.place().cgroup, known);
+        let mut look = Look::live(&gate.place().cgroup, known, time);
         let clients = gate.clients_of(number)?;
         let facts = Facts::gather(known, look.as_mut()).with_clients(known, &clients);
         let seen = Seen {
@@ -109,14 +110,21 @@ impl Report {
         if state.is_none() {
             problems.push(format!("the policy is gone, everything is denied: {mend}"));
         }
-        if seal.complete != 1 {
+        let under_way = seal.complete != 1 && UnderWay::is(&id);
+        if seal.complete != 1 && !under_way {
             problems.push("the attach was not finished: run airgap attach again".into());
         }
         let frames = seen
             .and_then(|seen| seen.look)
             .and_then(|look| frames(gate, number, look, container));
         problems.extend(silenced(frames.as_deref().unwrap_or_default()));
-        let facts = seen.map(|seen| seen.facts);
+        let mut facts = seen.map(|seen| seen.facts.clone());
+        if let Some(facts) = facts.as_mut().filter(|_| under_way) {
+            facts
+                .unseen
+                .push("what is older than the seal (an attach is under way)".into());
+        }
+        let facts = facts.as_ref();
         let look = seen.and_then(|seen| seen.look);
         let unseen = facts.map_or_else(Vec::new, |facts| facts.unseen.clone());
         let bare = frames.iter().flatten().any(|guard| guard.missing.is_some());
