@@ -149,7 +149,7 @@ const fn of_risk(risk: Risk) -> &'static str {
         Risk::SharedNetwork => {
             "others that are not sealed live in the same network namespace and may pass data on"
         }
-        Risk::HostPid => "the host's processes are visible and can be acted upon",
+        Risk::HostPid => "processes that are not sealed are visible and can be acted upon",
         Risk::EngineSocket => {
             "the socket of a container engine or of init starts what is not sealed"
         }

@@ -209,9 +209,9 @@ fn a_capability_of_any_process_is_refused() {
         let pid = container.pid().to_string();
         let procs = container.cgroup().join("cgroup.procs");
         let mut command = std::process::Command::new("nsenter");
-        command.args(["-t", &pid, "-m", "-u", "-i", "-n"]);
+        command.args(["-t", &pid, "-m", "-u", "-i", "-n", "/bin/airgap-probe"]);
         command.args(extra);
-        command.args(["/bin/airgap-probe", "serve", "--port", "7001"]);
+        command.args(["serve", "--port", "7001"]);
         Joined(spawn_in(&procs, command))
     };
     // The control: without more than the container has, it is sealed.
@@ -230,6 +230,21 @@ fn a_capability_of_any_process_is_refused() {
     );
     assert_eq!(status_code(&container), 3, "the refusal changed nothing");
     drop(joined);
+    seal(&container.name, &[]);
+    airgap(&["detach", &container.id]).expect_code(0);
+    // The names of its groups come before its capabilities in /proc.
+    let crowded = join(&["crowded"]);
+    let refused = wait::within(wait::SOON, || {
+        let out = airgap(&["attach", "-d", &container.id]);
+        (out.code == 1).then_some(out)
+    });
+    let refused = refused.expect("a process of many groups is not seen");
+    assert!(
+        refused.stderr.contains("has CAP_SYS_ADMIN"),
+        "{}",
+        refused.describe()
+    );
+    drop(crowded);
     seal(&container.name, &[]);
     // And one that comes later shows in the state.
     let _joined = join(&[]);

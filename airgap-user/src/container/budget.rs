@@ -41,6 +41,13 @@ impl Budget {
         true
     }
 
+    /// The step that was taken was a long one: the next is refused if the time is over.
+    pub fn look_at_clock(&mut self) {
+        if Instant::now() >= self.until {
+            self.steps = 0;
+        }
+    }
+
     /// Takes one step, or remembers that `what` was not looked at.
     pub fn step_for(&mut self, what: &str) -> bool {
         let going_on = self.step();
@@ -77,6 +84,11 @@ mod tests {
         let mut time = Budget::of(Duration::ZERO);
         time.steps = 1_000;
         assert!((0..1_000).filter(|_| time.step()).count() <= 64);
+        let mut long = Budget::of(Duration::ZERO);
+        long.steps = 1_001;
+        assert!(long.step());
+        long.look_at_clock();
+        assert!(!long.step());
     }
 
     #[test]

@@ -29,6 +29,10 @@ pub struct Members {
     pub networks: Vec<(u64, Netns, u32)>,
     /// Mount namespaces, and a process of each.
     pub mounts: Vec<(u64, File, u32)>,
+    /// IPC namespaces.
+    pub ipcs: HashSet<u64>,
+    /// Pid namespaces.
+    pub pids: HashSet<u64>,
     /// A task in the host's pid namespace, in words.
     pub host_pid: Option<String>,
     /// A task in the host's user namespace: its root is the host's.
@@ -50,8 +54,11 @@ pub struct Grant {
 
 /// Namespaces that are held open at most; each is a descriptor.
 const NAMESPACES: usize = 256;
-/// Bytes read of a task's files.
-const STATUS: u64 = 16_384;
+/// Bytes read of a task's status: the names of 65,536 groups, which a task may have, come
+/// before what is wanted of it.
+const STATUS: u64 = 1 << 20;
+/// What is longer takes long.
+const USUAL: usize = 16_384;
 
 impl Members {
     /// Looks at all tasks in `cgroups` and below, first one thread of each process, then
@@ -107,6 +114,8 @@ impl Members {
         }
         self.unfiltered = self.unfiltered.take().or_else(|| before.unfiltered.clone());
         self.host_pid = self.host_pid.take().or_else(|| before.host_pid.clone());
+        self.ipcs.extend(&before.ipcs);
+        self.pids.extend(&before.pids);
         self.host_user |= before.host_user;
         self.in_host_network |= before.in_host_network;
         self.oldest = [self.oldest, before.oldest].into_iter().flatten().min();
@@ -126,6 +135,9 @@ impl Members {
         let Some(status) = read(&dir.join("status"), STATUS) else {
             return 0;
         };
+        if status.len() > USUAL {
+            budget.look_at_clock();
+        }
         let status = String::from_utf8_lossy(&status);
         if field(&status, "State:").is_some_and(|state| state.starts_with(['Z', 'X'])) {
             return 0;
@@ -137,7 +149,10 @@ impl Members {
         let user = fs::metadata(dir.join("ns/user")).map(|m| m.ino()).ok();
         let in_host_user = user.is_some() && user == own.user;
         self.host_user |= in_host_user;
-        let set = capabilities(&status);
+        let set = capabilities(&status).unwrap_or_else(|| {
+            budget.skip(format!("capabilities of {}", who()));
+            0
+        });
         let grants = match in_host_user {
             true => &mut seen.in_host,
             false => &mut seen.elsewhere,
@@ -149,15 +164,17 @@ impl Members {
                 who: who(),
             });
         }
-        if self.unfiltered.is_none() && field(&status, "Seccomp:").is_some_and(|mode| mode != "2") {
+        // A kernel without such filters has no line for it.
+        if self.unfiltered.is_none() && field(&status, "Seccomp:") != Some("2") {
             self.unfiltered = Some(who());
         }
-        if self.host_pid.is_none() {
-            let pids = fs::metadata(dir.join("ns/pid")).map(|m| m.ino()).ok();
-            if pids.is_some() && pids == own.pid {
-                self.host_pid = Some(who());
-            }
+        let inode = |kind: &str| fs::metadata(dir.join(kind)).map(|m| m.ino()).ok();
+        let pids = inode("ns/pid");
+        if self.host_pid.is_none() && pids.is_some() && pids == own.pid {
+            self.host_pid = Some(who());
         }
+        self.pids.extend(pids);
+        self.ipcs.extend(inode("ns/ipc"));
         let (net, mnt) = (dir.join("ns/net"), dir.join("ns/mnt"));
         if let Ok(about) = fs::metadata(&net)
             && !seen.networks.contains(&about.ino())
@@ -222,12 +239,12 @@ impl Own {
 }
 
 /// Every set in which a capability may be, or may come back: permitted, bounding,
-/// inheritable and ambient (capabilities(7)).
-fn capabilities(status: &str) -> u64 {
-    ["CapPrm:", "CapEff:", "CapBnd:", "CapInh:", "CapAmb:"]
-        .iter()
-        .filter_map(|name| u64::from_str_radix(field(status, name)?, 16).ok())
-        .fold(0, |all, one| all | one)
+/// inheritable and ambient (capabilities(7)). `None` if one of them is not told.
+fn capabilities(status: &str) -> Option<u64> {
+    let sets = ["CapPrm:", "CapEff:", "CapBnd:", "CapInh:", "CapAmb:"];
+    sets.iter().try_fold(0, |all, name| {
+        Some(all | u64::from_str_radix(field(status, name)?, 16).ok()?)
+    })
 }
 
 fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
@@ -282,8 +299,10 @@ mod tests {
     fn counts_every_set_of_capabilities() {
         let status = "Name:\tx\nCapInh:\t0000000000000001\nCapPrm:\t0000000000000002\n\
                       CapEff:\t0000000000000000\nCapBnd:\t0000000000000008\nCapAmb:\t0000000000000010\n";
-        assert_eq!(capabilities(status), 0b1_1011);
-        assert_eq!(capabilities("CapBnd:\tzz\n"), 0);
+        assert_eq!(capabilities(status), Some(0b1_1011));
+        // What is missing or is none is never good news.
+        assert_eq!(capabilities(&status.replace("CapBnd", "x")), None);
+        assert_eq!(capabilities(&status.replace("0010", "zz")), None);
     }
 
     #[test]

@@ -373,7 +373,7 @@ fn places(shared: Option<&[String]>) -> String {
 const NO_HOOKS: &str =
     "only security hooks refuse them, and this kernel runs none (see airgap doctor)";
 const SKIPPED: &str = "security hooks refuse them, but this kernel preempts, and passes over a hook that a preempted thread is in (see airgap doctor)";
-const NO_PLACE: &str = "it shares no mount and no network namespace with anybody";
+const NO_PLACE: &str = "it shares no mount and no network or IPC namespace with anybody";
 const NO_RAW: &str = "the container has no CAP_NET_RAW";
 const OPTION: &str = "socket_setsockopt";
 const ENDS: &str = "the frame programs end with the veth";

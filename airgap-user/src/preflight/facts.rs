@@ -1,7 +1,7 @@
 //! The facts preflight judges: what the engine was told, and of a running container what
 //! the kernel says of all its tasks.
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
+use std::{collections::HashSet, fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use super::{
     capabilities::{ALL, granted},
@@ -9,10 +9,10 @@ use super::{
     devices::{self, Device, Drivers},
     mounts::{Mount, SETTINGS, parse_mounts, writable_settings},
     seccomp::{self, Filter},
-    sharers::sharers,
+    sharers::{Namespaces, sharers},
 };
 use crate::{
-    container::{Cgroup, Container, Grant, Look},
+    container::{Cgroup, Container, Grant, Look, Members, Network},
     netns::{mountinfo, owner},
     policy::Cidr,
 };
@@ -40,8 +40,12 @@ pub struct Facts {
     pub host_network: Option<String>,
     /// Others in its network namespace, in words.
     pub network_sharers: Vec<String>,
+    /// Others in its IPC namespace, in words.
+    pub ipc_sharers: Vec<String>,
     /// The pid namespace is the host's or another container's, in words.
     pub host_pid: Option<String>,
+    /// Others in its pid namespace, in words.
+    pub pid_sharers: Vec<String>,
     /// What is mounted.
     pub mounts: Vec<Mount>,
     /// Settings of the host that it can write, in words.
@@ -96,7 +100,8 @@ impl Facts {
     }
 
     /// Where others could leave the container a unix socket to connect to, in
-    /// words: directories that are mounted, abstract names of a shared namespace.
+    /// words: directories that are mounted, /dev/shm of a shared namespace, and abstract
+    /// names of another.
     pub fn meeting_places(&self) -> Vec<String> {
         let mounted = self.mounts.iter().filter(|m| m.holds_sockets());
         let mut places: Vec<_> = mounted
@@ -104,6 +109,7 @@ impl Facts {
             .collect();
         places.extend(self.host_network.iter().cloned());
         places.extend(self.network_sharers.iter().cloned());
+        places.extend(self.ipc_sharers.iter().cloned());
         places
     }
 
@@ -111,6 +117,7 @@ impl Facts {
         let host = container.inspect.host_config.clone().unwrap_or_default();
         let network = host.network_mode.unwrap_or_default();
         let pid_mode = host.pid_mode.unwrap_or_default();
+        let ipc_mode = host.ipc_mode.unwrap_or_default();
         let security = host.security_opt.unwrap_or_default();
         let mounts = container.inspect.mounts.iter().flatten();
         let set = match host.privileged {
@@ -137,6 +144,10 @@ impl Facts {
                 .then(|| "it uses the host's network namespace".to_owned()),
             network_sharers: joins(&network)
                 .then(|| format!("it joins another's network namespace, {network}"))
+                .into_iter()
+                .collect(),
+            ipc_sharers: (ipc_mode == "host" || joins(&ipc_mode))
+                .then(|| format!("its IPC namespace (/dev/shm) is another's, {ipc_mode}"))
                 .into_iter()
                 .collect(),
             host_pid: (pid_mode == "host" || joins(&pid_mode))
@@ -166,6 +177,37 @@ impl Facts {
             runtime: host.runtime,
             runtime_binary: container.runtime_binary.clone(),
             ..Self::default()
+        }
+    }
+
+    /// Its own namespaces, in which others would be told: not those of the host, which is
+    /// told already. `network`: the host's.
+    fn shareable(
+        &mut self,
+        members: &Members,
+        networks: &[Network],
+        network: Option<u64>,
+    ) -> Namespaces {
+        let of_host = |kind: &str| {
+            let about = fs::metadata(format!("/proc/self/ns/{kind}"));
+            about.map(|about| about.ino()).ok()
+        };
+        let own = |all: &HashSet<u64>, host: Option<u64>| -> HashSet<u64> {
+            all.iter().copied().filter(|i| Some(*i) != host).collect()
+        };
+        let ipc = of_host("ipc");
+        if self.ipc_sharers.is_empty() && ipc.is_some_and(|host| members.ipcs.contains(&host)) {
+            self.ipc_sharers
+                .push("it uses the host's IPC namespace (/dev/shm)".into());
+        }
+        let networks = match self.host_network {
+            Some(_) => HashSet::new(),
+            None => networks.iter().map(|network| network.inode).collect(),
+        };
+        Namespaces {
+            network: own(&networks, network),
+            ipc: own(&members.ipcs, ipc),
+            pid: own(&members.pids, of_host("pid")),
         }
     }
 
@@ -221,11 +263,10 @@ impl Facts {
         {
             self.host_pid = Some(format!("{who} is in the host's pid namespace"));
         }
-        if self.host_network.is_none() {
-            let inodes = networks.iter().map(|network| network.inode);
-            let inodes = inodes.filter(|inode| Some(*inode) != host).collect();
-            self.network_sharers.extend(sharers(&inodes, &own));
-        }
+        let sharers = sharers(&self.shareable(members, networks, host), &own);
+        self.network_sharers.extend(sharers.network);
+        self.ipc_sharers.extend(sharers.ipc);
+        self.pid_sharers.extend(sharers.pid);
         if self.all_capabilities() & (1 << MKNOD) == 0 {
             // It can make no node: what is there its runtime has put there.
             let drivers = Drivers::of_kernel();

@@ -53,7 +53,7 @@ risks! {
     /// Others that are not sealed live in the same network namespace.
     SharedNetwork = "shared-network", "give the container a network namespace of its own";
     /// The host's processes are visible and can be acted upon.
-    HostPid = "host-pid", "run the container without --pid=host";
+    HostPid = "host-pid", "run the container without --pid=host, and no other one with its --pid";
     /// The socket of a container engine or of the host's init is mounted.
     EngineSocket = "engine-socket", "remove the mount";
     /// The host's cgroup tree or bpffs is mounted where the container can use it.
@@ -178,6 +178,9 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     }
     if let Some(who) = &facts.host_pid {
         find(Risk::HostPid, who.clone());
+    }
+    for other in &facts.pid_sharers {
+        find(Risk::HostPid, other.clone());
     }
     // With --privileged these go without saying.
     for why in facts.unfiltered.iter().filter(|_| !facts.privileged) {

@@ -1,14 +1,37 @@
-//! Who else lives in a network namespace.
+//! Who else lives in a container's namespaces.
 
 use std::{
-    collections::{BTreeMap, HashSet},
-    fs,
-    os::unix::fs::MetadataExt as _,
-    path::Path,
+    collections::{BTreeMap, HashMap, HashSet},
+    fs::{self, File},
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
+    path::{Path, PathBuf},
 };
 
-/// Processes outside the cgroups `own` in these network namespaces, by command.
-pub(super) fn sharers(networks: &HashSet<u64>, own: &[String]) -> Vec<String> {
+/// Namespaces, by inode.
+#[derive(Debug, Default)]
+pub(super) struct Namespaces {
+    pub(super) network: HashSet<u64>,
+    pub(super) ipc: HashSet<u64>,
+    pub(super) pid: HashSet<u64>,
+}
+
+/// Processes of others in them, in words.
+#[derive(Debug, Default)]
+pub(super) struct Sharers {
+    /// Abstract names of unix sockets are theirs, too.
+    pub(super) network: Vec<String>,
+    /// What engines mount at /dev/shm is theirs, too.
+    pub(super) ipc: Vec<String>,
+    /// The container can trace them, and open what they have.
+    pub(super) pid: Vec<String>,
+}
+
+/// Processes outside the cgroups `own` in these namespaces, or below the pid namespaces
+/// among them, by command.
+pub(super) fn sharers(namespaces: &Namespaces, own: &[String]) -> Sharers {
     let processes: Vec<_> = fs::read_dir("/proc")
         .into_iter()
         .flatten()
@@ -16,41 +39,100 @@ pub(super) fn sharers(networks: &HashSet<u64>, own: &[String]) -> Vec<String> {
         .collect();
     // Afterwards: a number may have been a process' before, not since.
     let threads = kernel_threads();
-    let mut found = BTreeMap::new();
+    let mut found = [const { BTreeMap::new() }; 3];
+    let mut below = HashMap::new();
     for entry in processes {
         let dir = entry.path();
         let pid = entry.file_name().to_str().and_then(|n| n.parse().ok());
-        if pid.is_none_or(|pid| threads.contains(&pid))
-            || !network_of(&dir).is_some_and(|inode| networks.contains(&inode))
-        {
+        if pid.is_none_or(|pid| threads.contains(&pid)) {
+            continue;
+        }
+        let Some(task) = live_task(&dir) else {
+            continue;
+        };
+        let inode = |kind: &str| fs::metadata(task.join(kind)).map(|about| about.ino()).ok();
+        let among = |kind, known: &HashSet<u64>| inode(kind).is_some_and(|i| known.contains(&i));
+        let pid_too = inode("ns/pid").is_some_and(|inode| {
+            *below
+                .entry(inode)
+                .or_insert_with(|| is_below(&task.join("ns/pid"), &namespaces.pid))
+        });
+        let shared = [
+            among("ns/net", &namespaces.network),
+            among("ns/ipc", &namespaces.ipc),
+            pid_too,
+        ];
+        if shared == [false; 3] {
             continue;
         }
         let Some(path) = v2_path(&dir) else { continue };
         let inside = |own: &String| path == *own || path.starts_with(&format!("{own}/"));
-        if !own.iter().any(inside) {
-            let comm = fs::read(dir.join("comm")).unwrap_or_default();
-            let comm = String::from_utf8_lossy(&comm).trim().to_owned();
-            found.entry(path).or_insert(comm);
+        if own.iter().any(inside) {
+            continue;
+        }
+        let comm = fs::read(dir.join("comm")).unwrap_or_default();
+        let comm = String::from_utf8_lossy(&comm).trim().to_owned();
+        for (found, _) in found.iter_mut().zip(shared).filter(|(_, shared)| *shared) {
+            found.entry(path.clone()).or_insert_with(|| comm.clone());
         }
     }
-    found
-        .into_iter()
-        .map(|(path, comm)| format!("'{comm}' of the cgroup {path} shares its network namespace"))
-        .collect()
+    let told = |found: BTreeMap<String, String>, what: &str| {
+        let found = found.into_iter();
+        found
+            .map(|(path, comm)| format!("'{comm}' of the cgroup {path} {what}"))
+            .collect()
+    };
+    let [network, ipc, pid] = found;
+    Sharers {
+        network: told(network, "shares its network namespace"),
+        ipc: told(ipc, "shares its IPC namespace (/dev/shm)"),
+        pid: told(pid, "is in its pid namespace, where it can act upon it"),
+    }
 }
 
-/// Inode of a process' network namespace; of a live thread's, where the first has ended.
-fn network_of(dir: &Path) -> Option<u64> {
-    let inode = |dir: &Path| {
-        fs::metadata(dir.join("ns/net"))
-            .map(|about| about.ino())
-            .ok()
+/// The process' directory, or a live thread's, where the first has ended.
+fn live_task(dir: &Path) -> Option<PathBuf> {
+    let lives = |dir: &Path| fs::metadata(dir.join("ns/net")).is_ok();
+    if lives(dir) {
+        return Some(dir.to_owned());
+    }
+    // Kernel threads and zombies without threads end here at once.
+    let threads = fs::read_dir(dir.join("task")).ok()?.flatten();
+    let mut threads = threads.take(64).map(|thread| thread.path());
+    threads.find(|thread| lives(thread))
+}
+
+/// Whether a pid namespace is one of these or below one (ioctl_ns(2)): who is in one sees
+/// all below.
+fn is_below(path: &Path, known: &HashSet<u64>) -> bool {
+    /// `NS_GET_PARENT` (linux/nsfs.h); Linux 4.9.
+    const NS_GET_PARENT: libc::c_ulong = 0xb702;
+    /// Pid namespaces are so deep at most (pid_namespaces(7)).
+    const DEPTH: usize = 32;
+    let Ok(file) = File::open(path) else {
+        return false;
     };
-    inode(dir).or_else(|| {
-        // Kernel threads and zombies without threads end here at once.
-        let threads = fs::read_dir(dir.join("task")).ok()?.flatten();
-        threads.take(64).find_map(|thread| inode(&thread.path()))
-    })
+    let mut namespace = OwnedFd::from(file);
+    for _ in 0..=DEPTH {
+        let Ok(file) = namespace.try_clone().map(File::from) else {
+            return false;
+        };
+        if file
+            .metadata()
+            .is_ok_and(|about| known.contains(&about.ino()))
+        {
+            return true;
+        }
+        // SAFETY: an open descriptor, and no memory.
+        let parent = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_PARENT as _) };
+        if parent < 0 {
+            // Above is none, or none that airgap may see: it is in no container's.
+            return false;
+        }
+        // SAFETY: just opened, and nobody else has it.
+        namespace = unsafe { OwnedFd::from_raw_fd(parent) };
+    }
+    false
 }
 
 /// Children of kthreadd, by number: kernel threads, all of them in the host's
@@ -88,6 +170,15 @@ fn v2_path(proc: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pid_namespace_is_below_itself() {
+        let own = Path::new("/proc/self/ns/pid");
+        let inode = fs::metadata(own).unwrap().ino();
+        assert!(is_below(own, &HashSet::from([inode])));
+        assert!(!is_below(own, &HashSet::from([inode + 1])));
+        assert!(!is_below(Path::new("/nowhere"), &HashSet::from([inode])));
+    }
 
     #[test]
     fn tells_kernel_threads() {

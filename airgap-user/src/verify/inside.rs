@@ -73,7 +73,7 @@ fn say(what: &Said) -> Result<()> {
 fn become_inside(args: &Probe) -> Result<()> {
     let &Probe { pid, sealed, .. } = args;
     die_with_parent()?;
-    let namespaces = namespaces(pid, args.netns.as_deref())?;
+    let namespaces = namespaces(pid, args.netns.as_deref(), sealed)?;
     let path = format!("/proc/{pid}/status");
     let status = procfs::text(&path).with_context(|| format!("cannot read {path}"))?;
     let root = cgroup_mount()?;
@@ -100,8 +100,9 @@ fn become_inside(args: &Probe) -> Result<()> {
 }
 
 /// In the order of joining; the user namespace last, as the others belong to
-/// it or to the host's.
-fn namespaces(pid: u32, netns: Option<&Path>) -> Result<Vec<(File, i32)>> {
+/// it or to the host's. A probe that is not sealed takes no more than it needs: it must not
+/// be taken for somebody with whom the container shares.
+fn namespaces(pid: u32, netns: Option<&Path>, sealed: bool) -> Result<Vec<(File, i32)>> {
     let kinds = [
         ("net", libc::CLONE_NEWNET),
         ("ipc", libc::CLONE_NEWIPC),
@@ -109,7 +110,8 @@ fn namespaces(pid: u32, netns: Option<&Path>) -> Result<Vec<(File, i32)>> {
         ("user", libc::CLONE_NEWUSER),
     ];
     let mut open = Vec::new();
-    for (name, kind) in kinds {
+    let needed = |name: &str| sealed || matches!(name, "net" | "user");
+    for (name, kind) in kinds.into_iter().filter(|(name, _)| needed(name)) {
         let path = match netns {
             Some(other) if name == "net" => other.to_owned(),
             _ => format!("/proc/{pid}/ns/{name}").into(),

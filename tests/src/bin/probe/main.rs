@@ -10,6 +10,7 @@
 //! - `try TECHNIQUE --v4 A --v6 A --port N --marker M …`: one way out, one JSON line
 //! - `session`: tries what each line on stdin says: the arguments of `try`
 //! - `hide DISGUISE WORDS…`: a first process in disguise, whose child does what WORDS say
+//! - `crowded WORDS…`: in as many groups as there can be, does what WORDS say
 //! - `hold KIND,KIND…`: opens sockets, then sends on them for ever
 //! - `knock …`: repeats a UDP and a TCP attempt until killed, one JSON line each
 //! - `get ADDRESS:PORT PATH`, `tell ADDRESS:PORT WORDS…`: one request each
@@ -75,6 +76,7 @@ fn main() {
 fn run(words: &[&str]) -> Result<(), String> {
     match words {
         ["hide", disguise, work @ ..] => hide::run(disguise, || run(work)),
+        ["crowded", work @ ..] => hide::crowded(|| run(work)),
         ["serve", "mptcp"] => serve::run_mptcp(5060),
         ["serve", "forked", count] => serve::run_forked(count),
         ["serve", rest @ ..] => serve::run(Target::parse(rest).port),

@@ -1,0 +1,112 @@
+//! Promise: who shares a namespace with a sealed container is seen, whoever joined whom: what is
+//! handed over there leaves, and no hook on packets sees it.
+
+use airgap_tests::airgap::{hooks_refuse, seal};
+use airgap_tests::{Container, Outside, airgap, wait};
+use serde_json::Value;
+
+fn status(container: &Container) -> (i32, Value) {
+    let out = airgap(&["status", "--json", &container.id]);
+    let json = serde_json::from_str(&out.stdout);
+    (
+        out.code,
+        json.unwrap_or_else(|e| panic!("{e}: {}", out.describe())),
+    )
+}
+
+fn row(report: &Value, vector: &str) -> Value {
+    let rows = report["coverage"].as_array().expect("coverage").iter();
+    let mut rows = rows.filter(|row| {
+        row["vector"]
+            .as_str()
+            .is_some_and(|v| v.starts_with(vector))
+    });
+    rows.next()
+        .unwrap_or_else(|| panic!("no {vector}: {report:#}"))
+        .clone()
+}
+
+/// The sealed container could trace them and open what they have.
+#[test]
+fn others_in_its_pid_namespace_are_refused_by_name() {
+    let outside = Outside::new();
+    let container = outside.container("seen").run();
+    // The control: without anybody it is sealed.
+    seal(&container.name, &[]);
+    let (_, alone) = status(&container);
+    assert_eq!(row(&alone, "configuration")["covered"], true, "{alone:#}");
+    airgap(&["detach", &container.id]).expect_code(0);
+
+    let pid = format!("container:{}", container.id);
+    let joined = outside.container("joined").options(&["--pid", &pid]).run();
+    let refused = airgap(&["attach", "-d", &container.id]).expect_code(1);
+    assert!(
+        refused.stderr.contains("is in its pid namespace"),
+        "{}",
+        refused.describe()
+    );
+    assert!(
+        refused.stderr.contains("(host-pid)"),
+        "{}",
+        refused.describe()
+    );
+    seal(&container.name, &["--accept", "host-pid"]);
+    airgap(&["detach", &container.id]).expect_code(0);
+    drop(joined);
+
+    // One that comes later shows in the state.
+    seal(&container.name, &[]);
+    let _later = outside.container("later").options(&["--pid", &pid]).run();
+    let (code, report) = status(&container);
+    assert_eq!(
+        (code, &report["state"]),
+        (4, &Value::from("opened")),
+        "{report:#}"
+    );
+    let found = row(&report, "configuration")["by"].to_string();
+    assert!(found.contains("is in its pid namespace"), "{found}");
+}
+
+/// A tmpfs at /dev/shm goes with it: a place for unix sockets.
+#[test]
+fn others_in_its_ipc_namespace_are_a_place_to_meet() {
+    const VECTOR: &str = "unix sockets of others";
+    let outside = Outside::new();
+    let shareable = outside
+        .container("shm")
+        .options(&["--ipc", "shareable"])
+        .run();
+    seal(&shareable.name, &[]);
+    let (_, alone) = status(&shareable);
+    assert_eq!(
+        row(&alone, VECTOR)["covered"],
+        true,
+        "the control: {alone:#}"
+    );
+
+    let ipc = format!("container:{}", shareable.id);
+    let joined = outside.container("meets").options(&["--ipc", &ipc]).run();
+    for container in [&shareable, &joined] {
+        seal(&container.name, &[]);
+        let (code, report) = status(container);
+        let found = row(&report, VECTOR);
+        // A restart ends what may be older than the hooks.
+        assert_eq!(found["covered"], false, "{found:#}");
+        assert!(found["by"].to_string().contains("/dev/shm"), "{found:#}");
+        assert_eq!(code, 4, "{report:#}");
+    }
+    let host = outside
+        .container("host-shm")
+        .options(&["--ipc", "host"])
+        .create();
+    seal(&host.name, &[]);
+    host.start();
+    let (_, report) = wait::until("it is looked at", wait::SOON, || Some(status(&host)));
+    let found = row(&report, VECTOR);
+    // Born under the hooks, where they refuse.
+    assert_eq!(found["covered"] == true, hooks_refuse(), "{found:#}");
+    assert_eq!(
+        row(&report, "unix sockets that others connect to")["covered"],
+        false
+    );
+}
