@@ -100,6 +100,30 @@ fn knocker(outside: &Outside, name: &str) -> Container {
     outside.container(name).command(&line).run()
 }
 
+/// It would start without a mark of its own, and the outer one's end would open it.
+#[test]
+fn a_container_that_is_to_start_within_another_is_refused() {
+    let outside = Outside::new();
+    let outer = outside.container("outer").run();
+    let parent = format!("/docker/{}", outer.id);
+    let inner = outside
+        .container("inner")
+        .options(&["--cgroup-parent", &parent])
+        .create();
+    let refused = airgap(&["attach", "-d", &inner.id]).expect_code(1);
+    assert!(
+        refused.stderr.contains("within the cgroup of another"),
+        "{}",
+        refused.describe()
+    );
+    // The control: elsewhere it may.
+    let elsewhere = outside
+        .container("elsewhere")
+        .options(&["--cgroup-parent", "/docker/shelf"])
+        .create();
+    seal(&elsewhere.name, &[]);
+}
+
 #[test]
 fn nested_cgroups_are_covered() {
     let outside = Outside::new();

@@ -1,6 +1,6 @@
 //! `airgap attach`.
 
-use airgap_common::map::MAX_LEVEL;
+use airgap_common::{cgroup::container_id, map::MAX_LEVEL};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
@@ -50,7 +50,7 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: Attach) -> Resu
     for reference in &args.containers {
         let container = engine.find(reference).await?;
         container.key()?;
-        refuse_depth(&container)?;
+        refuse_place(&container)?;
         let mut accept = args.accept.clone();
         let before = sealing::accepted_before(&place, state, &container)?;
         accept.extend(Risk::ALL.iter().filter(|r| before & r.bit() != 0));
@@ -125,10 +125,22 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: Attach) -> Resu
     Ok(code)
 }
 
-/// A container that does not run yet must come up where the gate looks.
-pub(super) fn refuse_depth(container: &Container) -> Result<()> {
+/// A container that does not run yet must come up where the gate looks, and not within
+/// another: two policies for one packet are none.
+pub(super) fn refuse_place(container: &Container) -> Result<()> {
     let host = container.inspect.host_config.as_ref();
     let parent = host.and_then(|h| h.cgroup_parent.as_deref()).unwrap_or("");
+    if let Some(outer) = parent.split('/').find_map(container_id) {
+        return Err(Failure::new(
+            format!(
+                "the container '{}' starts within the cgroup of another, {}",
+                container.name,
+                outer.get(..12).unwrap_or(outer)
+            ),
+            "seal only the outer container, or create this one with another --cgroup-parent",
+        )
+        .into());
+    }
     // Each dash of a slice's name is a level (systemd.slice(5)).
     let levels = parent
         .split('/')

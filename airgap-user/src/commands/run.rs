@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use super::{
-    attach::refuse_depth,
+    attach::refuse_place,
     sealing::{self, Site, Wanted, refuse_configured},
 };
 use crate::{
@@ -79,7 +79,7 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: Run) -> Result<
 
 async fn seal(site: &Site<'_>, id: &str, wanted: &Wanted) -> Result<()> {
     let container = site.engine.find(id).await?;
-    refuse_depth(&container)?;
+    refuse_place(&container)?;
     refuse_configured(&container, &wanted.rules, &wanted.accept)?;
     if mount_bpffs()? {
         log::info!("mounted bpffs at /sys/fs/bpf");

@@ -20,7 +20,14 @@ pub(super) fn event(event: &Event, container: &Identity, colour: bool, dated: bo
     match event {
         Event::Denial(denial) => {
             let who = denial.process.as_ref().map_or_else(|| "?".to_owned(), who);
-            let why = format!("{} ({})", denial.reason, denial.hook);
+            let by_socket = denial.process.as_ref().is_some_and(|p| p.by_socket);
+            // Who sends on it may be another.
+            let opener = if by_socket {
+                ", who opened the socket"
+            } else {
+                ""
+            };
+            let why = format!("{} ({}{opener})", denial.reason, denial.hook);
             let line = Line {
                 time: denial.time,
                 verdict: "DENIED",
