@@ -4,6 +4,7 @@
 use airgap_tests::airgap::{hooks_refuse, seal};
 use airgap_tests::{Container, Outside, airgap, wait};
 use serde_json::Value;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 fn status(container: &Container) -> (i32, Value) {
     let out = airgap(&["status", "--json", &container.id]);
@@ -65,6 +66,37 @@ fn others_in_its_pid_namespace_are_refused_by_name() {
     );
     let found = row(&report, "configuration")["by"].to_string();
     assert!(found.contains("is in its pid namespace"), "{found}");
+}
+
+/// Runtimes put what they start into the namespaces first, and into the cgroup then.
+#[test]
+fn what_the_engine_starts_inside_is_nobody_else() {
+    let outside = Outside::new();
+    let container = outside.container("checked").run();
+    let (stop, started) = (AtomicBool::new(false), AtomicU32::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                container.exec(&["airgap-probe", "list"]);
+                started.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        for round in 0..8 {
+            let before = started.load(Ordering::Relaxed);
+            let out = airgap(&["attach", "-d", &container.id]);
+            let state = airgap(&["detach", &container.id]);
+            if !matches!(out.code, 0 | 4) || state.code != 0 {
+                stop.store(true, Ordering::Relaxed);
+                panic!("round {round}: {}", out.describe());
+            }
+            let more = || (started.load(Ordering::Relaxed) > before).then_some(());
+            if wait::within(wait::SOON, more).is_none() {
+                stop.store(true, Ordering::Relaxed);
+                panic!("the control: nothing is started");
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
 }
 
 /// A tmpfs at /dev/shm goes with it: a place for unix sockets.

@@ -8,7 +8,11 @@ use std::{
         unix::fs::MetadataExt as _,
     },
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
+
+use crate::clock::start_ticks;
 
 /// Namespaces, by inode.
 #[derive(Debug, Default)]
@@ -29,9 +33,29 @@ pub(super) struct Sharers {
     pub(super) pid: Vec<String>,
 }
 
+/// Looks at most, and the time between two.
+const LOOKS: usize = 4;
+const PAUSE: Duration = Duration::from_millis(40);
+
 /// Processes outside the cgroups `own` in these namespaces, or below the pid namespaces
-/// among them, by command.
+/// among them, by command. Runtimes put what they start in a container into its namespaces
+/// first, and then into its cgroup (`docker exec`, health checks): who is there for one look
+/// alone is no sharer, unless there is another one in each.
 pub(super) fn sharers(namespaces: &Namespaces, own: &[String]) -> Sharers {
+    let mut before = HashSet::new();
+    for _ in 1..LOOKS {
+        let (found, processes) = look(namespaces, own);
+        if processes.is_empty() || processes.iter().any(|process| before.contains(process)) {
+            return found;
+        }
+        before = processes;
+        thread::sleep(PAUSE);
+    }
+    look(namespaces, own).0
+}
+
+/// One look; also who was found, by number and start.
+fn look(namespaces: &Namespaces, own: &[String]) -> (Sharers, HashSet<(u32, u64)>) {
     let processes: Vec<_> = fs::read_dir("/proc")
         .into_iter()
         .flatten()
@@ -41,12 +65,13 @@ pub(super) fn sharers(namespaces: &Namespaces, own: &[String]) -> Sharers {
     let threads = kernel_threads();
     let mut found = [const { BTreeMap::new() }; 3];
     let mut below = HashMap::new();
+    let mut who = HashSet::new();
     for entry in processes {
         let dir = entry.path();
         let pid = entry.file_name().to_str().and_then(|n| n.parse().ok());
-        if pid.is_none_or(|pid| threads.contains(&pid)) {
+        let Some(pid) = pid.filter(|pid| !threads.contains(pid)) else {
             continue;
-        }
+        };
         let Some(task) = live_task(&dir) else {
             continue;
         };
@@ -70,6 +95,7 @@ pub(super) fn sharers(namespaces: &Namespaces, own: &[String]) -> Sharers {
         if own.iter().any(inside) {
             continue;
         }
+        who.insert((pid, start_ticks(&pid.to_string())));
         let comm = fs::read(dir.join("comm")).unwrap_or_default();
         let comm = String::from_utf8_lossy(&comm).trim().to_owned();
         for (found, _) in found.iter_mut().zip(shared).filter(|(_, shared)| *shared) {
@@ -83,11 +109,12 @@ pub(super) fn sharers(namespaces: &Namespaces, own: &[String]) -> Sharers {
             .collect()
     };
     let [network, ipc, pid] = found;
-    Sharers {
+    let sharers = Sharers {
         network: told(network, "shares its network namespace"),
         ipc: told(ipc, "shares its IPC namespace (/dev/shm)"),
         pid: told(pid, "is in its pid namespace, where it can act upon it"),
-    }
+    };
+    (sharers, who)
 }
 
 /// The process' directory, or a live thread's, where the first has ended.
