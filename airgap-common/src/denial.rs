@@ -65,6 +65,10 @@ pub enum Reason {
     /// More questions and announcements of the container's own kernel than its
     /// budget has (counted only).
     NeighbourBudget = 18,
+    /// An exception names the address, but not this port or protocol.
+    ExitPort = 19,
+    /// An exception allowed it, and is over.
+    ExitLapsed = 20,
 }
 
 impl Reason {

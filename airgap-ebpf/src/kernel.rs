@@ -28,6 +28,15 @@ offsets! {
     OFF_CSS_PARENT = "cgroup_subsys_state.parent";
     OFF_CSS_CGROUP = "cgroup_subsys_state.cgroup";
     OFF_SKB_SK = "sk_buff.sk";
+    OFF_SKB_DEV = "sk_buff.dev";
+    OFF_DEV_IP = "net_device.ip_ptr";
+    OFF_DEV_IP6 = "net_device.ip6_ptr";
+    OFF_INDEV_LIST = "in_device.ifa_list";
+    OFF_IFA_NEXT = "in_ifaddr.ifa_next";
+    OFF_IFA_LOCAL = "in_ifaddr.ifa_local";
+    OFF_IDEV_LIST = "inet6_dev.addr_list";
+    OFF_IFA6_LIST = "inet6_ifaddr.if_list";
+    OFF_IFA6_ADDR = "inet6_ifaddr.addr";
     OFF_SOCK_SOCKET = "sock.sk_socket";
     OFF_SOCK_CGROUP = "sock.sk_cgrp_data";
     OFF_SOCK_FLAGS = "sock_common.skc_flags";
@@ -81,6 +90,13 @@ pub(crate) static HAS_TYPED_LOADS: Global<u32> = Global::new(0);
 /// drawn when they are loaded, so that no other gate's answer.
 #[unsafe(no_mangle)]
 pub(crate) static SELF_TEST: Global<u32> = Global::new(0);
+
+/// Reads the first field of a kernel object, or 0.
+#[inline(always)]
+pub(crate) fn first(object: u64) -> u64 {
+    // SAFETY: probe_read takes any address and fails instead of faulting.
+    unsafe { bpf_probe_read_kernel(object as *const u64) }.unwrap_or(0)
+}
 
 /// Reads a field of a kernel object.
 ///

@@ -11,6 +11,7 @@
 
 mod cgroup;
 mod denial;
+mod exits;
 mod frame;
 mod kernel;
 mod lsm;

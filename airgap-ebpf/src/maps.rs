@@ -3,7 +3,8 @@
 use airgap_common::{
     denial::Denial,
     map::{
-        Attempt, AttemptKey, Client, Counters, Destination, Follower, Gate, HINT_BUCKETS, ID_LEN,
+        Attempt, AttemptKey, Client, Counters, Destination, Exception, Exits, Flow, Follower, Gate,
+        HINT_BUCKETS, ID_LEN, MAX_EXCEPTIONS, MAX_EXITS, MAX_FLOWS, Use,
         MAX_ATTEMPTS, MAX_BURSTS, MAX_CGROUPS, MAX_CLIENTS, MAX_DESTINATIONS, MAX_FOLLOWERS,
         MAX_JUDGED, MAX_OLDER, MAX_SEALS, MAX_SHARES, MAX_SYNS, MAX_VETHS, MAX_WAITING,
         OVERFLOW_SLOTS, Older, Own, Policy, Questions, STATS as STAT_COUNT,
@@ -13,7 +14,7 @@ use airgap_common::{
 };
 use aya_ebpf::{
     bindings::{BPF_F_CLONE, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_map_type},
-    btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, RingBuf},
+    btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuHashMap, RingBuf},
     macros::btf_map,
 };
 
@@ -66,6 +67,24 @@ pub(crate) static OVERFLOW: Array<u64, { OVERFLOW_SLOTS as usize }> = Array::new
 pub(crate) static POLICIES: HashMap<SealNumber, Policy, { MAX_SEALS as usize }> = HashMap::new();
 #[btf_map]
 pub(crate) static CLIENTS: LpmTrie<Client, u8, { MAX_CLIENTS as usize }> = LpmTrie::new();
+#[btf_map]
+pub(crate) static EXITS: LpmTrie<Client, Exits, { MAX_EXITS as usize }> = LpmTrie::new();
+#[btf_map]
+pub(crate) static EXCEPTIONS: HashMap<
+    u32,
+    Exception,
+    { MAX_EXCEPTIONS as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
+#[btf_map]
+pub(crate) static EXIT_USE: PerCpuHashMap<
+    u32,
+    Use,
+    { MAX_EXCEPTIONS as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = PerCpuHashMap::new();
+#[btf_map]
+pub(crate) static EXIT_FLOWS: LruHashMap<Flow, u64, { MAX_FLOWS as usize }> = LruHashMap::new();
 #[btf_map]
 pub(crate) static COUNTERS: HashMap<SealNumber, Counters, { MAX_SEALS as usize + 1 }> =
     HashMap::new();

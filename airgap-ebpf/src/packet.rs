@@ -4,9 +4,9 @@
 use airgap_common::{
     addr::Addr,
     denial::{Hook, Reason},
-    map::{Client, Ended, Layer, Policy, SYN_LIFE, SealNumber, Syn, Tag},
+    map::{Client, Ended, Exit, Flow, Layer, Policy, SYN_LIFE, SealNumber, Syn, Tag},
     packet::{self, Ip, Kind, Transport},
-    verdict::{Kernel, Peer, Socket},
+    verdict::{Kernel, Peer, Socket, exit::Passage},
 };
 use aya_ebpf::{
     bindings::{__sk_buff, bpf_sock, bpf_sock_tuple},
@@ -19,12 +19,13 @@ use aya_ebpf::{
 
 use crate::{
     denial::{Details, Question, Who, deny_question},
+    exits,
     kernel::{HASH_SEED, OFF_SKB_SK, is_kernel_socket, read},
     maps::{CLIENTS, COUNTERS, SYNS, add},
     older, questions,
     sock::mark_of,
     socket,
-    subject::Subject,
+    subject::{Subject, epoch},
     verifier::forgotten,
 };
 
@@ -419,5 +420,81 @@ impl Kernel for Packet {
             _pad: 0,
         };
         older::was_cut(&flow) != 0
+    }
+
+    #[inline(always)]
+    fn exit_segment(
+        &self,
+        flow: &Flow,
+        ip: &Ip,
+        transport: &Transport,
+        number: u32,
+        passage: Passage,
+    ) -> bool {
+        if Exit::of(exits::find(flow, 0, number) >> 32) != Exit::Open {
+            return false;
+        }
+        if self.layer() == Layer::Frame {
+            return true;
+        }
+        if passage == Passage::Opens && exits::airgap_own_source(self.skb) == 0 {
+            return false;
+        }
+        let out = matches!(passage, Passage::Opens | Passage::Out);
+        if out && transport.flags & (packet::SYN | packet::FIN | packet::RST) != 0 {
+            exits::remember(flow, exits::now());
+        }
+        let bytes = ip.payload.saturating_sub(transport.header.into());
+        let connections = (passage == Passage::Opened).into();
+        exits::count(number, out.into(), 1, bytes.into(), connections);
+        true
+    }
+
+    #[inline(always)]
+    fn exit_datagram(&self, flow: &Flow, ip: &Ip) -> Exit {
+        if self.layer() == Layer::Frame {
+            // It was judged on its way out of the container; by a socket of others in
+            // the network namespace it was not.
+            let own = Subject::of_packet(self.skb, epoch());
+            return match Exit::of(exits::find(flow, 0, 0) >> 32) {
+                Exit::Open if own.is_none_or(|own| own.seal != self.subject.seal) => Exit::None,
+                exit => exit,
+            };
+        }
+        let now = exits::now();
+        let found = exits::find(flow, now, 0);
+        let number = found as u32;
+        match Exit::of(found >> 32) {
+            Exit::Open if exits::airgap_own_source(self.skb) == 0 => Exit::None,
+            Exit::Open => {
+                exits::remember(flow, now);
+                // SAFETY: the context is a __sk_buff. One that is cut up later is many.
+                let packets = unsafe { (*self.skb).gso_segs }.max(1);
+                let bytes = u64::from(ip.payload).saturating_sub(8);
+                exits::count(number, 1, packets.into(), bytes, 0);
+                Exit::Open
+            }
+            Exit::Lapsed => {
+                exits::count_lapsed(number);
+                Exit::Lapsed
+            }
+            exit => exit,
+        }
+    }
+
+    #[inline(always)]
+    fn exit_reply(&self, flow: &Flow, ip: &Ip, connected: bool) -> bool {
+        let found = exits::find(flow, 0, 0);
+        if Exit::of(found >> 32) != Exit::Open || !(connected || exits::is_answer(flow)) {
+            return false;
+        }
+        let bytes = u64::from(ip.payload).saturating_sub(8);
+        exits::count(found as u32, 0, 1, bytes, 0);
+        true
+    }
+
+    #[inline(always)]
+    fn exit_remembered(&self, flow: &Flow) -> bool {
+        exits::is_remembered(flow)
     }
 }

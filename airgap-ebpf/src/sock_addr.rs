@@ -7,7 +7,8 @@ use core::ptr;
 use airgap_common::{
     addr::Addr,
     denial::{Hook, Reason},
-    packet::UDP,
+    map::{Exit, Policy},
+    packet::{TCP, UDP},
 };
 use aya_ebpf::{
     EbpfContext as _,
@@ -18,10 +19,12 @@ use aya_ebpf::{
 
 use crate::{
     denial::{Details, Who, deny},
+    exits,
     kernel::{OFF_INET_SADDR, OFF_SOCK_ADDR_SK, OFF_SOCK_FLAGS, read, socket_cgroup},
     sock::{mark_of, write_mark},
-    socket::erase_tag,
+    socket::{erase_tag, write_exit_tag},
     subject::Subject,
+    verifier::forgotten,
 };
 
 const AF_INET: u16 = 2;
@@ -85,10 +88,53 @@ pub(crate) fn connect(ctx: &SockAddrContext, dst: Addr, hook: Hook) -> i32 {
         Judgement::Allow if dst.is_loopback() && is_bound_elsewhere(ctx) => Reason::Loopback,
         Judgement::Allow => return ALLOW,
         Judgement::Refuse(reason) => reason,
-        Judgement::IfOwnAddress if own_address(ctx, dst) => return ALLOW,
-        Judgement::IfOwnAddress => Reason::Egress,
+        Judgement::IfOwnAddress => {
+            let exit = exit(ctx, &subject, dst);
+            if exit == Exit::Open {
+                return ALLOW;
+            }
+            if own_address(ctx, dst) {
+                return ALLOW;
+            }
+            reason_of(exit)
+        }
     };
     refuse(ctx, &subject, dst, hook, reason)
+}
+
+/// What exceptions say of this destination; a TCP socket has the tag of the one that
+/// lets it connect.
+#[inline(always)]
+fn exit(ctx: &SockAddrContext, subject: &Subject, dst: Addr) -> Exit {
+    let has_exits = subject
+        .policy()
+        .is_ok_and(|policy| policy.flags & Policy::HAS_EXITS != 0);
+    if !has_exits {
+        return Exit::None;
+    }
+    let (port, protocol) = (dport(ctx), protocol(ctx));
+    let found = exits::asked(subject.seal, dst, port, protocol);
+    // SAFETY: the context is a bpf_sock_addr.
+    let any = unsafe { (*ctx.sock_addr).user_port };
+    match Exit::of(forgotten(found >> 32, 4, any)) {
+        Exit::Open if protocol == TCP => {
+            // SAFETY: the verifier knows the context's socket.
+            match unsafe { write_exit_tag(socket(ctx), subject.seal, found as u32) } {
+                true => Exit::Open,
+                false => Exit::None,
+            }
+        }
+        exit => exit,
+    }
+}
+
+#[inline(always)]
+const fn reason_of(exit: Exit) -> Reason {
+    match exit {
+        Exit::Lapsed => Reason::ExitLapsed,
+        Exit::Port => Reason::ExitPort,
+        Exit::None | Exit::Open => Reason::Egress,
+    }
 }
 
 /// `cgroup/sendmsg4`, `cgroup/sendmsg6`: 1 allows, 0 refuses with EPERM.
@@ -102,8 +148,13 @@ pub(crate) fn sendmsg(ctx: &SockAddrContext, dst: Addr, hook: Hook) -> i32 {
         Judgement::Refuse(reason) => reason,
         // Egress knows whether the packet stays on lo; it is asked only if
         // somebody in this network namespace could receive it.
-        Judgement::IfOwnAddress if has_receiver(ctx, dst) => return ALLOW,
-        Judgement::IfOwnAddress => Reason::Egress,
+        Judgement::IfOwnAddress => {
+            let exit = exit(ctx, &subject, dst);
+            if exit == Exit::Open || has_receiver(ctx, dst) {
+                return ALLOW;
+            }
+            reason_of(exit)
+        }
     };
     refuse(ctx, &subject, dst, hook, reason)
 }

@@ -163,6 +163,24 @@ pub(crate) unsafe fn write_tag(
     true
 }
 
+/// Tags a socket that connects by the exception `number`; false if there is no memory
+/// for it.
+///
+/// # Safety
+/// `sk` is a socket pointer that the verifier knows.
+#[inline(always)]
+pub(crate) unsafe fn write_exit_tag(sk: *mut bpf_sock, seal: SealNumber, number: u32) -> bool {
+    // SAFETY: the caller's promise; what is found is a live value.
+    unsafe {
+        let storage = make_storage(sk);
+        if storage.is_null() {
+            return false;
+        }
+        (*storage).tag = Tag::exit(seal, number);
+    }
+    true
+}
+
 /// Brings a tag that is older than `epoch`, in which `policy` was read, up to it,
 /// if the policy lets it: what comes next is judged in short. Not inlined: the ways
 /// through it are of no concern to the verdict.

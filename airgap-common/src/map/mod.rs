@@ -1,6 +1,7 @@
 //! Names, capacities and values of the pinned maps.
 
 mod attempt;
+mod exit;
 pub mod name;
 mod older;
 mod own;
@@ -13,6 +14,10 @@ pub use self::{
         DESTINATIONS_PER_SHARE, Destination, FRESH_PER_SECOND, MAX_ATTEMPTS, MAX_BURSTS,
         MAX_DESTINATIONS, MAX_SHARES, REASONS, SHARE_BURST, SHARE_PER_SECOND, SHARE_RESERVED,
         SHARE_SECONDS, Share, Spent, Tally, admit, kind_of,
+    },
+    exit::{
+        DATAGRAM_LIFE, EXCEPTIONS_PER_SEAL, Exception, Exit, Exits, FLOW_LIFE, Flow,
+        MAX_EXCEPTIONS, MAX_EXITS, MAX_FLOWS, REASON_LEN, SLOTS, Slot, Use,
     },
     older::{CUT_LIFE, Ended, Layer, MAX_OLDER, Older},
     own::{ARP_LEN, MAX_OWN, Own},
@@ -107,7 +112,7 @@ pub const SWITCHES: u32 = 1;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Bits of [`Policy::CLIENTS_ANY`].
+    /// Bits of [`Policy::CLIENTS_ANY`] and [`Policy::HAS_EXITS`].
     pub flags: u32,
     /// Neighbour discovery messages a second before they are dropped.
     pub nd_per_second: u32,
@@ -118,6 +123,8 @@ pub struct Policy {
 impl Policy {
     /// No `--from`: any client may open a connection to a service port.
     pub const CLIENTS_ANY: u32 = 1;
+    /// There are exceptions in `EXITS`.
+    pub const HAS_EXITS: u32 = 2;
 
     /// Whether `port` (host byte order) is a TCP service port.
     #[inline(always)]
@@ -137,7 +144,7 @@ impl Policy {
     }
 }
 
-/// Key data of `CLIENTS`; prefix length counts from the first bit of `seal`.
+/// Key data of `CLIENTS` and `EXITS`; prefix length counts from the first bit of `seal`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {
@@ -146,7 +153,7 @@ pub struct Client {
     /// IP version, 4 or 6, 64 bits that always match in full: no prefix of one
     /// version holds addresses of the other, although both are IPv6 words.
     pub version: u64,
-    /// Client address or prefix; IPv4 mapped, with 96 bits before it.
+    /// Address or prefix; IPv4 mapped, with 96 bits before it.
     pub addr: Addr,
 }
 
@@ -240,8 +247,8 @@ pub struct Gate {
     /// The protocol by which these security hooks, and no other gate's, are told to be
     /// in force; see [`crate::verdict::socket::SELF_TEST_ERRNO`].
     pub test: u32,
-    /// Zero.
-    pub _pad: u32,
+    /// Last number given to an exception: none is used twice while the gate stands.
+    pub last_exit: u32,
 }
 
 /// Owner of a ring slot.
@@ -297,6 +304,11 @@ const _: () = assert!(size_of::<Syn>() == 48);
 // One cache line.
 const _: () = assert!(size_of::<SynSeen>() == 64);
 const _: () = assert!(size_of::<Older>() == 40);
+const _: () = assert!(size_of::<Slot>() == 24);
+const _: () = assert!(size_of::<Exits>() == 192);
+const _: () = assert!(size_of::<Flow>() == 48);
+const _: () = assert!(size_of::<Exception>() == 192);
+const _: () = assert!(size_of::<Use>() == 56);
 const _: () = assert!(size_of::<Own>() == 24);
 const _: () = assert!(size_of::<Waiting>() == 16);
 const _: () = assert!(size_of::<Questions>() == 24);
@@ -327,6 +339,9 @@ mod pod {
         super::Veth,
         super::Syn,
         super::Older,
+        super::Exits,
+        super::Exception,
+        super::Use,
         super::Own,
         super::Waiting,
         super::AttemptKey,

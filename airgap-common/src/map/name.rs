@@ -18,6 +18,15 @@ pub const OVERFLOW: &str = "OVERFLOW";
 pub const POLICIES: &str = "POLICIES";
 /// (seal number, prefix) → `u8`: clients that `--from` allows.
 pub const CLIENTS: &str = "CLIENTS";
+/// (seal number, prefix) → [`super::Exits`]: where exceptions let it out.
+pub const EXITS: &str = "EXITS";
+/// `u32` number → [`super::Exception`]; the kernel side does not read it.
+pub const EXCEPTIONS: &str = "EXCEPTIONS";
+/// `u32` number of an exception → [`super::Use`] on each processor.
+pub const EXIT_USE: &str = "EXIT_USE";
+/// [`super::Flow`] → `u64`: when it last sent, `CLOCK_BOOTTIME`, nanoseconds; least
+/// recently used go first.
+pub const EXIT_FLOWS: &str = "EXIT_FLOWS";
 /// `u64` seal number → [`super::Counters`].
 pub const COUNTERS: &str = "COUNTERS";
 /// `u64` seal number → [`super::Seal`]; the kernel side does not read it.
@@ -66,7 +75,7 @@ pub const SWITCHES: &str = "SWITCHES";
 pub const JUDGED: &str = "JUDGED";
 
 /// Every map that is pinned.
-pub const ALL: [&str; 28] = [
+pub const ALL: [&str; 32] = [
     IDS,
     CGROUPS,
     HINTS,
@@ -75,6 +84,10 @@ pub const ALL: [&str; 28] = [
     OVERFLOW,
     POLICIES,
     CLIENTS,
+    EXITS,
+    EXCEPTIONS,
+    EXIT_USE,
+    EXIT_FLOWS,
     COUNTERS,
     SEALS,
     GATE,

@@ -15,7 +15,8 @@ pub struct Storage {
 }
 
 /// Provenance of a TCP socket: written on a listener when a client's SYN
-/// arrives, inherited by the sockets it accepts, erased by `connect`.
+/// arrives, inherited by the sockets it accepts, erased by `connect`. Or written by
+/// `connect` itself, if an exception allows it: see [`Tag::exit`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag {
@@ -23,9 +24,10 @@ pub struct Tag {
     pub seal: SealNumber,
     /// `EPOCH` when the seal's policy was last found to serve the port to any
     /// client, or [`Tag::NO_EPOCH`]. While it is the present one, no policy has
-    /// changed since, and the packets' short way need not look at any.
+    /// changed since, and the packets' short way need not look at any. With `port` 0
+    /// the number of the exception.
     pub epoch: u32,
-    /// Service port, host byte order.
+    /// Service port, host byte order; 0: an exception's.
     pub port: u16,
     /// Zero.
     pub _pad: [u8; 2],
@@ -43,6 +45,24 @@ impl Tag {
     /// Never the present epoch where it counts: it is odd, and in odd ones
     /// policies change.
     pub const NO_EPOCH: u32 = 1;
+
+    /// That of a socket which connects by an exception. No segment has port 0, so
+    /// whatever goes by the service port refuses it.
+    #[inline(always)]
+    pub const fn exit(seal: SealNumber, number: u32) -> Self {
+        Self {
+            seal,
+            epoch: number,
+            port: 0,
+            _pad: [0; 2],
+        }
+    }
+
+    /// Whether it is one of those, under this seal.
+    #[inline(always)]
+    pub const fn is_exit(&self, seal: SealNumber) -> bool {
+        self.port == 0 && self.seal == seal && seal != UNRECORDED
+    }
 
     /// Whether this is the tag's epoch, and one in which no policy changes.
     #[inline(always)]

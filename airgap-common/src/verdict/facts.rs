@@ -1,8 +1,9 @@
 //! What the verdict is given: the packet's socket, and a kernel to ask.
 
+use super::exit::Passage;
 use crate::{
     addr::Addr,
-    map::{Ended, Tag},
+    map::{Ended, Exit, Flow, Tag},
     packet::{Ip, TCP, Transport},
 };
 
@@ -108,4 +109,23 @@ pub trait Kernel {
     fn older(&self, ip: &Ip, transport: &Transport) -> Ended;
     /// Whether this segment comes in for a connection that the seal has cut.
     fn was_cut(&self, ip: &Ip, transport: &Transport) -> bool;
+    /// Whether the exception of this number still names the far side, over or not; one
+    /// that opens a connection comes from an address of the container. Counts it.
+    fn exit_segment(
+        &self,
+        flow: &Flow,
+        ip: &Ip,
+        transport: &Transport,
+        number: u32,
+        passage: Passage,
+    ) -> bool;
+    /// What exceptions say of a datagram that leaves; only from an address of the
+    /// container, and from its own socket. Counts it and remembers its flow.
+    fn exit_datagram(&self, flow: &Flow, ip: &Ip) -> Exit;
+    /// Whether a datagram may come in as an answer: an exception names the far side,
+    /// over or not, and the socket is `connected` to it or has sent to it a moment ago.
+    /// Counts it.
+    fn exit_reply(&self, flow: &Flow, ip: &Ip, connected: bool) -> bool;
+    /// Whether this flow went out by an exception that still names the far side.
+    fn exit_remembered(&self, flow: &Flow) -> bool;
 }

@@ -1,6 +1,6 @@
 //! The verdict on what comes in, and on new sockets.
 
-use super::{Kernel, SOCK_DGRAM, SOCK_STREAM, Socket, client, loopback_addresses, state};
+use super::{Kernel, SOCK_DGRAM, SOCK_STREAM, Socket, client, exit, loopback_addresses, state};
 use crate::{
     denial::Reason,
     map::{Policy, SealNumber, Tag},
@@ -44,6 +44,18 @@ pub fn ingress<K: Kernel>(
         };
     }
     let Transport { dport, flags, .. } = *transport;
+    if policy.flags & Policy::HAS_EXITS != 0 && ip.plain && socket.exists {
+        let taken = match transport.kind {
+            Kind::Tcp if exit::is_of(socket, seal, policy) => {
+                exit::answer(ip, transport, socket, seal, kernel)
+            }
+            Kind::Udp => exit::reply(ip, transport, socket, seal, kernel),
+            _ => false,
+        };
+        if taken {
+            return Ok(Inbound::Deliver);
+        }
+    }
     if transport.kind != Kind::Tcp || !socket.exists {
         return Err(Reason::Inbound);
     }

@@ -3,8 +3,10 @@
 //! The rule behind all of it is provenance. A TCP listener is tagged with seal
 //! and port when an allowed client's SYN reaches it; the kernel copies the tag
 //! to the sockets it accepts; `connect` erases it. Only tagged sockets speak
-//! to the outside, and only to the peer they were accepted from.
+//! to the outside, and only to the peer they were accepted from. The one other way
+//! is an exception that the operator made ([`exit`]).
 
+pub mod exit;
 mod facts;
 mod inbound;
 pub mod inward;
@@ -21,7 +23,7 @@ pub use self::{
 use crate::{
     addr::Addr,
     denial::Reason,
-    map::{Ended, Policy, SealNumber, Tag},
+    map::{Ended, Flow, Policy, SealNumber, Tag},
     packet::{ACK, FIN, ICMP, ICMPV6, IGMP, Ip, Kind, RST, SYN, Transport},
 };
 
@@ -64,6 +66,9 @@ pub fn egress<K: Kernel>(
     match transport.kind {
         Kind::Tcp => reply(ip, transport, socket, seal, policy, kernel),
         Kind::Icmp if ip.version == 6 => neighbour(ip, transport, kernel),
+        Kind::Udp if policy.flags & Policy::HAS_EXITS != 0 => {
+            exit::datagram(ip, transport, socket, seal, kernel)
+        }
         Kind::Udp if transport.dport == 53 => Err(Reason::Dns),
         _ => Err(Reason::Egress),
     }
@@ -131,7 +136,10 @@ fn reply<K: Kernel>(
         if !kernel.kernel_socket() {
             return Err(Reason::NoProvenance);
         }
-        return by_kernel(ip, transport, policy, kernel);
+        return by_kernel(ip, transport, seal, policy, kernel);
+    }
+    if exit::is_of(socket, seal, policy) {
+        return exit::segment(ip, transport, socket, seal, kernel);
     }
     if flags & (SYN | ACK) == SYN {
         return Err(Reason::Syn);
@@ -139,7 +147,7 @@ fn reply<K: Kernel>(
     // Since Linux 6.13 the kernel answers in the name of the listener that a stray
     // segment found; a listener itself sends nothing.
     if socket.state == state::LISTEN && is_bare(ip, transport) {
-        return by_kernel(ip, transport, policy, kernel);
+        return by_kernel(ip, transport, seal, policy, kernel);
     }
     let tag = socket.tag;
     if tag.seal != seal && flags & RST != 0 && is_bare(ip, transport) {
@@ -219,22 +227,28 @@ fn is_bare(ip: &Ip, transport: &Transport) -> bool {
 }
 
 /// A segment without payload that the kernel made itself, on a flow that a
-/// client opened: the last ACK of a closed connection, a RST. Or on one that is
+/// client or an exception opened: the last ACK of a closed connection, a RST. Or on one that is
 /// older than the seal, which has kept or cut it.
 #[inline(always)]
 fn by_kernel<K: Kernel>(
     ip: &Ip,
     transport: &Transport,
+    seal: SealNumber,
     policy: &Policy,
     kernel: &K,
 ) -> Result<(), Reason> {
-    if !is_bare(ip, transport)
-        || !policy.serves_tcp(transport.sport)
-        || !client(ip.dst, policy, kernel)
-    {
+    if !is_bare(ip, transport) {
         return Err(Reason::KernelChatter);
     }
-    if kernel.client_opened(ip, transport, false) || kernel.older(ip, transport) == Ended::Answered
+    if policy.serves_tcp(transport.sport)
+        && client(ip.dst, policy, kernel)
+        && (kernel.client_opened(ip, transport, false)
+            || kernel.older(ip, transport) == Ended::Answered)
+    {
+        return Ok(());
+    }
+    if policy.flags & Policy::HAS_EXITS != 0
+        && kernel.exit_remembered(&Flow::out(seal, ip, transport))
     {
         return Ok(());
     }
@@ -282,7 +296,7 @@ pub fn frame<K: Kernel>(
         // The kernel's own come from a control socket, or carry what is left
         // of the connection's; what it forwards carries nothing.
         return if kernel.kernel_socket() {
-            by_kernel(ip, transport, policy, kernel)
+            by_kernel(ip, transport, seal, policy, kernel)
         } else {
             Err(Reason::Frame)
         };

@@ -1,6 +1,7 @@
 //! The verdict under test: tables of single packets and frames, and random
 //! socket life cycles against the one invariant.
 
+mod exits;
 mod frames;
 mod life;
 mod local;
@@ -10,9 +11,9 @@ mod short;
 
 use crate::{
     addr::Addr,
-    map::{Ended, MAX_PORTS, Policy, Tag},
+    map::{Ended, Exit, Flow, MAX_PORTS, Policy, Tag},
     packet::{Ip, Kind, Transport},
-    verdict::{Kernel, Peer, Socket, state},
+    verdict::{Kernel, Peer, Socket, exit::Passage, state},
 };
 
 const SEAL: u64 = 7;
@@ -31,6 +32,8 @@ struct World {
     owed: bool,
     opened: bool,
     older: Ended,
+    exit: Exit,
+    remembered: bool,
 }
 
 const WORLD: World = World {
@@ -41,7 +44,18 @@ const WORLD: World = World {
     owed: false,
     opened: true,
     older: Ended::Unknown,
+    exit: Exit::None,
+    remembered: false,
 };
+
+/// The exception that [`World::exit`] is about, and the far side that it names.
+const EXIT: u32 = 9;
+const FAR: Addr = Addr::from_v4([198, 51, 100, 10]);
+const FAR_PORT: u16 = 443;
+
+fn is_far(flow: &Flow) -> bool {
+    flow.seal == SEAL && flow.peer == FAR && flow.peer_port == FAR_PORT
+}
 
 impl Kernel for World {
     fn peer(&self, _: &Ip, _: &Transport) -> Peer {
@@ -67,6 +81,22 @@ impl Kernel for World {
     }
     fn was_cut(&self, _: &Ip, _: &Transport) -> bool {
         self.older == Ended::Answered
+    }
+    fn exit_segment(&self, flow: &Flow, _: &Ip, _: &Transport, number: u32, _: Passage) -> bool {
+        is_far(flow) && number == EXIT && self.exit >= Exit::Lapsed
+    }
+    fn exit_datagram(&self, flow: &Flow, _: &Ip) -> Exit {
+        match is_far(flow) {
+            true => self.exit,
+            false if flow.peer == FAR => self.exit.min(Exit::Port),
+            false => Exit::None,
+        }
+    }
+    fn exit_reply(&self, flow: &Flow, _: &Ip, connected: bool) -> bool {
+        is_far(flow) && self.exit >= Exit::Lapsed && (connected || self.remembered)
+    }
+    fn exit_remembered(&self, flow: &Flow) -> bool {
+        is_far(flow) && self.exit >= Exit::Lapsed && self.remembered
     }
 }
 

@@ -65,6 +65,8 @@ fn allows_no_more_than_the_full_verdict() {
         owed: false,
         opened: false,
         older: Ended::Unknown,
+        exit: Exit::None,
+        remembered: false,
     };
     let (mut out, mut inward) = (0, 0);
     let mut r = Random(0x5eed);
@@ -73,6 +75,10 @@ fn allows_no_more_than_the_full_verdict() {
         // As the gate writes it.
         if !short::opens(&socket.tag, SEAL, &rules) {
             socket.tag.epoch = r.pick(&[EPOCH - 2, Tag::NO_EPOCH]);
+        }
+        // The number of an exception may be that of an epoch.
+        if r.below(8) == 0 {
+            socket.tag = Tag::exit(SEAL, EPOCH);
         }
         let all = (&ip, &transport, &socket, &rules);
         if short::reply(&ip, &transport, &socket, EPOCH) {

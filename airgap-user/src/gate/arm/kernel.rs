@@ -18,7 +18,7 @@ use super::super::{
 };
 
 /// Global of the BPF object, struct and member whose offset it is given.
-pub(super) const OFFSETS: [(&str, &str, &str); 39] = [
+pub(super) const OFFSETS: [(&str, &str, &str); 48] = [
     ("OFF_CGROUP_KN", "cgroup", "kn"),
     ("OFF_CGROUP_ROOT", "cgroup", "root"),
     ("OFF_CGROUP_LEVEL", "cgroup", "level"),
@@ -28,6 +28,15 @@ pub(super) const OFFSETS: [(&str, &str, &str); 39] = [
     ("OFF_CSS_PARENT", "cgroup_subsys_state", "parent"),
     ("OFF_CSS_CGROUP", "cgroup_subsys_state", "cgroup"),
     ("OFF_SKB_SK", "sk_buff", "sk"),
+    ("OFF_SKB_DEV", "sk_buff", "dev"),
+    ("OFF_DEV_IP", "net_device", "ip_ptr"),
+    ("OFF_DEV_IP6", "net_device", "ip6_ptr"),
+    ("OFF_INDEV_LIST", "in_device", "ifa_list"),
+    ("OFF_IFA_NEXT", "in_ifaddr", "ifa_next"),
+    ("OFF_IFA_LOCAL", "in_ifaddr", "ifa_local"),
+    ("OFF_IDEV_LIST", "inet6_dev", "addr_list"),
+    ("OFF_IFA6_LIST", "inet6_ifaddr", "if_list"),
+    ("OFF_IFA6_ADDR", "inet6_ifaddr", "addr"),
     ("OFF_SOCK_SOCKET", "sock", "sk_socket"),
     ("OFF_SOCK_CGROUP", "sock", "sk_cgrp_data"),
     ("OFF_SOCK_FLAGS", "sock_common", "skc_flags"),
@@ -112,6 +121,8 @@ fn offsets(btf: &Btf) -> Result<[u64; OFFSETS.len()]> {
         *offset = match btf.offset(structure, member) {
             // Where unix sockets are a module, only their names are not known.
             Err(_) if structure.starts_with("unix_") => u64::MAX,
+            // Where IPv6 is a module, or there is none, nothing leaves by its exceptions.
+            Err(_) if structure.starts_with("inet6_") || member == "ip6_ptr" => u64::MAX,
             // Read only before 5.15, which has it.
             Err(_) if member == "ancestor_ids" => u64::MAX,
             found => found?,

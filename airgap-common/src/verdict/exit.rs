@@ -1,0 +1,138 @@
+//! Exceptions: connections that the container opens itself, and datagrams.
+//!
+//! `connect` judges the task and leaves the exception's number on the socket. That
+//! counts for segments between the two ends of that socket alone, while it is one that
+//! connects or has connected, and while the exception still names the far side: not for
+//! a listener that it has become, nor for what that accepts. Datagrams are judged one
+//! by one.
+
+use super::{Kernel, SOCK_DGRAM, Socket, has_port, state};
+use crate::{
+    denial::Reason,
+    map::{Exit, Flow, Policy, SealNumber},
+    packet::{ACK, Ip, SYN, Transport, UDP},
+};
+
+/// Which way a packet goes, as the container sees it, and what it is to its socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passage {
+    /// A SYN, out.
+    Opens,
+    /// The rest, out.
+    Out,
+    /// The SYN-ACK that makes a connection of it, in.
+    Opened,
+    /// The rest, in.
+    In,
+}
+
+/// Whether this socket's segments are judged here.
+#[inline(always)]
+pub(super) fn is_of(socket: &Socket, seal: SealNumber, policy: &Policy) -> bool {
+    policy.flags & Policy::HAS_EXITS != 0
+        && socket.is_tcp()
+        && socket.state != state::LISTEN
+        && socket.tag.is_exit(seal)
+}
+
+/// A segment that leaves by such a socket.
+#[inline(always)]
+pub(super) fn segment<K: Kernel>(
+    ip: &Ip,
+    transport: &Transport,
+    socket: &Socket,
+    seal: SealNumber,
+    kernel: &K,
+) -> Result<(), Reason> {
+    let opens = transport.flags & SYN != 0;
+    let rightful = match socket.state {
+        state::SYN_SENT => transport.flags & (SYN | ACK) == SYN,
+        // Never one that was accepted: the tag is its listener's.
+        state::LISTEN | state::SYN_RECV => false,
+        _ => !opens,
+    };
+    if !rightful {
+        return Err(if opens {
+            Reason::Syn
+        } else {
+            Reason::NoProvenance
+        });
+    }
+    let between = socket.peer.is(ip.dst)
+        && socket.dport == transport.dport
+        && has_port(socket, transport.sport);
+    if !between {
+        return Err(Reason::NoProvenance);
+    }
+    let passage = if opens { Passage::Opens } else { Passage::Out };
+    let flow = Flow::out(seal, ip, transport);
+    if kernel.exit_segment(&flow, ip, transport, socket.tag.epoch, passage) {
+        return Ok(());
+    }
+    Err(Reason::StaleProvenance)
+}
+
+/// A segment that comes in to such a socket.
+#[inline(always)]
+pub(super) fn answer<K: Kernel>(
+    ip: &Ip,
+    transport: &Transport,
+    socket: &Socket,
+    seal: SealNumber,
+    kernel: &K,
+) -> bool {
+    let syn = transport.flags & (SYN | ACK) == SYN;
+    let between = socket.peer.is(ip.src)
+        && socket.dport == transport.sport
+        && has_port(socket, transport.dport);
+    if syn || socket.state == state::SYN_RECV || !between {
+        return false;
+    }
+    let opened = socket.state == state::SYN_SENT && transport.flags & SYN != 0;
+    let passage = if opened { Passage::Opened } else { Passage::In };
+    let flow = Flow::inward(seal, ip, transport);
+    kernel.exit_segment(&flow, ip, transport, socket.tag.epoch, passage)
+}
+
+const fn is_udp(socket: &Socket) -> bool {
+    socket.kind == SOCK_DGRAM && socket.protocol == UDP as u32
+}
+
+/// A datagram that leaves, not on loopback.
+#[inline(always)]
+pub(super) fn datagram<K: Kernel>(
+    ip: &Ip,
+    transport: &Transport,
+    socket: &Socket,
+    seal: SealNumber,
+    kernel: &K,
+) -> Result<(), Reason> {
+    let otherwise = if transport.dport == 53 {
+        Reason::Dns
+    } else {
+        Reason::Egress
+    };
+    if !socket.exists || !is_udp(socket) || ip.dst.is_group() {
+        return Err(otherwise);
+    }
+    match kernel.exit_datagram(&Flow::out(seal, ip, transport), ip) {
+        Exit::Open => Ok(()),
+        Exit::Lapsed => Err(Reason::ExitLapsed),
+        Exit::Port if transport.dport != 53 => Err(Reason::ExitPort),
+        Exit::Port | Exit::None => Err(otherwise),
+    }
+}
+
+/// A datagram that comes in, not on loopback: to a socket that has this peer, or has
+/// sent to it a moment ago.
+#[inline(always)]
+pub(super) fn reply<K: Kernel>(
+    ip: &Ip,
+    transport: &Transport,
+    socket: &Socket,
+    seal: SealNumber,
+    kernel: &K,
+) -> bool {
+    let connected = socket.peer.is(ip.src) && socket.dport == transport.sport;
+    is_udp(socket) && kernel.exit_reply(&Flow::inward(seal, ip, transport), ip, connected)
+}

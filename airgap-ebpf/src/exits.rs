@@ -1,0 +1,210 @@
+//! Exceptions: what the maps say of a destination, what went out and came in by them.
+//! None is inlined: each needs room of its own on the stack, and the ways through it
+//! are of no concern to the verdict.
+
+use airgap_common::{
+    addr::Addr,
+    map::{Client, DATAGRAM_LIFE, Exit, FLOW_LIFE, Flow, SealNumber, Use},
+};
+use aya_ebpf::{
+    bindings::__sk_buff,
+    btf_maps::lpm_trie::Key,
+    helpers::generated::{bpf_ktime_get_boot_ns, bpf_skb_load_bytes},
+};
+
+use crate::{
+    kernel::{
+        OFF_DEV_IP, OFF_DEV_IP6, OFF_IDEV_LIST, OFF_IFA_LOCAL, OFF_IFA_NEXT, OFF_IFA6_ADDR,
+        OFF_IFA6_LIST, OFF_INDEV_LIST, OFF_SKB_DEV, first, read,
+    },
+    maps::{EXIT_FLOWS, EXIT_USE, EXITS, add},
+};
+
+const BPF_ANY: u64 = 0;
+
+/// What exceptions say of the far side of a flow, as [`Exits::find`] has it.
+///
+/// [`Exits::find`]: airgap_common::map::Exits::find
+#[inline(never)]
+pub(crate) fn find(flow: &Flow, now: u64, only: u32) -> u64 {
+    let key = Key::new(Client::BITS, Client::new(flow.seal, flow.peer));
+    let Some(exits) = EXITS.get(&key) else {
+        return 0;
+    };
+    exits.find(flow.protocol as u8, flow.peer_port, now, only)
+}
+
+/// The same for what a task asks for, which is counted if the exception is over.
+#[inline(always)]
+pub(crate) fn asked(seal: SealNumber, peer: Addr, port: u16, protocol: u8) -> u64 {
+    let flow = Flow {
+        seal,
+        peer,
+        own: Addr([0; 4]),
+        peer_port: port,
+        own_port: 0,
+        protocol: protocol.into(),
+    };
+    let found = find(&flow, now(), 0);
+    if Exit::of(found >> 32) == Exit::Lapsed {
+        count_lapsed(found as u32);
+    }
+    found
+}
+
+/// The boot clock, nanoseconds; never 0, which would stand for no clock.
+#[inline(always)]
+pub(crate) fn now() -> u64 {
+    // SAFETY: takes nothing.
+    unsafe { bpf_ktime_get_boot_ns() }.max(1)
+}
+
+/// Remembers that a flow has sent.
+#[inline(never)]
+pub(crate) fn remember(flow: &Flow, now: u64) {
+    if let Some(seen) = EXIT_FLOWS.get_ptr_mut(flow) {
+        // SAFETY: a live map value, written in one piece.
+        unsafe { core::ptr::write_volatile(seen, now) };
+        return;
+    }
+    // Full of flows that are in use: an answer may be refused.
+    let _ = EXIT_FLOWS.insert(flow, now, BPF_ANY);
+}
+
+/// 1 if a flow has sent within `life` nanoseconds.
+#[inline(never)]
+pub(crate) fn has_sent(flow: &Flow, life: u64) -> u32 {
+    EXIT_FLOWS
+        .get_ptr(flow)
+        // SAFETY: a live map value.
+        .is_some_and(|seen| now().saturating_sub(unsafe { *seen }) <= life)
+        .into()
+}
+
+/// 1 if the kernel may answer on this flow without its socket.
+#[inline(always)]
+pub(crate) fn is_remembered(flow: &Flow) -> bool {
+    has_sent(flow, FLOW_LIFE) != 0 && Exit::of(find(flow, 0, 0) >> 32) == Exit::Open
+}
+
+/// 1 if a datagram is an answer.
+#[inline(always)]
+pub(crate) fn is_answer(flow: &Flow) -> bool {
+    has_sent(flow, DATAGRAM_LIFE) != 0
+}
+
+/// Counts a use: `packets` of together `bytes`, out or in, and whether a connection
+/// was taken. Whole additions: one processor may be interrupted by itself.
+#[inline(never)]
+pub(crate) fn count(number: u32, out: u32, packets: u64, bytes: u64, connections: u64) {
+    let Some(used) = EXIT_USE.get_ptr_mut(number) else {
+        return;
+    };
+    // SAFETY: a live map value.
+    unsafe {
+        if out != 0 {
+            add(&raw mut (*used).packets_out, packets);
+            add(&raw mut (*used).bytes_out, bytes);
+        } else {
+            add(&raw mut (*used).packets_in, packets);
+            add(&raw mut (*used).bytes_in, bytes);
+        }
+        add(&raw mut (*used).connections, connections);
+        used_now(used);
+    }
+}
+
+/// # Safety
+/// `used` is a live map value.
+#[inline(always)]
+unsafe fn used_now(used: *mut Use) {
+    // SAFETY: the caller's promise.
+    unsafe { core::ptr::write_volatile(&raw mut (*used).last, now()) };
+}
+
+/// Counts what was refused because its exception is over.
+#[inline(never)]
+pub(crate) fn count_lapsed(number: u32) {
+    if let Some(used) = EXIT_USE.get_ptr_mut(number) {
+        // SAFETY: a live map value.
+        unsafe { add(&raw mut (*used).lapsed, 1) };
+    }
+}
+
+/// Addresses of one interface that are looked at.
+const MAX_ADDRESSES: u32 = 16;
+
+/// 1 if a packet that leaves has an address of the interface that it leaves by as its
+/// source: with another (IP_FREEBIND, IP_TRANSPARENT) the far side would answer to
+/// somebody else, and tell him what the container wants it to. A global function, as
+/// `airgap_packet_level`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn airgap_own_source(skb: *mut __sk_buff) -> u32 {
+    let Some(dev) = read::<u64>(skb as u64, &OFF_SKB_DEV) else {
+        return 0;
+    };
+    let mut version = [0u8; 1];
+    // SAFETY: the buffer is as long as said.
+    if unsafe { bpf_skb_load_bytes(skb.cast(), 0, version.as_mut_ptr().cast(), 1) } != 0 {
+        return 0;
+    }
+    match version[0] >> 4 {
+        4 => own_v4(skb, dev),
+        6 => own_v6(skb, dev),
+        _ => 0,
+    }
+}
+
+#[inline(always)]
+fn own_v4(skb: *mut __sk_buff, dev: u64) -> u32 {
+    let mut source = [0u32; 1];
+    // SAFETY: as above.
+    if unsafe { bpf_skb_load_bytes(skb.cast(), 12, source.as_mut_ptr().cast(), 4) } != 0 {
+        return 0;
+    }
+    let list = read::<u64>(dev, &OFF_DEV_IP).unwrap_or(0);
+    let mut at = read::<u64>(list, &OFF_INDEV_LIST).unwrap_or(0);
+    let mut i = 0;
+    while i < MAX_ADDRESSES {
+        match read::<u32>(at, &OFF_IFA_LOCAL) {
+            Some(own) if own == source[0] => return 1,
+            None => return 0,
+            _ => {}
+        }
+        at = read::<u64>(at, &OFF_IFA_NEXT).unwrap_or(0);
+        i += 1;
+    }
+    0
+}
+
+#[inline(always)]
+fn own_v6(skb: *mut __sk_buff, dev: u64) -> u32 {
+    if OFF_DEV_IP6.load() == u64::MAX || OFF_IFA6_ADDR.load() == u64::MAX {
+        return 0;
+    }
+    let mut source = [0u32; 4];
+    // SAFETY: as above.
+    if unsafe { bpf_skb_load_bytes(skb.cast(), 8, source.as_mut_ptr().cast(), 16) } != 0 {
+        return 0;
+    }
+    let device = read::<u64>(dev, &OFF_DEV_IP6).unwrap_or(0);
+    if device == 0 {
+        return 0;
+    }
+    let head = device + OFF_IDEV_LIST.load();
+    let mut node = first(head);
+    let mut i = 0;
+    while i < MAX_ADDRESSES {
+        if node == head || node == 0 {
+            return 0;
+        }
+        let entry = node.wrapping_sub(OFF_IFA6_LIST.load());
+        if read::<[u32; 4]>(entry, &OFF_IFA6_ADDR).is_some_and(|own| Addr(own).is(Addr(source))) {
+            return 1;
+        }
+        node = first(node);
+        i += 1;
+    }
+    0
+}
