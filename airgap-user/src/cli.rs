@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    commands::{Explain, Guard, Install, Quarantine, Reporting, Restore, Run, Schema, Tail, Watch},
-    policy::{Cidr, Port},
+    commands::{
+        Allow, Disallow, Explain, Guard, Install, Quarantine, Reporting, Restore, Run, Schema,
+        Tail, Watch,
+    },
+    policy::{Cidr, Port, To},
     preflight::Risk,
 };
 
@@ -41,6 +44,14 @@ pub enum Command {
     /// What follows -- goes to docker. If the seal is refused, the container is
     /// removed again and never starts. Exits like docker run.
     Run(Run),
+    /// Let a sealed container connect, or send, where it may not yet.
+    ///
+    /// The rest of the seal stays as it is, and connections go on. With --for it
+    /// ends by itself, with no process alive: what is open then goes on, nothing new
+    /// is let out.
+    Allow(Allow),
+    /// Take exceptions back; connections that they let out are cut at once.
+    Disallow(Disallow),
     /// Lift seals.
     Detach(Detach),
     /// Put every recorded seal in force, without the engine or the containers.
@@ -52,7 +63,7 @@ pub enum Command {
     /// Seal containers by their labels, as they are created; a service.
     ///
     /// Labels: airgap.seal=true, airgap.ports=5060/tcp,… airgap.from=CIDR,…
-    /// airgap.accept=RISK,… What an image says of itself widens nothing, and a
+    /// airgap.to=TARGET:PORTS,… airgap.accept=RISK,… What an image says of itself widens nothing, and a
     /// risk is accepted only where --allow-accept names it. What is sealed needs
     /// no such process.
     Watch(Watch),
@@ -116,6 +127,10 @@ pub struct Attach {
     /// Only clients from here may connect; repeatable [default: any client]
     #[arg(long = "from", value_name = "CIDR")]
     pub from: Vec<Cidr>,
+    /// Where it may connect, or send datagrams to: ADDRESS, CIDR or [IPv6], and
+    /// PORT, FIRST-LAST or * (all but 53 and 853); repeatable [default: nowhere]
+    #[arg(long = "to", value_name = "TARGET:PORTS[/udp]")]
+    pub to: Vec<To>,
     /// Accept a risk that attach refused, by its name (airgap explain lists them); repeatable
     #[arg(long = "accept", value_name = "RISK")]
     pub accept: Vec<Risk>,
@@ -233,6 +248,12 @@ mod tests {
             "attach --require most web",
             "detach",
             "detach --all web",
+            "attach --to 198.51.100.10 web",
+            "allow web",
+            "allow --to 198.51.100.10:443 --for 0s web",
+            "allow --to 198.51.100.10:443",
+            "disallow web",
+            "disallow --all --to 198.51.100.10:443 web",
             "status",
             "verify",
             "verify web db",

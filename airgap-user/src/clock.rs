@@ -7,6 +7,11 @@ pub fn since_boot() -> Duration {
     read(libc::CLOCK_BOOTTIME)
 }
 
+/// The same in nanoseconds, as `bpf_ktime_get_boot_ns` tells it.
+pub fn since_boot_nanos() -> u64 {
+    u64::try_from(since_boot().as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// The same in whole seconds, as the maps keep it; the last number means none.
 pub fn since_boot_seconds() -> u32 {
     u32::try_from(since_boot().as_secs()).unwrap_or(u32::MAX - 1)
@@ -23,6 +28,12 @@ fn read(clock: libc::clockid_t) -> Duration {
     // SAFETY: a whole timespec to write to.
     unsafe { libc::clock_gettime(clock, &raw mut since) };
     Duration::new(since.tv_sec as u64, since.tv_nsec as u32)
+}
+
+/// Which boot of the kernel this is (random(4)); empty if that cannot be read.
+pub fn boot_id() -> String {
+    let text = crate::procfs::text("/proc/sys/kernel/random/boot_id".to_owned());
+    text.unwrap_or_default().trim().to_owned()
 }
 
 /// When a process started, clock ticks since boot (proc(5), stat field 22);

@@ -118,6 +118,10 @@ const fn of_state(state: SealState) -> (&'static str, &'static str) {
             "SEALED, LIMITED, exit 0. Nothing that the container chooses can leave now. Line one says what limits it: what may open later on this host (a restart, a reboot), what this kernel cannot refuse and that leads to no network, or what was accepted by name.",
             "airgap status --explain NAME says each limit in full and what lifts it; attach --require full refuses to seal with any.",
         ),
+        SealState::ExceptionClosed => (
+            "SEALED, EXCEPTION CLOSED, exit 4. The seal holds, and an exception that is recorded is not in force as it is written: the container reaches less than was said.",
+            "airgap attach NAME puts it in force again; airgap disallow NAME --to … takes it back.",
+        ),
         SealState::Opened => (
             "SEALED, OPENED, exit 4. The seal is in force, and a way out is open now: line one names it, since when if that is known, and what to run. What could not be looked at counts as open.",
             "Run what line one names; airgap status --explain NAME says each open way in full.",
@@ -172,6 +176,10 @@ const fn of_risk(risk: Risk) -> &'static str {
         }
         Risk::UserNamespaces => "user namespaces give capabilities over networks of its own",
         Risk::ProxiedClients => "--from admits an address that stands for strangers",
+        Risk::HostExit => {
+            "an exception leads to this host, a gateway, metadata, or the container's own network"
+        }
+        Risk::WideException => "an exception leads to more than one organization's networks",
     }
 }
 
@@ -192,6 +200,7 @@ pub fn find(text: &str) -> Vec<Term> {
     let wanted = match &plain(text)[..] {
         "sealed-limited" => "limited".to_owned(),
         "sealed-opened" => "opened".to_owned(),
+        "sealed-exception-closed" => "exception-closed".to_owned(),
         "cap-net-raw" => "net-raw".to_owned(),
         other => other.to_owned(),
     };

@@ -8,8 +8,8 @@
 use std::{collections::HashMap, str::FromStr};
 
 use crate::{
-    policy::{Cidr, Port, Rules},
-    preflight::Risk,
+    policy::{Cidr, Exception, Port, Rules, To, settled},
+    preflight::{Risk, Surroundings, judge_exits},
 };
 
 /// Labels by name.
@@ -39,8 +39,8 @@ pub struct Terms {
     pub in_doubt: bool,
 }
 
-/// Reads `airgap.seal`, `airgap.ports`, `airgap.from` and `airgap.accept` of a
-/// container.
+/// Reads `airgap.seal`, `airgap.ports`, `airgap.from`, `airgap.to` and
+/// `airgap.accept` of a container.
 ///
 /// `image` are the labels of its image, `None` if they are not known: then
 /// nothing that lets more through counts, as if it said the same. `allowed` are the risks that labels
@@ -58,6 +58,7 @@ pub fn read(labels: &Labels, image: Option<&Labels>, allowed: &[Risk]) -> Asked 
         rules: Rules {
             ports: Vec::new(),
             clients: Vec::new(),
+            exits: Vec::new(),
         },
         accept: Vec::new(),
         wrong: Vec::new(),
@@ -66,13 +67,13 @@ pub fn read(labels: &Labels, image: Option<&Labels>, allowed: &[Risk]) -> Asked 
     };
     for (label, value) in labels {
         match (label.as_str(), folded(label).as_str()) {
-            ("airgap.ports" | "airgap.from" | "airgap.accept", _) => {}
+            ("airgap.ports" | "airgap.from" | "airgap.to" | "airgap.accept", _) => {}
             ("airgap.seal", _) if value.trim() == "true" => {}
             ("airgap.seal", _) => terms
                 .wrong
                 .push(format!("{label}={value}: write true or false")),
             (_, "airgap.seal") => terms.wrong.push(format!("{label}: write airgap.seal")),
-            (_, "airgap.ports" | "airgap.from" | "airgap.accept") => {
+            (_, "airgap.ports" | "airgap.from" | "airgap.to" | "airgap.accept") => {
                 terms.wrong.push(format!("{label}: there is no such label"));
             }
             (other, _) if other.starts_with("airgap.") => {
@@ -85,6 +86,8 @@ pub fn read(labels: &Labels, image: Option<&Labels>, allowed: &[Risk]) -> Asked 
     let ports = list::<Port>("ports", ports, &mut terms.wrong);
     let clients = counts(labels, image, "from", &mut terms);
     let clients = list::<Cidr>("from", clients, &mut terms.wrong);
+    let exits = counts(labels, image, "to", &mut terms);
+    let exits = list::<To>("to", exits, &mut terms.wrong).unwrap_or_default();
     let accept = counts(labels, image, "accept", &mut terms);
     let accept = list::<Risk>("accept", accept, &mut terms.wrong).unwrap_or_default();
     for risk in accept {
@@ -104,9 +107,37 @@ pub fn read(labels: &Labels, image: Option<&Labels>, allowed: &[Risk]) -> Asked 
             Err(error) => terms.wrong.push(format!("airgap.ports: {error}")),
         }
     }
+    match settled(exits.into_iter().map(Exception::from).collect()) {
+        Ok(exits) => terms.rules.exits = exits,
+        Err(error) => terms.wrong.push(format!("airgap.to: {error}")),
+    }
     terms.wrong.sort_unstable();
     terms.ignored.sort_unstable();
     Asked::Seal(terms)
+}
+
+impl Terms {
+    /// Leaves out the exceptions that lead where a label must have it accepted by name,
+    /// and has not: a label's seal stands all the same, without them.
+    #[must_use]
+    pub fn within(mut self, around: &Surroundings) -> Self {
+        let accepted = |risk| self.accept.contains(&risk);
+        let mut refused = Vec::new();
+        self.rules.exits.retain(|exit| {
+            let found = judge_exits(std::slice::from_ref(exit), around);
+            let missing = found.into_iter().find(|finding| !accepted(finding.risk));
+            refused.extend(missing.as_ref().map(|finding| {
+                format!(
+                    "airgap.to={}: {} (it needs airgap.accept={})",
+                    exit.to, finding.what, finding.risk
+                )
+            }));
+            missing.is_none()
+        });
+        self.ignored.extend(refused);
+        self.ignored.sort_unstable();
+        self
+    }
 }
 
 /// Whether any label asks for a seal: the one that is spelt right, or one that

@@ -15,6 +15,7 @@ pub mod events;
 pub mod failure;
 pub mod gate;
 pub mod glossary;
+pub mod interfaces;
 pub mod labels;
 pub mod metrics;
 pub mod netlink;

@@ -1,5 +1,7 @@
 //! What the user allows, and its form in the maps. Pure.
 
+mod exit;
+
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -10,6 +12,8 @@ use airgap_common::{
     addr::Addr,
     map::{MAX_PORTS, Policy},
 };
+
+pub use self::exit::{Exception, To, parse_reason, settled, unions};
 
 /// A service port: `5060` or `5060/tcp`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,14 +78,7 @@ impl FromStr for Cidr {
                 .filter(|len| *len <= most)
                 .ok_or_else(|| format!("'/{len}' is no prefix length up to {most}"))?,
         };
-        let network = match addr {
-            IpAddr::V4(a) => IpAddr::V4(Ipv4Addr::from_bits(
-                a.to_bits() & u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0),
-            )),
-            IpAddr::V6(a) => IpAddr::V6(Ipv6Addr::from_bits(
-                a.to_bits() & u128::MAX.checked_shl(128 - u32::from(len)).unwrap_or(0),
-            )),
-        };
+        let network = Self::around(addr, len).map_or(addr, |net| net.addr);
         if let IpAddr::V6(v6) = network
             && let Some(v4) = v6.to_ipv4_mapped()
             && len >= MAPPED_BITS
@@ -134,6 +131,23 @@ impl Cidr {
         }
     }
 
+    /// The network of this prefix length that an address is in; `None` if it has fewer bits.
+    pub fn around(addr: IpAddr, len: u8) -> Option<Self> {
+        let most = if addr.is_ipv4() { 32 } else { 128 };
+        if len > most {
+            return None;
+        }
+        let addr = match addr {
+            IpAddr::V4(a) => IpAddr::V4(Ipv4Addr::from_bits(
+                a.to_bits() & u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0),
+            )),
+            IpAddr::V6(a) => IpAddr::V6(Ipv6Addr::from_bits(
+                a.to_bits() & u128::MAX.checked_shl(128 - u32::from(len)).unwrap_or(0),
+            )),
+        };
+        Some(Self { addr, len })
+    }
+
     /// No client: nobody connects from `::`.
     pub const NOBODY: Self = Self {
         addr: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
@@ -176,6 +190,8 @@ pub struct Rules {
     pub ports: Vec<Port>,
     /// Clients; empty: any.
     pub clients: Vec<Cidr>,
+    /// Exceptions, each destination once.
+    pub exits: Vec<Exception>,
 }
 
 /// Default service port.
@@ -201,7 +217,21 @@ impl Rules {
                 ports.len()
             ));
         }
-        Ok(Self { ports, clients })
+        Ok(Self {
+            ports,
+            clients,
+            exits: Vec::new(),
+        })
+    }
+
+    /// The same with these exceptions.
+    ///
+    /// # Errors
+    /// If there are more than a policy holds, or more than the maps have room for at
+    /// one address.
+    pub fn with_exits(mut self, exits: Vec<Exception>) -> Result<Self, String> {
+        self.exits = settled(exits)?;
+        Ok(self)
     }
 
     /// The value for the map.
@@ -210,11 +240,14 @@ impl Rules {
         for (slot, port) in tcp.iter_mut().zip(&self.ports) {
             *slot = port.0;
         }
-        let flags = if self.clients.is_empty() {
+        let mut flags = if self.clients.is_empty() {
             Policy::CLIENTS_ANY
         } else {
             0
         };
+        if !self.exits.is_empty() {
+            flags |= Policy::HAS_EXITS;
+        }
         Policy {
             flags,
             nd_per_second: ND_PER_SECOND,

@@ -35,6 +35,7 @@ pub mod plan;
 pub mod podman;
 pub mod preempt;
 pub mod private;
+pub mod reach;
 pub mod relay;
 pub mod schema;
 pub mod scratch;

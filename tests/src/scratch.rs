@@ -69,6 +69,7 @@ impl Scratch {
             name: "scratch",
             policy: Rules::new(vec![], vec![]).expect("rules").compile(),
             clients: &[],
+            exits: &[],
             accepted: 0,
             since: 0,
         };
@@ -131,6 +132,7 @@ pub fn others(ids: impl Iterator<Item = String>) -> Others {
             name: "airgap-test-other",
             policy,
             clients: &[],
+            exits: &[],
             accepted: 0,
             since: 0,
         };

@@ -48,6 +48,7 @@ impl Seal {
             name: &self.name,
             policy: rules.compile(),
             clients: &clients,
+            exits: &[],
             accepted: 0,
             since: 0,
         };

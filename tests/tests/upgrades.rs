@@ -124,12 +124,14 @@ impl Beside {
         let nothing = Rules {
             ports: vec![],
             clients: vec![],
+            exits: vec![],
         };
         let sealing = Sealing {
             id: container.id.as_bytes().try_into().expect("64 digits"),
             name: "beside",
             policy: nothing.compile(),
             clients: &[],
+            exits: &[],
             accepted: 0,
             since: 0,
         };

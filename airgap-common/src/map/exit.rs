@@ -194,8 +194,8 @@ pub struct Exception {
     pub addr: Addr,
     /// Prefix length; of IPv4 with 96 bits before it.
     pub bits: u32,
-    /// Zero.
-    pub _pad: u32,
+    /// 1: by `airgap allow`, and not with the whole policy.
+    pub allowed: u32,
     /// As in its prefix's [`Exits`].
     pub slot: Slot,
     /// When it was put in force, `CLOCK_BOOTTIME`, nanoseconds.

@@ -10,7 +10,7 @@ use super::{Kernel, SOCK_DGRAM, Socket, has_port, state};
 use crate::{
     denial::Reason,
     map::{Exit, Flow, Policy, SealNumber},
-    packet::{ACK, Ip, SYN, Transport, UDP},
+    packet::{ACK, Ip, RST, SYN, Transport, UDP},
 };
 
 /// Which way a packet goes, as the container sees it, and what it is to its socket.
@@ -69,7 +69,12 @@ pub(super) fn segment<K: Kernel>(
     if kernel.exit_segment(&flow, ip, transport, socket.tag.epoch, passage) {
         return Ok(());
     }
-    Err(Reason::StaleProvenance)
+    // The seal's own doing, where it cuts what a removed exception let out.
+    Err(if transport.flags & RST != 0 {
+        Reason::KernelChatter
+    } else {
+        Reason::StaleProvenance
+    })
 }
 
 /// A segment that comes in to such a socket.

@@ -8,7 +8,7 @@ use super::{
     Existing, Report,
     existing::{Found, Layers, Terms, carried_in},
     report::{expected, older},
-    sealing::{self, Site, Wanted, refuse_configured, refuse_found},
+    sealing::{self, ExitChange, Site, Wanted, refuse_configured, refuse_found},
     stops::Services,
     tail,
 };
@@ -19,18 +19,24 @@ use crate::{
     failure::{Failure, exit},
     gate::{Gate, Place, Reading, mount_bpffs},
     output::{self, Detail, Format},
-    policy::Rules,
+    policy::{Exception, Rules},
     preflight::{self, Risk},
     state::{Origin, State},
 };
 
 pub(super) async fn run(host: Option<&str>, state: &State, args: Attach) -> Result<u8> {
+    let exits = args.to.iter().copied().map(Exception::from).collect();
     let rules = Rules::new(args.ports.clone(), args.from.clone())
+        .and_then(|rules| rules.with_exits(exits))
         .map_err(|e| Failure::new(e, "airgap attach --help").with_code(exit::USAGE))?;
     let wanted = Wanted {
         rules,
         ports_named: !args.ports.is_empty(),
         from_named: !args.from.is_empty(),
+        exits: match args.to.is_empty() {
+            true => ExitChange::Keep,
+            false => ExitChange::Replace,
+        },
         accept: args.accept.clone(),
         full: args.require.is_some(),
         refuse: true,
@@ -206,7 +212,13 @@ async fn dry_run(
             stops: Services::of(container).stop(&rules),
             existing,
             state,
-            summary: summary(state, &coverage, &accepted, &container.name),
+            summary: summary(
+                state,
+                &coverage,
+                &accepted,
+                rules.exits.len(),
+                &container.name,
+            ),
             coverage,
             exit: code,
         },

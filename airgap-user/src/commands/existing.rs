@@ -6,7 +6,7 @@ use std::{
     collections::{HashMap, HashSet},
     io,
     net::{IpAddr, SocketAddr},
-    os::fd::RawFd,
+    os::fd::{AsRawFd as _, RawFd},
 };
 
 use airgap_common::map::SealNumber;
@@ -334,6 +334,42 @@ pub(super) fn settle(
         }
     }
     out
+}
+
+/// Cuts connections that went out by an exception which is no more; returns how many.
+/// The gate refuses what they send anyhow: this tells the programs at once.
+///
+/// # Errors
+/// If the exceptions cannot be read.
+pub(super) fn cut_exits(gate: &Gate, seal: SealNumber, look: &Look) -> Result<usize> {
+    let standing: HashSet<u32> = gate.exits_of(seal)?.iter().map(|e| e.number).collect();
+    let storage = gate.storage()?;
+    let mut cut = 0;
+    for network in &look.networks {
+        let mut sockets = match open_sockets(&network.netns, Some(storage.as_raw_fd())) {
+            Ok(sockets) => sockets,
+            Err(error) => {
+                log::warn!(
+                    "connections of removed exceptions are refused, but not closed: {error:#}"
+                );
+                continue;
+            }
+        };
+        sockets
+            .retain(|one| one.seal == Some(seal) && one.exit != 0 && !standing.contains(&one.exit));
+        if sockets.is_empty() {
+            continue;
+        }
+        match destroy(&network.netns, &sockets) {
+            Ok(gone) => cut += gone,
+            Err(error) => {
+                log::warn!(
+                    "connections of removed exceptions are refused, but not closed: {error:#}"
+                );
+            }
+        }
+    }
+    Ok(cut)
 }
 
 /// Has the gate keep a connection on a service port.

@@ -131,6 +131,7 @@ pub(super) fn take_back(site: &Site<'_>, marked: Marked, why: anyhow::Error) -> 
                         name: &marked.container.name,
                         policy: before.policy,
                         clients: &before.clients,
+                        exits: &before.exits,
                         accepted: before.accepted,
                         since: marked.record.since,
                     },
@@ -191,6 +192,7 @@ fn in_kernel(
         name: &container.name,
         policy: record.rules.compile(),
         clients: &record.rules.clients,
+        exits: &record.rules.exits,
         accepted: record.accepted,
         since: record.since,
     };
@@ -216,6 +218,7 @@ fn in_kernel(
                 &Sealing {
                     policy: before.policy,
                     clients: &before.clients,
+                    exits: &before.exits,
                     accepted: before.accepted,
                     ..sealing
                 },

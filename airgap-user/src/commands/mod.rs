@@ -1,5 +1,6 @@
 //! One file a command; each composes the layers and returns an exit code.
 
+mod allow;
 mod attach;
 mod detach;
 mod doctor;
@@ -40,6 +41,7 @@ use crate::{
 };
 
 pub use {
+    allow::{Allow, Disallow},
     attach::DryRun,
     doctor::Check,
     existing::Existing,
@@ -48,7 +50,7 @@ pub use {
     install::Install,
     list::Row,
     quarantine::Quarantine,
-    report::{Denials, Report},
+    report::{Denials, ExitRow, Report},
     reporting::Reporting,
     restore::Restore,
     run::Run,
@@ -86,6 +88,8 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
     let code = match cli.command {
         Command::Attach(args) => attach::run(host, state, args).await?,
         Command::Detach(args) => detach::run(host, state, &args).await?,
+        Command::Allow(args) => allow::allow(host, state, &args).await?,
+        Command::Disallow(args) => allow::disallow(host, state, &args).await?,
         Command::Run(args) => run::run(host, state, args).await?,
         Command::Watch(args) => watch::run(host, state, &args).await?,
         Command::Quarantine(args) => quarantine::run(state, &args)?,

@@ -1,5 +1,6 @@
 //! What is in force for one container, gathered from the kernel.
 
+mod exits;
 mod gather;
 mod rows;
 
@@ -15,6 +16,7 @@ use crate::{
     state::{Entry, Own},
 };
 
+pub use self::exits::ExitRow;
 pub(super) use self::{
     gather::Seen,
     rows::{expected, older},
@@ -49,6 +51,9 @@ pub struct Report {
     pub ports_by_default: bool,
     /// Clients, as prefixes; empty: any client, and each is an exit.
     pub clients: Vec<String>,
+    /// Exceptions: where it may connect or send to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exits: Vec<ExitRow>,
     /// Risks accepted by name.
     pub accepted: Vec<&'static str>,
     /// Cgroups that are sealed now.
@@ -143,7 +148,11 @@ impl Report {
     /// Makes state and line one of what is in the report.
     fn conclude(&mut self) {
         self.set_state(match &self.problems[..] {
-            [] => SealState::of(&self.coverage, !self.accepted.is_empty()),
+            [] => match SealState::of(&self.coverage, !self.accepted.is_empty()) {
+                SealState::Opened => SealState::Opened,
+                _ if self.exits.iter().any(ExitRow::is_closed) => SealState::ExceptionClosed,
+                state => state,
+            },
             _ => SealState::Broken,
         });
         if self.state != SealState::Opened {
@@ -161,7 +170,13 @@ impl Report {
         self.summary = match (state, &self.problems[..]) {
             // Each problem says what mends it, and not all are mended alike.
             (SealState::Broken, [first, ..]) => first.clone(),
-            _ => summary(state, &self.coverage, &self.accepted, name),
+            _ => summary(
+                state,
+                &self.coverage,
+                &self.accepted,
+                self.exits.iter().filter(|exit| exit.is_open()).count(),
+                name,
+            ),
         };
         self.state = state;
     }
@@ -192,7 +207,7 @@ impl Report {
                 name: entry.name().to_owned(),
             },
             state: SealState::NotSealed,
-            summary: summary(SealState::NotSealed, &[], &[], entry.name()),
+            summary: summary(SealState::NotSealed, &[], &[], 0, entry.name()),
             opened_since: None,
             seal: 0,
             since: known.map_or(0, |r| r.since),
@@ -202,6 +217,7 @@ impl Report {
             ports_by_default: false,
             // Empty would say that any client may connect.
             clients: known.map_or_else(|| texts(&[Cidr::NOBODY]), |r| texts(&r.rules.clients)),
+            exits: known.map_or_else(Vec::new, exits::recorded),
             accepted: known.map_or_else(Vec::new, |r| Risk::names(r.accepted)),
             cgroups: Vec::new(),
             links: 0,

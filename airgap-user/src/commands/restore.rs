@@ -158,6 +158,7 @@ fn seal_id(gate: &mut Gate, entry: &Entry, lock: &Lock) -> Result<crate::gate::S
     let nothing = Rules {
         ports: Vec::new(),
         clients: Vec::new(),
+        exits: Vec::new(),
     };
     let id = entry.id().as_bytes();
     let id = id
@@ -183,6 +184,7 @@ fn seal_id(gate: &mut Gate, entry: &Entry, lock: &Lock) -> Result<crate::gate::S
             name: entry.name(),
             policy: rules.compile(),
             clients: &rules.clients,
+            exits: &rules.exits,
             accepted,
             since,
         },

@@ -11,14 +11,14 @@ use clap::Args;
 
 use super::{
     attach::refuse_place,
-    sealing::{self, Site, Wanted, refuse_configured},
+    sealing::{self, ExitChange, Site, Wanted, refuse_configured},
 };
 use crate::{
     container::Engine,
     docker_args::{self, Split},
     failure::{Failure, exit},
     gate::{Place, Reading, mount_bpffs},
-    policy::{Cidr, Port, Rules},
+    policy::{Cidr, Exception, Port, Rules, To},
     preflight::Risk,
     state::{Origin, State},
 };
@@ -32,6 +32,9 @@ pub struct Run {
     /// Only clients from here may connect; repeatable [default: any client]
     #[arg(long = "from", value_name = "CIDR")]
     pub from: Vec<Cidr>,
+    /// Where it may connect, or send datagrams to; repeatable (airgap attach --help)
+    #[arg(long = "to", value_name = "TARGET:PORTS[/udp]")]
+    pub to: Vec<To>,
     /// Accept a risk that would be refused, by its name; repeatable
     #[arg(long = "accept", value_name = "RISK")]
     pub accept: Vec<Risk>,
@@ -47,12 +50,16 @@ pub struct Run {
 /// start` in this process' place, with its streams, signals and exit code.
 pub(super) async fn run(host: Option<&str>, state: &State, args: Run) -> Result<u8> {
     let usage = |e| Failure::new(e, "airgap run --help").with_code(exit::USAGE);
-    let rules = Rules::new(args.ports.clone(), args.from.clone()).map_err(usage)?;
+    let exits = args.to.iter().copied().map(Exception::from).collect();
+    let rules = Rules::new(args.ports.clone(), args.from.clone())
+        .and_then(|rules| rules.with_exits(exits))
+        .map_err(usage)?;
     let split = docker_args::split(&args.docker).map_err(usage)?;
     let wanted = Wanted {
         rules,
         ports_named: true,
         from_named: true,
+        exits: ExitChange::Replace,
         accept: args.accept.clone(),
         full: args.require.is_some(),
         refuse: true,

@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result};
 
 use super::{
     Existing, Report,
-    existing::{self, Found, Layers, Terms},
+    existing::{self, Found, Layers, Terms, cut_exits},
     marking::{Marked, mark, take_back},
     report::Seen,
 };
@@ -27,7 +27,7 @@ use crate::{
     failure::Failure,
     gate::{Gate, Lock, Place, Reading, Standing, UnderWay},
     output,
-    policy::Rules,
+    policy::{Exception, Rules, To},
     preflight::{self, Facts, Finding, Risk},
     state::{Entry, Origin, State},
 };
@@ -41,6 +41,35 @@ pub(super) struct Site<'a> {
     pub(super) kernel: &'a Reading,
 }
 
+/// What becomes of the exceptions that a seal has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ExitChange {
+    /// They stay as they are.
+    Keep,
+    /// Those of the wanted rules take their place.
+    Replace,
+    /// These come in addition, or in the place of those that lead to the same.
+    Allow(Vec<Exception>),
+    /// Those that lead here go.
+    Withdraw(Vec<To>),
+}
+
+impl ExitChange {
+    fn of(&self, before: &[Exception], wanted: &[Exception]) -> Vec<Exception> {
+        let mut exits = before.to_vec();
+        match self {
+            Self::Keep => {}
+            Self::Replace => exits = wanted.to_vec(),
+            Self::Allow(more) => {
+                exits.retain(|exit| !more.iter().any(|one| one.to == exit.to));
+                exits.extend(more.iter().cloned());
+            }
+            Self::Withdraw(gone) => exits.retain(|exit| !gone.contains(&exit.to)),
+        }
+        exits
+    }
+}
+
 /// What a seal is to be.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
@@ -48,6 +77,7 @@ pub(super) struct Wanted {
     /// What was not named stays as it is: "attach again" must not widen a seal.
     pub(super) ports_named: bool,
     pub(super) from_named: bool,
+    pub(super) exits: ExitChange,
     pub(super) accept: Vec<Risk>,
     /// Refuse to seal unless every vector is covered.
     pub(super) full: bool,
@@ -74,6 +104,7 @@ impl Wanted {
         Rules {
             ports: named(self.ports_named).ports.clone(),
             clients: named(self.from_named).clients.clone(),
+            exits: self.exits.of(&before.exits, &self.rules.exits),
         }
     }
 }
@@ -102,7 +133,10 @@ async fn settle(site: &Site<'_>, marked: &Marked, wanted: &Wanted) -> Result<Rep
     let container = site.engine.find(&marked.record.id).await?;
     let mut look = Look::live(&site.place.cgroup, &container, Look::TIME);
     let facts = Facts::gather(&container, look.as_mut());
-    let facts = facts.with_clients(&container, &marked.record.rules.clients);
+    let rules = &marked.record.rules;
+    let facts = facts
+        .with_clients(&container, &rules.clients)
+        .with_exits(&container, &rules.exits);
     let found = not_accepted(&facts, marked.record.accepted);
     if wanted.refuse {
         refuse(&container, &found)?;
@@ -132,6 +166,10 @@ async fn settle(site: &Site<'_>, marked: &Marked, wanted: &Wanted) -> Result<Rep
     report.ports_by_default = marked.ports_by_default;
     if wanted.full {
         refuse_gaps(&report.coverage)?;
+    }
+    // Before they were allowed nothing was: only a renewal can have taken any back.
+    if let Some(look) = look.as_ref().filter(|_| !marked.fresh) {
+        cut_exits(&open(site.place)?, marked.number, look)?;
     }
     if let Some(look) = look.as_mut().filter(|_| marked.fresh) {
         let tell = |peer: &Existing| output::peer(&container.name, peer);
@@ -321,7 +359,9 @@ pub(super) fn refuse_configured(
     rules: &Rules,
     accept: &[Risk],
 ) -> Result<()> {
-    let facts = Facts::of_engine(container).with_clients(container, &rules.clients);
+    let facts = Facts::of_engine(container)
+        .with_clients(container, &rules.clients)
+        .with_exits(container, &rules.exits);
     let accepted = accept.iter().fold(0, |set, risk| set | risk.bit());
     let found = preflight::judge(&facts).into_iter();
     let found: Vec<_> = found.filter(|f| accepted & f.risk.bit() == 0).collect();
@@ -336,7 +376,9 @@ pub(super) fn refuse_found(
     accept: &[Risk],
 ) -> Result<(Option<Look>, Facts)> {
     let mut look = Look::live(root, container, Look::TIME);
-    let facts = Facts::gather(container, look.as_mut()).with_clients(container, &rules.clients);
+    let facts = Facts::gather(container, look.as_mut())
+        .with_clients(container, &rules.clients)
+        .with_exits(container, &rules.exits);
     let accepted = accept.iter().fold(0, |set, risk| set | risk.bit());
     refuse(container, &not_accepted(&facts, accepted))?;
     Ok((look, facts))
@@ -383,7 +425,7 @@ pub(super) fn now() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Origin, Wanted};
+    use super::{ExitChange, Origin, Wanted};
     use crate::policy::{Port, Rules};
 
     #[test]
@@ -391,11 +433,13 @@ mod tests {
         let rules = |ports: &[u16], from: &[&str]| Rules {
             ports: ports.iter().map(|p| Port(*p)).collect(),
             clients: from.iter().map(|c| c.parse().unwrap()).collect(),
+            exits: vec![],
         };
         let wanted = |ports_named, from_named| Wanted {
             rules: rules(&[80], &["10.0.0.0/8"]),
             ports_named,
             from_named,
+            exits: ExitChange::Keep,
             accept: vec![],
             full: false,
             refuse: true,

@@ -13,7 +13,7 @@ use crate::{
     coverage::SealState,
     labels::{self, Asked},
     output::{self, Detail},
-    preflight::Risk,
+    preflight::{Risk, Surroundings},
     state::{Entry, Origin, State},
 };
 
@@ -70,7 +70,13 @@ async fn ignored(engine: &Engine, container: &Container, accepted: u64) -> Vec<S
         .filter(|risk| accepted & risk.bit() != 0)
         .collect();
     match labels::read(&container.labels(), image.as_ref(), &allowed) {
-        Asked::Seal(terms) => terms.wrong.into_iter().chain(terms.ignored).collect(),
+        Asked::Seal(terms) => {
+            let terms = match terms.rules.exits.is_empty() {
+                true => terms,
+                false => terms.within(&Surroundings::of(container)),
+            };
+            terms.wrong.into_iter().chain(terms.ignored).collect()
+        }
         Asked::Nothing => Vec::new(),
     }
 }

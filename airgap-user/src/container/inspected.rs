@@ -96,6 +96,26 @@ impl Container {
         mode != Some("none") && self.networks().any(|(name, _)| name != "none")
     }
 
+    /// Its networks, by name, with the prefix of its address in each, while it runs.
+    pub fn prefixes(&self) -> Vec<(String, Cidr)> {
+        let mut found = Vec::new();
+        for (name, endpoint) in self.networks() {
+            let v4 = (&endpoint.ip_address, endpoint.ip_prefix_len);
+            let v6 = (
+                &endpoint.global_ipv6_address,
+                endpoint.global_ipv6_prefix_len,
+            );
+            for (addr, len) in [v4, v6] {
+                let addr = addr.as_ref().and_then(|text| text.parse().ok());
+                let len = len.and_then(|len| u8::try_from(len).ok());
+                if let (Some(addr), Some(len)) = (addr, len) {
+                    found.extend(Cidr::around(addr, len).map(|net| (name.clone(), net)));
+                }
+            }
+        }
+        found
+    }
+
     pub(super) fn networks(&self) -> impl Iterator<Item = (&String, &EndpointSettings)> {
         let settings = self.inspect.network_settings.as_ref();
         settings

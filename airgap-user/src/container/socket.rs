@@ -46,6 +46,8 @@ pub struct OpenSocket {
     pub cgroup: Option<u64>,
     /// Seal of its tag; `None`: it has no tag, or none is known.
     pub seal: Option<SealNumber>,
+    /// The exception that let it connect, by its tag; 0: none.
+    pub exit: u32,
 }
 
 /// Whether a peer is neither loopback nor an own address.

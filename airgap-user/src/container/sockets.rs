@@ -101,6 +101,7 @@ fn parse(line: &str, kind: SocketKind) -> Option<OpenSocket> {
             cookie: None,
             cgroup: None,
             seal: None,
+            exit: 0,
         });
     }
     let local = endpoint(fields.get(1)?)?;
@@ -123,6 +124,7 @@ fn parse(line: &str, kind: SocketKind) -> Option<OpenSocket> {
         cookie: None,
         cgroup: None,
         seal: None,
+        exit: 0,
     };
     matters.then_some(socket)
 }
@@ -229,6 +231,7 @@ mod tests {
             cookie: None,
             cgroup,
             seal: None,
+            exit: 0,
         };
         let cgroups = HashSet::from([7]);
         let holders = Holders::from([(9, vec![Holder::default()])]);

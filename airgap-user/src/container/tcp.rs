@@ -7,7 +7,7 @@ use std::{
     os::fd::RawFd,
 };
 
-use airgap_common::map::{SealNumber, Storage};
+use airgap_common::map::{Storage, Tag};
 use anyhow::Result;
 
 use super::socket::{OpenSocket, SocketKind, is_outside};
@@ -113,11 +113,11 @@ fn connection(message: &[u8]) -> Option<OpenSocket> {
     let (local, peer) = (endpoint(message, 4, 8)?, endpoint(message, 6, 24)?);
     let cookie: [u8; 8] = message.get(44..52)?.try_into().ok()?;
     let inode = u32::from_ne_bytes(message.get(68..DIAG_MSG)?.try_into().ok()?);
-    let (mut cgroup, mut seal) = (None, None);
+    let (mut cgroup, mut tag) = (None, None);
     for (kind, value) in attributes(message.get(DIAG_MSG..)?) {
         match kind {
             INET_DIAG_CGROUP_ID => cgroup = value.try_into().ok().map(u64::from_ne_bytes),
-            INET_DIAG_SK_BPF_STORAGES => seal = tagged_by(value),
+            INET_DIAG_SK_BPF_STORAGES => tag = tag_in(value),
             _ => {}
         }
     }
@@ -128,7 +128,10 @@ fn connection(message: &[u8]) -> Option<OpenSocket> {
         inode: inode.into(),
         cookie: Some(cookie),
         cgroup,
-        seal,
+        seal: tag.map(|tag| tag.seal),
+        exit: tag
+            .filter(|tag| tag.is_exit(tag.seal))
+            .map_or(0, |tag| tag.epoch),
     })
 }
 
@@ -145,8 +148,8 @@ fn endpoint(message: &[u8], port: usize, at: usize) -> Option<(IpAddr, u16)> {
     Some((ip, port))
 }
 
-/// The seal of the tag in `INET_DIAG_SK_BPF_STORAGES`, of which there is one value.
-fn tagged_by(storages: &[u8]) -> Option<SealNumber> {
+/// The tag in `INET_DIAG_SK_BPF_STORAGES`, of which there is one value.
+fn tag_in(storages: &[u8]) -> Option<Tag> {
     const SK_DIAG_BPF_STORAGE: u16 = 1;
     const SK_DIAG_BPF_STORAGE_MAP_VALUE: u16 = 3;
     let (_, storage) = attributes(storages).find(|(kind, _)| *kind == SK_DIAG_BPF_STORAGE)?;
@@ -157,7 +160,7 @@ fn tagged_by(storages: &[u8]) -> Option<SealNumber> {
     }
     // SAFETY: as many bytes as a Storage has, and it is valid whatever they are.
     let storage: Storage = unsafe { std::ptr::read_unaligned(value.as_ptr().cast()) };
-    Some(storage.tag.seal)
+    Some(storage.tag)
 }
 
 /// Ends TCP connections of a network namespace, so that programs learn of it at once;

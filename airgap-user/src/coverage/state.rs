@@ -16,6 +16,8 @@ pub enum SealState {
     Opened,
     /// Not read yet, or not lately.
     Unknown,
+    /// In force, and an exception is not as it is written: less is let out than was said.
+    ExceptionClosed,
     /// In force, and nothing that the container chooses can leave now.
     Limited,
     /// In force, all covered, nothing accepted.
@@ -26,11 +28,12 @@ pub enum SealState {
 
 impl SealState {
     /// Every state, the worst first.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::NotSealed,
         Self::Broken,
         Self::Opened,
         Self::Unknown,
+        Self::ExceptionClosed,
         Self::Limited,
         Self::Sealed,
         Self::Gone,
@@ -43,6 +46,7 @@ impl SealState {
             Self::Broken => "broken",
             Self::Opened => "opened",
             Self::Unknown => "unknown",
+            Self::ExceptionClosed => "exception-closed",
             Self::Limited => "limited",
             Self::Sealed => "sealed",
             Self::Gone => "gone",
@@ -56,6 +60,7 @@ impl SealState {
             Self::Broken => "BROKEN",
             Self::Opened => "SEALED, OPENED",
             Self::Unknown => "UNKNOWN",
+            Self::ExceptionClosed => "SEALED, EXCEPTION CLOSED",
             Self::Limited => "SEALED, LIMITED",
             Self::Sealed => "SEALED",
             Self::Gone => "GONE",
@@ -69,6 +74,7 @@ impl SealState {
             Self::Broken => "BROKEN",
             Self::Opened => "OPENED",
             Self::Unknown => "unknown",
+            Self::ExceptionClosed => "EXIT CLOSED",
             Self::Limited => "limited",
             Self::Sealed => "sealed",
             Self::Gone => "gone",
@@ -85,7 +91,7 @@ impl SealState {
         match self {
             Self::Sealed | Self::Limited => exit::OK,
             // What is asked for is not there, and nothing of it is open.
-            Self::Opened | Self::Gone => exit::OPENED,
+            Self::Opened | Self::ExceptionClosed | Self::Gone => exit::OPENED,
             Self::NotSealed | Self::Broken | Self::Unknown => exit::NOT_SEALED,
         }
     }
@@ -109,15 +115,31 @@ impl Serialize for SealState {
 }
 
 /// What line one says after the state: what holds, what does not, what to run. `name`
-/// is the container's, `accepted` are names of risks.
-pub fn summary(state: SealState, coverage: &[Vector], accepted: &[&str], name: &str) -> String {
+/// is the container's, `accepted` are names of risks, `exits` is how many exceptions are
+/// in force.
+pub fn summary(
+    state: SealState,
+    coverage: &[Vector],
+    accepted: &[&str],
+    exits: usize,
+    name: &str,
+) -> String {
     match state {
-        SealState::Sealed => "nothing leaves but answers to its clients".into(),
-        SealState::Limited => limits(coverage, accepted),
+        SealState::Sealed => match exits {
+            0 => "nothing leaves but answers to its clients".into(),
+            some => format!(
+                "nothing leaves but answers to its clients, and by {}",
+                count(some)
+            ),
+        },
+        SealState::Limited => limits(coverage, accepted, exits),
         SealState::Opened => openings(coverage),
         SealState::Broken => "not in force as it should be".into(),
         SealState::NotSealed => "recorded, but not in force; run: airgap restore".into(),
         SealState::Unknown => "what is in force could not be read".into(),
+        SealState::ExceptionClosed => {
+            format!("an exception is not in force as it is written; run: airgap attach {name}")
+        }
         SealState::Gone => {
             format!(
                 "the engine has no such container any more; its seal goes with: airgap detach {name}"
@@ -133,14 +155,25 @@ pub fn takes_sockets(coverage: &[Vector]) -> bool {
     open.any(|vector| vector.vector == OTHERS)
 }
 
-fn limits(coverage: &[Vector], accepted: &[&str]) -> String {
+fn count(exits: usize) -> String {
+    match exits {
+        1 => "1 exception".to_owned(),
+        some => format!("{some} exceptions"),
+    }
+}
+
+fn limits(coverage: &[Vector], accepted: &[&str], exits: usize) -> String {
     let open = || coverage.iter().filter(|vector| !vector.covered);
-    let mut parts = vec![match accepted {
+    let mut but = Vec::new();
+    if exits > 0 {
+        but.push(format!("by {}", count(exits)));
+    }
+    if !accepted.is_empty() {
+        but.push(format!("by what was accepted: {}", accepted.join(", ")));
+    }
+    let mut parts = vec![match &but[..] {
         [] => "nothing leaves now".to_owned(),
-        some => format!(
-            "nothing leaves now but by what was accepted: {}",
-            some.join(", ")
-        ),
+        some => format!("nothing leaves now but {}", some.join(", and ")),
     }];
     let mut later: Vec<&str> = Vec::new();
     let mut otherwise = Vec::new();

@@ -170,7 +170,7 @@ pub(super) fn hook(number: u8) -> &'static str {
 }
 
 /// Names of [`airgap_common::denial::Reason`], index = number.
-pub const REASONS: [&str; 19] = [
+pub const REASONS: [&str; 21] = [
     "unknown",
     "egress",
     "dns",
@@ -190,6 +190,8 @@ pub const REASONS: [&str; 19] = [
     "unix-peer",
     "socket-option",
     "neighbour-budget",
+    "exit-port",
+    "exit-lapsed",
 ];
 
 /// Whether a reason is counted only: nothing inside the container asked for it, so it is

@@ -16,7 +16,7 @@ const HOSTILE: &str = "No ordinary program does this. Look at the process, and k
 const NOTHING: &str = "Nothing: no program inside asked for it.";
 
 /// One for each reason, in the order of [`super::REASONS`] from 1 on.
-pub const EXPLANATIONS: [Explanation; 18] = {
+pub const EXPLANATIONS: [Explanation; 20] = {
     const fn of(reason: &'static str, what: &'static str, advice: &'static str) -> Explanation {
         Explanation {
             reason,
@@ -114,6 +114,16 @@ pub const EXPLANATIONS: [Explanation; 18] = {
             "neighbour-budget",
             "The container's own kernel asked for more neighbours, by ARP or neighbour discovery, than 64 a second. It is counted and makes no event.",
             "If clients wait, look who on the link opens so many connections; answers to neighbours do not use this budget up.",
+        ),
+        of(
+            "exit-port",
+            "A program in the container tried a port or a protocol that no exception for that address allows.",
+            "If it is meant: airgap allow NAME --to ADDRESS:PORT, with /udp for datagrams. If not, look at the program: it knows the address and asks for more.",
+        ),
+        of(
+            "exit-lapsed",
+            "A program in the container tried what an exception allowed until it was over (--for). Connections that were open by then go on.",
+            "If it is still needed: airgap allow NAME --to ADDRESS:PORT --for 15m. Otherwise nothing.",
         ),
     ]
 };

@@ -9,6 +9,7 @@ mod attempts;
 pub mod btf;
 mod clients;
 mod epoch;
+mod exits;
 mod frames;
 pub mod health;
 mod hints;
@@ -39,6 +40,7 @@ use aya::maps::{Array, HashMap, LpmTrie, Map, MapData};
 pub use self::{
     arm::Reading,
     attempts::Attempts,
+    exits::Exit,
     frames::{Arrival, FrameGuard, FrameLayer, Trial},
     host::{cgroup_mount, mount_bpffs},
     lock::{Lock, UnderWay},
@@ -150,6 +152,7 @@ pub struct Gate {
     overflow: Array<MapData, u64>,
     policies: HashMap<MapData, SealNumber, Policy>,
     clients: LpmTrie<MapData, Client, u8>,
+    exits: exits::Maps,
     counters: HashMap<MapData, SealNumber, Counters>,
     seals: HashMap<MapData, SealNumber, Seal>,
     info: Array<MapData, GateInfo>,
@@ -182,6 +185,7 @@ impl Gate {
                     .context("cannot use the map CLIENTS")?,
             )
             .context("cannot use the map CLIENTS")?,
+            exits: exits::Maps::open(place)?,
             counters: hash(place, name::COUNTERS)?,
             seals: hash(place, name::SEALS)?,
             info: array(place, name::GATE)?,

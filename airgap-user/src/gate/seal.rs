@@ -19,8 +19,8 @@ use super::{Gate, Lock, arm::NO_DENIALS, hints::Hints, map, seal_name, sys};
 use crate::{
     clock,
     container::Cgroup,
-    failure::Failure,
-    policy::{Cidr, Rules},
+    failure::{Failure, exit},
+    policy::{Cidr, Exception, Rules, settled},
 };
 
 /// Seals above this share of the capacity are refused, so that the cgroups of
@@ -43,6 +43,8 @@ pub struct Sealing<'a> {
     pub policy: Policy,
     /// Clients that may connect; empty: any.
     pub clients: &'a [Cidr],
+    /// Where it may connect or send to; the policy has a flag if there are any.
+    pub exits: &'a [Exception],
     /// Risks accepted by name, one bit each.
     pub accepted: u64,
     /// Sealed since, seconds since 1970-01-01 UTC; a renewal keeps what it was.
@@ -56,6 +58,8 @@ pub struct Standing {
     pub policy: Policy,
     /// Clients that may connect; empty: any.
     pub clients: Vec<Cidr>,
+    /// Where it may connect or send to.
+    pub exits: Vec<Exception>,
     /// Risks accepted by name, one bit each.
     pub accepted: u64,
 }
@@ -66,6 +70,7 @@ impl Standing {
         Rules {
             ports: Rules::ports_of(&self.policy),
             clients: self.clients.clone(),
+            exits: self.exits.clone(),
         }
     }
 }
@@ -94,6 +99,10 @@ impl Gate {
                 .get(&number, 0)
                 .context("cannot read the map POLICIES")?,
             clients: self.clients_of(number)?,
+            exits: {
+                let exits = self.exits_of(number)?.into_iter();
+                exits.map(|exit| exit.exception).collect()
+            },
             accepted: self
                 .seals
                 .get(&number, 0)
@@ -127,10 +136,15 @@ impl Gate {
     /// # Errors
     /// If a map is full or cannot be written; then nothing has changed.
     pub fn seal_id(&mut self, sealing: &Sealing<'_>, _lock: &Lock) -> Result<Sealed> {
+        // What the maps have no room for is refused before anything changes.
+        settled(sealing.exits.to_vec()).map_err(|error| {
+            Failure::new(error, "airgap disallow takes exceptions back").with_code(exit::USAGE)
+        })?;
         if let Ok(number) = self.ids.get(sealing.id, 0) {
             // New clients first, old ones last: none is refused in between who
             // is allowed before and after.
             self.add_clients(number, sealing.clients)?;
+            self.set_exits(number, sealing.exits)?;
             self.unsettle()?;
             // One element, replaced as a whole: the policy changes at once.
             let written = self.policies.insert(number, sealing.policy, 0);
@@ -189,6 +203,7 @@ impl Gate {
                 .insert(number, NO_DENIALS, BPF_NOEXIST)
                 .context("map COUNTERS")?;
             gate.add_clients(number, sealing.clients)?;
+            gate.set_exits(number, sealing.exits)?;
             gate.policies
                 .insert(number, sealing.policy, BPF_NOEXIST)
                 .context("map POLICIES")?;

@@ -136,6 +136,7 @@ impl Gate {
     pub(super) fn forget(&mut self, seals: &[(SealNumber, [u8; ID_LEN])]) {
         let numbers: HashSet<_> = seals.iter().map(|(number, _)| *number).collect();
         let _ = self.forget_clients(|seal, _| numbers.contains(&seal));
+        let _ = self.forget_exits(|seal| numbers.contains(&seal));
         for (number, id) in seals {
             if self.ids.get(id, 0).is_ok_and(|n| n == *number) {
                 let _ = self.ids.remove(id);

@@ -4,6 +4,7 @@ mod listen;
 
 use std::fmt::Write as _;
 
+use airgap_common::map::Use;
 use anyhow::Result;
 
 pub use self::listen::{Address, Listener};
@@ -33,6 +34,8 @@ pub struct SealMetrics {
     pub other: u64,
     /// Refused attempts of which it is not known who made them.
     pub suppressed: u64,
+    /// Its exceptions, as `198.51.100.10:443/tcp`, and how each was used.
+    pub exits: Vec<(String, Use)>,
 }
 
 /// The state of one container that is sealed or ought to be.
@@ -71,6 +74,14 @@ pub fn gather(gate: Option<&Gate>) -> Result<Vec<SealMetrics>> {
             top,
             other: counters.refused().saturating_sub(shown),
             suppressed: counters.suppressed,
+            exits: {
+                let exits = gate.exits_of(number)?.into_iter();
+                let used = exits.map(|exit| {
+                    let used = gate.use_of(exit.number)?;
+                    Ok((exit.exception.to.to_string(), used))
+                });
+                used.collect::<Result<_>>()?
+            },
         });
     }
     Ok(all)
@@ -174,7 +185,56 @@ pub fn render(seals: &[SealMetrics], states: &[StateMetrics]) -> String {
             seal.suppressed
         );
     }
+    exits(&mut out, seals);
     out + "# EOF\n"
+}
+
+/// How exceptions were used, where there are any.
+fn exits(out: &mut String, seals: &[SealMetrics]) {
+    type Value = fn(&Use) -> u64;
+    const FAMILIES: [(&str, &str, &[(&str, Value)]); 4] = [
+        (
+            "airgap_exit_connections",
+            "TCP connections that the far side of an exception took.",
+            &[("", |used| used.connections)],
+        ),
+        (
+            "airgap_exit_packets",
+            "Segments and datagrams by an exception.",
+            &[
+                (",direction=\"out\"", |used| used.packets_out),
+                (",direction=\"in\"", |used| used.packets_in),
+            ],
+        ),
+        (
+            "airgap_exit_bytes",
+            "Payload of what went by an exception.",
+            &[
+                (",direction=\"out\"", |used| used.bytes_out),
+                (",direction=\"in\"", |used| used.bytes_in),
+            ],
+        ),
+        (
+            "airgap_exit_lapsed",
+            "Connections and datagrams refused because an exception was over.",
+            &[("", |used| used.lapsed)],
+        ),
+    ];
+    if seals.iter().all(|seal| seal.exits.is_empty()) {
+        return;
+    }
+    for (name, help, values) in FAMILIES {
+        let _ = writeln!(out, "# TYPE {name} counter\n# HELP {name} {help}");
+        for seal in seals {
+            let who = who(&seal.container, &seal.id);
+            for (to, used) in &seal.exits {
+                for (more, value) in values {
+                    let value = value(used);
+                    let _ = writeln!(out, "{name}_total{{{who},to=\"{to}\"{more}}} {value}");
+                }
+            }
+        }
+    }
 }
 
 fn who(container: &str, id: &str) -> String {
@@ -202,6 +262,7 @@ mod tests {
             top: vec![("198.51.100.7".into(), 443, 2)],
             other: 1,
             suppressed: 0,
+            exits: vec![],
         };
         let state = StateMetrics {
             container: "db".into(),

@@ -72,6 +72,14 @@ pub fn report(report: &Report, json: bool, detail: Detail) -> Result<()> {
     }
 }
 
+/// The exceptions of one container.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn exits(report: &Report) -> Result<()> {
+    print(&status::exceptions(report, colour()))
+}
+
 /// The list of seals.
 ///
 /// # Errors

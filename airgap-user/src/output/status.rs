@@ -6,6 +6,8 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
+mod exits;
+
 use super::{
     escape,
     text::{BOLD, RED, RESET, timestamp},
@@ -59,6 +61,15 @@ pub(super) fn report(report: &Report, detail: Detail, colour: bool) -> String {
         "answers"
     };
     row(head, &answers(report));
+    for (n, exit) in report.exits.iter().enumerate() {
+        row(
+            if n == 0 { "exits" } else { "" },
+            &exits::line(exit, red, reset),
+        );
+        if let Some(used) = exits::used(exit).filter(|_| !detail.fresh) {
+            row("", &format!("  {used}"));
+        }
+    }
     let shut = shut(&report.coverage);
     if !shut.is_empty() {
         row("shut", &shut);
@@ -125,6 +136,20 @@ pub(super) fn report(report: &Report, detail: Detail, colour: bool) -> String {
             out,
             "  more      {also}all of it in full: airgap status --explain {name}"
         );
+    }
+    out
+}
+
+/// What it may reach, after that has changed.
+pub(super) fn exceptions(report: &Report, colour: bool) -> String {
+    let (red, reset) = if colour { (RED, RESET) } else { ("", "") };
+    let name = escape(&report.container.name);
+    let mut out = String::new();
+    for exit in &report.exits {
+        let _ = writeln!(out, "{name}: {}", exits::line(exit, red, reset));
+    }
+    if report.exits.is_empty() {
+        let _ = writeln!(out, "{name}: no exceptions, it connects nowhere");
     }
     out
 }

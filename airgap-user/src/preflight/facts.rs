@@ -4,9 +4,11 @@
 use std::{collections::HashSet, fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use super::{
+    Finding, Surroundings,
     capabilities::{ALL, granted},
     carried::{Counted, is_foreign, leads_outside},
     devices::{self, Device, Drivers},
+    judge_exits,
     mounts::{Mount, SETTINGS, parse_mounts, writable_settings},
     seccomp::{self, Filter},
     sharers::{Namespaces, sharers},
@@ -14,7 +16,7 @@ use super::{
 use crate::{
     container::{Cgroup, Container, Grant, Look, Members, Network},
     netns::{mountinfo, owner},
-    policy::Cidr,
+    policy::{Cidr, Exception},
 };
 
 /// Bytes of a list of mounts that are read.
@@ -64,6 +66,8 @@ pub struct Facts {
     pub held: Vec<String>,
     /// Addresses that strangers come from and that may connect, in words.
     pub proxied: Vec<String>,
+    /// What its exceptions lead to.
+    pub exits: Vec<Finding>,
     /// What of it was not looked at, in words.
     pub unseen: Vec<String>,
 }
@@ -90,6 +94,15 @@ impl Facts {
     pub fn with_clients(mut self, container: &Container, clients: &[Cidr]) -> Self {
         if container.publishes() {
             self.proxied = proxied(container, clients);
+        }
+        self
+    }
+
+    /// Adds where its exceptions lead.
+    #[must_use]
+    pub fn with_exits(mut self, container: &Container, exits: &[Exception]) -> Self {
+        if !exits.is_empty() {
+            self.exits = judge_exits(exits, &Surroundings::of(container));
         }
         self
     }

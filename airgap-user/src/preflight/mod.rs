@@ -6,6 +6,7 @@
 mod capabilities;
 mod carried;
 mod devices;
+mod exits;
 mod facts;
 mod mounts;
 mod seccomp;
@@ -15,7 +16,11 @@ use std::fmt;
 
 use crate::container::is_usual_runtime;
 
-pub use self::{facts::Facts, mounts::Mount};
+pub use self::{
+    exits::{Surroundings, judge as judge_exits},
+    facts::Facts,
+    mounts::Mount,
+};
 
 macro_rules! risks {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $mend:literal;)+) => {
@@ -81,6 +86,11 @@ risks! {
     /// A client prefix that holds an address which stands for others: docker-proxy's, a
     /// gateway's, a routing mesh's.
     ProxiedClients = "proxied-clients", "name the clients' own addresses in --from";
+    /// An exception that leads to this host, to a gateway, to link-local or metadata
+    /// addresses, or to more than one address of the container's own networks.
+    HostExit = "host-exit", "name in --to the one address that is meant";
+    /// An exception for more than a /16, or a /32 of IPv6.
+    WideException = "wide-exception", "name in --to the networks that are meant";
 }
 
 impl Risk {
@@ -195,6 +205,8 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     for why in &facts.proxied {
         find(Risk::ProxiedClients, why.clone());
     }
+    found.extend(facts.exits.iter().cloned());
+    let mut find = |risk, what: String| found.push(Finding { risk, what });
     for mount in &facts.mounts {
         if let Some((risk, why)) = mount.risk(facts.seccomp) {
             find(risk, format!("{why} is mounted at {}", mount.target));

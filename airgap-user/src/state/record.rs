@@ -1,4 +1,4 @@
-//! One seal on disk: JSON, version 1. Pure.
+//! One seal on disk: JSON, version 1. Pure, but for which boot this is.
 
 use std::{fmt, str::FromStr};
 
@@ -7,7 +7,8 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    policy::{Port, Rules},
+    clock,
+    policy::{Exception, Port, Rules, parse_reason},
     preflight::Risk,
 };
 
@@ -52,9 +53,33 @@ struct Version1 {
     engine: String,
     ports: Vec<String>,
     from: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    to: Vec<Recorded>,
     accepted: Vec<String>,
     since: u64,
     by: Origin,
+}
+
+/// An exception. One that ends belongs to the boot by whose clock it does: after that
+/// nobody could tell when.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Recorded {
+    to: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<Until>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    allowed: bool,
+}
+
+/// `CLOCK_BOOTTIME`, nanoseconds, and of which boot.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Until {
+    boottime: u64,
+    boot: String,
 }
 
 #[derive(Deserialize)]
@@ -87,6 +112,7 @@ impl Record {
             engine: self.engine.clone(),
             ports: texts(&self.rules.ports),
             from: texts(&self.rules.clients),
+            to: self.rules.exits.iter().map(recorded).collect(),
             accepted: texts(&Risk::names(self.accepted)),
             since: self.since,
             by: self.by,
@@ -117,9 +143,13 @@ impl Record {
             [] => Rules {
                 ports,
                 clients: parse(&file.from)?,
+                exits: Vec::new(),
             },
             _ => Rules::new(ports, parse(&file.from)?).map_err(anyhow::Error::msg)?,
         };
+        let rules = rules
+            .with_exits(exceptions(&file.to)?)
+            .map_err(anyhow::Error::msg)?;
         let accepted: Vec<Risk> = parse(&file.accepted)?;
         Ok(Self {
             id: file.id,
@@ -131,6 +161,40 @@ impl Record {
             by: file.by,
         })
     }
+}
+
+fn recorded(exception: &Exception) -> Recorded {
+    Recorded {
+        to: exception.to.to_string(),
+        until: exception.until.map(|boottime| Until {
+            boottime,
+            boot: clock::boot_id(),
+        }),
+        reason: exception.reason.clone(),
+        allowed: exception.allowed,
+    }
+}
+
+/// What is left of them in this boot.
+fn exceptions(recorded: &[Recorded]) -> Result<Vec<Exception>> {
+    let boot = clock::boot_id();
+    let mut exceptions = Vec::new();
+    for one in recorded {
+        let to = one.to.parse().map_err(anyhow::Error::msg)?;
+        if let Some(reason) = &one.reason {
+            parse_reason(reason).map_err(anyhow::Error::msg)?;
+        }
+        if one.until.as_ref().is_some_and(|until| until.boot != boot) {
+            continue;
+        }
+        exceptions.push(Exception {
+            to,
+            until: one.until.as_ref().map(|until| until.boottime),
+            reason: one.reason.clone(),
+            allowed: one.allowed,
+        });
+    }
+    Ok(exceptions)
 }
 
 fn parse<T: FromStr<Err = String>>(texts: &[String]) -> Result<Vec<T>> {
@@ -209,6 +273,7 @@ mod tests {
     fn no_port_is_not_the_default_port() {
         let none = Record {
             rules: Rules {
+                exits: vec![],
                 ports: vec![],
                 clients: vec![],
             },

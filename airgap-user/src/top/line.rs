@@ -30,7 +30,7 @@ impl Line {
     pub(super) fn summary(&self) -> String {
         match &self.report {
             Some(report) if report.state == self.state => report.summary.clone(),
-            _ => summary(self.state, &[], &[], &self.name),
+            _ => summary(self.state, &[], &[], 0, &self.name),
         }
     }
 

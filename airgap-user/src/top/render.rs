@@ -209,7 +209,9 @@ impl Paint {
     fn state(&self, state: SealState) -> Style {
         match state {
             SealState::NotSealed | SealState::Broken | SealState::Opened => self.alarm(),
-            SealState::Unknown | SealState::Limited => self.coloured(Color::Yellow),
+            SealState::Unknown | SealState::ExceptionClosed | SealState::Limited => {
+                self.coloured(Color::Yellow)
+            }
             SealState::Sealed => self.coloured(Color::Green),
             SealState::Gone => self.faint(),
         }

@@ -79,6 +79,8 @@ fn a_connection_goes_out_and_its_answers_come_in() {
     for exit in [Exit::None, Exit::Port] {
         let judged = out(connecting(1), FAR, ack, exit);
         assert_eq!(judged, Err(Reason::StaleProvenance));
+        let reset = out(connecting(7), FAR, tcp(40_000, FAR_PORT, RST), exit);
+        assert_eq!(reset, Err(Reason::KernelChatter));
         assert!(!inward(
             connecting(1),
             FAR,

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::{
     super::{existing::Layers, install},
-    CgroupRef, ContainerRef, Denials, Report,
+    CgroupRef, ContainerRef, Denials, Report, exits,
     rows::{configuration, reboot},
 };
 use crate::{
@@ -46,7 +46,11 @@ impl Report {
         };
         let mut look = Look::live(&gate.place().cgroup, known, time);
         let clients = gate.clients_of(number)?;
-        let facts = Facts::gather(known, look.as_mut()).with_clients(known, &clients);
+        let exits = gate.exits_of(number)?.into_iter();
+        let exits: Vec<_> = exits.map(|exit| exit.exception).collect();
+        let facts = Facts::gather(known, look.as_mut())
+            .with_clients(known, &clients)
+            .with_exits(known, &exits);
         let seen = Seen {
             look: look.as_ref(),
             facts: &facts,
@@ -181,6 +185,7 @@ impl Report {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
+            exits: exits::rows(gate, number, entry)?,
             accepted: Risk::names(seal.accepted),
             cgroups: cgroup_refs(&marked_ids, &live),
             links: gate.link_count(),

@@ -83,7 +83,10 @@ fn same(a: &Rules, b: &Rules) -> bool {
         ports.sort_unstable();
         clients.sort_unstable();
         clients.dedup();
-        (ports, clients)
+        let exits = rules.exits.iter();
+        let mut exits: Vec<_> = exits.map(|exit| format!("{exit:?}")).collect();
+        exits.sort_unstable();
+        (ports, clients, exits)
     };
     sorted(a) == sorted(b)
 }

@@ -1,7 +1,7 @@
 //! What a label's seal is to be, beside what is recorded. Pure.
 
 use crate::{
-    commands::sealing::Wanted,
+    commands::sealing::{ExitChange, Wanted},
     labels::Terms,
     policy::Rules,
     preflight::Risk,
@@ -16,6 +16,7 @@ pub(super) fn wanted(terms: &Terms, recorded: Option<&Record>) -> Wanted {
             rules: recorded.rules.clone(),
             ports_named: false,
             from_named: false,
+            exits: ExitChange::Keep,
             accept: Vec::new(),
             full: false,
             refuse: false,
@@ -29,10 +30,20 @@ pub(super) fn wanted(terms: &Terms, recorded: Option<&Record>) -> Wanted {
     {
         rules.clients.clone_from(&recorded.rules.clients);
     }
+    // An operator's own word stands beside the label's.
+    if let Some(recorded) = recorded {
+        let mut exits = rules.exits.clone();
+        for allowed in recorded.rules.exits.iter().filter(|exit| exit.allowed) {
+            exits.retain(|exit| exit.to != allowed.to);
+            exits.push(allowed.clone());
+        }
+        rules.exits = exits;
+    }
     Wanted {
         rules,
         ports_named: true,
         from_named: true,
+        exits: ExitChange::Replace,
         accept: terms.accept.clone(),
         full: false,
         refuse: false,
@@ -57,15 +68,17 @@ pub(super) fn change(recorded: &Record, wanted: &Wanted) -> String {
     let told = |rules: &Rules, accepted: u64| {
         let ports: Vec<_> = rules.ports.iter().map(ToString::to_string).collect();
         let clients: Vec<_> = rules.clients.iter().map(ToString::to_string).collect();
+        let exits: Vec<_> = rules.exits.iter().map(|e| e.to.to_string()).collect();
         let or = |list: Vec<String>, none: &str| match list.is_empty() {
             true => none.to_owned(),
             false => list.join(", "),
         };
         let risks = Risk::names(accepted).into_iter().map(str::to_owned);
         format!(
-            "ports {}, clients {}, accepted {}",
+            "ports {}, clients {}, exceptions {}, accepted {}",
             or(ports, "none"),
             or(clients, "any"),
+            or(exits, "none"),
             or(risks.collect(), "none")
         )
     };

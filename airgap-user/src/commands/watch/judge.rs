@@ -16,7 +16,7 @@ use crate::{
     container::{Container, Engine, find_cgroups},
     gate::{Gate, Lock, Place, Reading},
     labels::{self, Asked, Terms},
-    preflight::Risk,
+    preflight::{Risk, Surroundings},
     state::{Entry, Origin, Record, State},
 };
 
@@ -92,7 +92,13 @@ impl Judge {
         let image = engine.image_labels(container).await;
         match labels::read(&container.labels(), image.as_ref(), &self.allowed) {
             Asked::Nothing => self.let_go(container),
-            Asked::Seal(terms) => self.seal(engine, container, &terms).await,
+            Asked::Seal(terms) => {
+                let terms = match terms.rules.exits.is_empty() {
+                    true => terms,
+                    false => terms.within(&Surroundings::of(container)),
+                };
+                self.seal(engine, container, &terms).await
+            }
         }
     }
 

@@ -60,6 +60,7 @@ fn descriptors(programs: &Ebpf) -> Result<HashMap<&str, RawFd>> {
         | Map::LpmTrie(data)
         | Map::LruHashMap(data)
         | Map::PerCpuArray(data)
+        | Map::PerCpuHashMap(data)
         | Map::RingBuf(data)
         | Map::SkStorage(data)
         | Map::Unsupported(data)) = map

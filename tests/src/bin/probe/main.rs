@@ -27,6 +27,7 @@
 //! - `stay PATH`: a unix connection that is kept
 //! - `legit`: what a sealed container must still be able to do, one JSON line each
 //! - `disturb guess|all|groups`: sends on `airgap0` whatever could be taken for an attempt
+//! - `reach`: connections and datagrams to where exceptions may lead, as stdin says
 //! - `again`: repeated connections over loopback from one port
 //! - `strange --v4 A --port N`: serves under a name that is no UTF-8
 //! - `cost --v4 A --port N`: what single calls take, one JSON line
@@ -52,6 +53,7 @@ mod hold;
 mod legit;
 mod phone;
 mod queued;
+mod reach;
 mod rings;
 mod serve;
 mod strange;
@@ -118,6 +120,7 @@ fn run(words: &[&str]) -> Result<(), String> {
         ["disturb", kind] => disturb::run(kind),
         ["strange", rest @ ..] => strange::run(&Target::parse(rest)),
         ["again"] => again::run(),
+        ["reach"] => reach::run(),
         ["write", path] => write::run(path),
         ["list"] => {
             for way in technique::TABLE {

@@ -7,6 +7,7 @@ use crate::{
 
 fn rules(ports: &[u16], from: &[&str]) -> Rules {
     Rules {
+        exits: vec![],
         ports: ports.iter().map(|p| Port(*p)).collect(),
         clients: from.iter().map(|c| c.parse().unwrap()).collect(),
     }

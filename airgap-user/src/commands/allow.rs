@@ -1,0 +1,193 @@
+//! `airgap allow` and `airgap disallow`: exceptions of a seal that stands, and nothing
+//! else of it.
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use std::time::Duration;
+
+use super::{
+    Report,
+    sealing::{self, ExitChange, Site, Wanted, refuse_configured},
+};
+use crate::{
+    clock,
+    container::{Container, Engine},
+    failure::{Failure, exit},
+    gate::{Gate, Place, Reading},
+    output,
+    policy::{Exception, Rules, To, parse_reason},
+    preflight::Risk,
+    state::{Entry, Origin, State},
+};
+
+/// Arguments of `allow`.
+#[derive(Args, Debug)]
+pub struct Allow {
+    /// Where it may connect, or send datagrams to; repeatable (airgap attach --help)
+    #[arg(long = "to", required = true, value_name = "TARGET:PORTS[/udp]")]
+    pub to: Vec<To>,
+    /// How long, as 15m or 2h; by the kernel's own clock, and never over a reboot [default: for good]
+    #[arg(long = "for", value_name = "TIME", value_parser = span)]
+    pub time: Option<Duration>,
+    /// Why, for whoever reads the status
+    #[arg(long, value_name = "TEXT", value_parser = parse_reason)]
+    pub reason: Option<String>,
+    /// Accept a risk that would be refused, by its name; repeatable
+    #[arg(long = "accept", value_name = "RISK")]
+    pub accept: Vec<Risk>,
+    /// As JSON, as airgap status has it
+    #[arg(long)]
+    pub json: bool,
+    /// Name, id or unique prefix of an id
+    #[arg(value_name = "CONTAINER")]
+    pub container: String,
+}
+
+/// Arguments of `disallow`.
+#[derive(Args, Debug)]
+pub struct Disallow {
+    /// The exception that goes, as status shows it; repeatable
+    #[arg(
+        long = "to",
+        required_unless_present = "all",
+        conflicts_with = "all",
+        value_name = "TARGET:PORTS[/udp]"
+    )]
+    pub to: Vec<To>,
+    /// Every exception of the container
+    #[arg(long)]
+    pub all: bool,
+    /// As JSON, as airgap status has it
+    #[arg(long)]
+    pub json: bool,
+    /// Name, id or unique prefix of an id
+    #[arg(value_name = "CONTAINER")]
+    pub container: String,
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    match clock::parse_ago(text)? {
+        time if time.is_zero() => Err("no time at all: write 90s, 15m, 1h or 2d".into()),
+        time => Ok(time),
+    }
+}
+
+pub(super) async fn allow(host: Option<&str>, state: &State, args: &Allow) -> Result<u8> {
+    let until = args.time.map(|time| {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        clock::since_boot_nanos().saturating_add(nanos)
+    });
+    let more = args.to.iter().map(|to| Exception {
+        to: *to,
+        until,
+        reason: args.reason.clone(),
+        allowed: true,
+    });
+    let change = ExitChange::Allow(more.collect());
+    let report = changed(host, state, &args.container, change, &args.accept).await?;
+    said(&report, args.json)
+}
+
+pub(super) async fn disallow(host: Option<&str>, state: &State, args: &Disallow) -> Result<u8> {
+    let change = match args.all {
+        true => ExitChange::Replace,
+        false => ExitChange::Withdraw(args.to.clone()),
+    };
+    let report = changed(host, state, &args.container, change, &[]).await?;
+    said(&report, args.json)
+}
+
+/// Puts the change in force, and reads the seal back.
+async fn changed(
+    host: Option<&str>,
+    state: &State,
+    reference: &str,
+    change: ExitChange,
+    accept: &[Risk],
+) -> Result<Report> {
+    let place = Place::host()?;
+    let kernel = Reading::default();
+    let engine = Engine::connect(host).await?;
+    let site = Site {
+        engine: &engine,
+        place: &place,
+        state,
+        kernel: &kernel,
+    };
+    let container = engine.find(reference).await?;
+    let (rules, accepted) = standing(&place, &container)?;
+    if let ExitChange::Withdraw(gone) = &change {
+        refuse_unknown(gone, &rules, &container)?;
+    }
+    let by = match state.entry(&container.id) {
+        Some(Entry::Known(record)) => record.by,
+        _ => Origin::Operator,
+    };
+    let wanted = Wanted {
+        rules: Rules {
+            exits: Vec::new(),
+            ..rules
+        },
+        ports_named: false,
+        from_named: false,
+        exits: change,
+        accept: accept.to_vec(),
+        full: false,
+        refuse: by == Origin::Operator,
+        by,
+    };
+    // Before anything changes, also for a label's seal, which stands whatever is found.
+    if let ExitChange::Allow(more) = &wanted.exits {
+        let mut all = accept.to_vec();
+        all.extend(Risk::ALL.iter().filter(|risk| accepted & risk.bit() != 0));
+        let new = Rules {
+            exits: more.clone(),
+            ..wanted.rules.clone()
+        };
+        refuse_configured(&container, &new, &all)?;
+    }
+    sealing::seal(&site, &container, &wanted)
+        .await
+        .with_context(|| format!("cannot change the exceptions of '{}'", container.name))
+}
+
+/// What is in force, and the risks that were accepted.
+fn standing(place: &Place, container: &Container) -> Result<(Rules, u64)> {
+    let standing = match Gate::open(place)? {
+        Some(gate) => gate.standing(&container.key()?)?,
+        None => None,
+    };
+    let standing = standing.ok_or_else(|| {
+        Failure::new(
+            format!("the container '{}' is not sealed", container.name),
+            format!("airgap attach --to TARGET:PORT {}", container.name),
+        )
+        .with_code(exit::NOT_SEALED)
+    })?;
+    Ok((standing.rules(), standing.accepted))
+}
+
+fn refuse_unknown(gone: &[To], rules: &Rules, container: &Container) -> Result<()> {
+    let has = |to: &To| rules.exits.iter().any(|exit| exit.to == *to);
+    let Some(unknown) = gone.iter().find(|to| !has(to)) else {
+        return Ok(());
+    };
+    let known: Vec<_> = rules.exits.iter().map(|exit| exit.to.to_string()).collect();
+    Err(Failure::new(
+        format!("'{}' has no exception {unknown}", container.name),
+        match known.is_empty() {
+            true => "it has none at all".to_owned(),
+            false => format!("it has: {}", known.join(", ")),
+        },
+    )
+    .with_code(exit::USAGE)
+    .into())
+}
+
+fn said(report: &Report, json: bool) -> Result<u8> {
+    match json {
+        true => output::report(report, true, output::Detail::default())?,
+        false => output::exits(report)?,
+    }
+    Ok(report.code())
+}

@@ -1,0 +1,63 @@
+//! One exception: what it opens, until when, and how it was used.
+
+use std::fmt::Write as _;
+
+use super::{super::escape, second};
+use crate::commands::ExitRow;
+
+pub(super) fn line(exit: &ExitRow, red: &str, reset: &str) -> String {
+    let state = match exit.state {
+        "in-force" => "IN FORCE".to_owned(),
+        "ended" => "ENDED".to_owned(),
+        _ => format!("{red}CLOSED{reset}"),
+    };
+    let mut out = format!("{}  {state}", exit.to);
+    match (exit.state, exit.ends) {
+        ("ended", Some(at)) => {
+            let _ = write!(out, " at {}Z: new ones are refused", second(at));
+        }
+        ("in-force", Some(at)) => {
+            let _ = write!(out, " until {}Z: {}", second(at), exit.opens);
+        }
+        ("in-force", None) => {
+            let _ = write!(out, ": {}", exit.opens);
+        }
+        _ => out += ": it is recorded, and not in force",
+    }
+    if let Some(reason) = &exit.reason {
+        let _ = write!(out, " ({})", escape(reason));
+    }
+    out
+}
+
+/// How it was used; `None`: not at all.
+pub(super) fn used(exit: &ExitRow) -> Option<String> {
+    let mut parts = Vec::new();
+    if let Some(last) = exit.last_used {
+        if exit.connections > 0 {
+            parts.push(counted(exit.connections, "connection"));
+        }
+        parts.push(format!(
+            "{} of {} out",
+            counted(exit.packets_out, "packet"),
+            counted(exit.bytes_out, "byte")
+        ));
+        parts.push(format!(
+            "{} of {} in",
+            counted(exit.packets_in, "packet"),
+            counted(exit.bytes_in, "byte")
+        ));
+        parts.push(format!("last {}Z", second(last)));
+    }
+    if exit.refused_after_end > 0 {
+        parts.push(format!("{} refused after its end", exit.refused_after_end));
+    }
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+fn counted(n: u64, what: &str) -> String {
+    match n {
+        1 => format!("1 {what}"),
+        n => format!("{n} {what}s"),
+    }
+}

@@ -1,0 +1,463 @@
+//! Exceptions: where a sealed container may connect, or send datagrams to. Pure.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
+
+use airgap_common::{
+    addr::Addr,
+    map::{EXCEPTIONS_PER_SEAL, Exits, REASON_LEN, SLOTS, Slot},
+    packet::{TCP, UDP},
+};
+
+use super::Cidr;
+
+/// How an exception is written.
+const FORM: &str = "write ADDRESS:PORT, CIDR:PORT or [IPv6]:PORT, such as 198.51.100.10:443";
+
+/// Transport protocol of an exception.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Protocol {
+    /// As it is written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+
+    /// Its number (IANA).
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => TCP,
+            Self::Udp => UDP,
+        }
+    }
+}
+
+/// Ports of an exception.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ports {
+    /// From the first to the last.
+    Range(u16, u16),
+    /// All but 53 and 853.
+    All,
+}
+
+impl FromStr for Ports {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let port = |text: &str| match text.parse::<u16>() {
+            Ok(0) => Err("port 0 stands for no port".to_owned()),
+            Ok(port) if !text.starts_with('+') => Ok(port),
+            _ => Err(format!(
+                "'{text}' is no port between 1 and 65535, no range such as 8000-8010, and not *"
+            )),
+        };
+        if text == "*" {
+            return Ok(Self::All);
+        }
+        let Some((first, last)) = text.split_once('-') else {
+            let port = port(text)?;
+            return Ok(Self::Range(port, port));
+        };
+        match (port(first)?, port(last)?) {
+            (first, last) if first > last => Err(format!(
+                "the ports {text} run backwards; did you mean {last}-{first}?"
+            )),
+            (first, last) => Ok(Self::Range(first, last)),
+        }
+    }
+}
+
+impl fmt::Display for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Range(first, last) if first == last => write!(f, "{first}"),
+            Self::Range(first, last) => write!(f, "{first}-{last}"),
+            Self::All => f.write_str("*"),
+        }
+    }
+}
+
+/// Where an exception leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct To {
+    /// Addresses.
+    pub net: Cidr,
+    /// Ports.
+    pub ports: Ports,
+    /// Protocol.
+    pub protocol: Protocol,
+}
+
+impl FromStr for To {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err(format!("an exception must lead somewhere; {FORM}"));
+        }
+        if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(format!(
+                "'{}' has a blank or a control character in it; {FORM}, and repeat --to for more",
+                text.escape_debug()
+            ));
+        }
+        if text.contains("://") {
+            return Err(format!("'{text}' is a URL; {FORM}"));
+        }
+        let (target, rest) = apart(text)?;
+        let (ports, protocol) = rest.split_once('/').unwrap_or((rest, "tcp"));
+        let protocol = match protocol {
+            "tcp" => Protocol::Tcp,
+            "udp" => Protocol::Udp,
+            other => {
+                return Err(format!(
+                    "'{other}' is no protocol of an exception; write PORT, PORT/tcp or PORT/udp"
+                ));
+            }
+        };
+        let ports = ports.parse()?;
+        let net: Cidr = match target.parse() {
+            Ok(net) => net,
+            Err(_) if is_name(target) => {
+                return Err(format!(
+                    "'{target}' is a name, and names come later: give the address, and have the container know it (--add-host {target}:ADDRESS)"
+                ));
+            }
+            Err(error) => return Err(error),
+        };
+        let to = Self {
+            net,
+            ports,
+            protocol,
+        };
+        match to.never() {
+            Some(why) => Err(format!("'{text}' {why}")),
+            None => Ok(to),
+        }
+    }
+}
+
+/// Addresses, and what is behind the colon after them.
+fn apart(text: &str) -> Result<(&str, &str), String> {
+    let no_port = |target: &str| {
+        format!("'{text}' names no port; write {target}:443, or {target}:* for all but 53 and 853")
+    };
+    if let Some(inner) = text.strip_prefix('[') {
+        let (target, rest) = inner
+            .split_once(']')
+            .ok_or_else(|| format!("'{text}' has no ] after its address; {FORM}"))?;
+        if !target.contains(':') {
+            return Err(format!(
+                "brackets are for IPv6 addresses, and '{target}' is none; {FORM}"
+            ));
+        }
+        return match rest.strip_prefix(':') {
+            Some(rest) if !rest.is_empty() => Ok((target, rest)),
+            _ if rest.is_empty() || rest == ":" => Err(no_port(&format!("[{target}]"))),
+            _ => Err(format!(
+                "'{rest}' does not belong behind [{target}]; the prefix length goes into the brackets, as [2001:db8::/48]:443"
+            )),
+        };
+    }
+    if text.starts_with("container:") {
+        return Err(format!(
+            "'{text}' is a neighbour by name, and names come later: give its address"
+        ));
+    }
+    match text.split_once(':') {
+        None => Err(no_port(text)),
+        Some((target, "")) => Err(no_port(target)),
+        Some((_, rest)) if rest.contains(':') => Err(format!(
+            "'{text}' has no brackets around its IPv6 address; write [2001:db8::10]:443"
+        )),
+        Some((target, rest)) => Ok((target, rest)),
+    }
+}
+
+/// Whether it looks like a name of a host rather than a bad address.
+fn is_name(target: &str) -> bool {
+    let last = target.rsplit('.').find(|label| !label.is_empty());
+    target
+        .chars()
+        .all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '*'))
+        && last.is_some_and(|label| label.chars().any(char::is_alphabetic))
+}
+
+impl fmt::Display for To {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let single = match self.net.addr {
+            IpAddr::V4(_) => self.net.len == 32,
+            IpAddr::V6(_) => self.net.len == 128,
+        };
+        let net = match single {
+            true => self.net.addr.to_string(),
+            false => self.net.to_string(),
+        };
+        match self.net.addr {
+            IpAddr::V4(_) => write!(f, "{net}")?,
+            IpAddr::V6(_) => write!(f, "[{net}]")?,
+        }
+        write!(f, ":{}/{}", self.ports, self.protocol.name())
+    }
+}
+
+const fn v4(a: u8, b: u8, c: u8, d: u8, len: u8) -> Cidr {
+    Cidr {
+        addr: IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
+        len,
+    }
+}
+
+const fn v6(high: [u16; 4], low: u16, len: u8) -> Cidr {
+    let [a, b, c, d] = high;
+    Cidr {
+        addr: IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, low)),
+        len,
+    }
+}
+
+/// Where no exception leads, and why.
+const NEVER: [(Cidr, &str); 7] = [
+    (
+        v4(127, 0, 0, 0, 8),
+        "is the container's own loopback, which is open to it anyway",
+    ),
+    (
+        v6([0; 4], 1, 128),
+        "is the container's own loopback, which is open to it anyway",
+    ),
+    (v4(0, 0, 0, 0, 8), "is no address of anybody"),
+    (v6([0; 4], 0, 128), "is no address of anybody"),
+    (
+        v4(224, 0, 0, 0, 4),
+        "is multicast, which whoever listens gets",
+    ),
+    (
+        v6([0xff00, 0, 0, 0], 0, 8),
+        "is multicast, which whoever listens gets",
+    ),
+    (
+        v4(255, 255, 255, 255, 32),
+        "is broadcast, which whoever listens gets",
+    ),
+];
+
+/// Addresses at which clouds and hosts answer with what only their owner may know.
+const METADATA: [(Cidr, &str); 6] = [
+    (
+        v4(169, 254, 0, 0, 16),
+        "link-local addresses, where clouds serve metadata and credentials",
+    ),
+    (
+        v6([0xfe80, 0, 0, 0], 0, 10),
+        "link-local addresses, which are the link's",
+    ),
+    (
+        v4(100, 100, 100, 200, 32),
+        "a cloud's metadata and credentials",
+    ),
+    (
+        v4(168, 63, 129, 16, 32),
+        "a cloud's metadata and credentials",
+    ),
+    (v4(192, 0, 0, 192, 32), "a cloud's metadata and credentials"),
+    (
+        v6([0xfd00, 0xec2, 0, 0], 0x254, 128),
+        "a cloud's metadata and credentials",
+    ),
+];
+
+impl To {
+    /// Why no exception leads there, whatever is accepted.
+    fn never(&self) -> Option<&'static str> {
+        let within = |(net, _): &&(Cidr, &str)| self.net.len >= net.len && net.overlaps(&self.net);
+        NEVER.iter().find(within).map(|(_, why)| *why)
+    }
+
+    /// Whether it holds more than one network of an organization: IPv4 below /16,
+    /// IPv6 below /32.
+    pub const fn is_wide(&self) -> bool {
+        match self.net.addr {
+            IpAddr::V4(_) => self.net.len < 16,
+            IpAddr::V6(_) => self.net.len < 32,
+        }
+    }
+
+    /// What of link-local and metadata addresses it holds, in words.
+    pub fn metadata(&self) -> Option<&'static str> {
+        let held = METADATA.iter().find(|(net, _)| net.overlaps(&self.net));
+        held.map(|(_, what)| *what)
+    }
+
+    /// Whether it allows this destination, by addresses alone.
+    pub fn holds(&self, addr: IpAddr) -> bool {
+        let len = if addr.is_ipv4() { 32 } else { 128 };
+        self.net.overlaps(&Cidr { addr, len })
+    }
+
+    /// What it opens, in a sentence.
+    pub fn opens(&self) -> String {
+        let what = match (self.protocol, self.ports) {
+            (Protocol::Tcp, Ports::All) => "anything over TCP but ports 53 and 853",
+            (Protocol::Tcp, _) => "anything over TCP on that port",
+            (Protocol::Udp, Ports::All) => "every datagram but to ports 53 and 853",
+            (Protocol::Udp, _) => "every datagram to that port",
+        };
+        format!("{what}, and its answers")
+    }
+
+    /// Its slot, for the exception of this number.
+    fn slot(&self, number: u32, until: u64) -> Slot {
+        let (from, to, not_dns) = match self.ports {
+            Ports::Range(first, last) => (first, last, 0),
+            Ports::All => (1, u16::MAX, 1),
+        };
+        Slot {
+            until,
+            number,
+            from,
+            to,
+            protocol: self.protocol.number(),
+            not_dns,
+            _pad: [0; 6],
+        }
+    }
+
+    /// What is in the map, read back.
+    pub fn of_map(addr: Addr, bits: u32, slot: &Slot) -> Self {
+        Self {
+            net: Cidr::from_key(addr, bits),
+            ports: match (slot.not_dns, slot.from, slot.to) {
+                (1, ..) => Ports::All,
+                (_, from, to) => Ports::Range(from, to),
+            },
+            protocol: match slot.protocol {
+                UDP => Protocol::Udp,
+                _ => Protocol::Tcp,
+            },
+        }
+    }
+}
+
+/// An exception.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exception {
+    /// Where it leads.
+    pub to: To,
+    /// From when on it is over, `CLOCK_BOOTTIME`, nanoseconds; `None`: never.
+    pub until: Option<u64>,
+    /// Why, in the operator's words.
+    pub reason: Option<String>,
+    /// By `airgap allow`, and not with the whole policy: what labels say does not take it
+    /// back.
+    pub allowed: bool,
+}
+
+impl From<To> for Exception {
+    fn from(to: To) -> Self {
+        Self {
+            to,
+            until: None,
+            reason: None,
+            allowed: false,
+        }
+    }
+}
+
+impl Exception {
+    /// Whether it is over at this time of the boot clock, nanoseconds.
+    pub fn is_over(&self, now: u64) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+
+    /// Its slot under this number.
+    pub fn slot(&self, number: u32) -> Slot {
+        self.to.slot(number, self.until.unwrap_or(0))
+    }
+}
+
+/// Takes a reason as `--reason` has it.
+///
+/// # Errors
+/// If it is empty, longer than the map's field, or has control characters.
+pub fn parse_reason(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("a reason has at least one word".into()),
+        text if text.len() > REASON_LEN => Err(format!(
+            "a reason has at most {REASON_LEN} bytes, this one has {}",
+            text.len()
+        )),
+        text if text.contains(char::is_control) => {
+            Err("a reason is one line without control characters".into())
+        }
+        text => Ok(text.to_owned()),
+    }
+}
+
+/// Sorts, and leaves each destination in once: the last one counts.
+///
+/// # Errors
+/// If there are too many, or too many hold for one address.
+pub fn settled(exceptions: Vec<Exception>) -> Result<Vec<Exception>, String> {
+    let mut settled: Vec<Exception> = Vec::new();
+    for exception in exceptions {
+        settled.retain(|other| other.to != exception.to);
+        settled.push(exception);
+    }
+    if settled.len() > EXCEPTIONS_PER_SEAL {
+        return Err(format!(
+            "{} exceptions, at most {EXCEPTIONS_PER_SEAL} are possible",
+            settled.len()
+        ));
+    }
+    let numbered: Vec<_> = (1..).zip(&settled).collect();
+    unions(&numbered)?;
+    Ok(settled)
+}
+
+/// What the map holds of them: for each prefix all that hold for its addresses, as a
+/// look-up finds the longest prefix alone.
+///
+/// # Errors
+/// If more than a map value has room for hold for one address.
+pub fn unions(numbered: &[(u32, &Exception)]) -> Result<Vec<(Cidr, Exits)>, String> {
+    let mut prefixes = BTreeMap::new();
+    for (_, exception) in numbered {
+        let net = exception.to.net;
+        prefixes.insert((net.addr, net.len), net);
+    }
+    let mut unions = Vec::new();
+    for net in prefixes.into_values() {
+        let holding = numbered
+            .iter()
+            .filter(|(_, one)| one.to.net.len <= net.len && one.to.net.overlaps(&net));
+        let slots: Vec<_> = holding.map(|(number, one)| one.slot(*number)).collect();
+        if slots.len() > SLOTS {
+            return Err(format!(
+                "{} exceptions hold for {net}, at most {SLOTS} are possible; write ranges of ports",
+                slots.len()
+            ));
+        }
+        let mut exits = Exits::EMPTY;
+        exits.slots[..slots.len()].copy_from_slice(&slots);
+        unions.push((net, exits));
+    }
+    Ok(unions)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,298 @@
+use airgap_common::map::Exit;
+
+use super::*;
+
+fn to(text: &str) -> To {
+    text.parse()
+        .unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+#[test]
+fn reads_what_it_writes() {
+    for (text, shown) in [
+        ("198.51.100.10:443", "198.51.100.10:443/tcp"),
+        ("198.51.100.10/32:443/tcp", "198.51.100.10:443/tcp"),
+        ("198.51.100.0/24:8000-8010", "198.51.100.0/24:8000-8010/tcp"),
+        ("198.51.100.10:5-5/udp", "198.51.100.10:5/udp"),
+        ("198.51.100.10:*", "198.51.100.10:*/tcp"),
+        ("198.51.100.10:53/udp", "198.51.100.10:53/udp"),
+        ("[2001:db8::10]:443", "[2001:db8::10]:443/tcp"),
+        ("[2001:db8::/48]:*/udp", "[2001:db8::/48]:*/udp"),
+        ("[::/0]:443", "[::/0]:443/tcp"),
+        ("0.0.0.0/0:443", "0.0.0.0/0:443/tcp"),
+    ] {
+        let to = to(text);
+        assert_eq!(to.to_string(), shown);
+        assert_eq!(to.to_string().parse(), Ok(to));
+        let (addr, bits) = to.net.key();
+        assert_eq!(To::of_map(addr, bits, &to.slot(1, 0)), to);
+    }
+}
+
+#[test]
+fn says_what_is_wrong_and_how_to_write_it() {
+    for (text, expected) in [
+        ("", "must lead somewhere"),
+        ("198.51.100.10", "write 198.51.100.10:443"),
+        ("198.51.100.10/32", "write 198.51.100.10/32:443"),
+        ("198.51.100.10:", "write 198.51.100.10:443"),
+        ("[2001:db8::1]", "write [2001:db8::1]:443"),
+        ("[2001:db8::1]:", "write [2001:db8::1]:443"),
+        ("2001:db8::1:443", "[2001:db8::10]:443"),
+        ("2001:db8::/48", "[2001:db8::10]:443"),
+        ("[2001:db8::]/48:443", "goes into the brackets"),
+        ("[2001:db8::1:443", "no ]"),
+        ("[198.51.100.10]:443", "brackets are for IPv6"),
+        ("198.51.100.10/24:443", "did you mean 198.51.100.0/24"),
+        ("[2001:db8::1/48]:443", "did you mean 2001:db8::/48"),
+        ("198.51.100.0/33:443", "no prefix length up to 32"),
+        ("[::ffff:198.51.100.10]:443", "write 198.51.100.10/32"),
+        ("198.51.100.10:0", "port 0"),
+        ("198.51.100.10:0-5", "port 0"),
+        ("198.51.100.10:65536", "no port between"),
+        ("198.51.100.10:+443", "no port between"),
+        ("198.51.100.10:https", "no port between"),
+        ("198.51.100.10:443-", "no port between"),
+        ("198.51.100.10:443-80", "did you mean 80-443"),
+        ("198.51.100.10:443/icmp", "write PORT, PORT/tcp or PORT/udp"),
+        ("198.51.100.10:443/TCP", "write PORT, PORT/tcp or PORT/udp"),
+        ("198.51.100.10:443/", "write PORT, PORT/tcp or PORT/udp"),
+        (
+            "198.51.100.10:443/tcp/x",
+            "write PORT, PORT/tcp or PORT/udp",
+        ),
+        (" 198.51.100.10:443", "blank"),
+        ("198.51.100.10:443 198.51.100.11:443", "repeat --to"),
+        ("198.51.100.10:443\n", "blank"),
+        ("https://api.example.com", "is a URL"),
+        ("api.example.com:443", "give the address"),
+        ("*.example.com:443", "give the address"),
+        ("localhost:80", "give the address"),
+        ("container:db:5432", "give its address"),
+        ("127.0.0.1:80", "loopback"),
+        ("127.1.2.0/24:80", "loopback"),
+        ("[::1]:80", "loopback"),
+        ("[::]:80", "no address of anybody"),
+        ("0.0.0.0:80", "no address of anybody"),
+        ("224.0.0.1:80/udp", "multicast"),
+        ("239.1.0.0/16:80/udp", "multicast"),
+        ("[ff02::1]:80/udp", "multicast"),
+        ("255.255.255.255:67/udp", "broadcast"),
+        ("198.51.100:443", "no IP address"),
+        ("1.2.3:443", "no IP address"),
+    ] {
+        let error = text.parse::<To>().unwrap_err();
+        assert!(error.contains(expected), "{text}: {error}");
+        assert!(!error.contains('\n'), "{text}: {error}");
+    }
+}
+
+/// Whatever is read says the same when it is read again, and nothing panics.
+#[test]
+fn any_text_is_read_or_refused() {
+    const PIECES: [&str; 24] = [
+        "198.51.100.10",
+        "[2001:db8::1]",
+        "2001:db8::",
+        ":",
+        "/",
+        "443",
+        "-",
+        "*",
+        "tcp",
+        "udp",
+        "[",
+        "]",
+        "0",
+        "65535",
+        "32",
+        "::",
+        "\u{fc}",
+        "\0",
+        " ",
+        ".",
+        "ffff",
+        "10.0.0.0/8",
+        "8000-8010",
+        "é",
+    ];
+    let (mut state, mut read) = (0x2545_f491_4f6c_dd1du64, 0);
+    for _ in 0..200_000 {
+        let mut text = String::new();
+        for _ in 0..state % 7 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            text += PIECES[(state >> 20) as usize % PIECES.len()];
+        }
+        state = state.wrapping_add(0x9e37_79b9);
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        if let Ok(to) = text.parse::<To>() {
+            assert_eq!(to.to_string().parse(), Ok(to), "{text}");
+            assert!(to.never().is_none());
+            read += 1;
+        }
+    }
+    assert!(read > 100, "{read}");
+}
+
+#[test]
+fn knows_what_is_wide_and_whose_addresses_are_meant() {
+    for (text, wide, metadata) in [
+        ("198.51.100.0/24:443", false, false),
+        ("10.0.0.0/16:443", false, false),
+        ("10.0.0.0/15:443", true, false),
+        ("[2001:db8::/32]:443", false, false),
+        ("[2001:db8::/31]:443", true, false),
+        ("169.254.169.254:80", false, true),
+        ("100.100.100.200:80", false, true),
+        ("[fe80::1]:80", false, true),
+        ("[fd00:ec2::254]:80", false, true),
+        ("0.0.0.0/0:443", true, true),
+        ("[2000::/3]:443", true, false),
+    ] {
+        let to = to(text);
+        assert_eq!(
+            (to.is_wide(), to.metadata().is_some()),
+            (wide, metadata),
+            "{text}"
+        );
+    }
+}
+
+fn found(unions: &[(Cidr, Exits)], addr: &str, protocol: u8, port: u16) -> (Exit, u32) {
+    let addr: IpAddr = addr.parse().unwrap();
+    let len = if addr.is_ipv4() { 32 } else { 128 };
+    let one = Cidr { addr, len };
+    // As the kernel does: the longest prefix alone.
+    let held = unions.iter().filter(|(net, _)| net.overlaps(&one));
+    let longest = held.max_by_key(|(net, _)| net.len);
+    longest.map_or((Exit::None, 0), |(_, exits)| {
+        let found = exits.find(protocol, port, 1, 0);
+        (Exit::of(found >> 32), found as u32)
+    })
+}
+
+#[test]
+fn prefixes_that_overlap_hide_nothing() {
+    let exceptions: Vec<Exception> = [
+        "198.51.100.0/26:443",
+        "198.51.100.10:22",
+        "198.51.100.8/29:53/udp",
+        "[::/0]:443",
+        "[2001:db8::/32]:22",
+    ]
+    .iter()
+    .map(|text| to(text).into())
+    .collect();
+    let numbered: Vec<_> = (1..).zip(&exceptions).collect();
+    let unions = unions(&numbered).unwrap();
+    for (addr, protocol, port, expected) in [
+        ("198.51.100.10", TCP, 443, (Exit::Open, 1)),
+        ("198.51.100.10", TCP, 22, (Exit::Open, 2)),
+        ("198.51.100.10", UDP, 53, (Exit::Open, 3)),
+        ("198.51.100.11", TCP, 443, (Exit::Open, 1)),
+        ("198.51.100.11", TCP, 22, (Exit::Port, 3)),
+        ("198.51.100.63", TCP, 443, (Exit::Open, 1)),
+        ("198.51.100.64", TCP, 443, (Exit::None, 0)),
+        ("203.0.113.1", TCP, 443, (Exit::None, 0)),
+        ("2001:db8::1", TCP, 22, (Exit::Open, 5)),
+        ("2001:db8::1", TCP, 443, (Exit::Open, 4)),
+        ("2001:db9::1", TCP, 443, (Exit::Open, 4)),
+    ] {
+        let (exit, number) = found(&unions, addr, protocol, port);
+        assert_eq!(exit, expected.0, "{addr} {port}");
+        if exit == Exit::Open {
+            assert_eq!(number, expected.1, "{addr} {port}");
+        }
+    }
+}
+
+/// Against the plain reading of the list: an address is open if one of them says so.
+#[test]
+fn unions_say_what_the_list_says() {
+    let nets = [
+        "10.0.0.0/8",
+        "10.1.0.0/16",
+        "10.1.2.0/24",
+        "10.1.2.3/32",
+        "10.1.2.128/25",
+    ];
+    let ports = ["80", "443", "80-443", "*"];
+    let mut seed = 7u64;
+    let mut next = |n: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) as usize % n
+    };
+    for _ in 0..2000 {
+        let list: Vec<Exception> = (0..1 + next(6))
+            .map(|_| {
+                let proto = ["tcp", "udp"][next(2)];
+                to(&format!(
+                    "{}:{}/{proto}",
+                    nets[next(nets.len())],
+                    ports[next(ports.len())]
+                ))
+                .into()
+            })
+            .collect();
+        let numbered: Vec<_> = (1..).zip(&list).collect();
+        let unions = unions(&numbered).unwrap();
+        for addr in [
+            "10.1.2.3",
+            "10.1.2.4",
+            "10.1.2.129",
+            "10.1.3.1",
+            "10.2.0.1",
+            "11.0.0.1",
+        ] {
+            for port in [53, 80, 100, 443, 444, 853] {
+                for protocol in [Protocol::Tcp, Protocol::Udp] {
+                    let open = list.iter().any(|one| {
+                        let in_ports = match one.to.ports {
+                            Ports::Range(a, b) => (a..=b).contains(&port),
+                            Ports::All => port != 53 && port != 853,
+                        };
+                        one.to.protocol == protocol
+                            && in_ports
+                            && one.to.holds(addr.parse().unwrap())
+                    });
+                    let (exit, _) = found(&unions, addr, protocol.number(), port);
+                    assert_eq!(exit == Exit::Open, open, "{list:?} {addr} {port}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn each_destination_counts_once_and_not_too_many_do() {
+    let mut again: Exception = to("198.51.100.10:443").into();
+    again.until = Some(5);
+    let list = vec![
+        to("198.51.100.10:443").into(),
+        to("198.51.100.11:1").into(),
+        again.clone(),
+    ];
+    let settled_list = settled(list).unwrap();
+    assert_eq!(settled_list.len(), 2);
+    assert_eq!(settled_list[1], again);
+    let many = (1..=9).map(|port| to(&format!("198.51.100.10:{port}")).into());
+    assert!(
+        settled(many.collect())
+            .unwrap_err()
+            .contains("ranges of ports")
+    );
+    let many = (0..65).map(|n| to(&format!("198.51.100.{n}:1")).into());
+    assert!(settled(many.collect()).unwrap_err().contains("at most 64"));
+}
+
+#[test]
+fn reasons_are_one_line() {
+    assert_eq!(parse_reason(" ticket 42 ").as_deref(), Ok("ticket 42"));
+    for bad in ["", "  ", "a\nb", "\u{1b}[31m", &"x".repeat(REASON_LEN + 1)] {
+        assert!(parse_reason(bad).is_err(), "{bad:?}");
+    }
+}

@@ -1,0 +1,151 @@
+//! Where exceptions lead that is not just an address outside: to this host, to a
+//! gateway, to the container's own networks, to metadata, to half the world.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use super::{Finding, Risk};
+use crate::{
+    container::Container,
+    interfaces::addresses,
+    policy::{Cidr, Exception},
+};
+
+/// What is around a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// Addresses of this host.
+    host: Vec<IpAddr>,
+    /// Routers of this host and of the container's networks.
+    routers: Vec<IpAddr>,
+    /// The container's networks: name and prefix.
+    networks: Vec<(String, Cidr)>,
+}
+
+impl Surroundings {
+    /// Those of a container, now.
+    pub fn of(container: &Container) -> Self {
+        let own = addresses();
+        let mut networks = container.prefixes();
+        for gateway in &container.gateways {
+            // That of a container which does not run: by the bridge that is its gateway.
+            let link = own
+                .iter()
+                .find(|link| gateway.addresses.overlaps(&single(link.0)));
+            let link = link.and_then(|(addr, len)| Cidr::around(*addr, *len));
+            networks.extend(link.map(|net| (gateway.network.clone(), net)));
+        }
+        networks.dedup();
+        let gateways = container.gateways.iter().map(|g| g.addresses.addr);
+        Self {
+            host: own.iter().map(|(addr, _)| *addr).collect(),
+            routers: gateways.chain(next_hops()).collect(),
+            networks,
+        }
+    }
+
+    /// What of it an exception opens, in words.
+    fn opened_by(&self, exception: &Exception) -> Option<String> {
+        let to = &exception.to;
+        let held = |list: &[IpAddr]| list.iter().copied().find(|addr| to.holds(*addr));
+        if let Some(what) = to.metadata() {
+            return Some(format!("{to} holds {what}"));
+        }
+        if let Some(addr) = held(&self.host) {
+            return Some(format!("{to} holds {addr}, an address of this host"));
+        }
+        if let Some(addr) = held(&self.routers) {
+            return Some(format!("{to} holds {addr}, a gateway"));
+        }
+        let most = if to.net.addr.is_ipv4() { 32 } else { 128 };
+        let within = self.networks.iter().find(|(_, net)| net.overlaps(&to.net));
+        within.filter(|_| to.net.len < most).map(|(name, net)| {
+            format!(
+                "{to} holds more than one address of the container's own network '{name}' ({net})"
+            )
+        })
+    }
+}
+
+/// What has to be accepted by name.
+pub fn judge(exceptions: &[Exception], around: &Surroundings) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for exception in exceptions {
+        let to = &exception.to;
+        if to.is_wide() {
+            found.push(Finding {
+                risk: Risk::WideException,
+                what: format!("{to} is wider than /16, or /32 of IPv6"),
+            });
+        }
+        found.extend(around.opened_by(exception).map(|what| Finding {
+            risk: Risk::HostExit,
+            what,
+        }));
+    }
+    found
+}
+
+fn single(addr: IpAddr) -> Cidr {
+    let len = if addr.is_ipv4() { 32 } else { 128 };
+    Cidr { addr, len }
+}
+
+/// Gateways in this host's routing tables, by `/proc/net/route` and `ipv6_route`.
+fn next_hops() -> Vec<IpAddr> {
+    let text = |file: &str| fs::read_to_string(format!("/proc/net/{file}")).unwrap_or_default();
+    let v4 = text("route");
+    let v4 = v4.lines().skip(1).filter_map(|line| {
+        let word = u32::from_str_radix(line.split_ascii_whitespace().nth(2)?, 16).ok()?;
+        (word != 0).then(|| IpAddr::V4(Ipv4Addr::from(word.to_ne_bytes())))
+    });
+    let v6 = text("ipv6_route");
+    let v6 = v6.lines().filter_map(|line| {
+        let bits = u128::from_str_radix(line.split_ascii_whitespace().nth(4)?, 16).ok()?;
+        (bits != 0).then(|| IpAddr::V6(Ipv6Addr::from_bits(bits)))
+    });
+    v4.chain(v6).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn around() -> Surroundings {
+        Surroundings {
+            host: vec![
+                "198.51.100.1".parse().unwrap(),
+                "2001:db8:1::1".parse().unwrap(),
+            ],
+            routers: vec!["198.51.100.254".parse().unwrap()],
+            networks: vec![("web".into(), "198.51.100.64/27".parse().unwrap())],
+        }
+    }
+
+    #[test]
+    fn what_is_near_is_accepted_by_name() {
+        for (text, risks) in [
+            ("198.51.100.10:443", &[][..]),
+            ("198.51.100.66:5432", &[]),
+            ("198.51.100.64/28:5432", &[Risk::HostExit]),
+            ("198.51.100.64/27:5432", &[Risk::HostExit]),
+            ("198.51.100.1:22", &[Risk::HostExit]),
+            ("198.51.100.0/30:22", &[Risk::HostExit]),
+            ("198.51.100.254:53/udp", &[Risk::HostExit]),
+            ("169.254.169.254:80", &[Risk::HostExit]),
+            ("[2001:db8:1::/64]:443", &[Risk::HostExit]),
+            ("[2001:db8:2::/64]:443", &[]),
+            ("10.0.0.0/8:443", &[Risk::WideException]),
+            ("0.0.0.0/0:443", &[Risk::WideException, Risk::HostExit]),
+        ] {
+            let exception = Exception::from(text.parse::<crate::policy::To>().unwrap());
+            let found: Vec<_> = judge(&[exception], &around())
+                .into_iter()
+                .map(|finding| finding.risk)
+                .collect();
+            assert_eq!(found, risks, "{text}");
+        }
+    }
+}
