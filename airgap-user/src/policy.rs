@@ -131,6 +131,12 @@ impl Cidr {
         }
     }
 
+    /// Whether an address is in it.
+    pub fn holds(&self, addr: IpAddr) -> bool {
+        let len = if addr.is_ipv4() { 32 } else { 128 };
+        self.overlaps(&Self { addr, len })
+    }
+
     /// The network of this prefix length that an address is in; `None` if it has fewer bits.
     pub fn around(addr: IpAddr, len: u8) -> Option<Self> {
         let most = if addr.is_ipv4() { 32 } else { 128 };

@@ -267,3 +267,262 @@ fn what_is_removed_is_cut_and_what_stays_goes_on() {
         .find(|seen| matches!(seen, Seen::Stream { .. }));
     assert!(leak.is_none(), "{leak:?}");
 }
+
+#[test]
+fn what_is_allowed_for_a_time_ends_by_itself() {
+    let world = World::new();
+    let (v4, v6) = (world.v4(PORT), world.v6(PORT));
+    let udp = format!("{v4}/udp");
+    let web = world.sealed("web", &["--to", &v6]);
+    let mut reach = Reach::new(&web);
+    reach.does(&format!("tcp stays {v6}"));
+    reach.is_refused(&format!("tcp x {v4}"));
+    let allowed = airgap(&[
+        "allow",
+        &web.name,
+        "--to",
+        &v4,
+        "--to",
+        &udp,
+        "--for",
+        "6s",
+        "--reason",
+        "ticket 42",
+    ]);
+    assert!(matches!(allowed.code, 0 | 4), "{}", allowed.describe());
+    assert!(
+        allowed.stdout.contains("ticket 42"),
+        "{}",
+        allowed.describe()
+    );
+    reach.does(&format!("tcp open {v4}"));
+    reach.does("udp datagrams 4");
+    reach.does(&format!("peer datagrams {v4}"));
+    echoes(&mut reach, "datagrams", "one");
+    let record = std::fs::read_to_string(format!(
+        "{}/seals/{}.json",
+        airgap_tests::airgap::STATE,
+        web.id
+    ));
+    let record = record.expect("a record");
+    assert!(
+        record.contains("boottime") && record.contains("ticket 42"),
+        "{record}"
+    );
+    // Nobody is there to end it.
+    wait::until("the exception is over", wait::SOON, || {
+        (reach.say(&format!("tcp new {v4}")) == Err(libc::EPERM)).then_some(())
+    });
+    echoes(&mut reach, "open", "goes-on");
+    reach.is_refused("send datagrams late");
+    echoes(&mut reach, "stays", "goes-on");
+    assert_eq!(refused(&web, "exit-lapsed"), 2, "{}", status(&web));
+    let report = status(&web);
+    let exits = report["exits"].as_array().cloned().unwrap_or_default();
+    let states: Vec<_> = exits.iter().map(|exit| exit["state"].clone()).collect();
+    assert_eq!(states, ["in-force", "ended", "ended"], "{report:#}");
+    assert_eq!(exits[1]["refused_after_end"], 1, "{report:#}");
+    assert_eq!(exits[2]["refused_after_end"], 1, "{report:#}");
+    // Over as it was written: nothing is wrong.
+    let text = airgap(&["status", &web.name]);
+    assert!(
+        !text.stdout.contains("EXCEPTION CLOSED"),
+        "{}",
+        text.describe()
+    );
+    assert!(text.stdout.contains("ENDED"), "{}", text.describe());
+    // Allowed anew, with another time, it is in force again; taken back, it cuts.
+    airgap(&["allow", &web.name, "--to", &v4]);
+    reach.does(&format!("tcp again {v4}"));
+    let gone = airgap(&["disallow", &web.name, "--to", &v4]);
+    assert!(matches!(gone.code, 0 | 4), "{}", gone.describe());
+    for name in ["open", "again"] {
+        let cut = wait::within(wait::SOON, || reach.say(&format!("send {name} x")).err());
+        assert!(cut.is_some(), "{name} outlived its exception");
+    }
+    reach.is_refused(&format!("tcp x {v4}"));
+    echoes(&mut reach, "stays", "goes-on");
+    let unknown = airgap(&["disallow", &web.name, "--to", &v4]).expect_code(2);
+    assert!(unknown.stderr.contains(&v6), "{}", unknown.describe());
+    airgap(&["disallow", &web.name, "--all"]);
+    reach.is_refused(&format!("tcp x {v6}"));
+}
+
+#[test]
+fn every_use_is_counted_exactly() {
+    const COUNT: u64 = 20_000;
+    let world = World::new();
+    let (v4, v6) = (world.v4(PORT), world.v6(OTHER));
+    let web = world.sealed("web", &["--to", &v4, "--to", &format!("{v6}/udp")]);
+    let mut reach = Reach::new(&web);
+    for n in 0..25 {
+        reach.does(&format!("tcp c{n} {v4}"));
+        echoes(&mut reach, &format!("c{n}"), "12345");
+        reach.does(&format!("close c{n}"));
+    }
+    reach.does("udp many 6");
+    reach.does(&format!("many many {v6} {COUNT}"));
+    let report = status(&web);
+    let exits = &report["exits"];
+    assert_eq!(exits[0]["connections"], 25, "{report:#}");
+    assert_eq!(exits[0]["bytes_out"], 125, "{report:#}");
+    assert_eq!(exits[0]["bytes_in"], 125, "{report:#}");
+    assert_eq!(exits[1]["packets_out"], COUNT, "{report:#}");
+    assert_eq!(exits[1]["bytes_out"], 10 * COUNT, "{report:#}");
+    assert_eq!(exits[1]["packets_in"], 0, "{report:#}");
+    assert_eq!(exits[1]["connections"], 0, "{report:#}");
+    assert!(exits[1]["last_used"].as_u64() > Some(0), "{report:#}");
+    // A renewal counts on.
+    seal(&web.name, &[]);
+    assert_eq!(status(&web)["exits"][1]["packets_out"], COUNT);
+    // What is counted is what left.
+    let sent = wait::within(wait::SOON, || {
+        let seen = world.outside.seen();
+        let came = seen
+            .iter()
+            .filter(|s| matches!(s, Seen::Datagram { port: OTHER, .. }));
+        (came.count() as u64 == COUNT).then_some(())
+    });
+    if sent.is_none() {
+        // The receiver's own buffer may be full: never more than were counted.
+        let seen = world.outside.seen();
+        assert!((seen.len() as u64) < COUNT);
+    }
+}
+
+#[test]
+fn an_exception_outlives_processes_restarts_and_the_kernel_side() {
+    let world = World::new();
+    let v4 = world.v4(PORT);
+    let web = world.sealed("web", &["--to", &v4]);
+    airgap(&["allow", &web.name, "--to", &world.v6(PORT), "--for", "1h"]);
+    web.restart();
+    let mut reach = Reach::new(&web);
+    reach.does(&format!("tcp a {v4}"));
+    echoes(&mut reach, "a", "restarted");
+    reach.does(&format!("tcp b {}", world.v6(PORT)));
+    reach.is_refused(&format!("tcp x {}", world.v4(OTHER)));
+    // As a reboot leaves it: the record alone, of another boot.
+    let path = format!("{}/seals/{}.json", airgap_tests::airgap::STATE, web.id);
+    let text = std::fs::read_to_string(&path).expect("a record");
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("boot_id");
+    let other = text.replace(boot.trim(), "00000000-0000-0000-0000-000000000000");
+    assert_ne!(text, other, "the boot is recorded");
+    std::fs::write(&path, other).expect("write");
+    airgap_tests::cmd::ok(&format!(
+        "rm -r /sys/fs/bpf/airgap/v{}",
+        airgap_common::ABI_VERSION
+    ));
+    wait::until("the kernel side is gone", wait::SOON, || {
+        reach.say(&format!("tcp open {}", world.v4(OTHER))).ok()
+    });
+    airgap_tests::airgap_ok(&["restore"]);
+    reach.does(&format!("tcp c {v4}"));
+    echoes(&mut reach, "c", "restored");
+    reach.is_refused(&format!("tcp x {}", world.v6(PORT)));
+    reach.is_refused(&format!("tcp x {}", world.v4(OTHER)));
+    let report = status(&web);
+    assert_eq!(
+        report["exits"].as_array().map(Vec::len),
+        Some(1),
+        "{report:#}"
+    );
+}
+
+#[test]
+fn overlapping_prefixes_hide_nothing_and_families_are_apart() {
+    let world = World::new();
+    let out = world.outside.plan.outside4;
+    let wide = format!("{}/31:{OTHER}", out);
+    let (v6, four) = (world.v6(PORT), world.v4(PORT));
+    let web = world.sealed("web", &["--to", &wide, "--to", &four]);
+    let mut reach = Reach::new(&web);
+    reach.does(&format!("tcp a {four}"));
+    reach.does(&format!("tcp b {}", world.v4(OTHER)));
+    reach.is_refused(&format!("tcp x {v6}"));
+    // All of IPv6 is none of IPv4.
+    let all = format!("[::/0]:{PORT}");
+    let refusal = airgap(&["attach", "-d", "--to", &all, &web.name]).expect_code(1);
+    assert!(
+        refusal.stderr.contains("wide-exception"),
+        "{}",
+        refusal.describe()
+    );
+    reach.does(&format!("tcp c {four}"));
+    seal(
+        &web.name,
+        &[
+            "--to",
+            &all,
+            "--accept",
+            "wide-exception",
+            "--accept",
+            "host-exit",
+        ],
+    );
+    reach.does(&format!("tcp d {v6}"));
+    reach.is_refused(&format!("tcp x {four}"));
+}
+
+#[test]
+fn what_is_near_is_accepted_by_name_and_what_is_wrong_changes_nothing() {
+    let world = World::new();
+    let plan = world.outside.plan.clone();
+    let web = world.outside.container("web").run();
+    for (to, what) in [
+        (format!("{}:80", plan.gateway4), "host-exit"),
+        (format!("{}:80", plan.host4), "host-exit"),
+        (format!("{}:80", plan.net4), "host-exit"),
+        ("169.254.169.254:80".to_owned(), "host-exit"),
+        ("10.0.0.0/8:80".to_owned(), "wide-exception"),
+    ] {
+        let out = airgap(&["attach", "-d", "--to", &to, &web.name]).expect_code(1);
+        assert!(out.stderr.contains(what), "{to}: {}", out.describe());
+    }
+    for (to, hint) in [
+        ("198.51.100.10/32", ":443"),
+        ("198.51.100.10/24:443", "198.51.100.0/24"),
+        ("198.51.100.10:0", "port 0"),
+        ("198.51.100.10:443-80", "80-443"),
+        ("198.51.100.10:443/icmp", "PORT/udp"),
+        ("", "198.51.100.10:443"),
+        ("a b", "blank"),
+        ("https://x", "URL"),
+        ("127.0.0.0/8:80", "loopback"),
+        ("224.0.0.0/4:80/udp", "multicast"),
+    ] {
+        let out = airgap(&["attach", "-d", "--to", to, &web.name]).expect_code(2);
+        assert!(out.stderr.contains(hint), "{to}: {}", out.describe());
+    }
+    let allow = ["allow", web.name.as_str(), "--to", "198.51.100.10:443"];
+    let out = airgap(&allow).expect_code(3);
+    assert!(out.stderr.contains("not sealed"), "{}", out.describe());
+    assert!(
+        airgap(&["list", "--json"])
+            .stdout
+            .contains("\"containers\":[]")
+    );
+    // One neighbour is nobody else.
+    let neighbour = format!("{}:{PORT}", world.outside.container("db").run().ip4());
+    seal(&web.name, &["--to", &neighbour]);
+    assert_eq!(status(&web)["accepted"], serde_json::json!([]));
+}
+
+#[test]
+fn verify_tries_what_no_exception_leads_to() {
+    let world = World::new();
+    let web = world.sealed(
+        "web",
+        &["--to", &world.v4(PORT), "--to", "198.51.100.240/28:*"],
+    );
+    let out = airgap(&["verify", "--json", &web.name]).expect_code(0);
+    let proof: Value = serde_json::from_str(&out.stdout).expect("JSON");
+    assert_eq!(proof["verdict"], "PROVEN", "{proof:#}");
+    let accept = ["--accept", "wide-exception", "--accept", "host-exit"];
+    seal(
+        &web.name,
+        &[&["--to", "[2001:db8::/32]:*"], &accept[..]].concat(),
+    );
+    let out = airgap(&["verify", "--json", &web.name]).expect_code(4);
+    assert!(out.stderr.contains("UNKNOWN"), "{}", out.describe());
+}

@@ -261,10 +261,17 @@ mod tests {
         bytes.extend(attribute(20, &attribute(1, &storage)));
         let found = connection(&bytes).unwrap();
         assert_eq!((found.cgroup, found.seal), (Some(4242), Some(77)));
+        assert_eq!(found.exit, 0);
         for len in 0..bytes.len() {
             let _ = connection(&bytes[..len]);
         }
-        assert_eq!(tagged_by(&attribute(1, &attribute(3, &value[1..]))), None);
+        assert_eq!(tag_in(&attribute(1, &attribute(3, &value[1..]))), None);
+        // One that an exception let connect: its number in the place of the epoch.
+        value[8..12].copy_from_slice(&9u32.to_ne_bytes());
+        let mut bytes = message([198, 51, 100, 9]);
+        bytes.extend(attribute(20, &attribute(1, &attribute(3, &value))));
+        let found = connection(&bytes).unwrap();
+        assert_eq!((found.seal, found.exit), (Some(77), 9));
     }
 
     #[test]
@@ -297,6 +304,7 @@ mod tests {
             cookie: Some([9; 8]),
             cgroup: None,
             seal: None,
+            exit: 0,
         };
         // Without the right to, the kernel says EPERM; it must never say that one is gone.
         assert_ne!(destroy(&netns, &[socket]).unwrap_or(0), 1);

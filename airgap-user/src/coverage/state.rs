@@ -74,7 +74,7 @@ impl SealState {
             Self::Broken => "BROKEN",
             Self::Opened => "OPENED",
             Self::Unknown => "unknown",
-            Self::ExceptionClosed => "EXIT CLOSED",
+            Self::ExceptionClosed => "EXCEPTION CLOSED",
             Self::Limited => "limited",
             Self::Sealed => "sealed",
             Self::Gone => "gone",

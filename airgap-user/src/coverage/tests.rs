@@ -235,7 +235,7 @@ fn a_hole_of_now_is_told_from_a_limit() {
     };
     assert_eq!(ways(&bare, When::Now), [RAW_FRAMES, JOINS, PROBES]);
     assert_eq!(state(&bare), SealState::Opened);
-    let line = summary(SealState::Opened, &coverage(&bare), &[], "web");
+    let line = summary(SealState::Opened, &coverage(&bare), &[], 0, "web");
     assert!(line.ends_with("run: airgap attach web"), "{line}");
     // What could not be looked at is treated as open.
     for unknown in [
@@ -314,7 +314,7 @@ fn states_have_their_exit_codes_and_a_line_each() {
     ] {
         assert_eq!((state.name(), state.code()), (name, code));
         assert_eq!(serde_json::json!(state), name);
-        assert!(!summary(state, &coverage(&good()), &[], "web").is_empty());
+        assert!(!summary(state, &coverage(&good()), &[], 0, "web").is_empty());
     }
     assert_eq!(SealState::of(&[], false), Sealed);
     assert_eq!(SealState::of(&[], true), Limited);
@@ -324,10 +324,10 @@ fn states_have_their_exit_codes_and_a_line_each() {
         "its record differs",
         None,
     )];
-    let line = summary(Limited, &other, &[], "web");
+    let line = summary(Limited, &other, &[], 0, "web");
     assert!(!line.contains("may open"), "{line}");
     assert!(line.contains("after a reboot of this host"), "{line}");
-    let line = summary(Limited, &[], &["log-driver"], "web");
+    let line = summary(Limited, &[], &["log-driver"], 0, "web");
     assert_eq!(
         line,
         "nothing leaves now but by what was accepted: log-driver"
@@ -357,7 +357,7 @@ fn hooks_that_are_not_called_are_a_hole_of_now() {
     };
     assert_eq!(ways(&silent, When::Now), [SILENT_HOOKS]);
     assert_eq!(state(&silent), SealState::Opened);
-    let line = summary(SealState::Opened, &coverage(&silent), &[], "web");
+    let line = summary(SealState::Opened, &coverage(&silent), &[], 0, "web");
     assert_eq!(
         line,
         "can leave now: sockets that only security hooks refuse; run: sysctl kernel.ftrace_enabled=1"

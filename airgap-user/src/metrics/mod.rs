@@ -262,7 +262,18 @@ mod tests {
             top: vec![("198.51.100.7".into(), 443, 2)],
             other: 1,
             suppressed: 0,
-            exits: vec![],
+            exits: vec![(
+                "198.51.100.10:443/tcp".into(),
+                Use {
+                    connections: 2,
+                    packets_out: 10,
+                    bytes_out: 100,
+                    packets_in: 8,
+                    bytes_in: 4000,
+                    lapsed: 1,
+                    last: 5,
+                },
+            )],
         };
         let state = StateMetrics {
             container: "db".into(),
@@ -280,6 +291,7 @@ airgap_state{container="db",id="cd",airgap_state="not-sealed"} 0
 airgap_state{container="db",id="cd",airgap_state="broken"} 0
 airgap_state{container="db",id="cd",airgap_state="opened"} 1
 airgap_state{container="db",id="cd",airgap_state="unknown"} 0
+airgap_state{container="db",id="cd",airgap_state="exception-closed"} 0
 airgap_state{container="db",id="cd",airgap_state="limited"} 0
 airgap_state{container="db",id="cd",airgap_state="sealed"} 0
 airgap_state{container="db",id="cd",airgap_state="gone"} 0
@@ -296,6 +308,20 @@ airgap_refused_destination_total{container="w\"e\nb",id="ab",address="other",por
 # TYPE airgap_suppressed counter
 # HELP airgap_suppressed Refused attempts of which it is not known who made them.
 airgap_suppressed_total{container="w\"e\nb",id="ab"} 0
+# TYPE airgap_exit_connections counter
+# HELP airgap_exit_connections TCP connections that the far side of an exception took.
+airgap_exit_connections_total{container="w\"e\nb",id="ab",to="198.51.100.10:443/tcp"} 2
+# TYPE airgap_exit_packets counter
+# HELP airgap_exit_packets Segments and datagrams by an exception.
+airgap_exit_packets_total{container="w\"e\nb",id="ab",to="198.51.100.10:443/tcp",direction="out"} 10
+airgap_exit_packets_total{container="w\"e\nb",id="ab",to="198.51.100.10:443/tcp",direction="in"} 8
+# TYPE airgap_exit_bytes counter
+# HELP airgap_exit_bytes Payload of what went by an exception.
+airgap_exit_bytes_total{container="w\"e\nb",id="ab",to="198.51.100.10:443/tcp",direction="out"} 100
+airgap_exit_bytes_total{container="w\"e\nb",id="ab",to="198.51.100.10:443/tcp",direction="in"} 4000
+# TYPE airgap_exit_lapsed counter
+# HELP airgap_exit_lapsed Connections and datagrams refused because an exception was over.
+airgap_exit_lapsed_total{container="w\"e\nb",id="ab",to="198.51.100.10:443/tcp"} 1
 # EOF
 "#
         );

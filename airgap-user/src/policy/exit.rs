@@ -305,8 +305,7 @@ impl To {
 
     /// Whether it allows this destination, by addresses alone.
     pub fn holds(&self, addr: IpAddr) -> bool {
-        let len = if addr.is_ipv4() { 32 } else { 128 };
-        self.net.overlaps(&Cidr { addr, len })
+        self.net.holds(addr)
     }
 
     /// What it opens, in a sentence.

@@ -65,7 +65,9 @@ pub fn run(
     let facts = Facts::gather(gate, number, pid)?;
     let container = Netns::of(pid)?;
     let numbers = Numbers::draw(facts.service)?;
-    let target = Target::open(&container, facts.index, &numbers.listened())?;
+    let exits = gate.exits_of(number)?.into_iter();
+    let exits: Vec<_> = exits.map(|exit| exit.exception.to.net).collect();
+    let target = Target::open(&container, facts.index, &numbers.listened(), &exits)?;
     let mut run = Run {
         number,
         pid,

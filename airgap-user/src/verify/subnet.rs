@@ -1,11 +1,18 @@
 //! A piece of 198.51.100.0/24, which is for documentation, that means nothing
 //! in the container's network namespace.
 
-use std::{ffi::CStr, net::Ipv4Addr};
+use std::{
+    ffi::CStr,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use anyhow::{Context as _, Result};
 
-use crate::{failure::Failure, procfs};
+use crate::{
+    failure::{Failure, exit},
+    policy::Cidr,
+    procfs,
+};
 
 /// Eight addresses, as many as the link needs: /29.
 const SIZE: u32 = 8;
@@ -16,17 +23,40 @@ pub(super) fn host(net: Ipv4Addr, offset: u32) -> Ipv4Addr {
     (u32::from(net) + offset).into()
 }
 
-/// The highest /29 without a route of its own; to be called inside the namespace.
-pub(super) fn free() -> Result<Ipv4Addr> {
+/// The highest /29 without a route of its own, and that none of `exits` leads to; to be
+/// called inside the namespace.
+pub(super) fn free(exits: &[Cidr]) -> Result<Ipv4Addr> {
     let path = "/proc/thread-self/net/route";
     let routes = procfs::text(path).with_context(|| format!("cannot read {path}"))?;
-    choose(&parse(&routes), &addresses()).ok_or_else(|| {
-        Failure::new(
-            "the container uses all of 198.51.100.0/24, of which verify needs eight addresses",
-            "this network is for documentation (RFC 5737): give the container's another",
-        )
-        .into()
-    })
+    let (mut taken, addresses) = (parse(&routes), addresses());
+    if choose(&taken, &addresses).is_some() {
+        taken.extend(exits.iter().filter_map(range));
+        return choose(&taken, &addresses).ok_or_else(|| inside("198.51.100.0/24"));
+    }
+    Err(Failure::new(
+        "the container uses all of 198.51.100.0/24, of which verify needs eight addresses",
+        "this network is for documentation (RFC 5737): give the container's another",
+    )
+    .into())
+}
+
+/// What is tried there would be let out by an exception, and says nothing of the seal.
+pub(super) fn inside(target: &str) -> anyhow::Error {
+    Failure::new(
+        format!("UNKNOWN: exceptions of this seal hold the only target that verify has, {target}"),
+        "verify with narrower exceptions: airgap disallow, verify, airgap allow",
+    )
+    .with_code(exit::OPENED)
+    .into()
+}
+
+/// First and last address of an IPv4 prefix.
+fn range(net: &Cidr) -> Option<(u32, u32)> {
+    let IpAddr::V4(first) = net.addr else {
+        return None;
+    };
+    let hosts = u32::MAX.checked_shr(net.len.into()).unwrap_or(0);
+    Some((first.to_bits(), first.to_bits() | hosts))
 }
 
 /// First and last address of each route but the default one.
@@ -78,7 +108,7 @@ fn choose(routes: &[(u32, u32)], addresses: &[u32]) -> Option<Ipv4Addr> {
 
 #[cfg(test)]
 mod tests {
-    use super::{choose, parse};
+    use super::{choose, parse, range};
 
     #[test]
     fn keeps_off_routes_and_addresses() {
@@ -91,5 +121,9 @@ mod tests {
             eth0\tC06433C6\t00000000\t0001\t0\t0\t0\tC0FFFFFF\t0\t0\t0\n";
         assert_eq!(choose(&parse(text), &[]), at(184));
         assert_eq!(choose(&[(0, u32::MAX)], &[]), None);
+        let exit = range(&"198.51.100.192/26".parse().unwrap()).unwrap();
+        assert_eq!(choose(&[exit], &[]), at(184));
+        assert_eq!(range(&"0.0.0.0/0".parse().unwrap()), Some((0, u32::MAX)));
+        assert_eq!(range(&"2001:db8::/32".parse().unwrap()), None);
     }
 }

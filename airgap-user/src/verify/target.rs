@@ -20,6 +20,7 @@ use crate::{
     failure::Failure,
     netlink::{End, Mac, Netlink},
     netns::Netns,
+    policy::Cidr,
 };
 
 /// The link's name in the container.
@@ -73,9 +74,17 @@ impl Drop for Undo<'_> {
 
 impl Target {
     /// Opens it for a container's network namespace. `index` is the port's
-    /// index, `ports` are those with a listener.
-    pub(super) fn open(container: &Netns, index: u32, ports: &[u16]) -> Result<Self> {
-        let net4 = container.run(subnet::free)?;
+    /// index, `ports` are those with a listener; none of `exits` leads there.
+    pub(super) fn open(
+        container: &Netns,
+        index: u32,
+        ports: &[u16],
+        exits: &[Cidr],
+    ) -> Result<Self> {
+        if exits.iter().any(|exit| exit.holds(V6.into())) {
+            return Err(subnet::inside(&V6.to_string()));
+        }
+        let net4 = container.run(|| subnet::free(exits))?;
         let (own4, v4) = (subnet::host(net4, 2), subnet::host(net4, 6));
         let netns = Netns::fresh()?;
         netns.run(|| add_link(c"link0", index, container))?;

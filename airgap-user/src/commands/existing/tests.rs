@@ -57,6 +57,7 @@ fn the_gate_is_told_of_tcp_alone() {
         cookie: None,
         cgroup: None,
         seal: None,
+        exit: 0,
     };
     let fate = |kind, port, action| {
         connection(&socket(kind, port), action, |port| port == 5060).map(|one| one.fate)
@@ -83,6 +84,7 @@ fn only_service_connections_can_be_kept() {
         cookie: Some([1; 8]),
         cgroup: None,
         seal: None,
+        exit: 0,
     };
     let terms = |keep| Terms {
         keep,

@@ -117,18 +117,25 @@ fn any_text_is_read_or_refused() {
         "é",
     ];
     let (mut state, mut read) = (0x2545_f491_4f6c_dd1du64, 0);
-    for _ in 0..200_000 {
-        let mut text = String::new();
-        for _ in 0..state % 7 {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            text += PIECES[(state >> 20) as usize % PIECES.len()];
-        }
-        state = state.wrapping_add(0x9e37_79b9);
+    let mut next = |n: usize| {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
+        (state >> 20) as usize % n
+    };
+    for _ in 0..200_000 {
+        let mut text = String::new();
+        // Half of them with the form of an exception.
+        if next(2) == 0 {
+            let (port, more) = (
+                PIECES[next(PIECES.len())],
+                ["", "/tcp", "/udp", "/icmp"][next(4)],
+            );
+            text = format!("{}:{port}{more}", PIECES[next(PIECES.len())]);
+        }
+        for _ in 0..next(4) {
+            text += PIECES[next(PIECES.len())];
+        }
         if let Ok(to) = text.parse::<To>() {
             assert_eq!(to.to_string().parse(), Ok(to), "{text}");
             assert!(to.never().is_none());

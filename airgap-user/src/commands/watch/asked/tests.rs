@@ -79,8 +79,8 @@ fn what_changes_is_told_and_clients_never_become_any() {
     let text = change(&recorded, &wanted(&other, Some(&recorded)));
     assert!(
         text.ends_with(
-            "it had ports 7000/tcp, clients 10.0.0.0/8, accepted log-driver; \
-             now ports 5060/tcp, clients 10.1.0.0/16, accepted none"
+            "it had ports 7000/tcp, clients 10.0.0.0/8, exceptions none, accepted log-driver; \
+             now ports 5060/tcp, clients 10.1.0.0/16, exceptions none, accepted none"
         ),
         "{text}"
     );
