@@ -4,7 +4,9 @@
 
 use airgap_common::{
     addr::Addr,
-    map::{Client, DATAGRAM_LIFE, Exit, FLOW_LIFE, Flow, SealNumber, Use},
+    map::{Client, DATAGRAM_LIFE, Exit, FLOW_LIFE, Flow, Layer, SealNumber, Use},
+    packet::{FIN, Ip, RST, SYN, Transport},
+    verdict::exit::Passage,
 };
 use aya_ebpf::{
     bindings::__sk_buff,
@@ -18,6 +20,7 @@ use crate::{
         OFF_IFA6_LIST, OFF_INDEV_LIST, OFF_SKB_DEV, first, read,
     },
     maps::{EXIT_FLOWS, EXIT_USE, EXITS, add},
+    subject::{Subject, epoch},
 };
 
 const BPF_ANY: u64 = 0;
@@ -87,10 +90,90 @@ pub(crate) fn is_remembered(flow: &Flow) -> bool {
     has_sent(flow, FLOW_LIFE) != 0 && Exit::of(find(flow, 0, 0) >> 32) == Exit::Open
 }
 
-/// 1 if a datagram is an answer.
+/// See [`Kernel::exit_segment`].
+///
+/// [`Kernel::exit_segment`]: airgap_common::verdict::Kernel::exit_segment
 #[inline(always)]
-pub(crate) fn is_answer(flow: &Flow) -> bool {
-    has_sent(flow, DATAGRAM_LIFE) != 0
+pub(crate) fn segment(
+    skb: *mut __sk_buff,
+    layer: Layer,
+    flow: &Flow,
+    ip: &Ip,
+    transport: &Transport,
+    number: u32,
+    passage: Passage,
+) -> bool {
+    if Exit::of(find(flow, 0, number) >> 32) != Exit::Open {
+        return false;
+    }
+    if layer == Layer::Frame {
+        return true;
+    }
+    if passage == Passage::Opens && airgap_own_source(skb) == 0 {
+        return false;
+    }
+    let out = matches!(passage, Passage::Opens | Passage::Out);
+    if out && transport.flags & (SYN | FIN | RST) != 0 {
+        remember(flow, now());
+    }
+    let bytes = ip.payload.saturating_sub(transport.header.into());
+    let connections = (passage == Passage::Opened).into();
+    count(number, out.into(), 1, bytes.into(), connections);
+    true
+}
+
+/// A datagram that leaves its socket.
+#[inline(always)]
+pub(crate) fn datagram(skb: *mut __sk_buff, flow: &Flow, ip: &Ip) -> Exit {
+    let now = now();
+    let found = find(flow, now, 0);
+    let number = found as u32;
+    match Exit::of(found >> 32) {
+        Exit::Open if airgap_own_source(skb) == 0 => Exit::None,
+        Exit::Open => {
+            remember(flow, now);
+            // SAFETY: the context is a __sk_buff. One that is cut up later is many.
+            let packets = unsafe { (*skb).gso_segs }.max(1);
+            count(number, 1, packets.into(), behind_udp(ip), 0);
+            Exit::Open
+        }
+        Exit::Lapsed => {
+            count_lapsed(number);
+            Exit::Lapsed
+        }
+        exit => exit,
+    }
+}
+
+/// The same on the host's side: it was judged on its way out of the container, but for
+/// one of others in the network namespace.
+#[inline(always)]
+pub(crate) fn framed(skb: *mut __sk_buff, flow: &Flow) -> Exit {
+    let own = Subject::of_packet(skb, epoch());
+    match Exit::of(find(flow, 0, 0) >> 32) {
+        Exit::Open if own.is_none_or(|own| own.seal != flow.seal) => Exit::None,
+        exit => exit,
+    }
+}
+
+/// See [`Kernel::exit_reply`].
+///
+/// [`Kernel::exit_reply`]: airgap_common::verdict::Kernel::exit_reply
+#[inline(always)]
+pub(crate) fn reply(flow: &Flow, ip: &Ip, connected: bool) -> bool {
+    let found = find(flow, 0, 0);
+    let answers = connected || has_sent(flow, DATAGRAM_LIFE) != 0;
+    if Exit::of(found >> 32) != Exit::Open || !answers {
+        return false;
+    }
+    count(found as u32, 0, 1, behind_udp(ip), 0);
+    true
+}
+
+/// Bytes behind a UDP header.
+#[inline(always)]
+fn behind_udp(ip: &Ip) -> u64 {
+    u64::from(ip.payload).saturating_sub(8)
 }
 
 /// Counts a use: `packets` of together `bytes`, out or in, and whether a connection

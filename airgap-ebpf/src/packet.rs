@@ -25,7 +25,7 @@ use crate::{
     older, questions,
     sock::mark_of,
     socket,
-    subject::{Subject, epoch},
+    subject::Subject,
     verifier::forgotten,
 };
 
@@ -431,66 +431,20 @@ impl Kernel for Packet {
         number: u32,
         passage: Passage,
     ) -> bool {
-        if Exit::of(exits::find(flow, 0, number) >> 32) != Exit::Open {
-            return false;
-        }
-        if self.layer() == Layer::Frame {
-            return true;
-        }
-        if passage == Passage::Opens && exits::airgap_own_source(self.skb) == 0 {
-            return false;
-        }
-        let out = matches!(passage, Passage::Opens | Passage::Out);
-        if out && transport.flags & (packet::SYN | packet::FIN | packet::RST) != 0 {
-            exits::remember(flow, exits::now());
-        }
-        let bytes = ip.payload.saturating_sub(transport.header.into());
-        let connections = (passage == Passage::Opened).into();
-        exits::count(number, out.into(), 1, bytes.into(), connections);
-        true
+        exits::segment(self.skb, self.layer(), flow, ip, transport, number, passage)
     }
 
     #[inline(always)]
     fn exit_datagram(&self, flow: &Flow, ip: &Ip) -> Exit {
-        if self.layer() == Layer::Frame {
-            // It was judged on its way out of the container; by a socket of others in
-            // the network namespace it was not.
-            let own = Subject::of_packet(self.skb, epoch());
-            return match Exit::of(exits::find(flow, 0, 0) >> 32) {
-                Exit::Open if own.is_none_or(|own| own.seal != self.subject.seal) => Exit::None,
-                exit => exit,
-            };
-        }
-        let now = exits::now();
-        let found = exits::find(flow, now, 0);
-        let number = found as u32;
-        match Exit::of(found >> 32) {
-            Exit::Open if exits::airgap_own_source(self.skb) == 0 => Exit::None,
-            Exit::Open => {
-                exits::remember(flow, now);
-                // SAFETY: the context is a __sk_buff. One that is cut up later is many.
-                let packets = unsafe { (*self.skb).gso_segs }.max(1);
-                let bytes = u64::from(ip.payload).saturating_sub(8);
-                exits::count(number, 1, packets.into(), bytes, 0);
-                Exit::Open
-            }
-            Exit::Lapsed => {
-                exits::count_lapsed(number);
-                Exit::Lapsed
-            }
-            exit => exit,
+        match self.layer() {
+            Layer::Frame => exits::framed(self.skb, flow),
+            Layer::Cgroup => exits::datagram(self.skb, flow, ip),
         }
     }
 
     #[inline(always)]
     fn exit_reply(&self, flow: &Flow, ip: &Ip, connected: bool) -> bool {
-        let found = exits::find(flow, 0, 0);
-        if Exit::of(found >> 32) != Exit::Open || !(connected || exits::is_answer(flow)) {
-            return false;
-        }
-        let bytes = u64::from(ip.payload).saturating_sub(8);
-        exits::count(found as u32, 0, 1, bytes, 0);
-        true
+        exits::reply(flow, ip, connected)
     }
 
     #[inline(always)]

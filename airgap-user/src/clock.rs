@@ -32,7 +32,7 @@ fn read(clock: libc::clockid_t) -> Duration {
 
 /// Which boot of the kernel this is (random(4)); empty if that cannot be read.
 pub fn boot_id() -> String {
-    let text = crate::procfs::text("/proc/sys/kernel/random/boot_id".to_owned());
+    let text = crate::procfs::text("/proc/sys/kernel/random/boot_id");
     text.unwrap_or_default().trim().to_owned()
 }
 

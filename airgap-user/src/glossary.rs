@@ -85,11 +85,16 @@ const TRIED: [(&str, &str); 5] = [
 ];
 
 /// Words of other texts.
-const OTHER: [(&str, &str, &str); 4] = [
+const OTHER: [(&str, &str, &str); 5] = [
     (
         "exit",
-        "Somebody who may get the container's data by design: a client that may connect to a service port. The reply is the container's to write.",
-        "Limit who may connect: airgap attach --from CIDR.",
+        "Somebody who may get the container's data by design: a client that may connect to a service port, where the reply is the container's to write, or whoever an exception leads to.",
+        "Limit who may connect: airgap attach --from CIDR. Take exceptions back: airgap disallow.",
+    ),
+    (
+        "exception",
+        "Where a sealed container may connect, or send datagrams to, by the operator's word (--to, airgap allow, the label airgap.to). IN FORCE: it lets new ones out. ENDED: its time (--for) is over, what was open by then goes on. CLOSED: it is recorded and not in force.",
+        "airgap status NAME lists each with how it was used; airgap disallow NAME --to … takes one back, and cuts what it let out.",
     ),
     (
         "NET_RAW",

@@ -6,11 +6,12 @@ use airgap::container::Cgroup;
 use airgap::netlink::{End, Netlink};
 use airgap::netns::Netns;
 use airgap_tests::engine::{Described, Engine};
-use airgap_tests::scratch::{Network, try_in};
+use airgap_tests::reach::Echo;
+use airgap_tests::scratch::{Network, probe_in, try_in};
 use airgap_tests::{SERVICE_PORT, airgap::expected_mechanism, http, preempt, wait};
 use serde_json::Value;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt as _;
 use std::process::{Child, Command, Stdio};
@@ -314,6 +315,83 @@ fn hooks_that_came_in_silence_come_to_life(engine: &Engine, container: &Containe
     assert_eq!(code, 0, "{stderr}");
 }
 
+/// What `airgap-probe reach` answers in the container, a line each.
+fn reach(container: &Container, orders: &str) -> Vec<Value> {
+    let netns = Netns::of(container.described.pid).expect("its network namespace");
+    let mut probe = probe_in(&cgroup_of(container), Network::Shared, &["reach"]);
+    let out = netns.run(|| {
+        let mut child = probe.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut stdin = child.stdin.take().expect("a pipe");
+        stdin.write_all(orders.as_bytes())?;
+        drop(stdin);
+        Ok(child.wait_with_output()?)
+    });
+    let out = out.expect("run the probe");
+    let text = String::from_utf8_lossy(&out.stdout);
+    let lines = text.lines();
+    lines
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect()
+}
+
+/// Refused attempts for a reason.
+fn count_of(status: &Value, reason: &str) -> u64 {
+    let pairs = status["denials"]["by_reason"].as_array().into_iter();
+    let pair = pairs.flatten().find(|pair| pair[0] == reason);
+    pair.and_then(|pair| pair[1].as_u64()).unwrap_or(0)
+}
+
+/// Connections and datagrams of both versions, their counts, and what is beside them.
+fn exceptions_open_what_they_name(engine: &Engine, container: &Container, sealed: i32) {
+    const PORT: u16 = 7443;
+    let own = airgap_tests::netns::Netns::of_pid(std::process::id());
+    let _echo = Echo::on(&own, PORT);
+    let (v4, v6) = (format!("{HOST4}:{PORT}"), format!("[{HOST6}]:{PORT}"));
+    let orders = format!(
+        "tcp a {v4}\nsend a hello\nreceive a\ntcp b {v6}\nsend b hello\nreceive b\n\
+         udp c 4\nto c {v4} hello\nreceive c\nudp d 6\nto d {v6} hello\nreceive d\n\
+         close a\nclose b\n"
+    );
+    let beside = format!("tcp x {HOST4}:7444\nudp y 4\nto y {HOST4}:7444 no\n");
+    let refused = |lines: &[Value]| lines.iter().filter(|l| l["errno"] == libc::EPERM).count();
+    assert_eq!(refused(&reach(container, &orders)), 4, "nothing before");
+    let (_, _, before) = airgap(engine, &["status", "--json", "web"]);
+    let mut allow = vec!["allow", "--json", "--accept", "host-exit"];
+    let to = [
+        v4.clone(),
+        v6.clone(),
+        format!("{v4}/udp"),
+        format!("{v6}/udp"),
+    ];
+    to.iter().for_each(|to| allow.extend(["--to", to]));
+    allow.push("web");
+    let (code, stderr, _) = airgap(engine, &allow);
+    assert_eq!(code, sealed, "{stderr}");
+    let got = reach(container, &orders);
+    for line in [2, 5, 8, 11] {
+        assert_eq!(got[line]["ok"], "hello", "{line}: {got:#?}");
+    }
+    assert_eq!(refused(&reach(container, &beside)), 2);
+    let (code, stderr, status) = airgap(engine, &["status", "--json", "web"]);
+    assert_eq!(code, sealed, "{stderr}");
+    let exits = status["exits"].as_array().cloned().unwrap_or_default();
+    let counted = |what: &str| -> Vec<_> { exits.iter().map(|e| e[what].clone()).collect() };
+    assert_eq!(counted("connections"), [1, 1, 0, 0], "{status:#}");
+    assert_eq!(counted("bytes_out"), [5, 5, 5, 5], "{status:#}");
+    assert_eq!(counted("bytes_in"), [5, 5, 5, 5], "{status:#}");
+    assert_eq!(count_of(&status, "exit-port"), 2, "{status:#}");
+    // Nothing was left over of the connections that were closed.
+    for reason in ["no-provenance", "stale-provenance", "frame"] {
+        let (then, now) = (count_of(&before, reason), count_of(&status, reason));
+        assert_eq!(then, now, "{reason}: {status:#}");
+    }
+    let (code, stderr, _) = airgap(engine, &["disallow", "--json", "--all", "web"]);
+    assert_eq!(code, sealed, "{stderr}");
+    assert_eq!(refused(&reach(container, &orders)), 4, "nothing after");
+    container.serves(2);
+    println!("\nexceptions: both versions, connections and datagrams");
+}
+
 /// Sets the clock forward, or back.
 fn jump(seconds: i64) {
     // SAFETY: plain data, and whole structures to read from and write to.
@@ -407,6 +485,7 @@ fn the_whole_product_on_this_kernel() {
     println!("\nproven: {} of {tried}", tried - bad.len());
     container.serves(10);
 
+    exceptions_open_what_they_name(&engine, &container, sealed);
     hooks_fall_silent_and_return(&engine, &container, sealed);
     the_clock_jumps(&engine, &container, sealed);
 

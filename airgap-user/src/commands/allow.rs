@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::{
     Report,
-    sealing::{self, ExitChange, Site, Wanted, refuse_configured},
+    exit_change::ExitChange,
+    sealing::{self, Site, Wanted, refuse_configured},
 };
 use crate::{
     clock,

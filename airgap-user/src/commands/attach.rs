@@ -7,8 +7,9 @@ use serde::Serialize;
 use super::{
     Existing, Report,
     existing::{Found, Layers, Terms, carried_in},
+    exit_change::ExitChange,
     report::{expected, older},
-    sealing::{self, ExitChange, Site, Wanted, refuse_configured, refuse_found},
+    sealing::{self, Site, Wanted, refuse_configured, refuse_found},
     stops::Services,
     tail,
 };
@@ -209,6 +210,7 @@ async fn dry_run(
         &DryRun {
             name: container.name.clone(),
             ports: rules.ports.iter().map(ToString::to_string).collect(),
+            exits: rules.exits.iter().map(|e| e.to.to_string()).collect(),
             stops: Services::of(container).stop(&rules),
             existing,
             state,
@@ -234,6 +236,8 @@ pub struct DryRun {
     pub name: String,
     /// Service ports, as `5060/tcp`.
     pub ports: Vec<String>,
+    /// Where it could connect or send to, as `198.51.100.10:443/tcp`.
+    pub exits: Vec<String>,
     /// What would no longer answer or resolve, in words.
     pub stops: Vec<String>,
     /// What would become of the sockets that exist now.

@@ -5,6 +5,7 @@ mod attach;
 mod detach;
 mod doctor;
 mod existing;
+mod exit_change;
 mod explain;
 mod guard;
 mod install;

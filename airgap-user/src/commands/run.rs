@@ -11,7 +11,8 @@ use clap::Args;
 
 use super::{
     attach::refuse_place,
-    sealing::{self, ExitChange, Site, Wanted, refuse_configured},
+    exit_change::ExitChange,
+    sealing::{self, Site, Wanted, refuse_configured},
 };
 use crate::{
     container::Engine,
@@ -102,6 +103,9 @@ async fn seal(site: &Site<'_>, id: &str, wanted: &Wanted) -> Result<()> {
             some => some.join(", "),
         }
     );
+    for exit in &report.exits {
+        log::info!("exit {}: {}", exit.to, exit.opens);
+    }
     log::info!("{}: {}", report.state.headline(), report.summary);
     for vector in report.coverage.iter().filter(|v| v.is_open_now()) {
         let effect = vector.effect.as_deref().unwrap_or(vector.vector);

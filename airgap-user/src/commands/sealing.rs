@@ -18,6 +18,7 @@ use anyhow::{Context as _, Result};
 use super::{
     Existing, Report,
     existing::{self, Found, Layers, Terms, cut_exits},
+    exit_change::ExitChange,
     marking::{Marked, mark, take_back},
     report::Seen,
 };
@@ -27,7 +28,7 @@ use crate::{
     failure::Failure,
     gate::{Gate, Lock, Place, Reading, Standing, UnderWay},
     output,
-    policy::{Exception, Rules, To},
+    policy::Rules,
     preflight::{self, Facts, Finding, Risk},
     state::{Entry, Origin, State},
 };
@@ -39,35 +40,6 @@ pub(super) struct Site<'a> {
     pub(super) state: &'a State,
     /// For a gate that does not stand yet.
     pub(super) kernel: &'a Reading,
-}
-
-/// What becomes of the exceptions that a seal has.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum ExitChange {
-    /// They stay as they are.
-    Keep,
-    /// Those of the wanted rules take their place.
-    Replace,
-    /// These come in addition, or in the place of those that lead to the same.
-    Allow(Vec<Exception>),
-    /// Those that lead here go.
-    Withdraw(Vec<To>),
-}
-
-impl ExitChange {
-    fn of(&self, before: &[Exception], wanted: &[Exception]) -> Vec<Exception> {
-        let mut exits = before.to_vec();
-        match self {
-            Self::Keep => {}
-            Self::Replace => exits = wanted.to_vec(),
-            Self::Allow(more) => {
-                exits.retain(|exit| !more.iter().any(|one| one.to == exit.to));
-                exits.extend(more.iter().cloned());
-            }
-            Self::Withdraw(gone) => exits.retain(|exit| !gone.contains(&exit.to)),
-        }
-        exits
-    }
 }
 
 /// What a seal is to be.

@@ -192,7 +192,8 @@ pub fn render(seals: &[SealMetrics], states: &[StateMetrics]) -> String {
 /// How exceptions were used, where there are any.
 fn exits(out: &mut String, seals: &[SealMetrics]) {
     type Value = fn(&Use) -> u64;
-    const FAMILIES: [(&str, &str, &[(&str, Value)]); 4] = [
+    type Values = &'static [(&'static str, Value)];
+    const FAMILIES: [(&str, &str, Values); 4] = [
         (
             "airgap_exit_connections",
             "TCP connections that the far side of an exception took.",

@@ -103,6 +103,7 @@ pub fn dry_run(would: &DryRun, json: bool) -> Result<()> {
             "dry_run": true,
             "container": { "name": would.name },
             "ports": would.ports,
+            "exits": would.exits,
             "stops": would.stops,
             "existing": would.existing,
             "state": would.state,

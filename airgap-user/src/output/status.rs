@@ -13,7 +13,7 @@ use super::{
     text::{BOLD, RED, RESET, timestamp},
 };
 use crate::{
-    commands::{Denials, DryRun, Existing, Report},
+    commands::{Denials, DryRun, Existing, ExitRow, Report},
     coverage::{CONFIGURATION, REBOOT, SealState, Vector, When, takes_sockets},
     events::is_silent,
     technique::vector::{TCP, UDP},
@@ -72,7 +72,11 @@ pub(super) fn report(report: &Report, detail: Detail, colour: bool) -> String {
     }
     let shut = shut(&report.coverage);
     if !shut.is_empty() {
-        row("shut", &shut);
+        let but = match report.exits.iter().any(ExitRow::is_open) {
+            true => "but for these exits: ",
+            false => "",
+        };
+        row("shut", &format!("{but}{shut}"));
     }
     if !detail.fresh && report.seal != 0 {
         row("since", &format!("{}Z", second(report.since)));
@@ -342,6 +346,9 @@ pub(super) fn dry_run(would: &DryRun) -> String {
         would.ports.join(", "),
         escape(&would.summary)
     );
+    for exit in &would.exits {
+        let _ = writeln!(out, "  would let out  {exit}");
+    }
     for line in &would.stops {
         let _ = writeln!(out, "  would stop  {}", escape(line));
     }

@@ -77,7 +77,7 @@ fn allows_no_more_than_the_full_verdict() {
             socket.tag.epoch = r.pick(&[EPOCH - 2, Tag::NO_EPOCH]);
         }
         // The number of an exception may be that of an epoch.
-        if r.below(8) == 0 {
+        if r.pick(&[true, false, false, false, false]) {
             socket.tag = Tag::exit(SEAL, EPOCH);
         }
         let all = (&ip, &transport, &socket, &rules);

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    commands::{Check, Row},
+    commands::{Check, ExitRow, Row},
     container::{HostEnd, Interface},
     coverage::{CONFIGURATION, Evidence, SealState, Vector, coverage},
     gate::{FrameGuard, Mechanism, Security, Silence},
@@ -101,6 +101,75 @@ fn an_ordinary_attach_is_eight_lines_at_most() {
     let text = super::report(&report, FRESH, false);
     assert!(text.lines().count() <= 8, "{text}");
     assert!(text.contains("1 more open ways, and all of it"), "{text}");
+}
+
+#[test]
+fn exceptions_say_what_they_open_and_how_they_were_used() {
+    let exit = |to: &str, state| ExitRow {
+        to: to.into(),
+        state,
+        opens: "anything over TCP on that port, and its answers".into(),
+        ends: None,
+        reason: None,
+        connections: 0,
+        packets_out: 0,
+        bytes_out: 0,
+        packets_in: 0,
+        bytes_in: 0,
+        refused_after_end: 0,
+        last_used: None,
+    };
+    let mut report = sealed(&evidence(true));
+    report.exits = vec![
+        ExitRow {
+            connections: 1,
+            packets_out: 5,
+            bytes_out: 12,
+            packets_in: 4,
+            bytes_in: 1,
+            last_used: Some(60),
+            ..exit("198.51.100.10:443/tcp", "in-force")
+        },
+        ExitRow {
+            ends: Some(3600),
+            reason: Some("ticket 42\u{1b}[31m".into()),
+            refused_after_end: 2,
+            ..exit("198.51.100.11:443/tcp", "ended")
+        },
+        exit("[2001:db8::/48]:443/tcp", "closed"),
+    ];
+    report.set_state(SealState::ExceptionClosed);
+    assert_eq!(report.code(), 4);
+    let text = super::report(&report, Detail::default(), false);
+    let lines: Vec<_> = text.lines().collect();
+    assert!(
+        lines[0].contains("SEALED, EXCEPTION CLOSED  an exception is not in force"),
+        "{text}"
+    );
+    assert_eq!(
+        lines[2..7],
+        [
+            "  exits     198.51.100.10:443/tcp  IN FORCE: anything over TCP on that port, and its answers",
+            "              1 connection, 5 packets of 12 bytes out, 4 packets of 1 byte in, last 1970-01-01T00:01:00Z",
+            "            198.51.100.11:443/tcp  ENDED at 1970-01-01T01:00:00Z: new ones are refused (ticket 42\\x1b[31m)",
+            "              2 refused after its end",
+            "            [2001:db8::/48]:443/tcp  CLOSED: it is recorded, and not in force",
+        ],
+        "{text}"
+    );
+    assert!(
+        lines[7].starts_with("  shut      but for these exits: connections"),
+        "{text}"
+    );
+    // Without counts right after an attach, and with how many in line one.
+    report.exits.truncate(1);
+    report.set_state(SealState::Limited);
+    let text = super::report(&report, FRESH, false);
+    assert!(
+        text.contains("nothing leaves now but by 1 exception;"),
+        "{text}"
+    );
+    assert!(!text.contains("1 connection,"), "{text}");
 }
 
 #[test]

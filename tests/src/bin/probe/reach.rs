@@ -59,10 +59,10 @@ fn free(socket: &Socket, at: SocketAddr) -> Step<()> {
 
 fn obey(words: &[&str], sockets: &mut HashMap<String, Socket>) -> Step<Value> {
     let named = |sockets: &HashMap<String, Socket>, name: &str| {
-        sockets
-            .contains_key(name)
-            .then_some(())
-            .ok_or_else(|| Fail::Skip(format!("there is no {name}")))
+        sockets.contains_key(name).then_some(()).ok_or(Fail::Os {
+            step: "name",
+            errno: libc::EBADF,
+        })
     };
     if let [
         "send" | "to" | "many" | "receive" | "disconnect" | "connect" | "listen" | "peer",
@@ -157,12 +157,11 @@ fn obey(words: &[&str], sockets: &mut HashMap<String, Socket>) -> Step<Value> {
             socket.bind(at)?;
             socket.listen()?;
         }
-        // SAFETY: takes no pointers.
         ["done", name] => {
             named(sockets, name)?;
-            check("shutdown", unsafe {
-                libc::shutdown(sockets[*name].fd(), libc::SHUT_WR)
-            })?;
+            // SAFETY: takes no pointers.
+            let done = unsafe { libc::shutdown(sockets[*name].fd(), libc::SHUT_WR) };
+            check("shutdown", done)?;
         }
         ["close", name] => drop(sockets.remove(*name)),
         other => return Err(Fail::Skip(format!("{other:?} means nothing"))),
