@@ -3,7 +3,7 @@
 
 use airgap_common::{
     denial::{Hook, Reason},
-    verdict::{self, Inbound},
+    verdict::{self, Inbound, short},
 };
 use aya_ebpf::{
     bindings::__sk_buff, helpers::generated::bpf_skb_ancestor_cgroup_id, programs::SkBuffContext,
@@ -51,17 +51,23 @@ fn judge_egress(skb: *mut __sk_buff) -> u32 {
         return Reason::Unrecorded as u32;
     };
     packet.renew(policy, epoch);
+    let on_lo = ifindex(skb) == LOOPBACK;
     let verdict = verdict::egress(
         &ip,
         &transport,
-        ifindex(skb) == LOOPBACK,
+        on_lo,
         &socket,
         subject.seal,
         Some(policy),
         &packet,
     );
     match verdict {
-        Ok(()) => 0,
+        Ok(()) => {
+            if !on_lo && short::is_judged(&socket, &transport, subject.seal, policy) {
+                packet.renew_for_peer(epoch);
+            }
+            0
+        }
         Err(reason) => reason as u32,
     }
 }

@@ -145,7 +145,8 @@ pub(crate) unsafe fn write_tag(
         seal,
         epoch: Tag::NO_EPOCH,
         port,
-        _pad: [0; 2],
+        peer_only: 0,
+        _pad: 0,
     };
     if policy.flags & Policy::CLIENTS_ANY != 0 {
         tag.epoch = epoch;
@@ -194,5 +195,18 @@ pub(crate) unsafe fn renew_tag(tag: *mut Tag, seal: SealNumber, policy: &Policy,
         if short::opens(&*tag, seal, policy) {
             (*tag).epoch = epoch;
         }
+    }
+}
+
+/// Has a connection's tag name `epoch`, for its peer alone; see [`short::is_judged`].
+///
+/// # Safety
+/// `tag` is a live value of the map.
+#[inline(always)]
+pub(crate) unsafe fn renew_for_peer(tag: *mut Tag, epoch: u32) {
+    // SAFETY: the caller's promise. In this order: the epoch alone would mean any client.
+    unsafe {
+        (&raw mut (*tag).peer_only).write_volatile(1);
+        (&raw mut (*tag).epoch).write_volatile(epoch);
     }
 }

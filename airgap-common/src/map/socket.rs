@@ -23,14 +23,17 @@ pub struct Tag {
     /// Seal under which the SYN was accepted.
     pub seal: SealNumber,
     /// `EPOCH` when the seal's policy was last found to serve the port to any
-    /// client, or [`Tag::NO_EPOCH`]. While it is the present one, no policy has
+    /// client, or to this one, or [`Tag::NO_EPOCH`]. While it is the present one, no policy has
     /// changed since, and the packets' short way need not look at any. With `port` 0
     /// the number of the exception.
     pub epoch: u32,
     /// Service port, host byte order; 0: an exception's.
     pub port: u16,
+    /// 1: the epoch holds for the peer that this socket is connected to alone, as the
+    /// policy serves some clients only. Another client is judged.
+    pub peer_only: u8,
     /// Zero.
-    pub _pad: [u8; 2],
+    pub _pad: u8,
 }
 
 impl Tag {
@@ -39,7 +42,8 @@ impl Tag {
         seal: UNRECORDED,
         epoch: Self::NO_EPOCH,
         port: 0,
-        _pad: [0; 2],
+        peer_only: 0,
+        _pad: 0,
     };
 
     /// Never the present epoch where it counts: it is odd, and in odd ones
@@ -54,7 +58,8 @@ impl Tag {
             seal,
             epoch: number,
             port: 0,
-            _pad: [0; 2],
+            peer_only: 0,
+            _pad: 0,
         }
     }
 

@@ -19,19 +19,47 @@ pub fn opens(tag: &Tag, seal: SealNumber, policy: &Policy) -> bool {
         && policy.serves_tcp(tag.port)
 }
 
+/// Whether the tag of this socket may name the epoch in which `policy` was read, for its
+/// peer alone: a segment of it was judged in full, not on loopback, and passes. Nobody
+/// can change the peer of a connection, and a listener that it becomes is judged.
+#[inline(always)]
+pub fn is_judged(
+    socket: &Socket,
+    transport: &Transport,
+    seal: SealNumber,
+    policy: &Policy,
+) -> bool {
+    is_connection(socket)
+        && socket.is_tcp()
+        && socket.tag.seal == seal
+        && seal != Tag::NONE.seal
+        && socket.tag.port != 0
+        && socket.tag.port == transport.sport
+        && policy.flags & Policy::CLIENTS_ANY == 0
+        && policy.serves_tcp(socket.tag.port)
+}
+
+#[inline(always)]
+const fn is_connection(socket: &Socket) -> bool {
+    matches!(
+        socket.state,
+        state::ESTABLISHED
+            | state::FIN_WAIT1
+            | state::FIN_WAIT2
+            | state::CLOSE_WAIT
+            | state::LAST_ACK
+            | state::CLOSING
+    )
+}
+
 /// Whether this packet, which is not on loopback, is one of a connection that
 /// some client made to a service port, or the answer to its SYN. `epoch` is the
 /// present one.
 #[inline(always)]
 pub fn reply(ip: &Ip, transport: &Transport, socket: &Socket, epoch: u32) -> bool {
     let rightful = match socket.state {
-        state::LISTEN => transport.flags & (SYN | ACK) == SYN | ACK,
-        state::ESTABLISHED
-        | state::FIN_WAIT1
-        | state::FIN_WAIT2
-        | state::CLOSE_WAIT
-        | state::LAST_ACK
-        | state::CLOSING => {
+        state::LISTEN => transport.flags & (SYN | ACK) == SYN | ACK && socket.tag.peer_only == 0,
+        _ if is_connection(socket) => {
             transport.flags & SYN == 0 && socket.dport == transport.dport && socket.peer.is(ip.dst)
         }
         _ => false,
@@ -43,11 +71,15 @@ pub fn reply(ip: &Ip, transport: &Transport, socket: &Socket, epoch: u32) -> boo
 }
 
 /// The same for a packet that comes in, again not on loopback. A SYN may take it
-/// to a listener that has the tag which the full verdict would write.
+/// to a listener that has the tag which the full verdict would write for any client.
 #[inline(always)]
 pub fn request(ip: &Ip, transport: &Transport, socket: &Socket, epoch: u32) -> bool {
     let syn = transport.flags & (SYN | ACK) == SYN && socket.state == state::LISTEN;
-    (syn || transport.flags & SYN == 0) && is_served(ip, transport, socket, epoch, transport.dport)
+    let peer = socket.tag.peer_only == 0
+        || is_connection(socket) && socket.dport == transport.sport && socket.peer.is(ip.src);
+    (syn || transport.flags & SYN == 0)
+        && peer
+        && is_served(ip, transport, socket, epoch, transport.dport)
 }
 
 #[inline(always)]

@@ -332,7 +332,8 @@ impl Gate {
             // Until the first packet was judged.
             epoch: Tag::NO_EPOCH,
             port,
-            _pad: [0; 2],
+            peer_only: 0,
+            _pad: 0,
         };
         // A mark that it may have is of an earlier seal.
         let mark = Mark::default();

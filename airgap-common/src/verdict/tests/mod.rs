@@ -61,8 +61,8 @@ impl Kernel for World {
     fn peer(&self, _: &Ip, _: &Transport) -> Peer {
         self.peer
     }
-    fn client_allowed(&self, _: Addr) -> bool {
-        self.allowed
+    fn client_allowed(&self, client: Addr) -> bool {
+        self.allowed && client != EVIL
     }
     fn kernel_socket(&self) -> bool {
         self.kernel_socket
@@ -138,7 +138,8 @@ fn tag(seal: u64, port: u16) -> Tag {
         seal,
         epoch: EPOCH,
         port,
-        _pad: [0; 2],
+        peer_only: 0,
+        _pad: 0,
     }
 }
 

@@ -104,6 +104,77 @@ fn allows_no_more_than_the_full_verdict() {
     assert!(out > 500 && inward > 500, "{out} {inward}");
 }
 
+/// A connection of a client that `--from` allows was judged; since then the socket may have
+/// become anything, but no connection to somebody else: that erases the tag.
+#[test]
+fn what_was_judged_for_a_peer_is_good_for_that_peer_alone() {
+    let kernel = World {
+        peer: Peer::Outside,
+        allowed: true,
+        kernel_socket: false,
+        budget: false,
+        owed: false,
+        opened: false,
+        older: Ended::Unknown,
+        exit: Exit::None,
+        remembered: false,
+    };
+    let (mut out, mut inward, mut judged) = (0, 0, 0);
+    let mut r = Random(0xf00d);
+    for _ in 0..800_000 {
+        let (ip, transport, mut socket, mut rules) = facts(&mut r);
+        rules.flags = 0;
+        socket.tag.peer_only = 1;
+        // As the gate writes it.
+        if socket.tag.seal != SEAL || !rules.serves_tcp(socket.tag.port) {
+            socket.tag.epoch = r.pick(&[EPOCH - 2, Tag::NO_EPOCH]);
+        }
+        let connected = [1, 4, 5, 8, 9, 11].contains(&socket.state);
+        if connected && socket.peer == EVIL {
+            socket.peer = CLIENT;
+        }
+        let full = egress(&ip, &transport, false, &socket, SEAL, Some(&rules), &kernel);
+        if full.is_ok() && short::is_judged(&socket, &transport, SEAL, &rules) {
+            judged += 1;
+            assert!(connected && socket.peer != EVIL, "{socket:?}");
+        }
+        if short::reply(&ip, &transport, &socket, EPOCH) {
+            out += 1;
+            assert_eq!(full, Ok(()), "{ip:?} {transport:?} {socket:?}");
+            let full = frame(&ip, &transport, &socket, SEAL, Some(&rules), &kernel);
+            assert_eq!(full, Ok(()), "{ip:?} {transport:?} {socket:?}");
+        }
+        let (mut ip, mut transport) = (ip, transport);
+        (ip.src, ip.dst) = (ip.dst, ip.src);
+        (transport.sport, transport.dport) = (transport.dport, transport.sport);
+        if short::request(&ip, &transport, &socket, EPOCH) {
+            inward += 1;
+            let full = ingress(&ip, &transport, false, &socket, SEAL, Some(&rules), &kernel);
+            assert_eq!(
+                full,
+                Ok(Inbound::Deliver),
+                "{ip:?} {transport:?} {socket:?}"
+            );
+        }
+    }
+    assert!(
+        out > 500 && inward > 500 && judged > 500,
+        "{out} {inward} {judged}"
+    );
+    // The socket of that connection, made a listener.
+    let listener = Socket {
+        state: state::LISTEN,
+        tag: Tag {
+            peer_only: 1,
+            ..tag(SEAL, 5060)
+        },
+        ..accepted()
+    };
+    let (syn, answer) = (tcp(4000, 5060, SYN), tcp(5060, 4000, SYN | ACK));
+    assert!(!short::request(&ip(EVIL, OWN, 6), &syn, &listener, EPOCH));
+    assert!(!short::reply(&ip(OWN, EVIL, 6), &answer, &listener, EPOCH));
+}
+
 #[test]
 fn takes_what_services_send_and_get() {
     let (out, inward) = (ip(OWN, CLIENT, 6), ip(CLIENT, OWN, 6));
