@@ -212,6 +212,9 @@ pub fn find(text: &str) -> Vec<Term> {
     if wanted.is_empty() {
         return Vec::new();
     }
+    // What `attach` and `status` say is shut is the same in a part of a sentence.
+    let said = WORDS.iter().find(|words| plain(words.short) == wanted);
+    let wanted = said.map_or(wanted, |words| plain(words.vector));
     let mut found = terms();
     let exact = found.iter().any(|term| plain(term.name) == wanted);
     let begun = format!("{wanted}-");
@@ -237,6 +240,18 @@ mod tests {
         let term = found.iter().find(|t| t.kind == kind && t.name == name);
         let term = term.unwrap_or_else(|| panic!("no {kind} '{name}': {found:?}"));
         assert!(term.what.len() > 20 && term.advice.len() > 10, "{term:?}");
+    }
+
+    #[test]
+    fn what_is_said_to_be_shut_has_an_entry() {
+        for words in &WORDS {
+            let found = find(words.short);
+            assert!(
+                found.iter().any(|term| term.name == words.vector),
+                "{}",
+                words.short
+            );
+        }
     }
 
     #[test]

@@ -192,9 +192,9 @@ fn frames(evidence: &Evidence) -> [Vector; 9] {
     };
     let (sockets, option) = (hooked("socket_create, socket_sendmsg"), hooked(OPTION));
     let silence = silence(evidence.security);
-    let later = || silence.map_or_else(|| attach(evidence), |s| s.mend(&evidence.name));
     // Never advice that cannot help.
     let guard = || attach_helps(evidence).then(|| attach(evidence));
+    let later = || silence.map(|s| s.mend(&evidence.name)).or_else(guard);
     let drop = || "run the container with --cap-drop NET_RAW".to_owned();
     [
         match (&open, sockets.clone()) {
@@ -209,7 +209,12 @@ fn frames(evidence: &Evidence) -> [Vector; 9] {
             Some(by) => Vector::covered(RAW_FRAMES_LATER, When::Later, by),
             None => {
                 let by = "the frame programs end with the veth, and CAP_NET_RAW stays";
-                Vector::open(RAW_FRAMES_LATER, When::Later, by, Some(later()))
+                Vector::open(
+                    RAW_FRAMES_LATER,
+                    When::Later,
+                    by,
+                    later().or_else(|| Some(drop())),
+                )
             }
         },
         match (&open, option.clone()) {
@@ -221,7 +226,7 @@ fn frames(evidence: &Evidence) -> [Vector; 9] {
         match option {
             Some(by) => Vector::covered(JOINS_LATER, When::Later, by),
             None if no_link => Vector::covered(JOINS_LATER, When::Later, guarded(evidence)),
-            None => Vector::open(JOINS_LATER, When::Later, ENDS, Some(later())),
+            None => Vector::open(JOINS_LATER, When::Later, ENDS, later()),
         },
         match &open {
             None => Vector::covered(PROBES, now, guarded(evidence)),

@@ -298,6 +298,21 @@ fn advice_that_cannot_help_is_not_given() {
     // A macvlan, a tap; a kernel without a frame layer.
     assert_eq!(bare(false, true), [DROP]);
     assert_eq!(bare(true, false), [DROP]);
+    // Nor for what comes later.
+    let mut macvlan = guard(Some("eth0 is no veth"));
+    macvlan.interface.host = None;
+    let evidence = Evidence {
+        frames: Some(vec![macvlan]),
+        ..with_raw()
+    };
+    for vector in coverage(&evidence) {
+        let mend = vector.mend.unwrap_or_default();
+        assert!(
+            !mend.starts_with("airgap attach"),
+            "{}: {mend}",
+            vector.vector
+        );
+    }
 }
 
 #[test]
