@@ -1,41 +1,61 @@
 //! Who runs now, written straight to where it is kept: a copy on the way there
 //! would not fit on the stack of the larger programs.
 
-use aya_ebpf::helpers::generated::{
-    bpf_get_current_comm, bpf_get_current_task, bpf_probe_read_kernel,
+use aya_ebpf::{
+    Global,
+    helpers::generated::{
+        bpf_get_current_comm, bpf_get_current_task, bpf_get_current_task_btf,
+        bpf_probe_read_kernel,
+    },
 };
 
 use crate::kernel::{
-    OFF_PID_LEVEL, OFF_PID_NUMBERS, OFF_TASK_COMM, OFF_TASK_LEADER, OFF_TASK_PARENT, OFF_TASK_PID,
-    OFF_TASK_START, OFF_TASK_TGID, read,
+    HAS_TYPED_LOADS, OFF_PID_LEVEL, OFF_PID_NUMBERS, OFF_TASK_COMM, OFF_TASK_LEADER,
+    OFF_TASK_PARENT, OFF_TASK_PID, OFF_TASK_START, OFF_TASK_TGID, load, read,
 };
 
 /// Length of `task->comm`.
 const COMM: u32 = 16;
 
+/// A field of a task, or of what such a field leads to; 0 if it cannot be read.
+#[inline(always)]
+fn field<T: Copy + Default>(object: u64, offset: &Global<u64>) -> T {
+    if HAS_TYPED_LOADS.load() != 0 {
+        return load(object, offset);
+    }
+    read(object, offset).unwrap_or_default()
+}
+
 /// The `task_struct` of the process that runs now.
 #[inline(always)]
 pub(crate) fn process() -> u64 {
-    // SAFETY: takes nothing.
-    read::<u64>(unsafe { bpf_get_current_task() }, &OFF_TASK_LEADER).unwrap_or(0)
+    // SAFETY: both take nothing.
+    let task = unsafe {
+        if HAS_TYPED_LOADS.load() != 0 {
+            bpf_get_current_task_btf() as u64
+        } else {
+            bpf_get_current_task()
+        }
+    };
+    field(task, &OFF_TASK_LEADER)
 }
 
 /// The parent of a process, 0 if it cannot be read.
 #[inline(always)]
 pub(crate) fn parent(process: u64) -> u64 {
-    read::<u64>(process, &OFF_TASK_PARENT).unwrap_or(0)
+    field(process, &OFF_TASK_PARENT)
 }
 
 /// Process id in the initial pid namespace, 0 if it cannot be read.
 #[inline(always)]
 pub(crate) fn tgid(process: u64) -> u32 {
-    read::<u32>(process, &OFF_TASK_TGID).unwrap_or(0)
+    field(process, &OFF_TASK_TGID)
 }
 
 /// Start of a process, `CLOCK_BOOTTIME`, nanoseconds, 0 if it cannot be read.
 #[inline(always)]
 pub(crate) fn start(process: u64) -> u64 {
-    read::<u64>(process, &OFF_TASK_START).unwrap_or(0)
+    field(process, &OFF_TASK_START)
 }
 
 /// The process id that the process itself sees, 0 if it cannot be read.
@@ -43,11 +63,13 @@ pub(crate) fn start(process: u64) -> u64 {
 pub(crate) fn nspid(process: u64) -> u32 {
     /// Size of `struct upid`, which begins with the number (include/linux/pid.h).
     const UPID: u64 = 16;
-    let pid = read::<u64>(process, &OFF_TASK_PID).unwrap_or(0);
-    match read::<u32>(pid, &OFF_PID_LEVEL) {
-        Some(level) => read::<u32>(pid + u64::from(level) * UPID, &OFF_PID_NUMBERS).unwrap_or(0),
-        None => 0,
+    let pid = field::<u64>(process, &OFF_TASK_PID);
+    if pid == 0 {
+        return 0;
     }
+    let level = field::<u32>(pid, &OFF_PID_LEVEL);
+    // An element of an array: of no type that the verifier follows.
+    read::<u32>(pid + u64::from(level) * UPID, &OFF_PID_NUMBERS).unwrap_or(0)
 }
 
 /// The name of the thread that runs now.
