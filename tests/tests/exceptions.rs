@@ -45,6 +45,18 @@ impl World {
         container
     }
 
+    /// Connections of the far side that it has closed, and whose end was not acknowledged.
+    fn waiting_for_the_last_ack(&self) -> usize {
+        const LAST_ACK: &str = "09";
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/thread-self/net/{file}"));
+        let text = self.outside.netns.run(|| ["tcp", "tcp6"].map(read));
+        let text = text.map(|text| text.expect("a list")).join("");
+        let states = text
+            .lines()
+            .filter_map(|line| line.split_whitespace().nth(3));
+        states.filter(|state| *state == LAST_ACK).count()
+    }
+
     /// Nothing of the container is on the wire but answers of the service, and what goes
     /// to a port that was allowed.
     #[track_caller]
@@ -123,6 +135,10 @@ fn an_address_and_port_open_and_nothing_beside_them() {
     for name in ["a", "b", "c"] {
         reach.does(&format!("close {name}"));
     }
+    // The last ACK is the kernel's, of a connection that has no socket any more.
+    wait::until("the far side is done, too", wait::SOON, || {
+        (world.waiting_for_the_last_ack() == 0).then_some(())
+    });
     world.nothing_else_left(&[PORT]);
     assert!(
         world.outside.seen().is_empty(),
@@ -158,6 +174,11 @@ fn datagrams_go_where_the_exception_leads_and_answers_come_back() {
         echoes(&mut reach, "tied", "still");
         reach.is_refused(&format!("tcp x {to}"));
     }
+    // What does not fit into one packet stays at the veth.
+    reach.does("udp large 4");
+    reach.does(&format!("to large {v4} {}", "x".repeat(2000)));
+    assert_eq!(reach.say("receive large"), Err(libc::EAGAIN));
+    assert!(refused(&web, "header") > 0, "{}", status(&web));
     // A datagram of the far side's own accord reaches nobody.
     let port = reach.does("udp waits 4").as_u64().expect("a port");
     let at = SocketAddr::new(web.ip4().into(), u16::try_from(port).expect("a port"));
@@ -166,6 +187,7 @@ fn datagrams_go_where_the_exception_leads_and_answers_come_back() {
         socket.send_to(b"uninvited", at).expect("send");
     });
     assert_eq!(reach.say("receive waits"), Err(libc::EAGAIN));
+    assert!(refused(&web, "inbound") > 0, "{}", status(&web));
     world.nothing_else_left(&[PORT]);
     assert!(
         world.outside.seen().is_empty(),
@@ -366,6 +388,14 @@ fn every_use_is_counted_exactly() {
         echoes(&mut reach, &format!("c{n}"), "12345");
         reach.does(&format!("close c{n}"));
     }
+    // Questions go where an exception for port 53 leads.
+    let dns = format!("{}/udp", world.v4(53));
+    airgap(&["allow", &web.name, "--to", &dns]);
+    reach.does("udp asks 4");
+    reach.does(&format!("to asks {} question", world.v4(53)));
+    airgap(&["disallow", &web.name, "--to", &dns]);
+    reach.is_refused(&format!("to asks {} question", world.v4(53)));
+    assert!(refused(&web, "dns") > 0, "{}", status(&web));
     reach.does("udp many 6");
     reach.does(&format!("many many {v6} {COUNT}"));
     let report = status(&web);
@@ -378,6 +408,14 @@ fn every_use_is_counted_exactly() {
     assert_eq!(exits[1]["packets_in"], 0, "{report:#}");
     assert_eq!(exits[1]["connections"], 0, "{report:#}");
     assert!(exits[1]["last_used"].as_u64() > Some(0), "{report:#}");
+    // The same for an auditor and a scraper.
+    let document = airgap(&["report", "--json", &web.name]);
+    let document: Value = serde_json::from_str(&document.stdout).expect("JSON");
+    assert_eq!(document["status"]["exits"], *exits, "{document:#}");
+    let schema = airgap_tests::airgap_ok(&["schema", "report"]).stdout;
+    let schema: Value = serde_json::from_str(&schema).expect("JSON");
+    let violations = airgap_tests::schema::violations(&schema, &document);
+    assert!(violations.is_empty(), "{violations:#?}");
     // A renewal counts on.
     seal(&web.name, &[]);
     assert_eq!(status(&web)["exits"][1]["packets_out"], COUNT);

@@ -184,7 +184,9 @@ fn exceptions(recorded: &[Recorded]) -> Result<Vec<Exception>> {
         if let Some(reason) = &one.reason {
             parse_reason(reason).map_err(anyhow::Error::msg)?;
         }
-        if one.until.as_ref().is_some_and(|until| until.boot != boot) {
+        // An unknown boot is never this one.
+        let ends = one.until.as_ref();
+        if ends.is_some_and(|until| until.boot != boot || boot.is_empty()) {
             continue;
         }
         exceptions.push(Exception {
@@ -211,7 +213,7 @@ pub fn is_id(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Origin, Record, is_id};
+    use super::{Exception, Origin, Record, is_id};
     use crate::{policy::Rules, preflight::Risk};
 
     fn id() -> String {
@@ -287,5 +289,42 @@ mod tests {
     fn ids_are_64_lower_case_hex_digits() {
         assert!(is_id(&id()));
         assert!(!is_id("5ea1") && !is_id(&"5EA1".repeat(16)) && !is_id(&"../x".repeat(16)));
+    }
+
+    #[test]
+    fn exceptions_come_back_and_those_that_end_only_in_their_boot() {
+        let exception = |to: &str| Exception::from(to.parse::<crate::policy::To>().unwrap());
+        let mut record = record();
+        record.rules.exits = vec![
+            exception("198.51.100.10:443"),
+            Exception {
+                until: Some(5_000_000_000),
+                reason: Some("ticket 42".into()),
+                allowed: true,
+                ..exception("[2001:db8::/48]:*/udp")
+            },
+        ];
+        let bytes = record.encode().unwrap();
+        assert_eq!(Record::decode(&record.id, &bytes).unwrap(), record);
+        let text = String::from_utf8(bytes).unwrap();
+        let boot = crate::clock::boot_id();
+        assert!(!boot.is_empty() && text.contains(&boot), "{text}");
+        for other in ["", "00000000-0000-0000-0000-000000000000"] {
+            let text = text.replace(&boot, other);
+            let read = Record::decode(&record.id, text.as_bytes()).unwrap();
+            assert_eq!(read.rules.exits, record.rules.exits[..1], "{other}");
+        }
+        for (what, instead) in [
+            ("198.51.100.10:443/tcp", "198.51.100.10"),
+            ("198.51.100.10:443/tcp", "127.0.0.1:443/tcp"),
+            ("ticket 42", "ticket\\n42"),
+            ("\"allowed\"", "\"granted\""),
+        ] {
+            let text = text.replace(what, instead);
+            assert!(
+                Record::decode(&record.id, text.as_bytes()).is_err(),
+                "{instead}"
+            );
+        }
     }
 }
