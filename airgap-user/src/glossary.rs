@@ -125,7 +125,7 @@ const fn of_state(state: SealState) -> (&'static str, &'static str) {
         ),
         SealState::ExceptionClosed => (
             "SEALED, EXCEPTION CLOSED, exit 4. The seal holds, and an exception that is recorded is not in force as it is written: the container reaches less than was said.",
-            "airgap attach NAME puts it in force again; airgap disallow NAME --to … takes it back.",
+            "airgap restore puts in force what is recorded; airgap attach NAME records what is in force.",
         ),
         SealState::Opened => (
             "SEALED, OPENED, exit 4. The seal is in force, and a way out is open now: line one names it, since when if that is known, and what to run. What could not be looked at counts as open.",

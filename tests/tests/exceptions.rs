@@ -434,6 +434,37 @@ fn every_use_is_counted_exactly() {
     }
 }
 
+/// From two processes at once, so that processors meet in one count.
+#[test]
+fn a_million_datagrams_are_a_million() {
+    const EACH: u64 = 500_000;
+    /// Nobody listens there.
+    const NOBODY: u16 = 7444;
+    let outside = Outside::unrecorded();
+    let to = [outside.plan.outside4.into(), outside.plan.outside6.into()];
+    let to = to.map(|ip| SocketAddr::new(ip, NOBODY).to_string());
+    let web = outside.container("web").run();
+    let exits = to.clone().map(|to| format!("{to}/udp"));
+    seal(&web.name, &["--to", &exits[0], "--to", &exits[1]]);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut reach = Reach::new(&web);
+                for (version, to) in [("4", &to[0]), ("6", &to[1])] {
+                    reach.does(&format!("udp {version} {version}"));
+                    reach.does(&format!("many {version} {to} {}", EACH / 2));
+                }
+            });
+        }
+    });
+    let report = status(&web);
+    for exit in [0, 1] {
+        let used = &report["exits"][exit];
+        assert_eq!(used["packets_out"], EACH, "{report:#}");
+        assert_eq!(used["bytes_out"], 10 * EACH, "{report:#}");
+    }
+}
+
 #[test]
 fn an_exception_outlives_processes_restarts_and_the_kernel_side() {
     let world = World::new();
@@ -471,6 +502,20 @@ fn an_exception_outlives_processes_restarts_and_the_kernel_side() {
         Some(1),
         "{report:#}"
     );
+    // One that is recorded and not in force is told, until it is.
+    let text = std::fs::read_to_string(&path).expect("a record");
+    let more = format!("\"to\":[{{\"to\":\"{}/tcp\"}},", world.v4(OTHER));
+    std::fs::write(&path, text.replace("\"to\":[", &more)).expect("write");
+    let out = airgap(&["status", &web.name]).expect_code(4);
+    assert!(
+        out.stdout.contains("EXCEPTION CLOSED"),
+        "{}",
+        out.describe()
+    );
+    assert_eq!(status(&web)["exits"][1]["state"], "closed");
+    airgap_tests::airgap_ok(&["restore"]);
+    reach.does(&format!("tcp d {}", world.v4(OTHER)));
+    assert_eq!(status(&web)["exits"][1]["state"], "in-force");
 }
 
 #[test]

@@ -138,7 +138,7 @@ pub fn summary(
         SealState::NotSealed => "recorded, but not in force; run: airgap restore".into(),
         SealState::Unknown => "what is in force could not be read".into(),
         SealState::ExceptionClosed => {
-            format!("an exception is not in force as it is written; run: airgap attach {name}")
+            "an exception is not in force as it is written; run: airgap restore".into()
         }
         SealState::Gone => {
             format!(
