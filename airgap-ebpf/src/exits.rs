@@ -4,7 +4,7 @@
 
 use airgap_common::{
     addr::Addr,
-    map::{Client, DATAGRAM_LIFE, Exit, FLOW_LIFE, Flow, Layer, SealNumber, Use},
+    map::{Client, DATAGRAM_LIFE, Exit, FLOW_LIFE, Flow, Layer, SealNumber, Syn, Use},
     packet::{FIN, Ip, RST, SYN, Transport},
     verdict::exit::Passage,
 };
@@ -20,6 +20,7 @@ use crate::{
         OFF_IFA6_LIST, OFF_INDEV_LIST, OFF_SKB_DEV, first, read,
     },
     maps::{EXIT_FLOWS, EXIT_USE, EXITS, add},
+    older,
     subject::{Subject, epoch},
 };
 
@@ -174,6 +175,20 @@ pub(crate) fn reply(flow: &Flow, ip: &Ip, connected: bool) -> bool {
 #[inline(always)]
 fn behind_udp(ip: &Ip) -> u64 {
     u64::from(ip.payload).saturating_sub(8)
+}
+
+/// Number of what the kernel may do on this flow, an `Ended`, as [`older::answer`].
+#[inline(never)]
+pub(crate) fn cut(flow: &Flow, layer: Layer) -> u32 {
+    let ends = Syn {
+        seal: flow.seal,
+        client: flow.peer,
+        own: flow.own,
+        client_port: flow.peer_port,
+        port: flow.own_port,
+        _pad: 0,
+    };
+    older::look(&ends, layer)
 }
 
 /// Counts a use: `packets` of together `bytes`, out or in, and whether a connection

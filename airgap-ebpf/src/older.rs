@@ -20,6 +20,12 @@ pub(crate) fn are_some() -> bool {
 /// what may go out.
 #[inline(never)]
 pub(crate) fn answer(flow: &Syn, layer: Layer) -> u32 {
+    look(flow, layer)
+}
+
+/// The same in the caller's place.
+#[inline(always)]
+pub(crate) fn look(flow: &Syn, layer: Layer) -> u32 {
     let Some(older) = OLDER.get_ptr_mut(flow) else {
         return Ended::Unknown as u32;
     };

@@ -463,6 +463,15 @@ impl Kernel for Packet {
     }
 
     #[inline(always)]
+    fn exit_cut(&self, flow: &Flow) -> Ended {
+        match exits::cut(flow, self.layer()) {
+            2 => Ended::Answered,
+            1 => Ended::Silent,
+            _ => Ended::Unknown,
+        }
+    }
+
+    #[inline(always)]
     fn exit_remembered(&self, flow: &Flow) -> bool {
         exits::is_remembered(flow)
     }

@@ -45,16 +45,28 @@ impl World {
         container
     }
 
-    /// Connections of the far side that it has closed, and whose end was not acknowledged.
-    fn waiting_for_the_last_ack(&self) -> usize {
-        const LAST_ACK: &str = "09";
+    /// Connections of the far side, on its port, in a state by the kernel's number.
+    fn connections(&self, state: &str) -> usize {
         let read = |file: &str| std::fs::read_to_string(format!("/proc/thread-self/net/{file}"));
         let text = self.outside.netns.run(|| ["tcp", "tcp6"].map(read));
         let text = text.map(|text| text.expect("a list")).join("");
-        let states = text
-            .lines()
-            .filter_map(|line| line.split_whitespace().nth(3));
-        states.filter(|state| *state == LAST_ACK).count()
+        let port = format!(":{PORT:04X}");
+        let there = |line: &&str| {
+            let mut fields = line.split_whitespace().skip(1);
+            fields.next().is_some_and(|own| own.ends_with(&port))
+                && fields.nth(1).is_some_and(|found| found == state)
+        };
+        text.lines().filter(there).count()
+    }
+
+    /// Those that it has closed, and whose end was not acknowledged.
+    fn waiting_for_the_last_ack(&self) -> usize {
+        self.connections("09")
+    }
+
+    /// Those that it believes to be open.
+    fn established(&self) -> usize {
+        self.connections("01")
     }
 
     /// Nothing of the container is on the wire but answers of the service, and what goes
@@ -372,8 +384,16 @@ fn what_is_allowed_for_a_time_ends_by_itself() {
     echoes(&mut reach, "stays", "goes-on");
     let unknown = airgap(&["disallow", &web.name, "--to", &v4]).expect_code(2);
     assert!(unknown.stderr.contains(&v6), "{}", unknown.describe());
+    wait::until("the far side hears of the end", wait::SOON, || {
+        (world.established() == 1).then_some(())
+    });
     airgap(&["disallow", &web.name, "--all"]);
     reach.is_refused(&format!("tcp x {v6}"));
+    wait::until("the far side hears of the end", wait::SOON, || {
+        (world.established() == 0).then_some(())
+    });
+    // The seal's own work is no attempt of the container's.
+    assert_eq!(refused(&web, "stale-provenance"), 0, "{}", status(&web));
 }
 
 #[test]

@@ -6,10 +6,10 @@
 //! a listener that it has become, nor for what that accepts. Datagrams are judged one
 //! by one.
 
-use super::{Kernel, SOCK_DGRAM, Socket, has_port, state};
+use super::{Kernel, SOCK_DGRAM, Socket, has_port, is_bare, state};
 use crate::{
     denial::Reason,
-    map::{Exit, Flow, Policy, SealNumber},
+    map::{Ended, Exit, Flow, SealNumber},
     packet::{ACK, Ip, RST, SYN, Transport, UDP},
 };
 
@@ -26,13 +26,10 @@ pub enum Passage {
     In,
 }
 
-/// Whether this socket's segments are judged here.
+/// Whether this socket's segments are judged here, also where no exception is left.
 #[inline(always)]
-pub(super) fn is_of(socket: &Socket, seal: SealNumber, policy: &Policy) -> bool {
-    policy.flags & Policy::HAS_EXITS != 0
-        && socket.is_tcp()
-        && socket.state != state::LISTEN
-        && socket.tag.is_exit(seal)
+pub(super) fn is_of(socket: &Socket, seal: SealNumber) -> bool {
+    socket.tag.is_exit(seal) && socket.is_tcp() && socket.state != state::LISTEN
 }
 
 /// A segment that leaves by such a socket.
@@ -69,12 +66,15 @@ pub(super) fn segment<K: Kernel>(
     if kernel.exit_segment(&flow, ip, transport, socket.tag.epoch, passage) {
         return Ok(());
     }
-    // The seal's own doing, where it cuts what a removed exception let out.
-    Err(if transport.flags & RST != 0 {
-        Reason::KernelChatter
-    } else {
-        Reason::StaleProvenance
-    })
+    if transport.flags & RST == 0 {
+        return Err(Reason::StaleProvenance);
+    }
+    // The seal's own doing, where it cuts what a removed exception let out: the far
+    // side is told.
+    if is_bare(ip, transport) && kernel.exit_cut(&flow) == Ended::Answered {
+        return Ok(());
+    }
+    Err(Reason::KernelChatter)
 }
 
 /// A segment that comes in to such a socket.

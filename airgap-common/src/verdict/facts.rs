@@ -126,6 +126,8 @@ pub trait Kernel {
     /// over or not, and the socket is `connected` to it or has sent to it a moment ago.
     /// Counts it.
     fn exit_reply(&self, flow: &Flow, ip: &Ip, connected: bool) -> bool;
+    /// As `older`, for a connection that a removed exception let out.
+    fn exit_cut(&self, flow: &Flow) -> Ended;
     /// Whether this flow went out by an exception that still names the far side.
     fn exit_remembered(&self, flow: &Flow) -> bool;
 }

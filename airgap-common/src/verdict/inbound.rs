@@ -46,7 +46,7 @@ pub fn ingress<K: Kernel>(
     let Transport { dport, flags, .. } = *transport;
     if policy.flags & Policy::HAS_EXITS != 0 && ip.plain && socket.exists {
         let taken = match transport.kind {
-            Kind::Tcp if exit::is_of(socket, seal, policy) => {
+            Kind::Tcp if exit::is_of(socket, seal) => {
                 exit::answer(ip, transport, socket, seal, kernel)
             }
             Kind::Udp => exit::reply(ip, transport, socket, seal, kernel),

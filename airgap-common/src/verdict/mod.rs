@@ -138,7 +138,7 @@ fn reply<K: Kernel>(
         }
         return by_kernel(ip, transport, seal, policy, kernel);
     }
-    if exit::is_of(socket, seal, policy) {
+    if exit::is_of(socket, seal) {
         return exit::segment(ip, transport, socket, seal, kernel);
     }
     if flags & (SYN | ACK) == SYN {

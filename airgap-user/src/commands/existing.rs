@@ -360,6 +360,14 @@ pub(super) fn cut_exits(gate: &Gate, seal: SealNumber, look: &Look) -> Result<us
         if sockets.is_empty() {
             continue;
         }
+        // The far side is told.
+        let ends: Vec<_> = sockets
+            .iter()
+            .filter_map(|socket| connection(socket, "cut", |_| true))
+            .collect();
+        if let Err(error) = gate.tell_older(seal, &ends) {
+            log::debug!("the far side does not hear of the end: {error:#}");
+        }
         match destroy(&network.netns, &sockets) {
             Ok(gone) => cut += gone,
             Err(error) => {

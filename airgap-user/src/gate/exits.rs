@@ -155,6 +155,8 @@ impl Gate {
             };
             numbered.push((number, exception, since));
         }
+        // As they are read back: the order of slots is theirs.
+        numbered.sort_by_key(|(number, ..)| *number);
         let pairs: Vec<_> = numbered.iter().map(|(n, e, _)| (*n, *e)).collect();
         let wanted = unions(&pairs).map_err(|error| anyhow!(error))?;
         // First of all: a number is never given twice.

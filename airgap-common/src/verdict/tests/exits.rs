@@ -81,6 +81,30 @@ fn a_connection_goes_out_and_its_answers_come_in() {
         assert_eq!(judged, Err(Reason::StaleProvenance));
         let reset = out(connecting(7), FAR, tcp(40_000, FAR_PORT, RST), exit);
         assert_eq!(reset, Err(Reason::KernelChatter));
+        // The seal has cut it, and the far side hears of that; of nothing else.
+        for (header, older, expected) in [
+            (20, Ended::Answered, Ok(())),
+            (8, Ended::Answered, Err(Reason::KernelChatter)),
+            (20, Ended::Silent, Err(Reason::KernelChatter)),
+            (20, Ended::Unknown, Err(Reason::KernelChatter)),
+        ] {
+            let world = World {
+                older,
+                ..world(exit, false)
+            };
+            let reset = Transport {
+                header,
+                ..tcp(40_000, FAR_PORT, RST | ACK)
+            };
+            for rules in [with_exits(), policy(&[5060])] {
+                let ip = ip(OWN, FAR, 6);
+                let socket = connecting(state::CLOSE);
+                let judged = egress(&ip, &reset, false, &socket, SEAL, Some(&rules), &world);
+                assert_eq!(judged, expected, "{header} {older:?}");
+                let ack = egress(&ip, &ack, false, &socket, SEAL, Some(&rules), &world);
+                assert_eq!(ack, Err(Reason::StaleProvenance));
+            }
+        }
         assert!(!inward(
             connecting(1),
             FAR,
@@ -235,7 +259,7 @@ fn a_tag_is_good_for_its_own_connection_alone() {
         &established,
         SEAL,
         Some(&plain),
-        &world(Exit::Open, true),
+        &world(Exit::None, true),
     );
     assert_eq!(judged, Err(Reason::StaleProvenance));
 }

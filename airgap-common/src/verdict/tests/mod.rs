@@ -95,6 +95,9 @@ impl Kernel for World {
     fn exit_reply(&self, flow: &Flow, _: &Ip, connected: bool) -> bool {
         is_far(flow) && self.exit >= Exit::Lapsed && (connected || self.remembered)
     }
+    fn exit_cut(&self, _: &Flow) -> Ended {
+        self.older
+    }
     fn exit_remembered(&self, flow: &Flow) -> bool {
         is_far(flow) && self.exit >= Exit::Lapsed && self.remembered
     }

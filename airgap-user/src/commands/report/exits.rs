@@ -1,12 +1,13 @@
 //! Exceptions as they are in force, and how each was used.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use airgap_common::map::{SealNumber, Use};
 use anyhow::Result;
 use serde::Serialize;
 
 use crate::{
     clock,
-    commands::sealing::now,
     gate::Gate,
     policy::Exception,
     state::{Entry, Record},
@@ -78,11 +79,11 @@ impl ExitRow {
     }
 }
 
-/// The wall clock at a time of the boot clock, nanoseconds.
+/// The wall clock at a time of the boot clock, nanoseconds; seconds since 1970-01-01 UTC.
 fn wall(boottime: u64) -> u64 {
-    let boottime = boottime / 1_000_000_000;
-    let (now, since) = (now(), clock::since_boot().as_secs());
-    (now + boottime).saturating_sub(since)
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let booted = now.unwrap_or_default().saturating_sub(clock::since_boot());
+    (booted + Duration::from_nanos(boottime)).as_secs()
 }
 
 fn is_over(exception: &Exception) -> bool {
