@@ -4,7 +4,7 @@
 
 use airgap_common::{
     addr::Addr,
-    map::{Client, DATAGRAM_LIFE, Exit, FLOW_LIFE, Flow, Layer, SealNumber, Syn, Use},
+    map::{Client, DATAGRAM_LIFE, Exit, FLOW_LIFE, Flow, Layer, SLOTS, SealNumber, Syn, Use},
     packet::{FIN, Ip, RST, SYN, Transport},
     verdict::exit::Passage,
 };
@@ -22,6 +22,7 @@ use crate::{
     maps::{EXIT_FLOWS, EXIT_USE, EXITS, add},
     older,
     subject::{Subject, epoch},
+    verifier::forgotten,
 };
 
 const BPF_ANY: u64 = 0;
@@ -35,7 +36,9 @@ pub(crate) fn find(flow: &Flow, now: u64, only: u32) -> u64 {
     let Some(exits) = EXITS.get(&key) else {
         return 0;
     };
-    exits.find(flow.protocol as u8, flow.peer_port, now, only)
+    // From 7.3 the verifier forgets how far a loop of this kind goes.
+    let slot = |i: usize| forgotten(i as u64, SLOTS as u64, flow.protocol) as usize;
+    exits.find_by(flow.protocol as u8, flow.peer_port, now, only, slot)
 }
 
 /// The same for what a task asks for, which is counted if the exception is over.

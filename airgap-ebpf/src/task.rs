@@ -4,8 +4,7 @@
 use aya_ebpf::{
     Global,
     helpers::generated::{
-        bpf_get_current_comm, bpf_get_current_task, bpf_get_current_task_btf,
-        bpf_probe_read_kernel,
+        bpf_get_current_comm, bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_kernel,
     },
 };
 
