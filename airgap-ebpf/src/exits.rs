@@ -41,7 +41,7 @@ pub(crate) fn find(flow: &Flow, now: u64, only: u32) -> u64 {
     exits.find_by(flow.protocol as u8, flow.peer_port, now, only, slot)
 }
 
-/// The same for what a task asks for, which is counted if the exception is over.
+/// The same for what a task asks for.
 #[inline(always)]
 pub(crate) fn asked(seal: SealNumber, peer: Addr, port: u16, protocol: u8) -> u64 {
     let flow = Flow {
@@ -52,11 +52,7 @@ pub(crate) fn asked(seal: SealNumber, peer: Addr, port: u16, protocol: u8) -> u6
         own_port: 0,
         protocol: protocol.into(),
     };
-    let found = find(&flow, now(), 0);
-    if Exit::of(found >> 32) == Exit::Lapsed {
-        count_lapsed(found as u32);
-    }
-    found
+    find(&flow, now(), 0)
 }
 
 /// The boot clock, nanoseconds; never 0, which would stand for no clock.
@@ -88,10 +84,11 @@ pub(crate) fn has_sent(flow: &Flow, life: u64) -> u32 {
         .into()
 }
 
-/// 1 if the kernel may answer on this flow without its socket.
+/// Whether the kernel may answer on this flow without its socket.
 #[inline(always)]
 pub(crate) fn is_remembered(flow: &Flow) -> bool {
-    has_sent(flow, FLOW_LIFE) != 0 && Exit::of(find(flow, 0, 0) >> 32) == Exit::Open
+    let named = Exit::of(find(flow, 0, 0) >> 32) == Exit::Open;
+    named && has_sent(flow, FLOW_LIFE) != 0
 }
 
 /// See [`Kernel::exit_segment`].
@@ -106,24 +103,37 @@ pub(crate) fn segment(
     transport: &Transport,
     number: u32,
     passage: Passage,
-) -> bool {
-    if Exit::of(find(flow, 0, number) >> 32) != Exit::Open {
-        return false;
+) -> Exit {
+    let opens = passage == Passage::Opens;
+    // What is over lets nothing new out, also where `connect` came before its end.
+    let at = if opens { now() } else { 0 };
+    match Exit::of(find(flow, at, number) >> 32) {
+        Exit::Open => {}
+        Exit::Lapsed => {
+            if layer == Layer::Cgroup {
+                count_lapsed(number);
+            }
+            return Exit::Lapsed;
+        }
+        Exit::Port | Exit::None => return Exit::None,
     }
     if layer == Layer::Frame {
-        return true;
+        return Exit::Open;
     }
-    if passage == Passage::Opens && airgap_own_source(skb) == 0 {
-        return false;
+    if opens && airgap_own_source(skb) == 0 {
+        return Exit::Port;
     }
-    let out = matches!(passage, Passage::Opens | Passage::Out);
-    if out && transport.flags & (SYN | FIN | RST) != 0 {
+    let out = opens || passage == Passage::Out;
+    if out && transport.flags & RST != 0 {
+        // Nothing is to be answered any more.
+        let _ = EXIT_FLOWS.remove(flow);
+    } else if out && transport.flags & (SYN | FIN) != 0 {
         remember(flow, now());
     }
     let bytes = ip.payload.saturating_sub(transport.header.into());
     let connections = (passage == Passage::Opened).into();
     count(number, out.into(), 1, bytes.into(), connections);
-    true
+    Exit::Open
 }
 
 /// A datagram that leaves its socket.
@@ -165,9 +175,10 @@ pub(crate) fn framed(skb: *mut __sk_buff, flow: &Flow) -> Exit {
 /// [`Kernel::exit_reply`]: airgap_common::verdict::Kernel::exit_reply
 #[inline(always)]
 pub(crate) fn reply(flow: &Flow, ip: &Ip, connected: bool) -> bool {
-    let found = find(flow, 0, 0);
+    // One that is in force rather than one that is over.
+    let found = find(flow, now(), 0);
     let answers = connected || has_sent(flow, DATAGRAM_LIFE) != 0;
-    if Exit::of(found >> 32) != Exit::Open || !answers {
+    if Exit::of(found >> 32) < Exit::Lapsed || !answers {
         return false;
     }
     count(found as u32, 0, 1, behind_udp(ip), 0);

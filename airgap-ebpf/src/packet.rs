@@ -445,8 +445,12 @@ impl Kernel for Packet {
         transport: &Transport,
         number: u32,
         passage: Passage,
-    ) -> bool {
-        exits::segment(self.skb, self.layer(), flow, ip, transport, number, passage)
+    ) -> Exit {
+        let layer = self.layer();
+        let exit = exits::segment(self.skb, layer, flow, ip, transport, number, passage);
+        // SAFETY: the context is a __sk_buff.
+        let any = unsafe { (*self.skb).len };
+        Exit::of(forgotten(exit as u64, 4, any))
     }
 
     #[inline(always)]

@@ -52,6 +52,8 @@ fn judge_egress(skb: *mut __sk_buff) -> u32 {
     };
     packet.renew(policy, epoch);
     let on_lo = ifindex(skb) == LOOPBACK;
+    // Asked before the verdict, so that what it is asked of need not outlive that.
+    let for_peer = !on_lo && short::is_judged(&socket, &transport, subject.seal, policy);
     let verdict = verdict::egress(
         &ip,
         &transport,
@@ -63,7 +65,7 @@ fn judge_egress(skb: *mut __sk_buff) -> u32 {
     );
     match verdict {
         Ok(()) => {
-            if !on_lo && short::is_judged(&socket, &transport, subject.seal, policy) {
+            if for_peer {
                 packet.renew_for_peer(epoch);
             }
             0

@@ -89,49 +89,55 @@ pub(crate) fn connect(ctx: &SockAddrContext, dst: Addr, hook: Hook) -> i32 {
         Judgement::Allow => return ALLOW,
         Judgement::Refuse(reason) => reason,
         Judgement::IfOwnAddress => {
-            let exit = exit(ctx, &subject, dst);
+            let (exit, number) = exit(ctx, &subject, dst);
             if exit == Exit::Open {
                 return ALLOW;
             }
             if own_address(ctx, dst) {
                 return ALLOW;
             }
-            reason_of(exit)
+            reason_of(exit, number)
         }
     };
     refuse(ctx, &subject, dst, hook, reason)
 }
 
-/// What exceptions say of this destination; a TCP socket has the tag of the one that
-/// lets it connect.
+/// What exceptions say of this destination, and the number of the one that says so; a TCP
+/// socket has the tag of the one that lets it connect.
 #[inline(always)]
-fn exit(ctx: &SockAddrContext, subject: &Subject, dst: Addr) -> Exit {
+fn exit(ctx: &SockAddrContext, subject: &Subject, dst: Addr) -> (Exit, u32) {
     let has_exits = subject
         .policy()
         .is_ok_and(|policy| policy.flags & Policy::HAS_EXITS != 0);
     if !has_exits {
-        return Exit::None;
+        return (Exit::None, 0);
     }
     let (port, protocol) = (dport(ctx), protocol(ctx));
     let found = exits::asked(subject.seal, dst, port, protocol);
     // SAFETY: the context is a bpf_sock_addr.
     let any = unsafe { (*ctx.sock_addr).user_port };
-    match Exit::of(forgotten(found >> 32, 4, any)) {
+    let number = found as u32;
+    let exit = match Exit::of(forgotten(found >> 32, 4, any)) {
         Exit::Open if protocol == TCP => {
             // SAFETY: the verifier knows the context's socket.
-            match unsafe { write_exit_tag(socket(ctx), subject.seal, found as u32) } {
+            match unsafe { write_exit_tag(socket(ctx), subject.seal, number) } {
                 true => Exit::Open,
                 false => Exit::None,
             }
         }
         exit => exit,
-    }
+    };
+    (exit, number)
 }
 
+/// Why it is refused here; counts what came too late.
 #[inline(always)]
-const fn reason_of(exit: Exit) -> Reason {
+fn reason_of(exit: Exit, number: u32) -> Reason {
     match exit {
-        Exit::Lapsed => Reason::ExitLapsed,
+        Exit::Lapsed => {
+            exits::count_lapsed(number);
+            Reason::ExitLapsed
+        }
         Exit::Port => Reason::ExitPort,
         Exit::None | Exit::Open => Reason::Egress,
     }
@@ -149,11 +155,11 @@ pub(crate) fn sendmsg(ctx: &SockAddrContext, dst: Addr, hook: Hook) -> i32 {
         // Egress knows whether the packet stays on lo; it is asked only if
         // somebody in this network namespace could receive it.
         Judgement::IfOwnAddress => {
-            let exit = exit(ctx, &subject, dst);
+            let (exit, number) = exit(ctx, &subject, dst);
             if exit == Exit::Open || has_receiver(ctx, dst) {
                 return ALLOW;
             }
-            reason_of(exit)
+            reason_of(exit, number)
         }
     };
     refuse(ctx, &subject, dst, hook, reason)

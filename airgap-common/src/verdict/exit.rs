@@ -63,8 +63,11 @@ pub(super) fn segment<K: Kernel>(
     }
     let passage = if opens { Passage::Opens } else { Passage::Out };
     let flow = Flow::out(seal, ip, transport);
-    if kernel.exit_segment(&flow, ip, transport, socket.tag.epoch, passage) {
-        return Ok(());
+    match kernel.exit_segment(&flow, ip, transport, socket.tag.epoch, passage) {
+        Exit::Open => return Ok(()),
+        Exit::Lapsed => return Err(Reason::ExitLapsed),
+        Exit::Port => return Err(Reason::Egress),
+        Exit::None => {}
     }
     if transport.flags & RST == 0 {
         return Err(Reason::StaleProvenance);
@@ -96,7 +99,7 @@ pub(super) fn answer<K: Kernel>(
     let opened = socket.state == state::SYN_SENT && transport.flags & SYN != 0;
     let passage = if opened { Passage::Opened } else { Passage::In };
     let flow = Flow::inward(seal, ip, transport);
-    kernel.exit_segment(&flow, ip, transport, socket.tag.epoch, passage)
+    kernel.exit_segment(&flow, ip, transport, socket.tag.epoch, passage) == Exit::Open
 }
 
 const fn is_udp(socket: &Socket) -> bool {

@@ -109,8 +109,9 @@ pub trait Kernel {
     fn older(&self, ip: &Ip, transport: &Transport) -> Ended;
     /// Whether this segment comes in for a connection that the seal has cut.
     fn was_cut(&self, ip: &Ip, transport: &Transport) -> bool;
-    /// Whether the exception of this number still names the far side, over or not; one
-    /// that opens a connection comes from an address of the container. Counts it.
+    /// What the exception of this number says of the far side: `Open` while it names it,
+    /// for what is no SYN also when it is over; `Lapsed` for a SYN when it is; `Port` for
+    /// a SYN from an address that is not the container's. Counts it.
     fn exit_segment(
         &self,
         flow: &Flow,
@@ -118,7 +119,7 @@ pub trait Kernel {
         transport: &Transport,
         number: u32,
         passage: Passage,
-    ) -> bool;
+    ) -> Exit;
     /// What exceptions say of a datagram that leaves; only from an address of the
     /// container, and from its own socket. Counts it and remembers its flow.
     fn exit_datagram(&self, flow: &Flow, ip: &Ip) -> Exit;

@@ -1,5 +1,6 @@
 //! The verdict on frames towards a container, on the host's end of its veth:
-//! whether one that opens a connection can come from where it says. A neighbour
+//! whether one that opens a connection, or answers by an exception, can come from where
+//! it says. A neighbour
 //! on the bridge may claim the gateway's address by ARP and speak as a far client;
 //! the host knows by which interface a frame came in, and where that client is.
 
@@ -7,7 +8,7 @@ use crate::{
     addr::Addr,
     denial::Reason,
     map::Veth,
-    packet::{ACK, ICMP, ICMPV6, Ip, Kind, SYN, TCP, Transport},
+    packet::{ACK, ICMP, ICMPV6, Ip, Kind, SYN, TCP, Transport, UDP},
 };
 
 /// Where the host would send an answer.
@@ -24,7 +25,8 @@ pub struct Route {
 pub enum Concern {
     /// Nothing that is looked at here.
     Nothing,
-    /// A connection: a SYN, or TCP that cannot be read here.
+    /// A connection, or data by an exception: a SYN, TCP that cannot be read here, a
+    /// datagram.
     Opens,
     /// Another route: a router advertisement or a redirect, or what cannot be
     /// told from one.
@@ -43,14 +45,14 @@ pub fn concern(ip: &Ip, transport: &Transport) -> Concern {
     if !ip.plain {
         return match (ip.version, ip.protocol) {
             // Fragments and options: the container puts together what this cannot read.
-            (4, TCP) => Concern::Opens,
+            (4, TCP | UDP) => Concern::Opens,
             (4, ICMP) | (6, _) => Concern::Steers,
             _ => Concern::Nothing,
         };
     }
     match (ip.protocol, transport.kind) {
         (TCP, Kind::Tcp) if transport.flags & (SYN | ACK) != SYN => Concern::Nothing,
-        (TCP, _) => Concern::Opens,
+        (TCP | UDP, _) => Concern::Opens,
         (ICMP, Kind::Icmp) if transport.icmp_type != REDIRECT => Concern::Nothing,
         (ICMP, _) => Concern::Steers,
         (ICMPV6, Kind::Icmp)
@@ -106,7 +108,7 @@ pub fn inward(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{map::MAX_UPLINKS, packet::UDP};
+    use crate::map::MAX_UPLINKS;
 
     const BRIDGE: u32 = 10;
     const PORT: u32 = 11;
@@ -218,8 +220,8 @@ mod tests {
             (4, TCP, other, true, Opens),
             (4, TCP, tcp(ACK), false, Opens),
             (4, TCP, other, false, Opens),
-            (4, UDP, other, false, Nothing),
-            (4, UDP, other, true, Nothing),
+            (4, UDP, other, false, Opens),
+            (4, UDP, other, true, Opens),
             (4, ICMP, icmp(8), true, Nothing),
             (4, ICMP, icmp(5), true, Steers),
             (4, ICMP, other, true, Steers),
@@ -233,7 +235,7 @@ mod tests {
             (6, 0, other, false, Steers),
             (6, 44, other, false, Steers),
             (6, 60, other, false, Steers),
-            (6, UDP, other, true, Nothing),
+            (6, UDP, other, true, Opens),
         ] {
             let ip = Ip {
                 src: FAR,

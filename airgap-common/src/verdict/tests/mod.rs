@@ -82,8 +82,13 @@ impl Kernel for World {
     fn was_cut(&self, _: &Ip, _: &Transport) -> bool {
         self.older == Ended::Answered
     }
-    fn exit_segment(&self, flow: &Flow, _: &Ip, _: &Transport, number: u32, _: Passage) -> bool {
-        is_far(flow) && number == EXIT && self.exit >= Exit::Lapsed
+    fn exit_segment(&self, flow: &Flow, _: &Ip, _: &Transport, number: u32, way: Passage) -> Exit {
+        match self.exit {
+            _ if !is_far(flow) || number != EXIT => Exit::None,
+            Exit::Lapsed if way == Passage::Opens => Exit::Lapsed,
+            Exit::Open | Exit::Lapsed => Exit::Open,
+            Exit::Port | Exit::None => Exit::None,
+        }
     }
     fn exit_datagram(&self, flow: &Flow, _: &Ip) -> Exit {
         match is_far(flow) {

@@ -1,7 +1,7 @@
 //! Connections and datagrams to where exceptions may lead.
 //!
 //! `reach`: reads lines on stdin, one JSON line each. Sockets have names and stay open.
-//! `tcp NAME ADDRESS:PORT`: connects · `from NAME PORT ADDRESS:PORT`: from that port ·
+//! `tcp NAME ADDRESS:PORT`: connects · `later NAME ADDRESS:PORT`: with the first `send` · `from NAME PORT ADDRESS:PORT`: from that port ·
 //! `as NAME SOURCE ADDRESS:PORT`: under a source address that may be nobody's ·
 //! `device NAME lo|eth0 ADDRESS:PORT` · `mptcp NAME ADDRESS:PORT`
 //! `udp NAME 4|6`: a socket for datagrams, its port · `bare NAME 4|6`: one for TCP ·
@@ -76,6 +76,17 @@ fn obey(words: &[&str], sockets: &mut HashMap<String, Socket>) -> Step<Value> {
         ["tcp", name, to] => {
             let to = address(to)?;
             let socket = Socket::tcp(to)?;
+            socket.connect(to)?;
+            sockets.insert((*name).to_owned(), socket);
+        }
+        ["later", name, to] => {
+            // Fast open without a cookie (tcp(7)): the first `send` sends the SYN.
+            const TCP_FASTOPEN_NO_COOKIE: i32 = 34;
+            let to = address(to)?;
+            let socket = Socket::tcp(to)?;
+            for option in [libc::TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE] {
+                socket.set("TCP_FASTOPEN", libc::IPPROTO_TCP, option, &1_i32)?;
+            }
             socket.connect(to)?;
             sockets.insert((*name).to_owned(), socket);
         }
