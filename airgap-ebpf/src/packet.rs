@@ -200,21 +200,6 @@ impl Packet {
         }
     }
 
-    /// See [`socket::renew_for_peer`].
-    #[inline(always)]
-    pub(crate) fn renew_for_peer(&self, epoch: u32) {
-        if self.sk.is_null() {
-            return;
-        }
-        // SAFETY: not null, and what is found is a live value.
-        unsafe {
-            let tag = socket::tag_of(self.sk);
-            if !tag.is_null() {
-                socket::renew_for_peer(tag, epoch);
-            }
-        }
-    }
-
     /// See [`socket::write_tag`].
     #[inline(always)]
     pub(crate) fn tag(&self, port: u16, policy: &Policy, epoch: u32) -> bool {

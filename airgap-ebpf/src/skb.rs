@@ -2,6 +2,7 @@
 //! whatever got past the system call hooks ends here.
 
 use airgap_common::{
+    addr::Addr,
     denial::{Hook, Reason},
     verdict::{self, Inbound, short},
 };
@@ -12,6 +13,7 @@ use aya_ebpf::{
 use crate::{
     packet::Packet,
     short::passes,
+    socket,
     subject::{Subject, epoch, hinted},
     verifier::forgotten,
 };
@@ -28,8 +30,15 @@ pub(crate) fn egress(ctx: &SkBuffContext) -> i32 {
     if !is_hinted(skb) || passes_short::<true>(skb) {
         return PASS;
     }
+    // Before the verdict: what another policy allowed is none of this epoch's.
+    let began = epoch();
     match judge_egress(skb) {
-        0 => PASS,
+        0 => {
+            if ifindex(skb) != LOOPBACK {
+                renew_for_peer(skb, began);
+            }
+            PASS
+        }
         reason => refuse::<true>(skb, forgotten(reason.into(), 32, ifindex(skb))),
     }
 }
@@ -51,27 +60,48 @@ fn judge_egress(skb: *mut __sk_buff) -> u32 {
         return Reason::Unrecorded as u32;
     };
     packet.renew(policy, epoch);
-    let on_lo = ifindex(skb) == LOOPBACK;
-    // Asked before the verdict, so that what it is asked of need not outlive that.
-    let for_peer = !on_lo && short::is_judged(&socket, &transport, subject.seal, policy);
     let verdict = verdict::egress(
         &ip,
         &transport,
-        on_lo,
+        ifindex(skb) == LOOPBACK,
         &socket,
         subject.seal,
         Some(policy),
         &packet,
     );
     match verdict {
-        Ok(()) => {
-            if for_peer {
-                packet.renew_for_peer(epoch);
-            }
-            0
-        }
+        Ok(()) => 0,
         Err(reason) => reason as u32,
     }
+}
+
+/// After a segment was judged and passes: has its connection's tag name the epoch in which
+/// that began, for its peer alone. A function of its own for its stack.
+#[inline(never)]
+fn renew_for_peer(skb: *mut __sk_buff, epoch: u32) -> u32 {
+    let sk = socket::full_socket(skb);
+    if sk.is_null() {
+        return 0;
+    }
+    let Some(subject) = Subject::of_packet(skb, epoch) else {
+        return 0;
+    };
+    let Ok(policy) = subject.policy_in(epoch) else {
+        return 0;
+    };
+    // SAFETY: not null, a full socket, and what is found is a live value.
+    unsafe {
+        let tag = socket::tag_of(sk);
+        if tag.is_null() {
+            return 0;
+        }
+        // Its peer is none of what is asked.
+        let facts = socket::facts(sk, Addr::default(), *tag);
+        if short::is_judged(&facts, subject.seal, policy) {
+            socket::renew_for_peer(tag, epoch);
+        }
+    }
+    0
 }
 
 /// Drops it, for the reason of this number.

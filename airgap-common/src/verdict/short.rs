@@ -23,18 +23,13 @@ pub fn opens(tag: &Tag, seal: SealNumber, policy: &Policy) -> bool {
 /// peer alone: a segment of it was judged in full, not on loopback, and passes. Nobody
 /// can change the peer of a connection, and a listener that it becomes is judged.
 #[inline(always)]
-pub fn is_judged(
-    socket: &Socket,
-    transport: &Transport,
-    seal: SealNumber,
-    policy: &Policy,
-) -> bool {
+pub fn is_judged(socket: &Socket, seal: SealNumber, policy: &Policy) -> bool {
     is_connection(socket)
         && socket.is_tcp()
         && socket.tag.seal == seal
         && seal != Tag::NONE.seal
         && socket.tag.port != 0
-        && socket.tag.port == transport.sport
+        && socket.tag.port == socket.sport
         && policy.flags & Policy::CLIENTS_ANY == 0
         && policy.serves_tcp(socket.tag.port)
 }

@@ -134,7 +134,7 @@ fn what_was_judged_for_a_peer_is_good_for_that_peer_alone() {
             socket.peer = CLIENT;
         }
         let full = egress(&ip, &transport, false, &socket, SEAL, Some(&rules), &kernel);
-        if full.is_ok() && short::is_judged(&socket, &transport, SEAL, &rules) {
+        if full.is_ok() && short::is_judged(&socket, SEAL, &rules) {
             judged += 1;
             assert!(connected && socket.peer != EVIL, "{socket:?}");
         }
