@@ -22,7 +22,7 @@ use crate::{
     maps::{EXIT_FLOWS, EXIT_USE, EXITS, add},
     older,
     subject::{Subject, epoch},
-    verifier::forgotten,
+    verifier::below,
 };
 
 const BPF_ANY: u64 = 0;
@@ -37,8 +37,13 @@ pub(crate) fn find(flow: &Flow, now: u64, only: u32) -> u64 {
         return 0;
     };
     // From 7.3 the verifier forgets how far a loop of this kind goes.
-    let slot = |i: usize| forgotten(i as u64, SLOTS as u64, flow.protocol) as usize;
-    exits.find_by(flow.protocol as u8, flow.peer_port, now, only, slot)
+    exits.find_by(
+        flow.protocol as u8,
+        flow.peer_port,
+        now,
+        only,
+        below::<SLOTS>,
+    )
 }
 
 /// The same for what a task asks for.

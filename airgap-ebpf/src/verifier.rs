@@ -38,6 +38,18 @@ pub(crate) fn after(first: u32, n: u64) -> u64 {
     number
 }
 
+/// The same number, below `LIMIT`, a power of two, which the verifier knows after this
+/// even where it has forgotten how far a loop goes.
+#[inline(always)]
+pub(crate) fn below<const LIMIT: usize>(n: usize) -> usize {
+    let mut number = n as u64;
+    // SAFETY: one instruction on one register.
+    unsafe {
+        core::arch::asm!("{n} &= {m}", n = inout(reg) number, m = const LIMIT - 1);
+    }
+    number as usize
+}
+
 /// The same number, from 1 to `limit`, a power of two: a mask shows that to the
 /// verifier, which a comparison does not, where LLVM cannot tell that it is idle.
 #[inline(always)]
