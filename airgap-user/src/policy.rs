@@ -13,7 +13,9 @@ use airgap_common::{
     map::{MAX_PORTS, Policy},
 };
 
-pub use self::exit::{Exception, To, parse_reason, settled, unions};
+pub use self::exit::{
+    Exception, To, earlier, narrower, parse_reason, settled, unions, with_room, within,
+};
 
 /// A service port: `5060` or `5060/tcp`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -240,6 +242,24 @@ impl Rules {
         Ok(self)
     }
 
+    /// Whether nothing gets out or in by them that does not by `other`.
+    pub fn is_within(&self, other: &Self) -> bool {
+        let held = |client: &Cidr| {
+            let mut of = other.clients.iter();
+            of.any(|net| net.len <= client.len && net.overlaps(client))
+        };
+        let clients =
+            other.clients.is_empty() || !self.clients.is_empty() && self.clients.iter().all(held);
+        clients
+            && self.ports.iter().all(|port| other.ports.contains(port))
+            && within(&self.exits, &other.exits)
+    }
+
+    /// Whether they are within `other`, and less than that.
+    pub fn is_narrower_than(&self, other: &Self) -> bool {
+        self.is_within(other) && !other.is_within(self)
+    }
+
     /// The value for the map.
     pub fn compile(&self) -> Policy {
         let mut tcp = [0; MAX_PORTS];
@@ -343,6 +363,32 @@ mod tests {
         ] {
             assert_eq!(cidr(one).overlaps(&cidr(other)), overlap, "{one} {other}");
         }
+    }
+
+    #[test]
+    fn what_only_takes_back_is_told_from_what_opens() {
+        let rules = |ports: &[u16], from: &[&str], to: &[&str]| Rules {
+            ports: ports.iter().map(|p| Port(*p)).collect(),
+            clients: from.iter().map(|c| c.parse().unwrap()).collect(),
+            exits: to.iter().map(|t| t.parse::<To>().unwrap().into()).collect(),
+        };
+        let (a, b) = ("198.51.100.1:1", "198.51.100.2:2");
+        let before = rules(&[80, 443], &["10.0.0.0/8", "::1"], &[a, b]);
+        for (after, narrower) in [
+            (before.clone(), false),
+            (rules(&[443, 80], &["::1", "10.0.0.0/8"], &[b, a]), false),
+            (rules(&[80, 443], &["10.0.0.0/8", "::1"], &[b]), true),
+            (rules(&[80], &["10.0.0.0/8", "::1"], &[a, b]), true),
+            (rules(&[80, 443], &["10.1.0.0/16"], &[a, b]), true),
+            (rules(&[80, 443], &[], &[a]), false),
+            (rules(&[80, 8080], &["::1"], &[a]), false),
+            (rules(&[80], &["::1"], &["198.51.100.3:3"]), false),
+        ] {
+            assert_eq!(after.is_narrower_than(&before), narrower, "{after:?}");
+        }
+        let any = rules(&[80], &[], &[]);
+        assert!(rules(&[80], &["::1"], &[]).is_narrower_than(&any));
+        assert!(!any.is_narrower_than(&rules(&[80], &["::1"], &[])));
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! Exceptions: where a sealed container may connect, or send datagrams to. Pure.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr};
 
 use airgap_common::{
     addr::Addr,
-    map::{EXCEPTIONS_PER_SEAL, Exits, REASON_LEN, SLOTS, Slot},
+    map::{REASON_LEN, Slot},
     packet::{TCP, UDP},
 };
 
+mod lists;
 mod places;
 
+pub use self::lists::{earlier, narrower, settled, unions, with_room, within};
 use self::places::{METADATA, NEVER};
 use super::Cidr;
 
@@ -337,57 +339,6 @@ pub fn parse_reason(text: &str) -> Result<String, String> {
         }
         text => Ok(text.to_owned()),
     }
-}
-
-/// Sorts, and leaves each destination in once: the last one counts.
-///
-/// # Errors
-/// If there are too many, or too many hold for one address.
-pub fn settled(exceptions: Vec<Exception>) -> Result<Vec<Exception>, String> {
-    let mut settled: Vec<Exception> = Vec::new();
-    for exception in exceptions {
-        settled.retain(|other| other.to != exception.to);
-        settled.push(exception);
-    }
-    if settled.len() > EXCEPTIONS_PER_SEAL {
-        return Err(format!(
-            "{} exceptions, at most {EXCEPTIONS_PER_SEAL} are possible",
-            settled.len()
-        ));
-    }
-    let numbered: Vec<_> = (1..).zip(&settled).collect();
-    unions(&numbered)?;
-    Ok(settled)
-}
-
-/// What the map holds of them: for each prefix all that hold for its addresses, as a
-/// look-up finds the longest prefix alone.
-///
-/// # Errors
-/// If more than a map value has room for hold for one address.
-pub fn unions(numbered: &[(u32, &Exception)]) -> Result<Vec<(Cidr, Exits)>, String> {
-    let mut prefixes = BTreeMap::new();
-    for (_, exception) in numbered {
-        let net = exception.to.net;
-        prefixes.insert((net.addr, net.len), net);
-    }
-    let mut unions = Vec::new();
-    for net in prefixes.into_values() {
-        let holding = numbered
-            .iter()
-            .filter(|(_, one)| one.to.net.len <= net.len && one.to.net.overlaps(&net));
-        let slots: Vec<_> = holding.map(|(number, one)| one.slot(*number)).collect();
-        if slots.len() > SLOTS {
-            return Err(format!(
-                "{} exceptions hold for {net}, at most {SLOTS} are possible; write ranges of ports",
-                slots.len()
-            ));
-        }
-        let mut exits = Exits::EMPTY;
-        exits.slots[..slots.len()].copy_from_slice(&slots);
-        unions.push((net, exits));
-    }
-    Ok(unions)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use airgap_common::map::Exit;
+use airgap_common::map::{Exit, Exits};
 
 use super::*;
 
@@ -294,6 +294,49 @@ fn each_destination_counts_once_and_not_too_many_do() {
     );
     let many = (0..65).map(|n| to(&format!("198.51.100.{n}:1")).into());
     assert!(settled(many.collect()).unwrap_err().contains("at most 64"));
+}
+
+#[test]
+fn what_is_over_makes_room_and_nothing_else_does() {
+    let one = |text: &str, until| Exception {
+        until,
+        ..Exception::from(to(text))
+    };
+    let at = |n: u16, until| one(&format!("198.51.100.10:{n}"), until);
+    // Eight are over, and one elsewhere; the one that ended first makes room.
+    let mut list: Vec<_> = (1..=8).map(|n| at(n, Some(20 - u64::from(n)))).collect();
+    list.push(one("198.51.100.20:1", Some(1)));
+    assert_eq!(with_room(list.clone(), 100), list);
+    list.push(at(443, None));
+    let kept = with_room(list.clone(), 100);
+    assert_eq!(kept.len(), 9);
+    assert!(settled(kept.clone()).is_ok() && kept.contains(&at(443, None)));
+    assert!(!kept.contains(&at(8, Some(12))) && kept.contains(&list[8]));
+    // Nothing that lets out does.
+    assert_eq!(with_room(list.clone(), 5), list);
+    assert!(settled(list).is_err());
+    let mut many: Vec<_> = (0..64)
+        .map(|n| one(&format!("198.51.100.{n}:1"), (n == 9).then_some(3)))
+        .collect();
+    many.push(one("198.51.100.70:1", None));
+    let kept = with_room(many, 3);
+    assert!(kept.len() == 64 && !kept.contains(&one("198.51.100.9:1", Some(3))));
+}
+
+#[test]
+fn the_narrower_of_two_lists_counts() {
+    let one = |text: &str, until| Exception {
+        until,
+        ..Exception::from(to(text))
+    };
+    let (a, b, c) = ("198.51.100.1:1", "198.51.100.2:2", "198.51.100.3:3");
+    let kernel = [one(a, None), one(b, Some(9)), one(c, Some(5))];
+    let record = [one(b, Some(7)), one(c, None)];
+    let both = narrower(&kernel, &record);
+    assert_eq!(both, [one(b, Some(7)), one(c, Some(5))]);
+    assert!(within(&both, &kernel) && within(&both, &record));
+    assert!(!within(&kernel, &record) && !within(&record, &kernel));
+    assert!(!within(&[one(a, None)], &[one(a, Some(5))]));
 }
 
 #[test]
