@@ -310,7 +310,7 @@ fn refuse(container: &Container, found: &[Finding]) -> Result<()> {
     // Each mend once, whatever it was found in.
     let mut mends: Vec<_> = found
         .iter()
-        .map(|f| format!("{}, or pass --accept {}", f.risk.mend(), f.risk))
+        .map(|f| format!("{}, or pass --accept {}", f.mend(), f.risk))
         .collect();
     let mut seen = std::collections::HashSet::new();
     mends.retain(|mend| seen.insert(mend.clone()));

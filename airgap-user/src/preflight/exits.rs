@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use super::{Finding, Risk};
+use super::{Finding, Risk, finding};
 use crate::{
     container::Container,
     interfaces::addresses,
@@ -46,25 +46,33 @@ impl Surroundings {
         }
     }
 
-    /// What of it an exception opens, in words.
-    fn opened_by(&self, exception: &Exception) -> Option<String> {
+    /// What of it an exception opens, in words, and what mends that where the exception
+    /// is for that one address.
+    fn opened_by(&self, exception: &Exception) -> Option<(String, Option<&'static str>)> {
         let to = &exception.to;
+        let most = if to.net.addr.is_ipv4() { 32 } else { 128 };
+        let single = |mend| (to.net.len == most).then_some(mend);
         let held = |list: &[IpAddr]| list.iter().copied().find(|addr| to.holds(*addr));
         if let Some(what) = to.metadata() {
-            return Some(format!("{to} holds {what}"));
+            let what = format!("{to} holds {what}");
+            return Some((what, single("leave that address out of --to")));
         }
         if let Some(addr) = held(&self.host) {
-            return Some(format!("{to} holds {addr}, an address of this host"));
+            let what = format!("{to} holds {addr}, an address of this host");
+            let mend = "name in --to the address of the service itself, not one of this host";
+            return Some((what, single(mend)));
         }
         if let Some(addr) = held(&self.routers) {
-            return Some(format!("{to} holds {addr}, a gateway"));
+            let what = format!("{to} holds {addr}, a gateway");
+            let mend = "name in --to the address of the service itself, not its gateway";
+            return Some((what, single(mend)));
         }
-        let most = if to.net.addr.is_ipv4() { 32 } else { 128 };
         let within = self.networks.iter().find(|(_, net)| net.overlaps(&to.net));
         within.filter(|_| to.net.len < most).map(|(name, net)| {
-            format!(
+            let what = format!(
                 "{to} holds more than one address of the container's own network '{name}' ({net})"
-            )
+            );
+            (what, None)
         })
     }
 }
@@ -75,14 +83,12 @@ pub fn judge(exceptions: &[Exception], around: &Surroundings) -> Vec<Finding> {
     for exception in exceptions {
         let to = &exception.to;
         if to.is_wide() {
-            found.push(Finding {
-                risk: Risk::WideException,
-                what: format!("{to} is wider than /16, or /32 of IPv6"),
-            });
+            let what = format!("{to} is wider than /16, or /32 of IPv6");
+            found.push(finding(Risk::WideException, what));
         }
-        found.extend(around.opened_by(exception).map(|what| Finding {
-            risk: Risk::HostExit,
-            what,
+        found.extend(around.opened_by(exception).map(|(what, mend)| Finding {
+            mend,
+            ..finding(Risk::HostExit, what)
         }));
     }
     found
@@ -146,6 +152,25 @@ mod tests {
                 .map(|finding| finding.risk)
                 .collect();
             assert_eq!(found, risks, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_hint_is_by_what_was_found() {
+        for (text, hint) in [
+            ("198.51.100.1:22", "not one of this host"),
+            ("198.51.100.254:22", "not its gateway"),
+            ("169.254.169.254:80", "leave that address out"),
+            ("198.51.100.0/30:22", "the one address that is meant"),
+            ("198.51.100.64/28:22", "the one address that is meant"),
+        ] {
+            let exception = Exception::from(text.parse::<crate::policy::To>().unwrap());
+            let found = judge(&[exception], &around());
+            assert!(
+                found[0].mend().contains(hint),
+                "{text}: {}",
+                found[0].mend()
+            );
         }
     }
 }

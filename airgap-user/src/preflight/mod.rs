@@ -137,6 +137,23 @@ pub struct Finding {
     pub risk: Risk,
     /// What it was found in.
     pub what: String,
+    /// What mends it, where that depends on what was found.
+    pub mend: Option<&'static str>,
+}
+
+impl Finding {
+    /// What mends it.
+    pub fn mend(&self) -> &'static str {
+        self.mend.unwrap_or(self.risk.mend())
+    }
+}
+
+const fn finding(risk: Risk, what: String) -> Finding {
+    Finding {
+        risk,
+        what,
+        mend: None,
+    }
 }
 
 /// Capabilities with which a container reaches beyond its network namespace,
@@ -158,7 +175,7 @@ const SYS_PTRACE: u32 = 19;
 /// Judges the facts. Pure.
 pub fn judge(facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
-    let mut find = |risk, what: String| found.push(Finding { risk, what });
+    let mut find = |risk, what: String| found.push(finding(risk, what));
     if facts.privileged {
         find(Risk::Privileged, "it runs with --privileged".into());
     }
@@ -206,7 +223,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
         find(Risk::ProxiedClients, why.clone());
     }
     found.extend(facts.exits.iter().cloned());
-    let mut find = |risk, what: String| found.push(Finding { risk, what });
+    let mut find = |risk, what: String| found.push(finding(risk, what));
     for mount in &facts.mounts {
         if let Some((risk, why)) = mount.risk(facts.seccomp) {
             find(risk, format!("{why} is mounted at {}", mount.target));
