@@ -1,30 +1,27 @@
 //! Exceptions in the maps: what was asked for, what the kernel makes of it, and how it
 //! was used.
 
+mod view;
+
+use std::collections::{BTreeSet, HashSet};
+
 use airgap_common::map::{
-    Client, Exception as Entry, Gate as GateInfo, REASON_LEN, SealNumber, Use, name,
+    Client, Exception as Entry, Exits as Value, Gate as GateInfo, ID_LEN, REASON_LEN, SealNumber,
+    Use, name,
 };
 use anyhow::{Context as _, Result, anyhow};
-use aya::maps::{HashMap, LpmTrie, Map, MapData, PerCpuHashMap, PerCpuValues, lpm_trie::Key};
+use aya::maps::{
+    HashMap, LpmTrie, Map, MapData, MapError, PerCpuHashMap, PerCpuValues, lpm_trie::Key,
+};
 
-use super::{Gate, hash, map};
+pub use self::view::{Exit, ExitsView};
+use super::{Gate, Lock, hash, map};
 use crate::{
     clock,
-    policy::{Cidr, Exception, To, unions},
+    policy::{Cidr, Exception, To, narrower, settled, unions},
 };
 
 const BPF_NOEXIST: u64 = 1;
-
-/// An exception that stands, and its number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exit {
-    /// Its number: it counts for sockets that were let out under it.
-    pub number: u32,
-    /// What it allows.
-    pub exception: Exception,
-    /// When it was put in force, `CLOCK_BOOTTIME`, nanoseconds.
-    pub since: u64,
-}
 
 /// Handles to the maps of exceptions.
 pub(super) struct Maps {
@@ -55,6 +52,16 @@ impl Maps {
         Ok(entries)
     }
 
+    /// What the kernel side reads, by seal and prefix.
+    fn values(&self) -> Result<Vec<(SealNumber, Cidr, Value)>> {
+        let mut values = Vec::new();
+        for found in self.exits.iter() {
+            let (key, value) = found.context("cannot read the map EXITS")?;
+            values.push((key.data().seal, net_of(&key), value));
+        }
+        Ok(values)
+    }
+
     /// Removes prefixes of these seals that `keep` does not want.
     fn remove_prefixes(
         &mut self,
@@ -77,70 +84,113 @@ impl Maps {
     }
 
     fn remove_entry(&mut self, number: u32) -> Result<()> {
-        let _ = self.used.remove(&number);
         self.exceptions
             .remove(&number)
             .context("cannot write the map EXCEPTIONS")
     }
+
+    /// Has uses counted from now on, unless they are.
+    fn count(&mut self, number: u32) -> Result<()> {
+        if self.used.get(&number, 0).is_ok() {
+            return Ok(());
+        }
+        let cpus = aya::util::nr_cpus().map_err(|(_, error)| error)?;
+        let zero = PerCpuValues::try_from(vec![Use::default(); cpus])
+            .context("cannot tell the number of processors")?;
+        self.used
+            .insert(number, zero, BPF_NOEXIST)
+            .context("cannot write the map EXIT_USE")
+    }
+
+    /// Removes counts of what is no exception any more.
+    fn remove_orphaned_counts(&mut self, entries: &[(u32, Entry)]) -> Result<()> {
+        let numbers: HashSet<u32> = entries.iter().map(|(number, _)| *number).collect();
+        let counted: Vec<u32> = self
+            .used
+            .keys()
+            .collect::<Result<_, _>>()
+            .context("cannot read the map EXIT_USE")?;
+        for number in counted.iter().filter(|number| !numbers.contains(number)) {
+            self.used
+                .remove(number)
+                .context("cannot write the map EXIT_USE")?;
+        }
+        Ok(())
+    }
 }
 
 impl Gate {
-    /// The exceptions of a seal, by number.
+    /// The exceptions of a seal that are in force, by number.
     ///
     /// # Errors
     /// If a map cannot be read.
     pub fn exits_of(&self, seal: SealNumber) -> Result<Vec<Exit>> {
-        let entries = self.exits.entries()?.into_iter();
-        Ok(entries
-            .filter(|(_, entry)| entry.seal == seal)
-            .map(|(number, entry)| Exit {
-                number,
-                exception: exception(&entry),
-                since: entry.since,
-            })
-            .collect())
+        let mut standing = Vec::new();
+        for (number, entry) in self.exits.entries()? {
+            if entry.seal != seal {
+                continue;
+            }
+            let exit = exit(number, &entry);
+            // A shorter prefix may be found in the place of its own; it has others in it.
+            let value = self
+                .exits
+                .exits
+                .get(&key(seal, exit.exception.to.net), 0)
+                .ok();
+            standing.extend(value.and_then(|value| exit.found_in(&value)));
+        }
+        Ok(standing)
     }
 
-    /// How an exception was used so far, all processors together.
-    ///
-    /// # Errors
-    /// If the map cannot be read.
-    pub fn use_of(&self, number: u32) -> Result<Use> {
-        let used = self.exits.used.get(&number, 0);
-        let used = used.context("cannot read the map EXIT_USE")?;
-        Ok(used.iter().fold(Use::default(), |sum, one| sum.and(*one)))
-    }
-
-    /// Whether the kernel has all of these as they are written.
+    /// What the maps say of a seal's exceptions, where they disagree, too.
     ///
     /// # Errors
     /// If a map cannot be read.
-    pub fn has_exits(&self, seal: SealNumber, exits: &[Exit]) -> Result<bool> {
-        let numbered: Vec<_> = exits.iter().map(|e| (e.number, &e.exception)).collect();
-        let wanted = unions(&numbered).map_err(|error| anyhow!(error))?;
-        Ok(wanted.iter().all(|(net, value)| {
-            self.exits
-                .exits
-                .get(&key(seal, *net), 0)
-                .is_ok_and(|found| found == *value)
-        }))
+    pub fn exits_view(&self, seal: SealNumber) -> Result<ExitsView> {
+        Ok(view_of(seal, &self.exits.entries()?, &self.exits.values()?))
+    }
+
+    /// How an exception was used so far, all processors together; `None`: nothing counts
+    /// it.
+    ///
+    /// # Errors
+    /// If the map cannot be read.
+    pub fn use_of(&self, number: u32) -> Result<Option<Use>> {
+        match self.exits.used.get(&number, 0) {
+            Ok(used) => {
+                let sum = used.iter().fold(Use::default(), |sum, one| sum.and(*one));
+                Ok(Some(sum))
+            }
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(error).context("cannot read the map EXIT_USE"),
+        }
     }
 
     /// Puts these exceptions in force under a seal, and no others. One that stands
     /// keeps its number, and with it its connections; what is removed has no effect
     /// from then on.
     ///
+    /// What is removed goes from `EXCEPTIONS` first, and what is new comes to `EXITS`
+    /// last: whatever is in one of them alone, by a death in between, is to be no more.
+    ///
     /// # Errors
     /// If a map is full or cannot be written: what is in force then is no wider than
     /// before and after together.
     pub(super) fn set_exits(&mut self, seal: SealNumber, exceptions: &[Exception]) -> Result<()> {
-        let standing = self.exits_of(seal)?;
-        if standing.is_empty() && exceptions.is_empty() {
+        let entries = self.exits.entries()?;
+        let own = |(_, entry): &&(u32, Entry)| entry.seal == seal;
+        let values = self.exits.values()?;
+        if exceptions.is_empty()
+            && !entries.iter().any(|one| own(&one))
+            && !values.iter().any(|(of, ..)| *of == seal)
+        {
             return Ok(());
         }
+        let standing = view_of(seal, &entries, &values).standing;
         let mut last = self.info()?.last_exit;
+        let exceptions = settled(exceptions.to_vec()).map_err(|error| anyhow!(error))?;
         let mut numbered = Vec::new();
-        for exception in exceptions {
+        for exception in &exceptions {
             let known = standing
                 .iter()
                 .find(|exit| exit.exception.to == exception.to);
@@ -155,8 +205,6 @@ impl Gate {
             };
             numbered.push((number, exception, since));
         }
-        // As they are read back: the order of slots is theirs.
-        numbered.sort_by_key(|(number, ..)| *number);
         let pairs: Vec<_> = numbered.iter().map(|(n, e, _)| (*n, *e)).collect();
         let wanted = unions(&pairs).map_err(|error| anyhow!(error))?;
         // First of all: a number is never given twice.
@@ -167,17 +215,17 @@ impl Gate {
         self.info
             .set(0, info, 0)
             .context("cannot write the map GATE")?;
-        let cpus = aya::util::nr_cpus().map_err(|(_, error)| error)?;
+        let gone: Vec<u32> = entries
+            .iter()
+            .filter(own)
+            .map(|(number, _)| *number)
+            .filter(|number| !pairs.iter().any(|(kept, _)| kept == number))
+            .collect();
+        for number in &gone {
+            self.exits.remove_entry(*number)?;
+        }
         for (number, exception, since) in &numbered {
-            let known = standing.iter().any(|exit| exit.number == *number);
-            if !known {
-                let zero = PerCpuValues::try_from(vec![Use::default(); cpus])
-                    .context("cannot tell the number of processors")?;
-                self.exits
-                    .used
-                    .insert(number, zero, BPF_NOEXIST)
-                    .context("cannot write the map EXIT_USE")?;
-            }
+            self.exits.count(*number)?;
             self.exits
                 .exceptions
                 .insert(number, entry(seal, exception, *number, *since), 0)
@@ -193,23 +241,92 @@ impl Gate {
         let keep: Vec<_> = wanted.iter().map(|(net, _)| *net).collect();
         self.exits
             .remove_prefixes(|of| of == seal, |key| keep.contains(&net_of(key)))?;
-        for exit in &standing {
-            if !pairs.iter().any(|(number, _)| *number == exit.number) {
-                self.exits.remove_entry(exit.number)?;
+        for number in &gone {
+            let _ = self.exits.used.remove(number);
+        }
+        Ok(())
+    }
+
+    /// Ends what changes of exceptions that were cut short have left, on the whole host:
+    /// of what only one map has, nothing stays in force. For the container `id`, what its
+    /// record does not have was taken out of it by such a change, and goes, too.
+    ///
+    /// # Errors
+    /// If a map cannot be read or written.
+    pub fn mend_exits(
+        &mut self,
+        id: &[u8; ID_LEN],
+        recorded: Option<&[Exception]>,
+        _lock: &Lock,
+    ) -> Result<()> {
+        let entries = self.exits.entries()?;
+        let values = self.exits.values()?;
+        self.exits.remove_orphaned_counts(&entries)?;
+        let of_entries = entries.iter().map(|(_, entry)| entry.seal);
+        let seals: BTreeSet<SealNumber> = of_entries
+            .chain(values.iter().map(|(of, ..)| *of))
+            .collect();
+        let meant = self.ids.get(id, 0).ok();
+        let mut changed = false;
+        for seal in seals {
+            if matches!(self.seals.get(&seal, 0), Err(MapError::KeyNotFound)) {
+                self.forget_exits(|of| of == seal)?;
+                continue;
             }
+            let view = view_of(seal, &entries, &values);
+            let standing: Vec<_> = view.standing.into_iter().map(|e| e.exception).collect();
+            let kept = match recorded.filter(|_| meant == Some(seal)) {
+                Some(recorded) => narrower(&standing, recorded),
+                None => standing.clone(),
+            };
+            if !view.whole || kept != standing {
+                self.set_exits(seal, &kept)?;
+                changed = true;
+            }
+        }
+        if changed {
+            // What was judged before is judged again.
+            self.unsettle()?;
+            self.settle()?;
         }
         Ok(())
     }
 
     /// Removes all exceptions of these seals.
     pub(super) fn forget_exits(&mut self, of: impl Fn(SealNumber) -> bool) -> Result<()> {
+        let entries = self.exits.entries()?.into_iter();
+        let gone: Vec<_> = entries.filter(|(_, entry)| of(entry.seal)).collect();
+        for (number, _) in &gone {
+            self.exits.remove_entry(*number)?;
+        }
         self.exits.remove_prefixes(&of, |_| false)?;
-        for (number, entry) in self.exits.entries()? {
-            if of(entry.seal) {
-                self.exits.remove_entry(number)?;
-            }
+        for (number, _) in &gone {
+            let _ = self.exits.used.remove(number);
         }
         Ok(())
+    }
+}
+
+fn view_of(
+    seal: SealNumber,
+    entries: &[(u32, Entry)],
+    values: &[(SealNumber, Cidr, Value)],
+) -> ExitsView {
+    let entries = entries.iter().filter(|(_, entry)| entry.seal == seal);
+    let values = values.iter().filter(|(of, ..)| *of == seal);
+    ExitsView::of(
+        entries
+            .map(|(number, entry)| exit(*number, entry))
+            .collect(),
+        values.map(|(_, net, value)| (*net, *value)).collect(),
+    )
+}
+
+fn exit(number: u32, entry: &Entry) -> Exit {
+    Exit {
+        number,
+        exception: exception(entry),
+        since: entry.since,
     }
 }
 

@@ -40,7 +40,7 @@ use aya::maps::{Array, HashMap, LpmTrie, Map, MapData};
 pub use self::{
     arm::Reading,
     attempts::Attempts,
-    exits::Exit,
+    exits::{Exit, ExitsView},
     frames::{Arrival, FrameGuard, FrameLayer, Trial},
     host::{cgroup_mount, mount_bpffs},
     lock::{Lock, UnderWay},

@@ -77,7 +77,7 @@ pub fn gather(gate: Option<&Gate>) -> Result<Vec<SealMetrics>> {
             exits: {
                 let exits = gate.exits_of(number)?.into_iter();
                 let used = exits.map(|exit| {
-                    let used = gate.use_of(exit.number)?;
+                    let used = gate.use_of(exit.number)?.unwrap_or_default();
                     Ok((exit.exception.to.to_string(), used))
                 });
                 used.collect::<Result<_>>()?

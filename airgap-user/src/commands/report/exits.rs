@@ -1,6 +1,9 @@
 //! Exceptions as they are in force, and how each was used.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    thread::sleep,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use airgap_common::map::{SealNumber, Use};
 use anyhow::Result;
@@ -8,7 +11,7 @@ use serde::Serialize;
 
 use crate::{
     clock,
-    gate::Gate,
+    gate::{ExitsView, Gate},
     policy::Exception,
     state::{Entry, Record},
 };
@@ -50,6 +53,11 @@ const IN_FORCE: &str = "in-force";
 const ENDED: &str = "ended";
 const CLOSED: &str = "closed";
 
+/// How often the maps are read until they agree, and how long is in between: a change
+/// writes one after the other.
+const READS: usize = 20;
+const BETWEEN: Duration = Duration::from_millis(5);
+
 impl ExitRow {
     /// Whether it lets something new out.
     pub fn is_open(&self) -> bool {
@@ -90,30 +98,91 @@ fn is_over(exception: &Exception) -> bool {
     exception.is_over(clock::since_boot_nanos())
 }
 
-/// Those of a seal that stands, and those that are recorded and not in force.
-pub(super) fn rows(gate: &Gate, seal: SealNumber, entry: Option<&Entry>) -> Result<Vec<ExitRow>> {
-    let standing = gate.exits_of(seal)?;
-    let whole = gate.has_exits(seal, &standing)?;
-    let mut rows = Vec::new();
-    for exit in &standing {
-        let state = match (is_over(&exit.exception), whole) {
-            (true, _) => ENDED,
-            (false, true) => IN_FORCE,
-            (false, false) => CLOSED,
+/// Those of a seal that stands, those that are recorded and not in force, and what is
+/// wrong with them: each is judged by itself. `mend` says what to run.
+pub(super) fn rows(
+    gate: &Gate,
+    seal: SealNumber,
+    entry: Option<&Entry>,
+    mend: &str,
+) -> Result<(Vec<ExitRow>, Vec<String>)> {
+    let view = settled_view(gate, seal)?;
+    let (mut rows, mut problems) = (Vec::new(), Vec::new());
+    for exit in &view.standing {
+        let state = match is_over(&exit.exception) {
+            true => ENDED,
+            false => IN_FORCE,
         };
+        let used = gate.use_of(exit.number)?;
+        if used.is_none() {
+            problems.push(format!(
+                "the use of the exception {} is not counted: {mend}",
+                exit.exception.to
+            ));
+        }
         rows.push(ExitRow::new(
             &exit.exception,
             state,
-            &gate.use_of(exit.number)?,
+            &used.unwrap_or_default(),
         ));
     }
+    for exit in &view.closed {
+        rows.push(ExitRow::new(&exit.exception, CLOSED, &Use::default()));
+    }
+    for to in &view.stray {
+        rows.push(ExitRow::new(&(*to).into(), IN_FORCE, &Use::default()));
+    }
+    problems.extend(disagreement(&view, mend));
     if let Some(Entry::Known(record)) = entry {
         let missing = record.rules.exits.iter().filter(|one| {
-            !is_over(one) && !standing.iter().any(|exit| exit.exception.to == one.to)
+            let to = one.to.to_string();
+            !is_over(one) && !rows.iter().any(|row| row.to == to)
         });
-        rows.extend(missing.map(|one| ExitRow::new(one, CLOSED, &Use::default())));
+        let missing: Vec<_> = missing
+            .map(|one| ExitRow::new(one, CLOSED, &Use::default()))
+            .collect();
+        rows.extend(missing);
     }
-    Ok(rows)
+    Ok((rows, problems))
+}
+
+/// What the maps say once a change that may be under way has written both.
+fn settled_view(gate: &Gate, seal: SealNumber) -> Result<ExitsView> {
+    for _ in 0..READS {
+        let view = gate.exits_view(seal)?;
+        if view.whole {
+            return Ok(view);
+        }
+        sleep(BETWEEN);
+    }
+    gate.exits_view(seal)
+}
+
+/// What is wrong where the two maps disagree: a change of exceptions was cut short. Pure.
+fn disagreement(view: &ExitsView, mend: &str) -> Option<String> {
+    if view.whole {
+        return None;
+    }
+    let texts = |list: Vec<String>| list.join(", ");
+    let mut parts = Vec::new();
+    if !view.stray.is_empty() {
+        let stray = view.stray.iter().map(ToString::to_string).collect();
+        parts.push(format!(
+            "still open, and an exception no more: {}",
+            texts(stray)
+        ));
+    }
+    if !view.closed.is_empty() {
+        let closed = view.closed.iter().map(|exit| exit.exception.to.to_string());
+        parts.push(format!("not in force: {}", texts(closed.collect())));
+    }
+    if parts.is_empty() {
+        parts.push("they hold for some of their addresses, or times, alone".into());
+    }
+    Some(format!(
+        "a change of its exceptions was cut short ({}): {mend}",
+        parts.join("; ")
+    ))
 }
 
 /// Those of a seal that is recorded only.
@@ -122,4 +191,28 @@ pub(super) fn recorded(record: &Record) -> Vec<ExitRow> {
     exits
         .map(|one| ExitRow::new(one, CLOSED, &Use::default()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_disagrees_is_named_and_what_agrees_is_not() {
+        let view = ExitsView {
+            whole: true,
+            ..ExitsView::default()
+        };
+        assert_eq!(disagreement(&view, "mend"), None);
+        let view = ExitsView {
+            stray: vec!["198.51.100.1:443".parse().unwrap()],
+            ..ExitsView::default()
+        };
+        let said = disagreement(&view, "airgap attach web mends it").unwrap();
+        assert!(
+            said.contains("still open, and an exception no more: 198.51.100.1:443/tcp")
+                && said.ends_with("airgap attach web mends it"),
+            "{said}"
+        );
+    }
 }

@@ -163,6 +163,8 @@ impl Report {
         let reboot = reboot(entry, standing.as_ref(), &name);
         coverage.push(reboot.clone());
         let opened_since = opened_since(seal, look, &evidence, &coverage);
+        let (exits, wrong) = exits::rows(gate, number, entry, &mend)?;
+        problems.extend(wrong);
         let (policy, counters) = state.map_or((None, None), |(p, c)| (Some(p), Some(c)));
         let mut report = Self {
             schema: 1,
@@ -185,7 +187,7 @@ impl Report {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
-            exits: exits::rows(gate, number, entry)?,
+            exits,
             accepted: Risk::names(seal.accepted),
             cgroups: cgroup_refs(&marked_ids, &live),
             links: gate.link_count(),
