@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::{
     Report,
     exit_change::ExitChange,
-    sealing::{self, Site, Wanted, refuse_configured},
+    refusing::refuse_configured,
+    sealing::{self, Site, Wanted},
 };
 use crate::{
     clock,
@@ -18,7 +19,7 @@ use crate::{
     output,
     policy::{Exception, Rules, To, parse_reason},
     preflight::Risk,
-    state::{Entry, Origin, State},
+    state::{Entry, Origin, Record, State},
 };
 
 /// Arguments of `allow`.
@@ -91,7 +92,7 @@ pub(super) async fn allow(host: Option<&str>, state: &State, args: &Allow) -> Re
 
 pub(super) async fn disallow(host: Option<&str>, state: &State, args: &Disallow) -> Result<u8> {
     let change = match args.all {
-        true => ExitChange::Replace,
+        true => ExitChange::WithdrawAll,
         false => ExitChange::Withdraw(args.to.clone()),
     };
     let report = changed(host, state, &args.container, change, &[]).await?;
@@ -116,14 +117,15 @@ async fn changed(
         kernel: &kernel,
     };
     let container = engine.find(reference).await?;
-    let (rules, accepted) = standing(&place, &container)?;
+    let rules = standing(&place, &container)?;
     if let ExitChange::Withdraw(gone) = &change {
         refuse_unknown(gone, &rules, &container)?;
     }
-    let by = match state.entry(&container.id) {
-        Some(Entry::Known(record)) => record.by,
-        _ => Origin::Operator,
+    let recorded = match state.entry(&container.id) {
+        Some(Entry::Known(record)) => Some(record),
+        _ => None,
     };
+    let by = recorded.as_ref().map_or(Origin::Operator, |r| r.by);
     let wanted = Wanted {
         rules: Rules {
             exits: Vec::new(),
@@ -131,15 +133,20 @@ async fn changed(
         },
         ports_named: false,
         from_named: false,
-        exits: change,
+        exits: change.clone(),
         accept: accept.to_vec(),
         full: false,
-        refuse: by == Origin::Operator,
+        // Also of a label's seal, which comes back as it was.
+        refuse: !change.is_withdrawal(),
         by,
     };
-    // Before anything changes, also for a label's seal, which stands whatever is found.
+    // Before anything changes.
     if let ExitChange::Allow(more) = &wanted.exits {
         let mut all = accept.to_vec();
+        let accepted = accepted_for(
+            recorded.as_ref(),
+            sealing::accepted_before(&place, state, &container)?,
+        );
         all.extend(Risk::ALL.iter().filter(|risk| accepted & risk.bit() != 0));
         let new = Rules {
             exits: more.clone(),
@@ -152,8 +159,19 @@ async fn changed(
         .with_context(|| format!("cannot change the exceptions of '{}'", container.name))
 }
 
-/// What is in force, and the risks that were accepted.
-fn standing(place: &Place, container: &Container) -> Result<(Rules, u64)> {
+/// The risks of which an exception that an operator adds need not name any: those that an
+/// operator accepted. A label's word is good for what it lets out by other ways than
+/// exceptions, which is nothing new. Pure.
+fn accepted_for(recorded: Option<&Record>, by_operator: u64) -> u64 {
+    let exits = Risk::HostExit.bit() | Risk::WideException.bit();
+    match recorded {
+        Some(recorded) if recorded.by == Origin::Label => recorded.accepted & !exits | by_operator,
+        _ => by_operator,
+    }
+}
+
+/// What is in force.
+fn standing(place: &Place, container: &Container) -> Result<Rules> {
     let standing = match Gate::open(place)? {
         Some(gate) => gate.standing(&container.key()?)?,
         None => None,
@@ -165,7 +183,7 @@ fn standing(place: &Place, container: &Container) -> Result<(Rules, u64)> {
         )
         .with_code(exit::NOT_SEALED)
     })?;
-    Ok((standing.rules(), standing.accepted))
+    Ok(standing.rules())
 }
 
 fn refuse_unknown(gone: &[To], rules: &Rules, container: &Container) -> Result<()> {
@@ -191,4 +209,34 @@ fn said(report: &Report, json: bool) -> Result<u8> {
         false => output::exits(report)?,
     }
     Ok(report.code())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exception_needs_no_word_of_a_labels() {
+        let record = |by| Record {
+            id: "a".repeat(64),
+            name: "web".into(),
+            engine: String::new(),
+            rules: Rules::new(vec![], vec![]).unwrap(),
+            accepted: Risk::HostExit.bit() | Risk::LogDriver.bit(),
+            since: 0,
+            by,
+            withdrawn: vec![],
+            by_hand: 0,
+        };
+        let label = record(Origin::Label);
+        assert_eq!(accepted_for(Some(&label), 0), Risk::LogDriver.bit());
+        let wide = Risk::WideException.bit();
+        assert_eq!(
+            accepted_for(Some(&label), wide),
+            Risk::LogDriver.bit() | wide
+        );
+        let operator = record(Origin::Operator);
+        assert_eq!(accepted_for(Some(&operator), wide), wide);
+        assert_eq!(accepted_for(None, wide), wide);
+    }
 }

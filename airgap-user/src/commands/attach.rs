@@ -8,8 +8,9 @@ use super::{
     Existing, Report,
     existing::{Found, Layers, Terms, carried_in},
     exit_change::ExitChange,
+    refusing::{self, refuse_configured, refuse_found},
     report::{expected, older},
-    sealing::{self, Site, Wanted, refuse_configured, refuse_found},
+    sealing::{self, Site, Wanted},
     stops::Services,
     tail,
 };
@@ -61,7 +62,9 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: Attach) -> Resu
         let mut accept = args.accept.clone();
         let before = sealing::accepted_before(&place, state, &container)?;
         accept.extend(Risk::ALL.iter().filter(|r| before & r.bit() != 0));
-        refuse_configured(&container, &wanted.rules, &accept)?;
+        if !refusing::narrows(&site, &container, &wanted)? {
+            refuse_configured(&container, &wanted.rules, &accept)?;
+        }
         let services = Services::of(&container);
         let known = sealing::rules_before(&site, &container)?;
         if !wanted.ports_named && known.is_none() {
@@ -175,7 +178,8 @@ async fn dry_run(
     let gate = Gate::open(site.place)?;
     let layers = Layers::now(gate.as_ref());
     let rules = wanted.rules_after(sealing::rules_before(site, container)?.as_ref());
-    let (mut look, facts) = refuse_found(&site.place.cgroup, container, &rules, accept)?;
+    let narrows = refusing::narrows(site, container, wanted)?;
+    let (mut look, facts) = refuse_found(&site.place.cgroup, container, &rules, accept, narrows)?;
     let mut existing = Vec::new();
     if let Some(look) = &mut look {
         let found = Found::now(look, None, 0, wanted.shares())?;
@@ -195,7 +199,7 @@ async fn dry_run(
         &container.name,
     );
     if wanted.full {
-        sealing::refuse_gaps(&coverage)?;
+        refusing::refuse_gaps(&coverage)?;
     }
     let found = preflight::judge(&facts);
     let accepted: Vec<_> = accept

@@ -1,6 +1,6 @@
 //! What an attach, allow or disallow makes of a seal's exceptions. Pure.
 
-use crate::policy::{Exception, To};
+use crate::policy::{Exception, Rules, To, settled};
 
 /// What becomes of the exceptions that a seal has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub(super) enum ExitChange {
     Allow(Vec<Exception>),
     /// Those that lead here go.
     Withdraw(Vec<To>),
+    /// All of them go.
+    WithdrawAll,
 }
 
 impl ExitChange {
@@ -22,13 +24,62 @@ impl ExitChange {
             Self::Keep => {}
             Self::Replace => exits = wanted.to_vec(),
             Self::Allow(more) => {
-                exits.retain(|exit| !more.iter().any(|one| one.to == exit.to));
-                exits.extend(more.iter().cloned());
+                // Each of them once: the last one counts.
+                for one in more {
+                    exits.retain(|exit| exit.to != one.to);
+                    exits.push(one.clone());
+                }
             }
             Self::Withdraw(gone) => exits.retain(|exit| !gone.contains(&exit.to)),
+            Self::WithdrawAll => exits.clear(),
         }
         exits
     }
+
+    /// Whether an operator changes exceptions alone, whoever asked for the seal.
+    pub(super) const fn is_by_hand(&self) -> bool {
+        matches!(self, Self::Allow(_) | Self::Withdraw(_) | Self::WithdrawAll)
+    }
+
+    /// Whether it takes back, and nothing else.
+    pub(super) const fn is_withdrawal(&self) -> bool {
+        matches!(self, Self::Withdraw(_) | Self::WithdrawAll)
+    }
+
+    /// What an operator has taken out of a label's list after this, of `withdrawn` before.
+    pub(super) fn withdrawn(&self, withdrawn: &[To], before: &[Exception]) -> Vec<To> {
+        let mut after = withdrawn.to_vec();
+        let gone: Vec<To> = match self {
+            Self::Keep | Self::Replace => Vec::new(),
+            Self::Allow(more) => {
+                after.retain(|to| !more.iter().any(|one| one.to == *to));
+                Vec::new()
+            }
+            Self::Withdraw(gone) => gone.clone(),
+            Self::WithdrawAll => before.iter().map(|exit| exit.to).collect(),
+        };
+        for to in gone {
+            if !after.contains(&to) {
+                after.push(to);
+            }
+        }
+        after
+    }
+}
+
+/// Rules with the exceptions that stand, and shall not in the end; `None`: there are
+/// none, or there is no room for both.
+pub(super) fn both(rules: &Rules, standing: &[Exception]) -> Option<Rules> {
+    let gone = |exit: &&Exception| !rules.exits.iter().any(|one| one.to == exit.to);
+    let gone: Vec<_> = standing.iter().filter(gone).cloned().collect();
+    if gone.is_empty() {
+        return None;
+    }
+    let all = [rules.exits.clone(), gone].concat();
+    Some(Rules {
+        exits: settled(all).ok()?,
+        ..rules.clone()
+    })
 }
 
 #[cfg(test)]
@@ -51,6 +102,42 @@ mod tests {
             ..one(a)
         };
         let change = ExitChange::Allow(vec![again.clone(), one(c)]);
-        assert_eq!(after(change), [one(b), again, one(c)]);
+        assert_eq!(after(change), [one(b), again.clone(), one(c)]);
+        assert_eq!(after(ExitChange::WithdrawAll), []);
+        // Twice in one command is one exception: the later one.
+        let change = ExitChange::Allow(vec![one(a), one(c), again.clone()]);
+        assert_eq!(after(change), [one(b), one(c), again]);
+    }
+
+    #[test]
+    fn what_goes_stays_until_all_is_judged_where_there_is_room() {
+        let one = |text: &str| Exception::from(text.parse::<To>().unwrap());
+        let rules = |exits: &[Exception]| Rules {
+            ports: vec![],
+            clients: vec![],
+            exits: exits.to_vec(),
+        };
+        let (a, b) = (one("198.51.100.1:1"), one("198.51.100.2:2"));
+        let (first, all) = ([a.clone()], [a.clone(), b.clone()]);
+        assert_eq!(both(&rules(&first), &first), None);
+        assert_eq!(both(&rules(&all), &first), None);
+        let all = rules(&[b.clone(), a.clone()]);
+        assert_eq!(both(&rules(&[b]), &[a]), Some(all));
+        let at = |n: u16| one(&format!("198.51.100.1:{n}"));
+        let (old, new): (Vec<_>, Vec<_>) = (1..=8).map(|n| (at(n), at(n + 8))).unzip();
+        assert_eq!(both(&rules(&new), &old), None);
+    }
+
+    #[test]
+    fn what_a_label_lost_is_remembered_until_it_is_allowed() {
+        let to = |text: &str| text.parse::<To>().unwrap();
+        let (a, b) = (to("198.51.100.1:1"), to("198.51.100.2:2"));
+        let before = [Exception::from(a), b.into()];
+        let after = |change: ExitChange, known: &[To]| change.withdrawn(known, &before);
+        assert_eq!(after(ExitChange::Withdraw(vec![a]), &[]), [a]);
+        assert_eq!(after(ExitChange::Withdraw(vec![a]), &[a]), [a]);
+        assert_eq!(after(ExitChange::WithdrawAll, &[a]), [a, b]);
+        assert_eq!(after(ExitChange::Allow(vec![a.into()]), &[a, b]), [b]);
+        assert_eq!(after(ExitChange::Replace, &[a]), [a]);
     }
 }

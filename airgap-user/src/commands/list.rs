@@ -243,6 +243,8 @@ mod tests {
             accepted: 0,
             since: 0,
             by: Origin::Operator,
+            withdrawn: vec![],
+            by_hand: 0,
         }))
     }
 

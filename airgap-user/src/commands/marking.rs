@@ -3,13 +3,19 @@
 
 use std::{path::Path, time::Instant};
 
-use airgap_common::map::SealNumber;
+use airgap_common::map::{ID_LEN, SealNumber};
 use anyhow::Result;
 
-use super::sealing::{Site, Wanted, in_force, now};
+use super::{
+    exit_change::both,
+    sealing::{Site, Wanted, in_force, now},
+    taking_back::put_back,
+};
 use crate::{
+    clock,
     container::{Budget, Cgroup, Container, find_cgroups, interfaces_of, locate, own_networks},
     gate::{Gate, Lock, Place, Sealed, Sealing, Standing},
+    policy::{Rules, with_room},
     state::{Entry, Origin, Record},
 };
 
@@ -22,13 +28,17 @@ pub(super) struct Marked {
     pub(super) record: Record,
     /// Sockets older than it were not judged yet.
     pub(super) fresh: bool,
+    /// It only took back: that holds whatever is found.
+    pub(super) narrows: bool,
+    /// What is taken back in the end is in force until all is judged.
+    pub(super) pending: Option<Rules>,
     /// Nobody named a port: it has the default one.
     pub(super) ports_by_default: bool,
-    container: Container,
-    before: Option<Standing>,
-    earlier: Option<Vec<u8>>,
-    open: Option<Vec<u64>>,
-    since: Instant,
+    pub(super) container: Container,
+    pub(super) before: Option<Standing>,
+    pub(super) earlier: Option<Vec<u8>>,
+    pub(super) open: Option<Vec<u64>>,
+    pub(super) since: Instant,
 }
 
 /// Puts a container under seal. On an error everything is as before.
@@ -38,35 +48,76 @@ pub(super) struct Marked {
 pub(super) fn mark(site: &Site<'_>, container: &Container, wanted: &Wanted) -> Result<Marked> {
     let lock = Lock::take()?;
     Gate::clear_remains(site.place, &lock)?;
-    let before = in_force(site.place, container)?;
     let earlier = site.state.raw(&container.id)?;
     let recorded = match site.state.entry(&container.id) {
         Some(Entry::Known(record)) => Some(record),
         _ => None,
     };
+    let key = container.key()?;
+    let mut whole = false;
+    if let Some(mut gate) = Gate::open(site.place)? {
+        // What a change that was cut short took back stays so.
+        let exits = recorded.as_ref().map(|record| &record.rules.exits[..]);
+        gate.mend_exits(&key, exits, &lock)?;
+        let seal = gate.number_of(&key).map(|number| gate.seal(number));
+        whole = seal.is_some_and(|seal| seal.is_ok_and(|seal| seal.complete == 1));
+    }
+    let before = in_force(site.place, container)?;
     // The kernel knows best; a record counts where the seal was not restored.
     let rules_before = before.as_ref().map(Standing::rules);
     let rules_before = rules_before.or_else(|| recorded.as_ref().map(|r| r.rules.clone()));
+    let by_hand = wanted.exits.is_by_hand();
     let accepted_before = match (&before, &recorded) {
+        // Beside what the label accepted, which is its seal's still.
+        (_, Some(recorded)) if by_hand && recorded.by == Origin::Label => recorded.accepted,
         (_, Some(recorded)) if recorded.by == Origin::Label => recorded.accepted_by_operator(),
         (Some(before), _) => before.accepted,
         (None, Some(recorded)) => recorded.accepted,
         (None, None) => 0,
     };
+    let accept = wanted.accept.iter().fold(0, |set, risk| set | risk.bit());
+    let mut rules = wanted.rules_after(rules_before.as_ref());
+    // What is over makes room for what is not.
+    rules.exits = with_room(rules.exits, clock::since_boot_nanos());
+    let (withdrawn, accepted_by_hand) = match (&recorded, wanted.by) {
+        (Some(recorded), Origin::Label) => (
+            wanted.exits.withdrawn(
+                &recorded.withdrawn,
+                rules_before.as_ref().map_or(&[], |rules| &rules.exits[..]),
+            ),
+            recorded.by_hand | if by_hand { accept } else { 0 },
+        ),
+        _ => (Vec::new(), 0),
+    };
+    let standing = before.as_ref().filter(|_| whole).map(Standing::rules);
+    let narrows = standing
+        .as_ref()
+        .is_some_and(|standing| wanted.exits.is_withdrawal() || rules.is_narrower_than(standing));
+    let pending = standing
+        .filter(|_| wanted.refuse && !narrows)
+        .and_then(|standing| both(&rules, &standing.exits));
     let record = Record {
         id: container.id.clone(),
         name: container.name.clone(),
         engine: site.engine.host().to_owned(),
-        rules: wanted.rules_after(rules_before.as_ref()),
-        accepted: wanted.accept.iter().fold(0, |set, risk| set | risk.bit()) | accepted_before,
+        rules,
+        accepted: accept | accepted_before,
         since: recorded.map_or_else(now, |r| r.since),
         by: wanted.by,
+        withdrawn,
+        by_hand: accepted_by_hand,
+    };
+    let change = Change {
+        record: &record,
+        rules: pending.as_ref().unwrap_or(&record.rules),
+        before: before.as_ref(),
+        narrows,
     };
     let torn = before.is_none() && earlier.is_some();
     let ports_by_default = !wanted.ports_named && rules_before.is_none();
     // First of all: from here on a reboot comes up sealed, whatever happens.
     let done = match site.state.write(&record, &lock) {
-        Ok(()) => in_kernel(site, container, &record, before.as_ref(), &lock),
+        Ok(()) => in_kernel(site, container, &change, &lock),
         Err(error) => Err(error),
     };
     match done {
@@ -78,6 +129,8 @@ pub(super) fn mark(site: &Site<'_>, container: &Container, wanted: &Wanted) -> R
                 number: sealed.number,
                 record,
                 fresh,
+                narrows,
+                pending,
                 ports_by_default,
                 container: container.clone(),
                 before,
@@ -94,77 +147,16 @@ pub(super) fn mark(site: &Site<'_>, container: &Container, wanted: &Wanted) -> R
     }
 }
 
-/// The record as it was, where the kernel is as it was, too. Where that could not be put
-/// back, the record stays: it is the narrower of the two.
-fn put_back(
-    site: &Site<'_>,
-    container: &Container,
-    before: Option<&Standing>,
-    earlier: Option<&[u8]>,
-    lock: &Lock,
-) {
-    if in_force(site.place, container).is_ok_and(|now| now.as_ref() == before)
-        && let Err(error) = site.state.put_back(&container.id, earlier, lock)
-    {
-        log::debug!("the record stays: {error:#}");
+fn sealing_of<'a>(key: &'a [u8; ID_LEN], record: &'a Record, rules: &'a Rules) -> Sealing<'a> {
+    Sealing {
+        id: key,
+        name: &record.name,
+        policy: rules.compile(),
+        clients: &rules.clients,
+        exits: &rules.exits,
+        accepted: record.accepted,
+        since: record.since,
     }
-}
-
-/// Lifts what [`mark`] has put in force, unless somebody else has taken it over since;
-/// returns `why`, with what that meant for the container.
-pub(super) fn take_back(site: &Site<'_>, marked: Marked, why: anyhow::Error) -> anyhow::Error {
-    let lifted = || -> Result<bool> {
-        let lock = Lock::take()?;
-        let Some(mut gate) = Gate::open(site.place)? else {
-            return Ok(false);
-        };
-        let key = marked.container.key()?;
-        if gate.number_of(&key) != Some(marked.number) {
-            return Ok(false);
-        }
-        let done = match &marked.before {
-            // What was in force before comes back.
-            Some(before) => gate
-                .seal_id(
-                    &Sealing {
-                        id: &key,
-                        name: &marked.container.name,
-                        policy: before.policy,
-                        clients: &before.clients,
-                        exits: &before.exits,
-                        accepted: before.accepted,
-                        since: marked.record.since,
-                    },
-                    &lock,
-                )
-                .map(drop),
-            None => gate
-                .withdraw(marked.number, marked.open.as_deref(), &lock)
-                .and_then(|()| gate.disarm_if_idle(&lock))
-                .map(drop),
-        };
-        Gate::clear_remains(site.place, &lock)?;
-        put_back(
-            site,
-            &marked.container,
-            marked.before.as_ref(),
-            marked.earlier.as_deref(),
-            &lock,
-        );
-        done.map(|()| marked.before.is_none())
-    };
-    match lifted() {
-        Ok(true) if marked.fresh => log::warn!(
-            "the seal is lifted again; for {} ms what the container called was refused",
-            marked.since.elapsed().as_millis()
-        ),
-        Ok(_) => {}
-        Err(error) => log::error!(
-            "{} stays sealed, the seal cannot be lifted again: {error:#}",
-            marked.container.name
-        ),
-    }
-    why
 }
 
 fn drop_replaced(place: &Place, lock: &Lock) -> Result<()> {
@@ -177,30 +169,46 @@ fn drop_replaced(place: &Place, lock: &Lock) -> Result<()> {
 /// The seal, what was open although unjudged, and whether its sockets are to be judged.
 type InForce = (Sealed, Option<Vec<u64>>, bool);
 
+/// What is to be in force at first, and what was before.
+struct Change<'a> {
+    record: &'a Record,
+    rules: &'a Rules,
+    before: Option<&'a Standing>,
+    narrows: bool,
+}
+
 fn in_kernel(
     site: &Site<'_>,
     container: &Container,
-    record: &Record,
-    before: Option<&Standing>,
+    change: &Change<'_>,
     lock: &Lock,
 ) -> Result<InForce> {
+    // What only took back is never undone.
+    let before = change.before.filter(|_| !change.narrows);
     let first = container.sandbox();
     let mut gate = Gate::arm_for(first.as_ref(), site.kernel, site.place, lock)?;
     let key = container.key()?;
-    let sealing = Sealing {
-        id: &key,
-        name: &container.name,
-        policy: record.rules.compile(),
-        clients: &record.rules.clients,
-        exits: &record.rules.exits,
-        accepted: record.accepted,
-        since: record.since,
+    let sealing = sealing_of(&key, change.record, change.rules);
+    let as_before = |gate: &mut Gate, before: &Standing| {
+        let before = Sealing {
+            policy: before.policy,
+            clients: &before.clients,
+            exits: &before.exits,
+            accepted: before.accepted,
+            ..sealing_of(&key, change.record, change.rules)
+        };
+        gate.seal_id(&before, lock).map(drop)
     };
     let open = gate.open_unjudged(sealing.id);
     let sealed = open.and_then(|open| Ok((gate.seal_id(&sealing, lock)?, open)));
     let (sealed, open) = match sealed {
         Ok(sealed) => sealed,
         Err(error) => {
+            if let Some(before) = before
+                && let Err(more) = as_before(&mut gate, before)
+            {
+                log::warn!("what was in force before cannot be put back: {more:#}");
+            }
             gate.disarm_if_idle(lock)?;
             return Err(error);
         }
@@ -214,18 +222,11 @@ fn in_kernel(
         Ok(()) => Ok((sealed, open, fresh)),
         // What was in force before comes back; what is new and unfinished goes.
         Err(error) if let Some(before) = before => {
-            gate.seal_id(
-                &Sealing {
-                    policy: before.policy,
-                    clients: &before.clients,
-                    exits: &before.exits,
-                    accepted: before.accepted,
-                    ..sealing
-                },
-                lock,
-            )?;
+            as_before(&mut gate, before)?;
             Err(error)
         }
+        // It stays sealed, as it was or as it is wanted.
+        Err(error) if change.before.is_some() => Err(error),
         Err(error) => {
             gate.withdraw(sealed.number, open.as_deref(), lock)?;
             gate.disarm_if_idle(lock)?;

@@ -54,6 +54,10 @@ pub struct Report {
     /// Exceptions: where it may connect or send to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exits: Vec<ExitRow>,
+    /// Exceptions of the container's label that an operator took back, and that `watch`
+    /// does not open again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub withdrawn: Vec<String>,
     /// Risks accepted by name.
     pub accepted: Vec<&'static str>,
     /// Cgroups that are sealed now.
@@ -218,6 +222,7 @@ impl Report {
             // Empty would say that any client may connect.
             clients: known.map_or_else(|| texts(&[Cidr::NOBODY]), |r| texts(&r.rules.clients)),
             exits: known.map_or_else(Vec::new, exits::recorded),
+            withdrawn: exits::withdrawn(Some(entry)),
             accepted: known.map_or_else(Vec::new, |r| Risk::names(r.accepted)),
             cgroups: Vec::new(),
             links: 0,

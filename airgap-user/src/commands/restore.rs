@@ -147,6 +147,8 @@ fn record_as_in_force(state: &State, gate: &mut Gate, ids: &[&str], lock: &Lock)
             accepted: standing.accepted,
             since: now(),
             by: Origin::Operator,
+            withdrawn: vec![],
+            by_hand: 0,
         };
         state.write(&record, lock)?;
         log::warn!("{id} is recorded as it is in force: airgap status {id}");

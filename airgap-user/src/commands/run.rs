@@ -12,7 +12,8 @@ use clap::Args;
 use super::{
     attach::refuse_place,
     exit_change::ExitChange,
-    sealing::{self, Site, Wanted, refuse_configured},
+    refusing::refuse_configured,
+    sealing::{self, Site, Wanted},
 };
 use crate::{
     container::Engine,

@@ -8,7 +8,6 @@
 
 use std::{
     os::fd::AsRawFd as _,
-    path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -19,17 +18,19 @@ use super::{
     Existing, Report,
     existing::{self, Found, Layers, Terms, cut_exits},
     exit_change::ExitChange,
-    marking::{Marked, mark, take_back},
+    marking::{Marked, mark},
+    refusing::{not_accepted, refuse, refuse_gaps, refuse_removed},
     report::Seen,
+    taking_back::{take_back, withdraw_pending},
 };
 use crate::{
     container::{Container, Engine, Look, interfaces_of},
-    coverage::{SealState, Vector},
+    coverage::SealState,
     failure::Failure,
     gate::{Gate, Lock, Place, Reading, Standing, UnderWay},
     output,
     policy::Rules,
-    preflight::{self, Facts, Finding, Risk},
+    preflight::{Facts, Risk},
     state::{Entry, Origin, State},
 };
 
@@ -92,6 +93,10 @@ pub(super) async fn seal(
     let marked = mark(site, container, wanted)?;
     match settle(site, &marked, wanted).await {
         Ok(report) => Ok(report),
+        Err(error) if marked.narrows => {
+            log::warn!("what was taken back stays so, whatever failed after it");
+            Err(error)
+        }
         // Where its end was not seen, the seal is the safe side of a label's wish.
         Err(error) if !wanted.refuse && site.engine.has(&container.id).await.unwrap_or(true) => {
             Err(error)
@@ -106,11 +111,12 @@ async fn settle(site: &Site<'_>, marked: &Marked, wanted: &Wanted) -> Result<Rep
     let mut look = Look::live(&site.place.cgroup, &container, Look::TIME);
     let facts = Facts::gather(&container, look.as_mut());
     let rules = &marked.record.rules;
+    let refuses = wanted.refuse && !marked.narrows;
     let facts = facts
         .with_clients(&container, &rules.clients)
         .with_exits(&container, &rules.exits);
     let found = not_accepted(&facts, marked.record.accepted);
-    if wanted.refuse {
+    if refuses {
         refuse(&container, &found)?;
     }
     let sockets = match &mut look {
@@ -134,10 +140,16 @@ async fn settle(site: &Site<'_>, marked: &Marked, wanted: &Wanted) -> Result<Rep
         look: look.as_ref(),
         facts: &facts,
     };
-    let mut report = read_back(site, marked, &container, &seen)?;
+    let first = marked.pending.as_ref().unwrap_or(rules);
+    let mut report = read_back(site, marked, &container, &seen, first)?;
     report.ports_by_default = marked.ports_by_default;
     if wanted.full {
         refuse_gaps(&report.coverage)?;
+    }
+    if marked.pending.is_some() {
+        refuse_removed(site, &container).await?;
+        withdraw_pending(site, marked)?;
+        report = read_back(site, marked, &container, &seen, &marked.record.rules)?;
     }
     // Before they were allowed nothing was: only a renewal can have taken any back.
     if let Some(look) = look.as_ref().filter(|_| !marked.fresh) {
@@ -149,15 +161,14 @@ async fn settle(site: &Site<'_>, marked: &Marked, wanted: &Wanted) -> Result<Rep
         report = report.with_existing(ended);
     }
     // Removed meanwhile: nobody would lift it.
-    if !site.engine.has(&container.id).await.unwrap_or(true) {
-        return Err(Failure::new(
-            "the container was removed while it was sealed",
-            "docker ps -a lists those that exist",
-        )
-        .into());
-    }
-    for finding in found.iter().filter(|_| !wanted.refuse) {
-        log::error!(
+    refuse_removed(site, &container).await?;
+    for finding in found.iter().filter(|_| !refuses) {
+        let level = match marked.narrows {
+            true => log::Level::Warn,
+            false => log::Level::Error,
+        };
+        log::log!(
+            level,
             "{} is sealed although {} ({})",
             container.name,
             finding.what,
@@ -167,12 +178,14 @@ async fn settle(site: &Site<'_>, marked: &Marked, wanted: &Wanted) -> Result<Rep
     Ok(report)
 }
 
-/// Guards what was found since, and reads all of the seal back, as one with the lock.
+/// Guards what was found since, and reads all of the seal back, as one with the lock;
+/// `rules` are in force now.
 fn read_back(
     site: &Site<'_>,
     marked: &Marked,
     container: &Container,
     seen: &Seen<'_>,
+    rules: &Rules,
 ) -> Result<Report> {
     let lock = Lock::take()?;
     let mut gate = open(site.place)?;
@@ -188,7 +201,13 @@ fn read_back(
     }
     gate.complete(marked.number, &lock)?;
     let seal = gate.seal(marked.number)?;
-    let entry = site.state.entry(&container.id);
+    let mut entry = site.state.entry(&container.id);
+    // The record has what is to be in the end.
+    if let Some(Entry::Known(record)) = &mut entry
+        && record.rules == marked.record.rules
+    {
+        record.rules = rules.clone();
+    }
     let report = Report::with(
         &gate,
         marked.number,
@@ -230,23 +249,6 @@ fn open(place: &Place) -> Result<Gate> {
     Gate::open(place)?.context("the gate is gone again")
 }
 
-/// Refuses what is not covered (`--require full`).
-pub(super) fn refuse_gaps(coverage: &[Vector]) -> Result<()> {
-    let open: Vec<_> = coverage
-        .iter()
-        .filter(|v| !v.covered)
-        .map(|v| format!("{}: {}", v.vector, v.by))
-        .collect();
-    if open.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::new(
-        format!("--require full: not covered: {}", open.join("; ")),
-        "close it as said, or attach without --require full",
-    )
-    .into())
-}
-
 /// Cuts and keeps the sockets that are older than the seal, and names them.
 fn end_older(
     site: &Site<'_>,
@@ -285,75 +287,6 @@ fn end_older(
         &tell,
     ));
     Ok(ended)
-}
-
-/// Findings that nobody accepted.
-fn not_accepted(facts: &Facts, accepted: u64) -> Vec<Finding> {
-    let found = preflight::judge(facts).into_iter();
-    let (accepted, refused): (Vec<_>, Vec<_>) =
-        found.partition(|finding| accepted & finding.risk.bit() != 0);
-    for finding in accepted {
-        log::warn!("accepted risk {}: {}", finding.risk, finding.what);
-    }
-    refused
-}
-
-/// Refuses what was found, by name.
-fn refuse(container: &Container, found: &[Finding]) -> Result<()> {
-    if found.is_empty() {
-        return Ok(());
-    }
-    let what: Vec<_> = found
-        .iter()
-        .map(|f| format!("{} ({})", f.what, f.risk))
-        .collect();
-    // Each mend once, whatever it was found in.
-    let mut mends: Vec<_> = found
-        .iter()
-        .map(|f| format!("{}, or pass --accept {}", f.mend(), f.risk))
-        .collect();
-    let mut seen = std::collections::HashSet::new();
-    mends.retain(|mend| seen.insert(mend.clone()));
-    Err(Failure::new(
-        format!(
-            "the container '{}' could leave around a seal: {}",
-            container.name,
-            what.join("; ")
-        ),
-        mends.join("; "),
-    )
-    .into())
-}
-
-/// Refuses what the engine was told: it is judged before anything changes.
-pub(super) fn refuse_configured(
-    container: &Container,
-    rules: &Rules,
-    accept: &[Risk],
-) -> Result<()> {
-    let facts = Facts::of_engine(container)
-        .with_clients(container, &rules.clients)
-        .with_exits(container, &rules.exits);
-    let accepted = accept.iter().fold(0, |set, risk| set | risk.bit());
-    let found = preflight::judge(&facts).into_iter();
-    let found: Vec<_> = found.filter(|f| accepted & f.risk.bit() == 0).collect();
-    refuse(container, &found)
-}
-
-/// What a look finds that would be refused, for a dry run.
-pub(super) fn refuse_found(
-    root: &Path,
-    container: &Container,
-    rules: &Rules,
-    accept: &[Risk],
-) -> Result<(Option<Look>, Facts)> {
-    let mut look = Look::live(root, container, Look::TIME);
-    let facts = Facts::gather(container, look.as_mut())
-        .with_clients(container, &rules.clients)
-        .with_exits(container, &rules.exits);
-    let accepted = accept.iter().fold(0, |set, risk| set | risk.bit());
-    refuse(container, &not_accepted(&facts, accepted))?;
-    Ok((look, facts))
 }
 
 /// What its seal or its record allows already; `None`: it has neither.

@@ -70,6 +70,9 @@ pub(super) fn report(report: &Report, detail: Detail, colour: bool) -> String {
             row("", &format!("  {used}"));
         }
     }
+    if let Some(withdrawn) = withdrawn(report) {
+        row("withdrawn", &withdrawn);
+    }
     let shut = shut(&report.coverage);
     if !shut.is_empty() {
         let but = match report.exits.iter().any(ExitRow::is_open) {
@@ -155,7 +158,23 @@ pub(super) fn exceptions(report: &Report, colour: bool) -> String {
     if report.exits.is_empty() {
         let _ = writeln!(out, "{name}: no exceptions, it connects nowhere");
     }
+    if let Some(withdrawn) = withdrawn(report) {
+        let _ = writeln!(out, "{name}: withdrawn {withdrawn}");
+    }
+    for problem in &report.problems {
+        let _ = writeln!(out, "{name}: {red}PROBLEM{reset} {}", escape(problem));
+    }
     out
+}
+
+/// What of its label stays shut.
+fn withdrawn(report: &Report) -> Option<String> {
+    (!report.withdrawn.is_empty()).then(|| {
+        format!(
+            "{}: its label's, taken back by airgap disallow; airgap allow opens it again",
+            report.withdrawn.join(", ")
+        )
+    })
 }
 
 fn second(at: u64) -> String {

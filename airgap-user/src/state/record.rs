@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock,
-    policy::{Exception, Port, Rules, parse_reason},
+    policy::{Exception, Port, Rules, To, parse_reason},
     preflight::Risk,
 };
 
@@ -42,6 +42,10 @@ pub struct Record {
     pub since: u64,
     /// Who asked for it.
     pub by: Origin,
+    /// Exceptions of the container's label that an operator took back.
+    pub withdrawn: Vec<To>,
+    /// Risks that an operator accepted beside a label, one bit each; in `accepted`, too.
+    pub by_hand: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -58,6 +62,10 @@ struct Version1 {
     accepted: Vec<String>,
     since: u64,
     by: Origin,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    withdrawn: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    accepted_by_hand: Vec<String>,
 }
 
 /// An exception. One that ends belongs to the boot by whose clock it does: after that
@@ -93,7 +101,7 @@ impl Record {
     pub fn accepted_by_operator(&self) -> u64 {
         match self.by {
             Origin::Operator => self.accepted,
-            Origin::Label => 0,
+            Origin::Label => self.by_hand,
         }
     }
 
@@ -116,6 +124,8 @@ impl Record {
             accepted: texts(&Risk::names(self.accepted)),
             since: self.since,
             by: self.by,
+            withdrawn: texts(&self.withdrawn),
+            accepted_by_hand: texts(&Risk::names(self.by_hand)),
         };
         let mut bytes = serde_json::to_vec(&file).context("cannot write JSON")?;
         bytes.push(b'\n');
@@ -156,11 +166,17 @@ impl Record {
             name: file.name,
             engine: file.engine,
             rules,
-            accepted: accepted.iter().fold(0, |set, risk| set | risk.bit()),
+            accepted: bits(&accepted),
             since: file.since,
             by: file.by,
+            withdrawn: parse(&file.withdrawn)?,
+            by_hand: bits(&parse(&file.accepted_by_hand)?),
         })
     }
+}
+
+fn bits(risks: &[Risk]) -> u64 {
+    risks.iter().fold(0, |set, risk| set | risk.bit())
 }
 
 fn recorded(exception: &Exception) -> Recorded {
@@ -229,6 +245,8 @@ mod tests {
             accepted: Risk::Privileged.bit() | Risk::LogDriver.bit(),
             since: 1_795_363_200,
             by: Origin::Operator,
+            withdrawn: vec![],
+            by_hand: 0,
         }
     }
 
@@ -269,6 +287,23 @@ mod tests {
         for end in 0..good.len() - 2 {
             assert!(Record::decode(&id(), &good.as_bytes()[..end]).is_err());
         }
+    }
+
+    #[test]
+    fn what_was_done_by_hand_beside_a_label_comes_back() {
+        let record = Record {
+            by: Origin::Label,
+            withdrawn: vec!["198.51.100.10:443".parse().unwrap()],
+            by_hand: Risk::HostExit.bit(),
+            accepted: Risk::HostExit.bit() | Risk::LogDriver.bit(),
+            ..record()
+        };
+        let bytes = record.encode().unwrap();
+        assert_eq!(Record::decode(&record.id, &bytes).unwrap(), record);
+        assert_eq!(record.accepted_by_operator(), Risk::HostExit.bit());
+        let text = String::from_utf8(bytes).unwrap();
+        let bad = text.replace("198.51.100.10:443/tcp", "198.51.100.10");
+        assert!(bad != text && Record::decode(&record.id, bad.as_bytes()).is_err());
     }
 
     #[test]

@@ -33,6 +33,8 @@ fn record(digit: &str, name: &str) -> Record {
         accepted: 0,
         since: 7,
         by: Origin::Operator,
+        withdrawn: vec![],
+        by_hand: 0,
     }
 }
 

@@ -185,6 +185,14 @@ fn disagreement(view: &ExitsView, mend: &str) -> Option<String> {
     ))
 }
 
+/// What an operator has taken out of what its label says.
+pub(super) fn withdrawn(entry: Option<&Entry>) -> Vec<String> {
+    match entry {
+        Some(Entry::Known(record)) => record.withdrawn.iter().map(ToString::to_string).collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// Those of a seal that is recorded only.
 pub(super) fn recorded(record: &Record) -> Vec<ExitRow> {
     let exits = record.rules.exits.iter();

@@ -188,6 +188,7 @@ impl Report {
                 .map(ToString::to_string)
                 .collect(),
             exits,
+            withdrawn: exits::withdrawn(entry),
             accepted: Risk::names(seal.accepted),
             cgroups: cgroup_refs(&marked_ids, &live),
             links: gate.link_count(),

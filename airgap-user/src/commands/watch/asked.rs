@@ -33,6 +33,8 @@ pub(super) fn wanted(terms: &Terms, recorded: Option<&Record>) -> Wanted {
     // An operator's own word stands beside the label's.
     if let Some(recorded) = recorded {
         let mut exits = rules.exits.clone();
+        // And what he took back stays so, although the label has it still.
+        exits.retain(|exit| !recorded.withdrawn.contains(&exit.to));
         for allowed in recorded.rules.exits.iter().filter(|exit| exit.allowed) {
             exits.retain(|exit| exit.to != allowed.to);
             exits.push(allowed.clone());
@@ -60,7 +62,9 @@ fn bits(risks: &[Risk]) -> u64 {
 pub(super) fn is_as_wanted(recorded: &Record, terms: &Terms, wanted: &Wanted) -> bool {
     recorded.by == Origin::Operator
         || terms.in_doubt
-        || (recorded.rules == wanted.rules && recorded.accepted == bits(&wanted.accept))
+        || (recorded.rules.is_within(&wanted.rules)
+            && wanted.rules.is_within(&recorded.rules)
+            && recorded.accepted == bits(&wanted.accept) | recorded.by_hand)
 }
 
 /// What becomes another seal than it was, for the log.

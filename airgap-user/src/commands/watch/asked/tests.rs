@@ -1,6 +1,6 @@
 use super::{Terms, change, is_as_wanted, wanted};
 use crate::{
-    policy::{Port, Rules},
+    policy::{Exception, Port, Rules, To},
     preflight::Risk,
     state::{Origin, Record},
 };
@@ -32,6 +32,8 @@ fn record(by: Origin, rules: Rules, accepted: u64) -> Record {
         accepted,
         since: 0,
         by,
+        withdrawn: vec![],
+        by_hand: 0,
     }
 }
 
@@ -75,6 +77,24 @@ fn what_changes_is_told_and_clients_never_become_any() {
         };
         assert!(is_as_wanted(&recorded, &doubt, &now), "in doubt it stays");
     }
+    // Nor what an operator did by hand is undone.
+    let mut by_hand = recorded.clone();
+    let exit = |text: &str| Exception::from(text.parse::<To>().unwrap());
+    let mut said = same.clone();
+    said.rules.exits = vec![exit("198.51.100.1:1"), exit("198.51.100.2:2")];
+    by_hand.withdrawn = vec![said.rules.exits[0].to];
+    by_hand.by_hand = Risk::HostExit.bit();
+    by_hand.accepted |= Risk::HostExit.bit();
+    let allowed = Exception {
+        allowed: true,
+        ..exit("198.51.100.3:3")
+    };
+    by_hand.rules.exits = vec![allowed.clone(), exit("198.51.100.2:2")];
+    let now = wanted(&said, Some(&by_hand));
+    assert_eq!(now.rules.exits, [exit("198.51.100.2:2"), allowed]);
+    assert!(is_as_wanted(&by_hand, &said, &now));
+    by_hand.by_hand = 0;
+    assert!(!is_as_wanted(&by_hand, &said, &now), "accepted by nobody");
     let other = terms(rules(&[5060], &["10.1.0.0/16"]), &[]);
     let text = change(&recorded, &wanted(&other, Some(&recorded)));
     assert!(

@@ -1,0 +1,133 @@
+//! What is refused, before a seal and after it.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::sealing::{Site, Wanted};
+use crate::{
+    container::{Container, Look},
+    coverage::Vector,
+    failure::Failure,
+    gate::{Gate, Lock},
+    policy::Rules,
+    preflight::{self, Facts, Finding, Risk},
+};
+
+/// Refuses one that is gone: nobody would lift its seal.
+pub(super) async fn refuse_removed(site: &Site<'_>, container: &Container) -> Result<()> {
+    if site.engine.has(&container.id).await.unwrap_or(true) {
+        return Ok(());
+    }
+    Err(Failure::new(
+        "the container was removed while it was sealed",
+        "docker ps -a lists those that exist",
+    )
+    .into())
+}
+
+/// Refuses what is not covered (`--require full`).
+pub(super) fn refuse_gaps(coverage: &[Vector]) -> Result<()> {
+    let open: Vec<_> = coverage
+        .iter()
+        .filter(|v| !v.covered)
+        .map(|v| format!("{}: {}", v.vector, v.by))
+        .collect();
+    if open.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        format!("--require full: not covered: {}", open.join("; ")),
+        "close it as said, or attach without --require full",
+    )
+    .into())
+}
+
+/// Findings that nobody accepted.
+pub(super) fn not_accepted(facts: &Facts, accepted: u64) -> Vec<Finding> {
+    let found = preflight::judge(facts).into_iter();
+    let (accepted, refused): (Vec<_>, Vec<_>) =
+        found.partition(|finding| accepted & finding.risk.bit() != 0);
+    for finding in accepted {
+        log::warn!("accepted risk {}: {}", finding.risk, finding.what);
+    }
+    refused
+}
+
+/// Refuses what was found, by name.
+pub(super) fn refuse(container: &Container, found: &[Finding]) -> Result<()> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    let what: Vec<_> = found
+        .iter()
+        .map(|f| format!("{} ({})", f.what, f.risk))
+        .collect();
+    // Each mend once, whatever it was found in.
+    let mut mends: Vec<_> = found
+        .iter()
+        .map(|f| format!("{}, or pass --accept {}", f.mend(), f.risk))
+        .collect();
+    let mut seen = std::collections::HashSet::new();
+    mends.retain(|mend| seen.insert(mend.clone()));
+    Err(Failure::new(
+        format!(
+            "the container '{}' could leave around a seal: {}",
+            container.name,
+            what.join("; ")
+        ),
+        mends.join("; "),
+    )
+    .into())
+}
+
+/// Refuses what the engine was told: it is judged before anything changes.
+pub(super) fn refuse_configured(
+    container: &Container,
+    rules: &Rules,
+    accept: &[Risk],
+) -> Result<()> {
+    let facts = Facts::of_engine(container)
+        .with_clients(container, &rules.clients)
+        .with_exits(container, &rules.exits);
+    let accepted = accept.iter().fold(0, |set, risk| set | risk.bit());
+    let found = preflight::judge(&facts).into_iter();
+    let found: Vec<_> = found.filter(|f| accepted & f.risk.bit() == 0).collect();
+    refuse(container, &found)
+}
+
+/// Whether it only takes back of a seal that stands: no finding refuses that.
+pub(super) fn narrows(site: &Site<'_>, container: &Container, wanted: &Wanted) -> Result<bool> {
+    let _lock = Lock::take()?;
+    let Some(gate) = Gate::open(site.place)? else {
+        return Ok(false);
+    };
+    let key = container.key()?;
+    let Some(standing) = gate.standing(&key)?.map(|standing| standing.rules()) else {
+        return Ok(false);
+    };
+    let seal = gate.number_of(&key).map(|number| gate.seal(number));
+    let whole = seal.is_some_and(|seal| seal.is_ok_and(|seal| seal.complete == 1));
+    let after = wanted.rules_after(Some(&standing));
+    Ok(whole && after.is_narrower_than(&standing))
+}
+
+/// What a look finds, for a dry run; what would be refused is, unless it `narrows`.
+pub(super) fn refuse_found(
+    root: &Path,
+    container: &Container,
+    rules: &Rules,
+    accept: &[Risk],
+    narrows: bool,
+) -> Result<(Option<Look>, Facts)> {
+    let mut look = Look::live(root, container, Look::TIME);
+    let facts = Facts::gather(container, look.as_mut())
+        .with_clients(container, &rules.clients)
+        .with_exits(container, &rules.exits);
+    let accepted = accept.iter().fold(0, |set, risk| set | risk.bit());
+    let found = not_accepted(&facts, accepted);
+    if !narrows {
+        refuse(container, &found)?;
+    }
+    Ok((look, facts))
+}
