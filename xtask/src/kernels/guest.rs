@@ -69,7 +69,7 @@ pub(super) fn with_modules(base: &Path, modules: &[(&str, PathBuf)], path: &Path
     archive.directory("modules");
     // Numbered: one may need those before it.
     for (number, (name, module)) in modules.iter().enumerate() {
-        archive.program(&format!("modules/{number}-{name}.ko"), &read(module)?);
+        archive.program(&format!("modules/{number:02}-{name}.ko"), &read(module)?);
     }
     let mut bytes = read(base)?;
     bytes.extend(archive.finish());
