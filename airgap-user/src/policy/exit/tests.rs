@@ -204,7 +204,7 @@ fn prefixes_that_overlap_hide_nothing() {
         ("198.51.100.11", TCP, 22, (Exit::Port, 3)),
         ("198.51.100.63", TCP, 443, (Exit::Open, 1)),
         ("198.51.100.64", TCP, 443, (Exit::None, 0)),
-        ("203.0.113.1", TCP, 443, (Exit::None, 0)),
+        ("192.0.2.1", TCP, 443, (Exit::None, 0)),
         ("2001:db8::1", TCP, 22, (Exit::Open, 5)),
         ("2001:db8::1", TCP, 443, (Exit::Open, 4)),
         ("2001:db9::1", TCP, 443, (Exit::Open, 4)),

@@ -14,5 +14,5 @@ pub(crate) fn instructions() -> u64 {
 
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) fn instructions() -> u64 {
-    unimplemented!("the counting machine is an x86-64 one")
+    panic!("the machine that counts is an x86-64 one")
 }
