@@ -45,8 +45,9 @@ impl VethLock {
     }
 }
 
-/// An attach that goes on, from before its mark until all was looked at: told by a lock, as
-/// the gate's own is let go of while the container is looked at.
+/// What goes on without the gate's lock: told by a lock of its own, which the kernel lets go
+/// of with the process. An attach, from before its mark until all was looked at; the trial of
+/// an interface, until that is gone.
 pub struct UnderWay {
     file: File,
     path: String,
@@ -58,7 +59,15 @@ impl UnderWay {
     /// # Errors
     /// If the lock file cannot be opened or locked.
     pub fn begin(id: &str) -> Result<Self> {
-        let path = attach_path(id);
+        Self::hold(attach_path(id))
+    }
+
+    /// As [`Self::begin`], for the trial of the interface of this index.
+    pub(super) fn trial(index: u32) -> Result<Self> {
+        Self::hold(trial_path(index))
+    }
+
+    fn hold(path: String) -> Result<Self> {
         let file = waited(&path, libc::LOCK_SH)?;
         Ok(Self { file, path })
     }
@@ -66,9 +75,19 @@ impl UnderWay {
     /// Whether some airgap attaches to the container of this id now. Where that cannot be
     /// told, none does.
     pub fn is(id: &str) -> bool {
-        let path = attach_path(id);
-        std::path::Path::new(&path).exists()
-            && matches!(locked(&path, libc::LOCK_EX | libc::LOCK_NB), Ok(None))
+        is_held(&attach_path(id))
+    }
+
+    /// As [`Self::is`], for the trial of the interface of this index. Asked under
+    /// [`VethLock`], as trials begin under it: a file that is left behind is removed.
+    pub(super) fn is_trial(index: u32) -> bool {
+        let path = trial_path(index);
+        let held = is_held(&path);
+        if !held {
+            // Nearly always there is none.
+            let _ = std::fs::remove_file(path);
+        }
+        held
     }
 }
 
@@ -84,6 +103,15 @@ impl Drop for UnderWay {
 
 fn attach_path(id: &str) -> String {
     format!("/run/airgap-attach-{id}.lock")
+}
+
+fn trial_path(index: u32) -> String {
+    format!("/run/airgap-trial-{index}.lock")
+}
+
+fn is_held(path: &str) -> bool {
+    std::path::Path::new(path).exists()
+        && matches!(locked(path, libc::LOCK_EX | libc::LOCK_NB), Ok(None))
 }
 
 fn waited(path: &str, how: i32) -> Result<File> {

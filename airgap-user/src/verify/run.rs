@@ -25,7 +25,7 @@ use crate::{
     container::locate,
     events::{Event, Follower, Lost, Suppressed},
     failure::Failure,
-    gate::{Gate, Lock, Security},
+    gate::{Gate, Security, Trial},
     netns::Netns,
     state::Own,
     technique::{Outcome, Reach, Report, TABLE, Way, find, vector::JOINS},
@@ -67,7 +67,7 @@ pub fn run(
     let numbers = Numbers::draw(facts.service)?;
     let exits = gate.exits_of(number)?.into_iter();
     let exits: Vec<_> = exits.map(|exit| exit.exception.to.net).collect();
-    let target = Target::open(&container, facts.index, &numbers.listened(), &exits)?;
+    let (target, trial) = Target::open(&container, facts.index, &numbers.listened(), &exits, gate)?;
     let mut run = Run {
         number,
         pid,
@@ -76,6 +76,7 @@ pub fn run(
         outside: Probe::start(pid, &id, &Place::Unsealed)?,
         aside: Probe::start(pid, &id, &Place::Aside(&target.aside))?,
         inside: Probe::start(pid, &id, &Place::Inside)?,
+        trial,
         target,
         facts,
         lost: 0,
@@ -102,6 +103,8 @@ struct Run<'a> {
     id: String,
     pid: u32,
     facts: Facts,
+    /// Guards the target's end of the link, where the kernel can.
+    trial: Option<Trial>,
     target: Target,
     follower: Follower,
     numbers: Numbers,
@@ -127,7 +130,7 @@ struct Sealed {
 }
 
 impl Run<'_> {
-    fn all(&mut self, gate: &mut Gate, name: String) -> Result<Proof> {
+    fn all(&mut self, gate: &Gate, name: String) -> Result<Proof> {
         let (mut controls, mut not_tried) = (Vec::new(), Vec::new());
         let shown = TABLE.iter().enumerate().filter(|(_, way)| way.is_shown);
         for (at, way) in shown {
@@ -208,15 +211,16 @@ impl Run<'_> {
     }
 
     /// What cgroup hooks stop, then what the frame programs stop.
-    fn sealed(&mut self, gate: &mut Gate, controls: Vec<(usize, Control)>) -> Result<Vec<Sealed>> {
+    fn sealed(&mut self, gate: &Gate, controls: Vec<(usize, Control)>) -> Result<Vec<Sealed>> {
         let is_frame_level = |(at, _): &(usize, Control)| TABLE[*at].is_frame_level();
         let (frames, rest): (Vec<_>, Vec<_>) = controls.into_iter().partition(is_frame_level);
         let mut sealed = Vec::new();
         for (at, control) in rest {
             sealed.push(self.attempt(gate, at, control)?);
         }
-        let (netns, end) = self.target.frame_end();
-        let _trial = gate.try_frames(self.number, netns, &end, lock()?)?;
+        if let Some(trial) = &mut self.trial {
+            trial.belongs_to(self.number)?;
+        }
         for (at, control) in frames {
             sealed.push(self.attempt(gate, at, control)?);
         }
@@ -226,6 +230,10 @@ impl Run<'_> {
             self.pause()?;
         }
         self.settle()?;
+        // For the control that closes the run.
+        if let Some(trial) = &mut self.trial {
+            trial.belongs_to_nobody()?;
+        }
         for Sealed { at, seen, .. } in &mut sealed {
             let trace = self.numbers.sealed(*at);
             *seen = Seen {
@@ -433,15 +441,4 @@ fn strays(count: u64, first: Option<&str>) -> String {
         "{count} frames on the link belong to no attempt, the first: {}: something in the container sends there",
         first.unwrap_or("?")
     )
-}
-
-/// Waits for the gate's lock, and heeds signals meanwhile.
-fn lock() -> Result<Lock> {
-    loop {
-        if let Some(lock) = Lock::try_take()? {
-            return Ok(lock);
-        }
-        interrupt::check()?;
-        sleep(STEP);
-    }
 }

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     container::HostEnd,
     failure::Failure,
+    gate::{Gate, Trial},
     netlink::{End, Mac, Netlink},
     netns::Netns,
     policy::Cidr,
@@ -75,12 +76,14 @@ impl Drop for Undo<'_> {
 impl Target {
     /// Opens it for a container's network namespace. `index` is the port's
     /// index, `ports` are those with a listener; none of `exits` leads there.
+    /// The gate guards the port before anything can leave by it, where the kernel can.
     pub(super) fn open(
         container: &Netns,
         index: u32,
         ports: &[u16],
         exits: &[Cidr],
-    ) -> Result<Self> {
+        gate: &mut Gate,
+    ) -> Result<(Self, Option<Trial>)> {
         if exits.iter().any(|exit| exit.holds(V6.into())) {
             return Err(subnet::inside(&V6.to_string()));
         }
@@ -89,6 +92,8 @@ impl Target {
         let netns = Netns::fresh()?;
         netns.run(|| add_link(c"link0", index, container))?;
         let undo = Undo(&netns, index);
+        // Down as yet: nothing has been sent.
+        let trial = gate.try_frames(&netns, &port(index))?;
         let (aside, aside_index) = (Netns::fresh()?, index + 2);
         netns.run(|| add_link(c"link1", aside_index, &aside))?;
         let (bridge, target6) = netns.run(|| far_side(index, v4, own4))?;
@@ -108,7 +113,7 @@ impl Target {
         ];
         let guest = container.run(|| Guest::listen(&addresses))?;
         std::mem::forget(undo);
-        Ok(Self {
+        let target = Self {
             netns,
             index,
             v4,
@@ -119,19 +124,8 @@ impl Target {
             announced,
             no_ipv6: own6.or(target6),
             _listeners: listeners,
-        })
-    }
-
-    /// Where the frame programs go.
-    pub(super) fn frame_end(&self) -> (&Netns, HostEnd) {
-        let end = HostEnd {
-            name: PORT.into(),
-            index: self.index,
-            native_xdp: false,
-            mac: None,
-            addresses: Vec::new(),
         };
-        (&self.netns, end)
+        Ok((target, trial))
     }
 
     /// Takes over what all witnesses have got; whether that was all.
@@ -160,6 +154,17 @@ impl Target {
 impl Drop for Target {
     fn drop(&mut self) {
         drop(Undo(&self.netns, self.index));
+    }
+}
+
+/// Where the frame programs go.
+fn port(index: u32) -> HostEnd {
+    HostEnd {
+        name: PORT.into(),
+        index,
+        native_xdp: false,
+        mac: None,
+        addresses: Vec::new(),
     }
 }
 

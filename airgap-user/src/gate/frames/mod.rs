@@ -23,7 +23,11 @@ use aya::{
 
 pub(super) use self::early::{Early, of_loaded};
 pub use self::{trial::Trial, unowned::Arrival};
-use super::{Gate, Hook, Kind, Lock, Place, lock::VethLock, sys};
+use super::{
+    Gate, Hook, Kind, Lock, Place,
+    lock::{UnderWay, VethLock},
+    sys,
+};
 use crate::{
     container::{HostEnd, Interface},
     netlink::Direction,
@@ -283,7 +287,9 @@ impl Gate {
     /// Lifts the guards of a seal.
     pub(super) fn unguard_frames(&mut self, of: impl Fn(SealNumber) -> bool) -> Result<()> {
         for index in self.guarded()? {
-            if self.veths.get(&index, 0).is_ok_and(|veth| of(veth.seal)) {
+            if !UnderWay::is_trial(index)
+                && self.veths.get(&index, 0).is_ok_and(|veth| of(veth.seal))
+            {
                 self.drop_veth(index)?;
             }
         }
@@ -293,6 +299,10 @@ impl Gate {
     /// Veths that are gone leave pins of dead links behind.
     fn forget_dead_veths(&mut self) -> Result<()> {
         for index in self.guarded()? {
+            // In a namespace of its own, where nobody else sees its programs.
+            if UnderWay::is_trial(index) {
+                continue;
+            }
             let of_nobody = |seal| seal != UNOWNED && self.seal(seal).is_err();
             let lifted = self.veths.get(&index, 0).is_ok_and(|v| of_nobody(v.seal));
             if lifted || !PROGRAMS.iter().any(|p| self.is_alive(index, p)) {

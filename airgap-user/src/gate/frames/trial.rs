@@ -2,23 +2,28 @@
 
 use std::os::fd::OwnedFd;
 
-use airgap_common::map::{SealNumber, Veth, name};
+use airgap_common::map::{SealNumber, UNOWNED, Veth, name};
 use anyhow::{Context as _, Result};
 use aya::maps::{HashMap, MapData};
 
-use super::{FrameLayer, Gate, Lock, PROGRAMS, Program, VethLock, clsact, origin, tcx};
-use crate::{container::HostEnd, gate::hash, netns::Netns};
+use super::{FrameLayer, Gate, PROGRAMS, Program, VethLock, clsact, origin, tcx};
+use crate::{
+    container::HostEnd,
+    gate::{hash, lock::UnderWay},
+    netns::Netns,
+};
 
 const BPF_NOEXIST: u64 = 1;
+const BPF_EXIST: u64 = 2;
 
-/// Guards an interface until dropped. Holds the gate's lock: an attach that
-/// tidies up would take the entry for one of a veth that is gone.
+/// Guards an interface until dropped. Others see by a lock that the entry is in use: the
+/// interface is in no network namespace of theirs.
 pub struct Trial {
     veths: HashMap<MapData, u32, Veth>,
     index: u32,
     /// Filters, unlike links, go with the interface.
     links: Vec<OwnedFd>,
-    _lock: Lock,
+    _under_way: UnderWay,
 }
 
 impl Drop for Trial {
@@ -31,33 +36,50 @@ impl Drop for Trial {
     }
 }
 
+impl Trial {
+    /// From now on all that leaves the container by it is judged, as on its other veths.
+    ///
+    /// # Errors
+    /// If the map cannot be written.
+    pub fn belongs_to(&mut self, seal: SealNumber) -> Result<()> {
+        self.write(seal, BPF_EXIST)
+    }
+
+    /// The reverse: again only what sealed tasks send is refused.
+    ///
+    /// # Errors
+    /// If the map cannot be written.
+    pub fn belongs_to_nobody(&mut self) -> Result<()> {
+        self.write(UNOWNED, BPF_EXIST)
+    }
+
+    fn write(&mut self, seal: SealNumber, flags: u64) -> Result<()> {
+        self.veths
+            .insert(self.index, origin::alone(seal), flags)
+            .context("cannot write the map VETHS")
+    }
+}
+
 impl Gate {
-    /// Guards one more interface for a seal, in another network namespace, for
-    /// as long as the result lives. `end.index` must be in use nowhere on the
-    /// host: the map knows no namespaces. `None` where the kernel cannot.
+    /// Guards one more interface, in another network namespace, for as long as the result
+    /// lives: what sealed tasks send there is refused, all else passes until
+    /// [`Trial::belongs_to`]. `end.index` must be in use nowhere on the host: the map knows no
+    /// namespaces. `None` where the kernel cannot.
     ///
     /// # Errors
     /// If the map cannot be written or the kernel refuses an attachment.
-    pub fn try_frames(
-        &mut self,
-        seal: SealNumber,
-        netns: &Netns,
-        end: &HostEnd,
-        _lock: Lock,
-    ) -> Result<Option<Trial>> {
+    pub fn try_frames(&mut self, netns: &Netns, end: &HostEnd) -> Result<Option<Trial>> {
         let _veths = VethLock::take()?;
         self.forget_dead_veths()?;
+        let place = &self.place;
         let mut trial = Trial {
-            veths: hash(&self.place, name::VETHS)?,
+            veths: hash(place, name::VETHS)?,
             index: end.index,
             links: Vec::new(),
-            _lock,
+            _under_way: UnderWay::trial(end.index)?,
         };
-        trial
-            .veths
-            .insert(end.index, origin::alone(seal), BPF_NOEXIST)
-            .context("cannot write the map VETHS")?;
-        let (layer, place) = (FrameLayer::of_kernel(), &self.place);
+        trial.write(UNOWNED, BPF_NOEXIST)?;
+        let layer = FrameLayer::of_kernel();
         let attach = |program: &Program| match layer {
             FrameLayer::Tcx => tcx::link_pinned(place, program, end.index).map(Some),
             FrameLayer::Clsact => clsact::attach(place, program, end.index).map(|()| None),
