@@ -40,6 +40,8 @@ offsets! {
     OFF_SOCK_SOCKET = "sock.sk_socket";
     OFF_SOCK_CGROUP = "sock.sk_cgrp_data";
     OFF_SOCK_FLAGS = "sock_common.skc_flags";
+    OFF_SOCK_NET = "sock_common.skc_net";
+    OFF_NET_LOOPBACK = "net.loopback_dev";
     OFF_SOCK_FAMILY = "sock_common.skc_family";
     OFF_SOCK_PROTOCOL = "sock.sk_protocol";
     OFF_SOCK_DADDR = "sock_common.skc_daddr";

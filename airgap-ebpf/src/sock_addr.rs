@@ -13,14 +13,17 @@ use airgap_common::{
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{bpf_sock, bpf_sock_tuple, sockaddr},
-    helpers::generated::{bpf_bind, bpf_sk_lookup_udp, bpf_sk_release},
+    helpers::generated::{bpf_bind, bpf_set_retval, bpf_sk_lookup_udp, bpf_sk_release},
     programs::SockAddrContext,
 };
 
 use crate::{
     denial::{Details, Who, deny},
     exits,
-    kernel::{OFF_INET_SADDR, OFF_SOCK_ADDR_SK, OFF_SOCK_FLAGS, read, socket_cgroup},
+    kernel::{
+        HAS_SET_RETVAL, OFF_DEV_IP6, OFF_IDEV_LIST, OFF_INET_SADDR, OFF_NET_LOOPBACK,
+        OFF_SOCK_ADDR_SK, OFF_SOCK_FLAGS, OFF_SOCK_NET, read, socket_cgroup,
+    },
     sock::{mark_of, write_mark},
     socket::{erase_tag, write_exit_tag},
     subject::Subject,
@@ -31,6 +34,9 @@ const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 const ALLOW: i32 = 1;
 const CURRENT_NETNS: u64 = u64::MAX;
+const EADDRNOTAVAIL: i32 = 99;
+const ENETUNREACH: i32 = 101;
+const ECONNREFUSED: i32 = 111;
 
 /// Destination of an IPv4 hook.
 #[inline(always)]
@@ -73,7 +79,7 @@ fn protocol(ctx: &SockAddrContext) -> u8 {
     unsafe { (*ctx.sock_addr).protocol as u8 }
 }
 
-/// `cgroup/connect4`, `cgroup/connect6`: 1 allows, 0 refuses with EPERM.
+/// `cgroup/connect4`, `cgroup/connect6`: 1 allows, 0 refuses with the errno of [`refuse`].
 #[inline(always)]
 pub(crate) fn connect(ctx: &SockAddrContext, dst: Addr, hook: Hook) -> i32 {
     // A listener that connects is no listener any more. Sealed or not: the tag
@@ -143,7 +149,7 @@ fn reason_of(exit: Exit, number: u32) -> Reason {
     }
 }
 
-/// `cgroup/sendmsg4`, `cgroup/sendmsg6`: 1 allows, 0 refuses with EPERM.
+/// `cgroup/sendmsg4`, `cgroup/sendmsg6`: as [`connect`].
 #[inline(always)]
 pub(crate) fn sendmsg(ctx: &SockAddrContext, dst: Addr, hook: Hook) -> i32 {
     let Some(subject) = Subject::of_task() else {
@@ -321,8 +327,39 @@ fn has_receiver(ctx: &SockAddrContext, dst: Addr) -> bool {
     }
 }
 
+/// Whether lo of the socket's network namespace has an IPv6 address: without any the kernel
+/// finds no source before it finds no route (ip6_dst_lookup_tail, net/ipv6/ip6_output.c).
+#[inline(always)]
+fn has_ipv6(ctx: &SockAddrContext) -> bool {
+    let device = read::<u64>(ctx.as_ptr() as u64, &OFF_SOCK_ADDR_SK)
+        .and_then(|sk| read::<u64>(sk, &OFF_SOCK_NET))
+        .and_then(|net| read::<u64>(net, &OFF_NET_LOOPBACK))
+        .and_then(|lo| read::<u64>(lo, &OFF_DEV_IP6));
+    let Some(device) = device.filter(|device| *device != 0) else {
+        return false;
+    };
+    read::<u64>(device, &OFF_IDEV_LIST).is_some_and(|first| first != device + OFF_IDEV_LIST.load())
+}
+
+/// Fails as on a host without a network, which programs know how to bear: nobody listens on
+/// loopback, and nothing else can be reached. With EPERM before Linux 5.18, or where the
+/// policy says so.
 #[inline(always)]
 fn refuse(ctx: &SockAddrContext, subject: &Subject, dst: Addr, hook: Hook, reason: Reason) -> i32 {
+    if HAS_SET_RETVAL.load() == 1 {
+        let policy = subject.policy();
+        if !policy.is_ok_and(|policy| policy.flags & Policy::NOT_PERMITTED != 0) {
+            let errno = if dst.is_loopback() {
+                ECONNREFUSED
+            } else if dst.is_v4() || has_ipv6(ctx) {
+                ENETUNREACH
+            } else {
+                EADDRNOTAVAIL
+            };
+            // SAFETY: sets the errno that the call returns; 0 below refuses it all the same.
+            unsafe { bpf_set_retval(-errno) };
+        }
+    }
     deny(
         subject,
         &Details {

@@ -9,7 +9,7 @@ use crate::{
         Allow, Disallow, Explain, Guard, Install, Quarantine, Reporting, Restore, Run, Schema,
         Tail, Watch,
     },
-    policy::{Cidr, Port, To},
+    policy::{Cidr, Errno, Port, To},
     preflight::Risk,
 };
 
@@ -131,6 +131,10 @@ pub struct Attach {
     /// PORT, FIRST-LAST or * (all but 53 and 853); repeatable [default: nowhere]
     #[arg(long = "to", value_name = "TARGET:PORTS[/udp]")]
     pub to: Vec<To>,
+    /// How refused calls fail, from Linux 5.18: as on a host without a network
+    /// (ENETUNREACH and the like), or with EPERM [default: offline]
+    #[arg(long, value_name = "offline|eperm")]
+    pub errno: Option<Errno>,
     /// Accept a risk that attach refused, by its name (airgap explain lists them); repeatable
     #[arg(long = "accept", value_name = "RISK")]
     pub accept: Vec<Risk>,

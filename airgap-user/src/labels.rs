@@ -59,6 +59,7 @@ pub fn read(labels: &Labels, image: Option<&Labels>, allowed: &[Risk]) -> Asked 
             ports: Vec::new(),
             clients: Vec::new(),
             exits: Vec::new(),
+            errno: None,
         },
         accept: Vec::new(),
         wrong: Vec::new(),

@@ -1,5 +1,6 @@
 //! What the user allows, and its form in the maps. Pure.
 
+mod errno;
 mod exit;
 
 use std::{
@@ -13,8 +14,9 @@ use airgap_common::{
     map::{MAX_PORTS, Policy},
 };
 
-pub use self::exit::{
-    Exception, To, earlier, narrower, parse_reason, settled, unions, with_room, within,
+pub use self::{
+    errno::Errno,
+    exit::{Exception, To, earlier, narrower, parse_reason, settled, unions, with_room, within},
 };
 
 /// A service port: `5060` or `5060/tcp`.
@@ -200,6 +202,8 @@ pub struct Rules {
     pub clients: Vec<Cidr>,
     /// Exceptions, each destination once.
     pub exits: Vec<Exception>,
+    /// How refused calls fail; `None`: nobody said, so as [`Errno::Offline`].
+    pub errno: Option<Errno>,
 }
 
 /// Default service port.
@@ -229,7 +233,15 @@ impl Rules {
             ports,
             clients,
             exits: Vec::new(),
+            errno: None,
         })
+    }
+
+    /// The same, where refused calls fail so.
+    #[must_use]
+    pub fn failing_with(mut self, errno: Option<Errno>) -> Self {
+        self.errno = errno;
+        self
     }
 
     /// The same with these exceptions.
@@ -274,11 +286,19 @@ impl Rules {
         if !self.exits.is_empty() {
             flags |= Policy::HAS_EXITS;
         }
+        if self.errno == Some(Errno::Eperm) {
+            flags |= Policy::NOT_PERMITTED;
+        }
         Policy {
             flags,
             nd_per_second: ND_PER_SECOND,
             tcp,
         }
+    }
+
+    /// How calls fail by a policy read back from the map; `None`: as nobody said.
+    pub fn errno_of(policy: &Policy) -> Option<Errno> {
+        (policy.flags & Policy::NOT_PERMITTED != 0).then_some(Errno::Eperm)
     }
 
     /// Ports of a policy read back from the map.
@@ -371,6 +391,7 @@ mod tests {
             ports: ports.iter().map(|p| Port(*p)).collect(),
             clients: from.iter().map(|c| c.parse().unwrap()).collect(),
             exits: to.iter().map(|t| t.parse::<To>().unwrap().into()).collect(),
+            errno: None,
         };
         let (a, b) = ("198.51.100.1:1", "198.51.100.2:2");
         let before = rules(&[80, 443], &["10.0.0.0/8", "::1"], &[a, b]);

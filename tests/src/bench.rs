@@ -2,6 +2,7 @@
 
 use crate::container::Container;
 use crate::frame::Frame;
+use crate::kernel::has_set_retval;
 use crate::outside::Outside;
 use crate::services::PORTS;
 use crate::session::Session;
@@ -9,7 +10,7 @@ use crate::tap::Tap;
 use crate::wait;
 use ::airgap::technique::{
     Outcome, Reach, Report,
-    Sealed::{self, Dropped, Errno},
+    Sealed::{self, Dropped, Errno, Offline},
     Way,
 };
 use std::time::Duration;
@@ -219,10 +220,15 @@ fn belongs(frame: &Frame, port: u16, marker: &str) -> bool {
         || frame.bytes.windows(4).any(|window| window == group)
 }
 
-fn as_expected(attempt: &Report, expected: Sealed) -> bool {
+/// Whether a sealed attempt ended as the table says.
+pub fn as_expected(attempt: &Report, expected: Sealed) -> bool {
     match (attempt.outcome, expected) {
         (Outcome::Skipped, _) | (_, Dropped) => true,
         (Outcome::Refused, Errno(errno)) => attempt.errno == errno,
+        (Outcome::Refused, Offline(errno)) => {
+            let errno = if has_set_retval() { errno } else { libc::EPERM };
+            attempt.errno == errno
+        }
         _ => false,
     }
 }

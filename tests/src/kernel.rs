@@ -4,6 +4,7 @@ use crate::{cmd, wait};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// Everything pinned in the BPF file system, every BPF link and every namespace, one line each.
 ///
@@ -32,6 +33,32 @@ pub fn kernel_state() -> BTreeSet<String> {
         state.insert(format!("netns {line}"));
     }
     state
+}
+
+/// The errno with which `connect` and `sendmsg` are refused under a seal, but on loopback, as
+/// long as nobody asked for another.
+///
+/// # Panics
+/// When the kernel has no version.
+pub fn refused() -> i32 {
+    static ERRNO: OnceLock<i32> = OnceLock::new();
+    *ERRNO.get_or_init(|| match has_set_retval() {
+        true => libc::ENETUNREACH,
+        false => libc::EPERM,
+    })
+}
+
+/// Whether a refusal can have an errno of its own here: from Linux 5.18.
+///
+/// # Panics
+/// When the kernel has no version.
+pub fn has_set_retval() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("a version");
+    let mut numbers = release
+        .split(['.', '-'])
+        .map(|n| n.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next(), numbers.next());
+    version >= (Some(5), Some(18))
 }
 
 /// # Panics

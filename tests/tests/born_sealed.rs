@@ -1,5 +1,6 @@
 //! Promise: no unprotected instant, from a container's first start on.
 
+use airgap_tests::beacon::is_refused;
 use airgap_tests::{LABEL, Outside, PREFIX, airgap, airgap_ok, cmd, image, wait};
 use serde_json::Value;
 
@@ -67,7 +68,7 @@ fn run_starts_it_sealed() {
     });
     let refused = |name: &str| {
         let record = records.iter().find(|r| r["technique"] == name);
-        record.is_some_and(|r| r["outcome"] == "refused" && r["errno"] == libc::EPERM)
+        is_refused(name, record)
     };
     for name in ["udp4", "udp6", "tcp4", "tcp6"] {
         assert!(refused(name), "{name}: {records:?}");

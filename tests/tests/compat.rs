@@ -1,7 +1,8 @@
 //! Promise: a sealed service works as before, also where runtimes and Docker do the less obvious.
 
 use airgap_tests::airgap::seal;
-use airgap_tests::{Container, Outcome, Outside, SERVICE_PORT, cmd, http, wait};
+use airgap_tests::{Container, Outcome, Outside, SERVICE_PORT, airgap, cmd, http, kernel, wait};
+use serde_json::Value;
 use std::collections::HashSet;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -272,4 +273,70 @@ fn large_answers_and_many_requests() {
             assert_eq!(body, path.as_bytes(), "{address}, request {number}");
         }
     }
+}
+
+const CALLS: [&str; 10] = [
+    "tcp4",
+    "tcp6",
+    "tcp-mapped",
+    "tcp4-nonblocking",
+    "tcp4-fastopen",
+    "udp4",
+    "udp6",
+    "udp4-connected",
+    "udp6-connected",
+    "udp4-sendmmsg",
+];
+
+/// To a program the seal looks like a host without a network, call by call; `--errno eperm` is
+/// told from that.
+#[test]
+fn refused_calls_fail_as_without_a_network() {
+    let outside = Outside::new();
+    let web = outside.container("web").run();
+    let alone = outside.container("alone").network("none").run();
+    let errnos = |container: &Container| {
+        CALLS.map(|technique| {
+            let attempt = container.attempt(technique, 20_000, "errno");
+            // What goes on has an errno of its own.
+            let refused = attempt.outcome == Outcome::Refused;
+            if refused { attempt.errno } else { 0 }
+        })
+    };
+    assert_eq!(errnos(&web), [0; 10], "the control: there is a network");
+    seal(&web.name, &[]);
+    let without = errnos(&alone);
+    // A container has IPv6 by the engine's version, by its networks and by a sysctl.
+    let with_ipv6 = offline(true);
+    assert!(
+        without == with_ipv6 || without == offline(false),
+        "{without:?}"
+    );
+    let shown = || {
+        let status = airgap(&["status", "--json", &web.name]);
+        let json: Value = serde_json::from_str(&status.stdout).expect("JSON");
+        json["errno"].as_str().unwrap_or("").to_owned()
+    };
+    if kernel::has_set_retval() {
+        assert_eq!(errnos(&web), with_ipv6, "{CALLS:?}");
+        seal(&alone.name, &[]);
+        assert_eq!(errnos(&alone), without, "{CALLS:?}");
+        assert_eq!(shown(), "offline");
+    }
+    seal(&web.name, &["--errno", "eperm"]);
+    assert_eq!(errnos(&web), [libc::EPERM; 10], "{CALLS:?}");
+    // What is not named stays.
+    seal(&web.name, &["-p", "5060", "-p", "80"]);
+    assert_eq!(errnos(&web), [libc::EPERM; 10], "{CALLS:?}");
+    assert_eq!(shown(), "eperm");
+    seal(&web.name, &["--errno", "offline"]);
+    assert_eq!(errnos(&web), [kernel::refused(); 10], "{CALLS:?}");
+}
+
+/// By ip6_dst_lookup_tail (net/ipv6/ip6_output.c).
+fn offline(has_ipv6: bool) -> [i32; 10] {
+    CALLS.map(|technique| match technique {
+        "tcp6" | "udp6" | "udp6-connected" if !has_ipv6 => libc::EADDRNOTAVAIL,
+        _ => libc::ENETUNREACH,
+    })
 }

@@ -2,6 +2,7 @@
 //! is what the events add up to, whoever watches and whatever else goes on.
 
 use airgap_tests::airgap::seal;
+use airgap_tests::kernel;
 use airgap_tests::session::Session;
 use airgap_tests::{Container, Outside, Tail, airgap_ok, wait};
 use serde_json::Value;
@@ -270,7 +271,7 @@ fn a_flood_hides_nothing_of_another_process() {
     wait::until("the flood ends", Duration::from_secs(60), || {
         if begun.elapsed() > Duration::from_secs(next - 32_000) {
             let order = container.order("tcp4", next as u16, "quiet");
-            assert_eq!(session.attempt(&order).errno, libc::EPERM);
+            assert_eq!(session.attempt(&order).errno, kernel::refused());
             expected.insert(format!("tcp {} {next}", outside.plan.outside4), "exe");
             next += 1;
         }

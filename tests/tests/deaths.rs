@@ -3,6 +3,7 @@
 //! that; the next attach or detach finishes the job.
 
 use airgap_tests::airgap::{STATE, binary, seal};
+use airgap_tests::kernel;
 use airgap_tests::other::Other;
 use airgap_tests::{Container, Outcome, Outside, Tail, airgap, airgap_ok, cmd, fault, wait};
 use std::path::Path;
@@ -17,7 +18,7 @@ fn is_refused(container: &Container, when: &str) -> bool {
         .map(|technique| container.attempt(technique, PORT, "death"));
     let refused = tried
         .each_ref()
-        .map(|t| t.outcome == Outcome::Refused && t.errno == libc::EPERM);
+        .map(|t| t.outcome == Outcome::Refused && t.errno == kernel::refused());
     let open = tried.each_ref().map(|t| t.outcome != Outcome::Refused);
     assert!(
         refused == [true; 4] || open == [true; 4],

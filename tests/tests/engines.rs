@@ -1,6 +1,6 @@
 //! Promise: no unprotected instant when the engine dies, with and without live-restore.
 
-use airgap_tests::beacon::{self, assert_refused};
+use airgap_tests::beacon::{self, assert_not_permitted};
 use airgap_tests::private::PrivateEngine;
 use airgap_tests::watch::Watch;
 use airgap_tests::{Outside, airgap, airgap_ok, image, wait};
@@ -10,7 +10,7 @@ use std::time::Duration;
 fn await_boot(engine: &PrivateEngine, id: &str, number: usize) {
     let log = || engine.docker(&["logs", id]).stdout;
     // Without a network an unsealed one gets ENETUNREACH.
-    assert_refused(&beacon::await_boot(number, log));
+    assert_not_permitted(&beacon::await_boot(number, log));
 }
 
 fn engine_dies(live_restore: bool) {
@@ -43,7 +43,7 @@ fn engine_dies(live_restore: bool) {
             status.describe()
         );
     };
-    let attach = ours(&["attach", "-d", &id]);
+    let attach = ours(&["attach", "-d", "--errno", "eperm", &id]);
     assert!(matches!(attach.code, 0 | 4), "{}", attach.describe());
     engine.docker(&["start", &id]).expect_code(0);
     await_boot(&engine, &id, 1);
@@ -170,7 +170,7 @@ fn an_engine_in_another_pid_namespace_is_not_believed_by_number() {
         !cgroup.contains(&id),
         "the control: its number is that process here, too: {cgroup}"
     );
-    let attach = ours(&["attach", "-d", &id]);
+    let attach = ours(&["attach", "-d", "--errno", "eperm", &id]);
     assert!(matches!(attach.code, 0 | 4), "{}", attach.describe());
     let status = ours(&["status", "--json", &id]);
     assert!(matches!(status.code, 0 | 4), "{}", status.describe());
@@ -179,6 +179,6 @@ fn an_engine_in_another_pid_namespace_is_not_believed_by_number() {
     assert_eq!(report["running"], true, "{report}");
     engine.docker(&["restart", "-t", "0", &id]).expect_code(0);
     let log = || engine.docker(&["logs", &id]).stdout;
-    assert_refused(&beacon::await_boot(2, log));
+    assert_not_permitted(&beacon::await_boot(2, log));
     ours(&["detach", &id]).expect_code(0);
 }

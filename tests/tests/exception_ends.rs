@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use airgap_tests::airgap::{airgap, airgap_ok, seal};
+use airgap_tests::kernel;
 use airgap_tests::reach::{Echo, Reach};
 use airgap_tests::{Container, Outside, wait};
 use serde_json::Value;
@@ -34,7 +35,7 @@ fn a_connect_that_was_put_off_is_refused_once_its_exception_is_over() {
     reach.does("send soon hello");
     assert_eq!(reach.does("receive soon"), "hello");
     wait::until("the exception is over", wait::SOON, || {
-        (reach.say(&format!("tcp x {far}")) == Err(libc::EPERM)).then_some(())
+        (reach.say(&format!("tcp x {far}")) == Err(kernel::refused())).then_some(())
     });
     let before = exits(&web);
     // The call may say what it likes: the segment is refused.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use airgap_tests::airgap::{airgap, seal};
 use airgap_tests::bench::Bench;
 use airgap_tests::image::Labelled;
+use airgap_tests::kernel;
 use airgap_tests::reach::{Echo, Reach};
 use airgap_tests::session::Session;
 use airgap_tests::watch::Watch;
@@ -351,7 +352,7 @@ fn what_is_allowed_for_a_time_ends_by_itself() {
     );
     // Nobody is there to end it.
     wait::until("the exception is over", wait::SOON, || {
-        (reach.say(&format!("tcp new {v4}")) == Err(libc::EPERM)).then_some(())
+        (reach.say(&format!("tcp new {v4}")) == Err(kernel::refused())).then_some(())
     });
     echoes(&mut reach, "open", "goes-on");
     reach.is_refused("send datagrams late");

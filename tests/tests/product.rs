@@ -159,7 +159,10 @@ fn the_clock_jumps(engine: &Engine, container: &Container, sealed: i32) {
         let (code, stderr, last) = airgap(engine, &late);
         assert_eq!(code, 0, "{years} years: {stderr}");
         assert_eq!(last["event"]["action"], "denied", "{years} years: {last:#}");
-        let (code, stderr, _) = airgap(engine, &["attach", "-d", "--json", "web"]);
+        let (code, stderr, _) = airgap(
+            engine,
+            &["attach", "-d", "--errno", "eperm", "--json", "web"],
+        );
         assert_eq!(code, sealed, "{years} years: {stderr}");
     }
     println!("\nclock: refused, counted and told after 10 years on, 20 back and 10 on\n{stderr}");
@@ -276,7 +279,10 @@ fn hooks_fall_silent_and_return(engine: &Engine, container: &Container, sealed: 
     assert_ne!(code, 0, "{stderr}");
     let noted = proof["notes"].to_string();
     assert!(noted.contains(MEND), "{noted}");
-    let (code, stderr, _) = airgap(engine, &["attach", "-d", "--json", "web"]);
+    let (code, stderr, _) = airgap(
+        engine,
+        &["attach", "-d", "--errno", "eperm", "--json", "web"],
+    );
     assert_eq!(code, 4, "{stderr}");
     drop(off);
     assert!(!opens(), "they are back");
@@ -300,7 +306,10 @@ fn hooks_that_came_in_silence_come_to_life(engine: &Engine, container: &Containe
         return;
     }
     let off = FtraceOff::now().expect("ftrace off");
-    let (code, stderr, report) = airgap(engine, &["attach", "-d", "--json", "web"]);
+    let (code, stderr, report) = airgap(
+        engine,
+        &["attach", "-d", "--errno", "eperm", "--json", "web"],
+    );
     assert_eq!(
         (code, report["state"].as_str()),
         (4, Some("opened")),
@@ -420,7 +429,10 @@ fn the_whole_product_on_this_kernel() {
     let engine = Engine::start(container.described.clone());
     container.serves(2);
 
-    let (code, stderr, report) = airgap(&engine, &["attach", "-d", "--json", "web"]);
+    let (code, stderr, report) = airgap(
+        &engine,
+        &["attach", "-d", "--errno", "eperm", "--json", "web"],
+    );
     // With the frame layer nothing can leave now; without it frames, joins or answers can.
     let (sealed, state) = if frames {
         (0, "limited")

@@ -6,6 +6,7 @@ use airgap::{
     gate::{Gate, Place},
 };
 use airgap_tests::airgap::{airgap, seal};
+use airgap_tests::kernel;
 use airgap_tests::scratch::{Network, try_in};
 use airgap_tests::{Container, Outcome, Outside, Report, SERVICE_PORT, Tail, airgap_ok, wait};
 use std::fs;
@@ -18,7 +19,7 @@ const PORT: u16 = 20_000;
 
 #[track_caller]
 fn assert_refused(attempt: &Report) {
-    let refused = attempt.outcome == Outcome::Refused && attempt.errno == libc::EPERM;
+    let refused = attempt.outcome == Outcome::Refused && attempt.errno == kernel::refused();
     assert!(refused, "{attempt:?}");
 }
 
@@ -79,7 +80,7 @@ fn refusals(container: &Container) -> usize {
     let records = container.log_records();
     records
         .iter()
-        .filter(|r| r["outcome"] == "refused" && r["errno"] == libc::EPERM)
+        .filter(|r| r["outcome"] == "refused" && r["errno"] == kernel::refused())
         .count()
 }
 
@@ -280,7 +281,8 @@ fn a_name_that_merely_carries_the_id_is_not_the_containers() {
         ]
     };
     let older: Vec<_> = alike(1).iter().map(|name| Named::new(name)).collect();
-    seal(&sealed.name, &[]);
+    // As without a network it could not be told from one.
+    seal(&sealed.name, &["--errno", "eperm"]);
     let younger = [format!("x2{id}"), format!("crio-conmon-{id}.scope")];
     let younger: Vec<_> = younger.iter().map(|name| Named::new(name)).collect();
     let exact = Named::new(&format!("docker-{id}.scope"));

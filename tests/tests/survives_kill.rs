@@ -1,6 +1,7 @@
 //! Promise: the seal needs no process. Killing airgap changes nothing, detach restores everything.
 
 use airgap_tests::airgap::seal;
+use airgap_tests::kernel;
 use airgap_tests::kernel::assert_same;
 use airgap_tests::{
     Container, Outcome, Outside, Report, SERVICE_PORT, Tail, airgap, airgap_ok, kernel_state, wait,
@@ -19,7 +20,7 @@ fn assert_sealed(outside: &Outside, container: &Container) {
     outside.clear();
     for attempt in knock(container) {
         assert_eq!(attempt.outcome, Outcome::Refused, "{attempt:?}");
-        assert_eq!(attempt.errno, libc::EPERM, "{attempt:?}");
+        assert_eq!(attempt.errno, kernel::refused(), "{attempt:?}");
     }
     assert_eq!(outside.seen(), []);
     let status = airgap(&["status", &container.name]);

@@ -6,6 +6,7 @@ use ::airgap::policy::Rules;
 use airgap_common::ABI_VERSION;
 use airgap_tests::airgap::{STATE, binary, seal};
 use airgap_tests::cmd;
+use airgap_tests::kernel;
 use airgap_tests::other::Other;
 use airgap_tests::session::Session;
 use airgap_tests::{Container, Outcome, Outside, SERVICE_PORT, airgap, airgap_ok, wait};
@@ -37,7 +38,7 @@ fn hammer(container: &Container, technique: &str, stop: &AtomicBool) -> u32 {
         let report = session.attempt(&order);
         assert_eq!(
             (report.outcome, report.errno),
-            (Outcome::Refused, libc::EPERM),
+            (Outcome::Refused, kernel::refused()),
             "{report:?}"
         );
         count += 1;
@@ -122,6 +123,7 @@ impl Beside {
         let lock = Lock::take().expect("lock");
         let mut gate = Gate::arm(&place, &lock).expect("arm");
         let nothing = Rules {
+            errno: None,
             ports: vec![],
             clients: vec![],
             exits: vec![],

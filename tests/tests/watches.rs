@@ -2,6 +2,7 @@
 //! included; and none when airgap watch is dead.
 
 use airgap_tests::airgap::STATE;
+use airgap_tests::beacon::is_refused;
 use airgap_tests::internal::Internal;
 use airgap_tests::relay::{Fate, Relay};
 use airgap_tests::watch::Watch;
@@ -57,9 +58,7 @@ fn boot(container: &Container, number: usize) -> Vec<Value> {
 fn assert_refused(records: &[Value]) {
     for name in ["udp4", "udp6", "tcp4", "tcp6"] {
         let record = records.iter().find(|r| r["technique"] == name);
-        let refused =
-            record.is_some_and(|r| r["outcome"] == "refused" && r["errno"] == libc::EPERM);
-        assert!(refused, "{name}: {records:?}");
+        assert!(is_refused(name, record), "{name}: {records:?}");
     }
 }
 

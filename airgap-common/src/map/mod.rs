@@ -112,7 +112,7 @@ pub const SWITCHES: u32 = 1;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Bits of [`Policy::CLIENTS_ANY`] and [`Policy::HAS_EXITS`].
+    /// Bits of [`Policy::CLIENTS_ANY`], [`Policy::HAS_EXITS`] and [`Policy::NOT_PERMITTED`].
     pub flags: u32,
     /// Neighbour discovery messages a second before they are dropped.
     pub nd_per_second: u32,
@@ -125,6 +125,8 @@ impl Policy {
     pub const CLIENTS_ANY: u32 = 1;
     /// There are exceptions in `EXITS`.
     pub const HAS_EXITS: u32 = 2;
+    /// Refused `connect` and `sendmsg` fail with EPERM, not as on a host without a network.
+    pub const NOT_PERMITTED: u32 = 4;
 
     /// Whether `port` (host byte order) is a TCP service port.
     #[inline(always)]

@@ -30,7 +30,8 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: Attach) -> Resu
     let exits = args.to.iter().copied().map(Exception::from).collect();
     let rules = Rules::new(args.ports.clone(), args.from.clone())
         .and_then(|rules| rules.with_exits(exits))
-        .map_err(|e| Failure::new(e, "airgap attach --help").with_code(exit::USAGE))?;
+        .map_err(|e| Failure::new(e, "airgap attach --help").with_code(exit::USAGE))?
+        .failing_with(args.errno);
     let wanted = Wanted {
         rules,
         ports_named: !args.ports.is_empty(),

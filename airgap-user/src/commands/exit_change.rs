@@ -116,6 +116,7 @@ mod tests {
             ports: vec![],
             clients: vec![],
             exits: exits.to_vec(),
+            errno: None,
         };
         let (a, b) = (one("198.51.100.1:1"), one("198.51.100.2:2"));
         let (first, all) = ([a.clone()], [a.clone(), b.clone()]);

@@ -11,7 +11,8 @@ use super::Existing;
 use crate::{
     coverage::{SealState, Vector, summary},
     events::{REASONS, is_silent},
-    policy::Cidr,
+    gate::has_set_retval,
+    policy::{Cidr, Errno},
     preflight::Risk,
     state::{Entry, Own},
 };
@@ -51,6 +52,9 @@ pub struct Report {
     pub ports_by_default: bool,
     /// Clients, as prefixes; empty: any client, and each is an exit.
     pub clients: Vec<String>,
+    /// How refused `connect` and `sendmsg` fail: `offline` or `eperm` (`airgap attach
+    /// --errno`); before Linux 5.18 always `eperm`.
+    pub errno: String,
     /// Exceptions: where it may connect or send to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exits: Vec<ExitRow>,
@@ -221,6 +225,7 @@ impl Report {
             ports_by_default: false,
             // Empty would say that any client may connect.
             clients: known.map_or_else(|| texts(&[Cidr::NOBODY]), |r| texts(&r.rules.clients)),
+            errno: failing(known.and_then(|r| r.rules.errno)),
             exits: known.map_or_else(Vec::new, exits::recorded),
             withdrawn: exits::withdrawn(Some(entry)),
             accepted: known.map_or_else(Vec::new, |r| Risk::names(r.accepted)),
@@ -242,6 +247,15 @@ impl Report {
 
 fn texts<T: ToString>(list: &[T]) -> Vec<String> {
     list.iter().map(ToString::to_string).collect()
+}
+
+/// How refused calls fail on this kernel.
+fn failing(asked: Option<Errno>) -> String {
+    let errno = match has_set_retval() {
+        true => asked.unwrap_or_default(),
+        false => Errno::Eperm,
+    };
+    errno.to_string()
 }
 
 #[cfg(test)]

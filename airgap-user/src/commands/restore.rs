@@ -161,6 +161,7 @@ fn seal_id(gate: &mut Gate, entry: &Entry, lock: &Lock) -> Result<crate::gate::S
         ports: Vec::new(),
         clients: Vec::new(),
         exits: Vec::new(),
+        errno: None,
     };
     let id = entry.id().as_bytes();
     let id = id

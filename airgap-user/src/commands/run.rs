@@ -20,7 +20,7 @@ use crate::{
     docker_args::{self, Split},
     failure::{Failure, exit},
     gate::{Place, Reading, mount_bpffs},
-    policy::{Cidr, Exception, Port, Rules, To},
+    policy::{Cidr, Errno, Exception, Port, Rules, To},
     preflight::Risk,
     state::{Origin, State},
 };
@@ -37,6 +37,9 @@ pub struct Run {
     /// Where it may connect, or send datagrams to; repeatable (airgap attach --help)
     #[arg(long = "to", value_name = "TARGET:PORTS[/udp]")]
     pub to: Vec<To>,
+    /// How refused calls fail (airgap attach --help)
+    #[arg(long, value_name = "offline|eperm")]
+    pub errno: Option<Errno>,
     /// Accept a risk that would be refused, by its name; repeatable
     #[arg(long = "accept", value_name = "RISK")]
     pub accept: Vec<Risk>,
@@ -55,7 +58,8 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: Run) -> Result<
     let exits = args.to.iter().copied().map(Exception::from).collect();
     let rules = Rules::new(args.ports.clone(), args.from.clone())
         .and_then(|rules| rules.with_exits(exits))
-        .map_err(usage)?;
+        .map_err(usage)?
+        .failing_with(args.errno);
     let split = docker_args::split(&args.docker).map_err(usage)?;
     let wanted = Wanted {
         rules,

@@ -29,7 +29,7 @@ use crate::{
     failure::Failure,
     gate::{Gate, Lock, Place, Reading, Standing, UnderWay},
     output,
-    policy::Rules,
+    policy::{Errno, Rules},
     preflight::{Facts, Risk},
     state::{Entry, Origin, State},
 };
@@ -70,14 +70,18 @@ impl Wanted {
     }
 
     pub(super) fn rules_after(&self, before: Option<&Rules>) -> Rules {
+        // What nobody said is not written down either.
+        let errno = self.rules.errno.or(before.and_then(|before| before.errno));
+        let errno = errno.filter(|errno| *errno != Errno::default());
         let Some(before) = before else {
-            return self.rules.clone();
+            return self.rules.clone().failing_with(errno);
         };
         let named = |named: bool| if named { &self.rules } else { before };
         Rules {
             ports: named(self.ports_named).ports.clone(),
             clients: named(self.from_named).clients.clone(),
             exits: self.exits.of(&before.exits, &self.rules.exits),
+            errno,
         }
     }
 }
@@ -331,7 +335,7 @@ pub(super) fn now() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::{ExitChange, Origin, Wanted};
-    use crate::policy::{Port, Rules};
+    use crate::policy::{Errno, Port, Rules};
 
     #[test]
     fn a_renewal_keeps_what_it_does_not_name() {
@@ -339,6 +343,7 @@ mod tests {
             ports: ports.iter().map(|p| Port(*p)).collect(),
             clients: from.iter().map(|c| c.parse().unwrap()).collect(),
             exits: vec![],
+            errno: None,
         };
         let wanted = |ports_named, from_named| Wanted {
             rules: rules(&[80], &["10.0.0.0/8"]),
@@ -362,5 +367,16 @@ mod tests {
         }
         let first = wanted(false, false);
         assert_eq!(first.rules_after(None), first.rules);
+        for (before, named, after) in [
+            (None, None, None),
+            (Some(Errno::Eperm), None, Some(Errno::Eperm)),
+            (Some(Errno::Eperm), Some(Errno::Offline), None),
+            (None, Some(Errno::Eperm), Some(Errno::Eperm)),
+        ] {
+            let mut wanted = wanted(true, true);
+            wanted.rules.errno = named;
+            let before = rules(&[443], &["::1"]).failing_with(before);
+            assert_eq!(wanted.rules_after(Some(&before)).errno, after);
+        }
     }
 }

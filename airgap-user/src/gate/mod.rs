@@ -38,7 +38,7 @@ use anyhow::{Context as _, Result};
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData};
 
 pub use self::{
-    arm::Reading,
+    arm::{Reading, has_set_retval},
     attempts::Attempts,
     exits::{Exit, ExitsView},
     frames::{Arrival, FrameGuard, FrameLayer, Trial},

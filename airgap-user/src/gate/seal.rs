@@ -71,6 +71,7 @@ impl Standing {
             ports: Rules::ports_of(&self.policy),
             clients: self.clients.clone(),
             exits: self.exits.clone(),
+            errno: Rules::errno_of(&self.policy),
         }
     }
 }

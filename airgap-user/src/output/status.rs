@@ -310,6 +310,14 @@ fn mechanism(out: &mut String, report: &Report) {
             .unwrap_or("(gone, not yet released by the kernel)");
         let _ = writeln!(out, "  cgroup    {} (id {})", escape(path), cgroup.id);
     }
+    let calls = match report.errno.as_str() {
+        "offline" => "ENETUNREACH and the like: as without a network",
+        _ => "EPERM",
+    };
+    let _ = writeln!(
+        out,
+        "  refused   connect and sendto fail with {calls}; what is refused as a packet, with EPERM"
+    );
     if report.seal != 0 {
         let _ = writeln!(
             out,

@@ -66,6 +66,8 @@ struct Version1 {
     withdrawn: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     accepted_by_hand: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    errno: Option<String>,
 }
 
 /// An exception. One that ends belongs to the boot by whose clock it does: after that
@@ -126,6 +128,7 @@ impl Record {
             by: self.by,
             withdrawn: texts(&self.withdrawn),
             accepted_by_hand: texts(&Risk::names(self.by_hand)),
+            errno: self.rules.errno.map(|errno| errno.to_string()),
         };
         let mut bytes = serde_json::to_vec(&file).context("cannot write JSON")?;
         bytes.push(b'\n');
@@ -154,12 +157,14 @@ impl Record {
                 ports,
                 clients: parse(&file.from)?,
                 exits: Vec::new(),
+                errno: None,
             },
             _ => Rules::new(ports, parse(&file.from)?).map_err(anyhow::Error::msg)?,
         };
         let rules = rules
             .with_exits(exceptions(&file.to)?)
-            .map_err(anyhow::Error::msg)?;
+            .map_err(anyhow::Error::msg)?
+            .failing_with(parse(file.errno.as_slice())?.pop());
         let accepted: Vec<Risk> = parse(&file.accepted)?;
         Ok(Self {
             id: file.id,
@@ -230,7 +235,10 @@ pub fn is_id(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{Exception, Origin, Record, is_id};
-    use crate::{policy::Rules, preflight::Risk};
+    use crate::{
+        policy::{Errno, Rules},
+        preflight::Risk,
+    };
 
     fn id() -> String {
         "5ea1".repeat(16)
@@ -313,11 +321,13 @@ mod tests {
                 exits: vec![],
                 ports: vec![],
                 clients: vec![],
+                errno: Some(Errno::Eperm),
             },
             ..record()
         };
         let again = Record::decode(&id(), &none.encode().unwrap()).unwrap();
         assert!(again.rules.ports.is_empty());
+        assert_eq!(again.rules.errno, none.rules.errno);
     }
 
     #[test]

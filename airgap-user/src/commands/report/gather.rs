@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::{
     super::{existing::Layers, install},
-    CgroupRef, ContainerRef, Denials, Report, exits,
+    CgroupRef, ContainerRef, Denials, Report, exits, failing,
     rows::{configuration, reboot},
 };
 use crate::{
@@ -187,6 +187,7 @@ impl Report {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
+            errno: failing(policy.as_ref().and_then(Rules::errno_of)),
             exits,
             withdrawn: exits::withdrawn(entry),
             accepted: Risk::names(seal.accepted),

@@ -18,7 +18,7 @@ use super::super::{
 };
 
 /// Global of the BPF object, struct and member whose offset it is given.
-pub(super) const OFFSETS: [(&str, &str, &str); 48] = [
+pub(super) const OFFSETS: [(&str, &str, &str); 50] = [
     ("OFF_CGROUP_KN", "cgroup", "kn"),
     ("OFF_CGROUP_ROOT", "cgroup", "root"),
     ("OFF_CGROUP_LEVEL", "cgroup", "level"),
@@ -40,6 +40,8 @@ pub(super) const OFFSETS: [(&str, &str, &str); 48] = [
     ("OFF_SOCK_SOCKET", "sock", "sk_socket"),
     ("OFF_SOCK_CGROUP", "sock", "sk_cgrp_data"),
     ("OFF_SOCK_FLAGS", "sock_common", "skc_flags"),
+    ("OFF_SOCK_NET", "sock_common", "skc_net"),
+    ("OFF_NET_LOOPBACK", "net", "loopback_dev"),
     ("OFF_SOCK_FAMILY", "sock_common", "skc_family"),
     ("OFF_SOCK_PROTOCOL", "sock", "sk_protocol"),
     ("OFF_SOCK_DADDR", "sock_common", "skc_daddr"),

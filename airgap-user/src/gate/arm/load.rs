@@ -20,13 +20,22 @@ pub(super) struct Loaded {
     pub(super) test: u32,
 }
 
+/// The first that has `bpf_set_retval`.
+const SET_RETVAL: KernelVersion = KernelVersion::new(5, 18, 0);
+
+/// Whether a refused call can fail with an errno of its own on this kernel: from Linux 5.18,
+/// by `bpf_set_retval` (kernel/bpf/cgroup.c).
+pub fn has_set_retval() -> bool {
+    KernelVersion::current().is_ok_and(|version| version >= SET_RETVAL)
+}
+
 /// Creates and pins the maps.
 ///
 /// # Errors
 /// If the kernel refuses a map.
 pub(super) fn load(place: &Place, kernel: Kernel, version: KernelVersion) -> Result<Loaded> {
     let since = |major, minor| u32::from(version >= KernelVersion::new(major, minor, 0));
-    let (has_set_retval, has_task_ancestor) = (since(5, 18), since(5, 15));
+    let (has_set_retval, has_task_ancestor) = (u32::from(version >= SET_RETVAL), since(5, 15));
     let has_typed_loads = since(6, 1);
     let test = security::test_protocol(random()?);
     let seed = random()?;

@@ -18,7 +18,7 @@ use airgap_common::{
 use anyhow::{Context as _, Result, anyhow};
 use aya::{Btf, Ebpf, util::KernelVersion};
 
-pub use self::kernel::Reading;
+pub use self::{kernel::Reading, load::has_set_retval};
 use super::{
     Gate, HOOKS, Lock, Place, Security, Silence,
     frames::{self, Early},

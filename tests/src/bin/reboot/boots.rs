@@ -3,6 +3,7 @@
 use crate::check::{self, Checks};
 use crate::place::{HOST4, OPEN, SEALED};
 use crate::{sink, twins};
+use airgap_tests::beacon::is_refused;
 use airgap_tests::cmd::{self, Output};
 use airgap_tests::{SERVICE_PORT, http, netns::Netns};
 use serde_json::Value;
@@ -166,7 +167,7 @@ fn judge(checks: &Checks, sealed: usize, open: usize) {
     let attempts = SEALED.attempts(sealed);
     let refused = attempts
         .iter()
-        .filter(|a| a["outcome"] == "refused" && a["errno"] == libc::EPERM)
+        .filter(|a| is_refused(a["technique"].as_str().unwrap_or(""), Some(a)))
         .count();
     checks.that(
         refused == attempts.len() && refused > 0,

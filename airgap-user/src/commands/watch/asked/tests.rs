@@ -8,6 +8,7 @@ use crate::{
 fn rules(ports: &[u16], from: &[&str]) -> Rules {
     Rules {
         exits: vec![],
+        errno: None,
         ports: ports.iter().map(|p| Port(*p)).collect(),
         clients: from.iter().map(|c| c.parse().unwrap()).collect(),
     }
