@@ -149,7 +149,7 @@ mod tests {
             "a --b\n",
             "To:   198.51.100.7 port 443\n",
             "12 times\n",
-            "EPERM at once",
+            "failed at once",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }

@@ -27,7 +27,7 @@ pub const EXPLANATIONS: [Explanation; 20] = {
     [
         of(
             "egress",
-            "A program in the container tried to connect or send to an address outside. It got EPERM at once, and nothing left.",
+            "A program in the container tried to connect or send to an address outside. The call failed at once, and nothing left.",
             INSIDE,
         ),
         of(

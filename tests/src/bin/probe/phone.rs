@@ -7,7 +7,7 @@ use crate::ask::question;
 use airgap::technique::target::Target;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
@@ -86,14 +86,11 @@ fn label(transport: &str, to: SocketAddr) -> String {
 
 /// Whether it was refused, at once.
 fn tcp(to: SocketAddr) -> bool {
-    TcpStream::connect_timeout(&to, Duration::from_secs(1))
-        .is_err_and(|e| e.kind() == ErrorKind::PermissionDenied)
+    TcpStream::connect_timeout(&to, Duration::from_secs(1)).is_err_and(|e| is_refusal(&e))
 }
 
 fn udp(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) -> bool {
-    socket
-        .send_to(bytes, to)
-        .is_err_and(|e| e.kind() == ErrorKind::PermissionDenied)
+    socket.send_to(bytes, to).is_err_and(|e| is_refusal(&e))
 }
 
 /// The same in a process of its own.
@@ -110,4 +107,12 @@ fn in_child(attempt: impl Fn() -> bool) -> bool {
             _ => false,
         }
     }
+}
+
+/// As a call is refused, or a packet.
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::PermissionDenied | ErrorKind::NetworkUnreachable
+    )
 }
