@@ -5,6 +5,7 @@ mod build;
 mod build_ebpf;
 mod command;
 mod demo;
+mod dist;
 mod escape;
 mod image;
 mod kernels;
@@ -102,6 +103,8 @@ enum Task {
         #[arg(long)]
         json: bool,
     },
+    /// Make what is released, below target/dist: a static binary, .deb, .rpm, an SBOM, their sums
+    Dist,
     /// Show a service that phones home, before and after a seal, then clean up (root)
     Demo {
         /// Use this `airgap` binary instead of building one
@@ -153,6 +156,7 @@ fn main() -> ExitCode {
             json,
             ..
         } => bench::run(rounds, seconds, &parts, json).map(done),
+        Task::Dist => dist::run().map(done),
         Task::Demo { airgap } => demo::run(airgap).map(done),
     };
     outcome.unwrap_or_else(|error| {

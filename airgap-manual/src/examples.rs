@@ -1,0 +1,142 @@
+//! What people do with each command. Pure; a test reads each line as a command.
+
+/// A command line, and what it does.
+type Example = (&'static str, &'static str);
+
+/// The examples on a page, by its name.
+pub(crate) fn of(page: &str) -> &'static [Example] {
+    match page {
+        "airgap" => &[
+            (
+                "sudo airgap attach web",
+                "Seal the container web; it still answers on port 5060.",
+            ),
+            (
+                "sudo airgap status web",
+                "Say what is in force now, in one line first.",
+            ),
+            (
+                "sudo airgap verify web",
+                "Try every known way out of it, each with a control.",
+            ),
+            ("sudo airgap detach web", "Lift the seal."),
+        ],
+        "airgap-attach" => &[
+            (
+                "sudo airgap attach web",
+                "Seal it, and show what is refused until Ctrl-C.",
+            ),
+            (
+                "sudo airgap attach -d -p 80 -p 443 --from 10.0.0.0/8 web",
+                "Serve two ports, to clients of one network, and return at once.",
+            ),
+            (
+                "sudo airgap attach -d --to 198.51.100.10:5432 web",
+                "Let it connect to one database, and nowhere else.",
+            ),
+            (
+                "sudo airgap attach --dry-run web",
+                "Say what would be refused or cut.",
+            ),
+        ],
+        "airgap-run" => &[(
+            "sudo airgap run -p 80 -- -d --name web nginx",
+            "Create, seal and start a container: it never runs unsealed.",
+        )],
+        "airgap-allow" => &[(
+            "sudo airgap allow --to 198.51.100.10:443 --for 15m web",
+            "Open one address and port for a quarter of an hour.",
+        )],
+        "airgap-disallow" => &[
+            (
+                "sudo airgap disallow --to 198.51.100.10:443 web",
+                "Take it back; what is connected there is cut.",
+            ),
+            (
+                "sudo airgap disallow --all web",
+                "Take all exceptions back.",
+            ),
+        ],
+        "airgap-detach" => &[
+            ("sudo airgap detach web", "Lift its seal."),
+            (
+                "sudo airgap detach --all",
+                "Lift every seal, and take the gate down.",
+            ),
+        ],
+        "airgap-restore" => &[("sudo airgap restore", "Put every recorded seal in force.")],
+        "airgap-install" => &[
+            (
+                "sudo airgap install --dry-run",
+                "Show the unit files and the udev rule.",
+            ),
+            (
+                "sudo airgap install --yes",
+                "Write them: seals come back at boot.",
+            ),
+        ],
+        "airgap-uninstall" => &[(
+            "sudo airgap uninstall --yes",
+            "Remove them; seals stay in force until the next boot.",
+        )],
+        "airgap-watch" => &[(
+            "sudo airgap watch --quarantine",
+            "Seal what the label airgap.seal=true asks for, and hold the rest until it is judged.",
+        )],
+        "airgap-quarantine" => &[
+            (
+                "sudo airgap quarantine",
+                "Say whether it is on, and who is denied.",
+            ),
+            (
+                "sudo airgap quarantine off",
+                "Let containers start as on any host.",
+            ),
+        ],
+        "airgap-list" => &[(
+            "sudo airgap list",
+            "Every seal of this host, one line each.",
+        )],
+        "airgap-status" => &[
+            ("sudo airgap status web", "What is in force for web."),
+            (
+                "sudo airgap status --explain web",
+                "What is not covered, in full.",
+            ),
+            ("sudo airgap status --json web", "The same for a program."),
+        ],
+        "airgap-tail" => &[
+            (
+                "sudo airgap tail web",
+                "Show what is refused, as it happens.",
+            ),
+            (
+                "sudo airgap tail --since 15m --no-follow --json web",
+                "What was refused in the last quarter of an hour, a line of JSON each.",
+            ),
+        ],
+        "airgap-top" => &[("sudo airgap top", "Watch all seals of this host.")],
+        "airgap-report" => &[(
+            "sudo airgap report --html web.html web",
+            "Write one page that tells who tried to reach what.",
+        )],
+        "airgap-verify" => &[("sudo airgap verify web", "Prove that nothing gets out.")],
+        "airgap-doctor" => &[(
+            "sudo airgap doctor",
+            "Say what this host can and cannot do.",
+        )],
+        "airgap-explain" => &[
+            (
+                "airgap explain egress",
+                "Say what a reason means, and what to do.",
+            ),
+            ("airgap explain", "Everything that has an entry."),
+        ],
+        "airgap-schema" => &[("airgap schema event", "The JSON Schema of an event.")],
+        "airgap-guard" => &[(
+            "sudo airgap guard 12",
+            "Guard the interface of this index; udev runs it.",
+        )],
+        _ => &[],
+    }
+}
