@@ -8,7 +8,11 @@ use std::{
 };
 
 /// Where units are, the more important first.
-const DIRECTORIES: [&str; 7] = [
+const DIRECTORIES: [&str; 11] = [
+    "etc/systemd/system.control",
+    "run/systemd/system.control",
+    "run/systemd/transient",
+    "run/systemd/generator.early",
     "etc/systemd/system",
     "run/systemd/system",
     "run/systemd/generator",
@@ -45,7 +49,12 @@ pub fn starters(root: &Path) -> Vec<String> {
             if stem.is_empty() || stem.ends_with('@') || found.contains_key(&name) {
                 continue;
             }
-            // Masked, or a link out of this root.
+            // Masked: of the same name nothing else counts.
+            if fs::read_link(entry.path()).is_ok_and(|to| to == Path::new("/dev/null")) {
+                found.insert(name, false);
+                continue;
+            }
+            // A link out of this root.
             let Ok(text) = fs::read_to_string(inside(root, &entry.path())) else {
                 continue;
             };
@@ -180,6 +189,11 @@ mod tests {
         );
         std::os::unix::fs::symlink("/dev/null", root.join("etc/systemd/system/masked.service"))
             .unwrap();
+        // What systemd.mask= of the kernel's command line becomes.
+        put("usr/lib/systemd/system/early.service", engine);
+        fs::create_dir_all(root.join("run/systemd/generator.early")).unwrap();
+        let early = root.join("run/systemd/generator.early/early.service");
+        std::os::unix::fs::symlink("/dev/null", early).unwrap();
         assert_eq!(
             starters(&root),
             ["docker.service", "own.service", "web.service"]
