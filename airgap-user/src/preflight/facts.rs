@@ -4,7 +4,7 @@
 use std::{collections::HashSet, fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use super::{
-    Finding, Surroundings,
+    Finding, POD_SLICE, Surroundings,
     capabilities::{ALL, granted},
     carried::{Counted, is_foreign, leads_outside},
     devices::{self, Device, Drivers},
@@ -156,7 +156,12 @@ impl Facts {
             host_network: (network == "host")
                 .then(|| "it uses the host's network namespace".to_owned()),
             network_sharers: joins(&network)
-                .then(|| format!("it joins another's network namespace, {network}"))
+                .then(|| {
+                    // Podman puts a pod's containers below one slice.
+                    let place = host.cgroup_parent.filter(|place| place.contains(POD_SLICE));
+                    let place = place.map_or_else(String::new, |place| format!(" in {place}"));
+                    format!("it joins another's network namespace, {network}{place}")
+                })
                 .into_iter()
                 .collect(),
             ipc_sharers: (ipc_mode == "host" || joins(&ipc_mode))

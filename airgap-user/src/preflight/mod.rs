@@ -148,6 +148,20 @@ impl Finding {
     }
 }
 
+/// Part of the slice that Podman makes for each pod; infra containers and members are below it.
+const POD_SLICE: &str = "libpod_pod_";
+
+/// Somebody else who lives in the network namespace.
+fn shared_network(other: &str) -> Finding {
+    let in_pod = other.contains(POD_SLICE);
+    Finding {
+        mend: in_pod.then_some(
+            "the containers of a pod share one network: run this one outside of the pod (podman run --network NETWORK instead of --pod), where others reach it by its name",
+        ),
+        ..finding(Risk::SharedNetwork, other.to_owned())
+    }
+}
+
 const fn finding(risk: Risk, what: String) -> Finding {
     Finding {
         risk,
@@ -196,13 +210,11 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
             format!("{} has CAP_SYS_PTRACE, and {sees}", grant.who),
         );
     }
-    if let Some(who) = &facts.host_network {
-        find(Risk::HostNetwork, who.clone());
-    } else {
-        for other in &facts.network_sharers {
-            find(Risk::SharedNetwork, other.clone());
-        }
+    match &facts.host_network {
+        Some(who) => find(Risk::HostNetwork, who.clone()),
+        None => found.extend(facts.network_sharers.iter().map(|o| shared_network(o))),
     }
+    let mut find = |risk, what: String| found.push(finding(risk, what));
     if let Some(who) = &facts.host_pid {
         find(Risk::HostPid, who.clone());
     }

@@ -209,6 +209,31 @@ fn names_parse_back() {
     assert_eq!(Risk::names(set), ["privileged", "device"]);
 }
 
+/// A pod's containers have no network of their own to give: there is another way.
+#[test]
+fn a_pod_is_told_how_to_go_without() {
+    for (other, is_pod) in [
+        (
+            "'catatonit' of the cgroup /machine.slice/machine-libpod_pod_ab.slice/libpod-cd.scope shares its network namespace",
+            true,
+        ),
+        (
+            "it joins another's network namespace, container:ab in machine-libpod_pod_ab.slice",
+            true,
+        ),
+        ("it joins another's network namespace, container:ab", false),
+    ] {
+        let facts = Facts {
+            network_sharers: vec![other.into()],
+            ..Facts::default()
+        };
+        let found = judge(&facts);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].risk, Risk::SharedNetwork);
+        assert_eq!(found[0].mend().contains("--pod"), is_pod, "{other}");
+    }
+}
+
 /// Whatever a container, an engine or a kernel writes there is survived.
 #[test]
 fn any_text_is_survived() {
