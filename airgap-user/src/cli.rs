@@ -18,7 +18,8 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(name = "airgap", version, arg_required_else_help = true)]
 pub struct Cli {
-    /// Socket of the container engine [default: $DOCKER_HOST or unix:///var/run/docker.sock]
+    /// Socket of the container engine [default: $DOCKER_HOST, or
+    /// unix:///var/run/docker.sock, or, if that is not there, unix:///run/podman/podman.sock]
     #[arg(long, global = true, value_name = "unix://PATH")]
     pub host: Option<String>,
     /// Where seals are recorded, for `restore`

@@ -12,22 +12,33 @@ pub struct Split {
     pub start: Vec<OsString>,
 }
 
-/// Options of run and create without a value; all others have one.
-const SWITCHES: [&str; 14] = [
+/// Options of run and create without a value, Docker's and Podman's; all others have one.
+const SWITCHES: [&str; 25] = [
     "detach",
     "disable-content-trust",
+    "env-host",
     "help",
     "init",
+    "http-proxy",
     "interactive",
     "no-healthcheck",
+    "no-hostname",
+    "no-hosts",
     "oom-kill-disable",
+    "passwd",
     "privileged",
     "publish-all",
     "quiet",
     "read-only",
+    "read-only-tmpfs",
+    "replace",
     "rm",
+    "rmi",
+    "rootfs",
     "sig-proxy",
+    "tls-verify",
     "tty",
+    "use-api-socket",
 ];
 /// The same, one letter each.
 const SHORT_SWITCHES: [char; 5] = ['d', 'i', 't', 'P', 'q'];
@@ -159,6 +170,11 @@ mod tests {
             ("-e d -p 80:80 -d web", "-e d -p 80:80 web", ""),
             ("-ed -dp80:80 web", "-ed -p80:80 web", ""),
             ("-de X=1 --name n web", "-e X=1 --name n web", ""),
+            (
+                "--replace --no-hosts --name n -d web",
+                "--replace --no-hosts --name n web",
+                "",
+            ),
             ("--name=-d web", "--name=-d web", "--attach"),
             ("--label -d web", "--label -d web", "--attach"),
             (

@@ -25,6 +25,8 @@ const ENGINES: [&str; 4] = [
     "podman.service",
     "podman-restart.service",
 ];
+/// The socket of Podman's own unit.
+pub const PODMAN: &str = "unix:///run/podman/podman.sock";
 /// Where the administrator's units are, below the root.
 const UNITS: &str = "etc/systemd/system";
 /// First line of all that is written.
@@ -204,13 +206,18 @@ WantedBy=basic.target multi-user.target
 /// Ends with the engine, comes back with it, and is restarted when it hangs.
 fn watch(binary: &str, state: &str, engines: &[String], host: Option<&str>) -> String {
     let engines = engines.join(" ");
+    // Podman runs when its socket is asked, and Debian's package alone does not start that.
+    let socket = match host {
+        Some(PODMAN) => "\nWants=podman.socket\nAfter=podman.socket",
+        _ => "",
+    };
     let host = host.map_or_else(String::new, |host| format!("--host {host} "));
     format!(
         "{MARK}.
 [Unit]
 Description=Seal containers by their labels
 After={RESTORE_NAME} {engines}
-Requires={RESTORE_NAME}
+Requires={RESTORE_NAME}{socket}
 
 [Service]
 Type=notify
@@ -286,6 +293,11 @@ mod tests {
             watch.contains("airgap --host unix:///run/podman/podman.sock --state-dir"),
             "{watch}"
         );
+        assert!(watch.contains("Wants=podman.socket\nAfter=podman.socket\n"));
+        for host in [None, Some("unix:///run/docker.sock")] {
+            let units = self::units(&[], host);
+            assert!(!text(&units, WATCH).contains("podman.socket"), "{host:?}");
+        }
     }
 
     #[test]

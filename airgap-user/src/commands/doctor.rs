@@ -173,7 +173,10 @@ fn net_cls() -> Check {
 
 async fn engine(host: Option<&str>) -> Check {
     match Engine::connect(host).await {
-        Ok(_) => Check::ok("container engine", "answers, on this kernel"),
+        Ok(engine) => Check::ok(
+            "container engine",
+            format!("answers at {}, on this kernel", engine.host()),
+        ),
         Err(e) => Check::failed(
             "container engine",
             format!("{e:#}"),

@@ -98,8 +98,7 @@ pub(super) fn install(host: Option<&str>, state: &State, args: &Install) -> Resu
 fn only_podman(starters: &[String]) -> Option<&'static str> {
     let podman = |name: &String| name.starts_with("podman");
     let other = |name: &String| name.contains("docker") || name.contains("containerd");
-    (starters.iter().any(podman) && !starters.iter().any(other))
-        .then_some("unix:///run/podman/podman.sock")
+    (starters.iter().any(podman) && !starters.iter().any(other)).then_some(units::PODMAN)
 }
 
 pub(super) fn uninstall(args: &Install) -> Result<u8> {

@@ -119,11 +119,23 @@ async fn seal(site: &Site<'_>, id: &str, wanted: &Wanted) -> Result<()> {
     Ok(())
 }
 
-/// The docker command line, talking to the engine that was connected to.
+/// The docker command line, talking to the engine that was connected to; on a host of
+/// Podman's without it, Podman's own, which takes the same words.
 fn docker(engine: &Engine) -> Command {
+    if engine.is_podman() && !is_there("docker") {
+        let mut podman = Command::new("podman");
+        podman.args(["--remote", "--url", engine.host()]);
+        return podman;
+    }
     let mut docker = Command::new("docker");
     docker.args(["--host", engine.host()]);
     docker
+}
+
+/// Whether a program is in one of the directories where such are looked for.
+fn is_there(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
 /// A container that was created and not started.
@@ -137,7 +149,7 @@ impl Created {
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
             .output()
-            .with_context(|| Failure::new("cannot run docker", "install the docker command line, or create the container another way, then: airgap attach"))?;
+            .with_context(|| Failure::new("cannot run docker or podman", "install the docker command line, or create the container another way, then: airgap attach"))?;
         let text = String::from_utf8_lossy(&out.stdout);
         // Pulling an image prints lines before it.
         match text.lines().last().map(str::trim) {

@@ -102,6 +102,9 @@ async fn watch(host: Option<&str>, state: &State, args: &Watch) -> Result<u8> {
         );
     }
     let _arrivals = arrivals::Arrivals::begin(&place);
+    // One engine for all its life: another's containers are not this one's that are gone.
+    let host = Engine::host_of(host);
+    let host = Some(host.as_str());
     let mut watcher = Watcher {
         state,
         place: &place,

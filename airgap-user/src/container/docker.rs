@@ -18,7 +18,8 @@ use crate::{
     policy::Cidr,
 };
 
-const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
+/// Where an engine is looked for unless one is named: the first that is there.
+const DEFAULT_SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/podman/podman.sock"];
 const TIMEOUT_SECONDS: u64 = 30;
 
 /// A connection to the local container engine.
@@ -29,29 +30,24 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Connects to `host` (`--host`), `$DOCKER_HOST` or the usual socket.
+    /// Connects to `host` (`--host`), `$DOCKER_HOST`, Docker's usual socket, or Podman's if
+    /// that one is not there.
     ///
     /// # Errors
     /// If it is no local socket, nobody answers, or the engine runs on another
     /// kernel than airgap does.
     pub async fn connect(host: Option<&str>) -> Result<Self> {
-        let host = host
-            .map(str::to_owned)
-            .or_else(|| env::var("DOCKER_HOST").ok())
-            .filter(|h| !h.is_empty());
-        let socket = match host.as_deref() {
-            None => DEFAULT_SOCKET,
-            Some(host) => host.strip_prefix("unix://").filter(|p| p.starts_with('/')).ok_or_else(|| {
-                Failure::new(
-                    format!("the container engine at '{host}' is not a local unix socket"),
-                    "a seal lives in this host's kernel: run airgap on the host of the containers, with unix:///path/to/socket",
-                )
-            })?,
-        };
+        let host = Self::host_of(host);
+        let socket = host.strip_prefix("unix://").filter(|p| p.starts_with('/')).ok_or_else(|| {
+            Failure::new(
+                format!("the container engine at '{host}' is not a local unix socket"),
+                "a seal lives in this host's kernel: run airgap on the host of the containers, with unix:///path/to/socket",
+            )
+        })?;
         let unreachable = || {
             Failure::new(
                 format!("no container engine answers at {socket}"),
-                "start it (systemctl start docker), or name its socket: --host unix:///path/to/socket",
+                "start it (systemctl start docker, or podman.socket), or name its socket: --host unix:///path/to/socket",
             )
         };
         if !Path::new(socket).exists() {
@@ -74,11 +70,28 @@ impl Engine {
         };
         let mut engine = Self {
             docker,
-            host: format!("unix://{socket}"),
+            host: host.clone(),
             podman: false,
         };
         engine.refuse_other_kernel().await?;
         Ok(engine)
+    }
+
+    /// Which engine [`Self::connect`] would ask now.
+    pub fn host_of(host: Option<&str>) -> String {
+        let named = host
+            .map(str::to_owned)
+            .or_else(|| env::var("DOCKER_HOST").ok())
+            .filter(|h| !h.is_empty());
+        named.unwrap_or_else(|| {
+            let socket = default_socket(|path| Path::new(path).exists());
+            format!("unix://{socket}")
+        })
+    }
+
+    /// Whether it is Podman.
+    pub fn is_podman(&self) -> bool {
+        self.podman
     }
 
     /// Its socket, as `unix:///path`.
@@ -345,6 +358,12 @@ impl Engine {
     }
 }
 
+/// Podman's is asked where Docker's is not there at all. Pure.
+fn default_socket(is_there: impl Fn(&str) -> bool) -> &'static str {
+    let found = DEFAULT_SOCKETS.into_iter().find(|path| is_there(path));
+    found.unwrap_or(DEFAULT_SOCKETS[0])
+}
+
 /// Networks whose gateway its endpoints do not tell: it does not run, or it is a mesh,
 /// whose clients have many addresses.
 fn unanswered(container: &Container) -> Vec<String> {
@@ -373,7 +392,7 @@ fn is_other(host: &str, recorded: &str) -> bool {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::{container, is_other};
+    use super::{container, default_socket, is_other};
     use crate::preflight::{Facts, judge};
     use std::{fs, os::unix::fs::symlink};
 
@@ -387,6 +406,23 @@ pub(super) mod tests {
     /// A container as an engine would describe it.
     pub(in crate::container) fn container_of(json: &str) -> super::Container {
         container(serde_json::from_str(json).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn podman_is_asked_where_docker_is_not() {
+        let [docker, podman] = super::DEFAULT_SOCKETS;
+        for (there, asked) in [
+            (vec![], docker),
+            (vec![docker], docker),
+            (vec![podman], podman),
+            (vec![docker, podman], docker),
+        ] {
+            assert_eq!(
+                default_socket(|path| there.contains(&path)),
+                asked,
+                "{there:?}"
+            );
+        }
     }
 
     #[test]
