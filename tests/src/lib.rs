@@ -19,6 +19,7 @@ pub mod cmd;
 pub mod contained;
 pub mod container;
 pub mod disk;
+pub mod drill;
 pub mod engine;
 pub mod fault;
 pub mod files;

@@ -75,6 +75,22 @@ enum Task {
         #[arg(long, value_name = "NAME", default_value = "6.12")]
         kernel: String,
     },
+    /// Run one list of everyday scenarios on the engines of Debian 12, 13 and sid, in QEMU, with
+    /// systemd and cgroup v2 alone (root; half an hour each; `test` leaves it out)
+    Engines {
+        /// Only this suite: bookworm, trixie or sid; may be repeated
+        #[arg(long = "suite", value_name = "SUITE")]
+        suites: Vec<String>,
+        /// Only this engine: docker or podman; may be repeated
+        #[arg(long = "engine", value_name = "ENGINE")]
+        engines: Vec<String>,
+        /// Only scenarios whose name contains this
+        #[arg(long, value_name = "WORDS")]
+        only: Option<String>,
+        /// Write what was seen to docs/ENGINES.md
+        #[arg(long)]
+        table: bool,
+    },
     /// Measure what a seal costs beside other means, and write PERFORMANCE.md (root)
     Bench {
         /// Instead of by the clock: count instructions, in emulated machines, for the first part of
@@ -137,6 +153,13 @@ fn main() -> ExitCode {
         Task::Reboot { kernel } => {
             kernels::reboot::run(&kernel).map(|good| ExitCode::from(u8::from(!good)))
         }
+        Task::Engines {
+            suites,
+            engines,
+            only,
+            table,
+        } => kernels::engines::run(&suites, &engines, only.as_deref(), table)
+            .map(|good| ExitCode::from(u8::from(!good))),
         Task::Bench {
             exact: true,
             kernel,

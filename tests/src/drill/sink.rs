@@ -1,21 +1,24 @@
 //! The outside world, recorded from before the engine starts.
 
-use crate::place::{HOST4, HOST6, NET4, NET6, OUTSIDE4, OUTSIDE6};
-use airgap_tests::netns::Netns;
-use airgap_tests::{Frame, Tap, cmd, wait};
+use super::place::{HOST4, HOST6, NET4, NET6, OUTSIDE4, OUTSIDE6};
+use crate::netns::Netns;
+use crate::{Frame, Tap, cmd, wait};
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 /// The namespace.
-pub(crate) const NAME: &str = "outside";
+pub const NAME: &str = "outside";
 const RECORD: &str = "/run/airgap-sink";
 /// Where [`barrier`] sends to.
 const BARRIER: u16 = 9;
 
 /// Makes the namespace, then records until killed.
-pub(crate) fn run() {
+///
+/// # Panics
+/// When it cannot be made, or nothing recorded.
+pub fn run() -> ! {
     for path in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
         let path = format!("/proc/sys/net/{path}");
         fs::write(&path, "1").unwrap_or_else(|e| panic!("{path}: {e}"));
@@ -63,17 +66,33 @@ fn line(frame: &Frame) -> String {
 
 /// One frame that is neither neighbour discovery nor a kernel's own link-local chatter.
 #[derive(Debug)]
-pub(crate) struct Arrival {
+pub struct Arrival {
     /// An address, or how else the frame is called.
-    pub(crate) source: String,
+    pub source: String,
     /// 6 for TCP, 17 for UDP.
-    pub(crate) protocol: u8,
-    port: u16,
+    pub protocol: u8,
+    /// Where to; 0 where there are no ports.
+    pub port: u16,
 }
 
-/// What has arrived since this boot, but for the machine's own: everything until now, as a
-/// datagram sent now comes last.
-pub(crate) fn arrivals() -> Vec<Arrival> {
+/// What has arrived since this boot, but for the machine's own.
+///
+/// # Panics
+/// When nothing is recorded.
+#[must_use]
+pub fn arrivals() -> Vec<Arrival> {
+    let mut all = everything();
+    all.retain(|arrival| arrival.source != HOST4 && arrival.source != HOST6);
+    all
+}
+
+/// What has arrived since this boot, the machine's own and what it sent in its own name for a
+/// container included: everything until now, as a datagram sent now comes last.
+///
+/// # Panics
+/// When nothing is recorded.
+#[must_use]
+pub fn everything() -> Vec<Arrival> {
     let before = read().iter().filter(|a| a.port == BARRIER).count();
     let socket = UdpSocket::bind((HOST4, 0)).expect("bind");
     let outside: SocketAddr = format!("{OUTSIDE4}:{BARRIER}").parse().expect("an address");
@@ -82,9 +101,7 @@ pub(crate) fn arrivals() -> Vec<Arrival> {
         let now = read();
         (now.iter().filter(|a| a.port == BARRIER).count() > before).then_some(())
     });
-    let mut all = read();
-    all.retain(|arrival| arrival.source != HOST4 && arrival.source != HOST6);
-    all
+    read()
 }
 
 fn read() -> Vec<Arrival> {

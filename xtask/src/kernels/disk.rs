@@ -13,12 +13,24 @@ use super::package::Kernel;
 use super::sources;
 use crate::command;
 
-const SUITE: &str = "bookworm";
-/// The engine, and what it, airgap and the tests call.
-const PACKAGES: &str = "systemd,systemd-sysv,udev,dbus,docker.io,apparmor,iproute2,iptables,kmod,procps,\
-                        bpftool,busybox-static";
-/// Space for images and containers; the file is sparse.
-const SIZE: &str = "4G";
+/// A Debian with systemd on a disk.
+#[derive(Clone, Copy, Debug, Hash)]
+pub(super) struct System {
+    pub(super) suite: &'static str,
+    /// Names, by commas.
+    pub(super) packages: &'static str,
+    /// With space for images and containers; the file is sparse.
+    pub(super) size: &'static str,
+}
+
+/// Docker on Debian 12, and what it, airgap and the tests call.
+pub(super) const DOCKER: System = System {
+    suite: "bookworm",
+    packages: "systemd,systemd-sysv,udev,dbus,docker.io,apparmor,iproute2,iptables,kmod,procps,\
+               bpftool,busybox-static",
+    size: "4G",
+};
+
 /// Of no use in there, or the host's.
 const LEFT_OUT: [&str; 6] = [
     "var/cache/apt",
@@ -29,22 +41,31 @@ const LEFT_OUT: [&str; 6] = [
     "etc/resolv.conf",
 ];
 
-/// A Debian with systemd and Docker.
+/// Such a disk. Packages are kept, for the next one of the suite.
 ///
 /// # Errors
 /// When debootstrap or mkfs fail.
-pub(super) fn system(cache: &Path) -> Result<PathBuf> {
+pub(super) fn system(cache: &Path, system: System) -> Result<PathBuf> {
+    let System {
+        suite,
+        packages,
+        size,
+    } = system;
     let mut hasher = DefaultHasher::new();
-    (SUITE, PACKAGES, SIZE, LEFT_OUT).hash(&mut hasher);
-    let disk = cache.join(format!("{SUITE}-{:016x}.ext4", hasher.finish()));
+    (suite, packages, size, LEFT_OUT).hash(&mut hasher);
+    let disk = cache.join(format!("{suite}-{:016x}.ext4", hasher.finish()));
+    let kept = cache.join("packages").join(suite);
+    fs::create_dir_all(&kept).with_context(|| format!("cannot create {}", kept.display()))?;
     made_once(&disk, |scratch| {
-        println!("making {}: a minute", disk.display());
+        println!("making {}: minutes", disk.display());
         let root = scratch.join("root");
         // In its own mount namespace debootstrap cannot leave /proc and /sys mounted.
         let mut debootstrap = Command::new("unshare");
         debootstrap
             .args(["--mount", "--propagation", "private", "debootstrap"])
-            .args(["--variant=minbase", &format!("--include={PACKAGES}"), SUITE])
+            .args(["--variant=minbase", &format!("--include={packages}")])
+            .arg(format!("--cache-dir={}", kept.display()))
+            .arg(suite)
             .arg(&root)
             .arg(sources::mirror()?)
             .env("DEBIAN_FRONTEND", "noninteractive")
@@ -59,7 +80,7 @@ pub(super) fn system(cache: &Path) -> Result<PathBuf> {
             .with_context(|| format!("cannot create {}", modules.display()))?;
         let name = root.join("etc/hostname");
         fs::write(&name, "guest\n").with_context(|| format!("cannot write {}", name.display()))?;
-        format(&root, SIZE, &scratch.join("disk"))
+        format(&root, size, &scratch.join("disk"))
     })?;
     Ok(disk)
 }

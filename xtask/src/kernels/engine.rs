@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use super::disk;
 use super::lab::{self, Lab, Tested};
 use super::whole::{self, Luggage, Run};
 use super::{engine_page, guest};
@@ -75,6 +76,8 @@ pub(crate) fn run(names: &[String], page: bool) -> Result<bool> {
             &Run {
                 name: &format!("engine-{}", boot.name),
                 boot,
+                system: disk::DOCKER,
+                arguments: "",
                 luggage: &luggage,
                 restarts: false,
                 limit: LIMIT,

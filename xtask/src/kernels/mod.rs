@@ -9,6 +9,8 @@ mod coverage;
 mod disk;
 pub(crate) mod engine;
 mod engine_page;
+pub(crate) mod engines;
+mod engines_page;
 mod groups;
 mod guest;
 mod host;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use super::disk;
 use super::lab::Lab;
 use super::machine::Ran;
 use super::package::Boot;
@@ -65,6 +66,8 @@ pub(crate) fn run(kernel: &str) -> Result<bool> {
         &Run {
             name: "reboot",
             boot,
+            system: disk::DOCKER,
+            arguments: "",
             luggage: &luggage,
             restarts: true,
             limit: LIMIT,

@@ -1,4 +1,4 @@
-//! A whole machine: Debian with systemd and Docker on a disk, and on another what one run brings
+//! A whole machine: Debian with systemd and a container engine on a disk, and on another what one run brings
 //! along: programs below `/opt`, and units, which are copied to `/etc/systemd/system`.
 
 use std::fs;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::disk;
+use super::disk::{self, System};
 use super::guest;
 use super::host::Host;
 use super::initramfs::Initramfs;
@@ -95,6 +95,9 @@ pub(super) struct Run<'a> {
     /// Of its logs.
     pub(super) name: &'a str,
     pub(super) boot: Boot<'a>,
+    pub(super) system: System,
+    /// Added to the kernel's command line.
+    pub(super) arguments: &'a str,
     pub(super) luggage: &'a Luggage,
     pub(super) restarts: bool,
     pub(super) limit: Duration,
@@ -120,7 +123,7 @@ pub(super) fn run(lab: &Lab, run: &Run<'_>) -> Result<Ran> {
         run.boot.arguments()
     );
     let image = archive.image(kernel)?;
-    let system = disk::system(cache)?;
+    let system = disk::system(cache, run.system)?;
     let (modules, early) = disk::modules(archive, kernel, cache)?;
     let luggage = run.luggage.dir.with_extension("ext4");
     disk::format(&run.luggage.dir, "256M", &luggage)?;
@@ -130,7 +133,7 @@ pub(super) fn run(lab: &Lab, run: &Run<'_>) -> Result<Ran> {
         host,
         kernel: &image,
         initramfs: &initramfs,
-        arguments: &format!("{} {QUIET}", run.boot.arguments()),
+        arguments: &format!("{} {QUIET} {}", run.boot.arguments(), run.arguments),
         disks: &[system, modules, luggage],
         restarts: run.restarts,
         counting: None,

@@ -1,6 +1,6 @@
 //! Attempts, one JSON line each.
 
-use airgap::technique::{self, sys::Step, target::Target};
+use airgap::technique::{self, Report, sys::Step, target::Target};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -13,6 +13,12 @@ pub(crate) fn run(name: &str, target: &Target) -> Result<(), String> {
     let work = technique::find_other(name).ok_or_else(|| format!("no technique {name}"))?;
     print(name, target, work);
     Ok(())
+}
+
+/// Tries one technique, and says nothing.
+pub(crate) fn report(name: &str, target: &Target) -> Result<Report, String> {
+    let way = technique::find(name).ok_or_else(|| format!("no technique {name}"))?;
+    Ok(technique::attempt(way, target))
 }
 
 /// One attempt for each line on stdin, in a process of its own: what it leaves open goes with it.

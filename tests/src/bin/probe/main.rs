@@ -17,6 +17,7 @@
 //! - `contained CGROUP`: a container-like process that serves; prints its pid
 //! - `churn --v4 A --v6 A --port SEED`: random lives of TCP sockets
 //! - `phone KIND MILLISECONDS --v4 A --v6 A --port N`: counts its own refused calls
+//! - `pulse --v4 A --v6 A --port N`: serves, and sends from its first instruction on, each second
 //! - `ask --v4 A --v6 A`: DNS questions of many types; `ask for NAME --v4 A`: for one name; `lookup NAME`: musl's own
 //! - `inherit FD`, `receive NAME`: sends on a socket that somebody outside opened;
 //!   `receive NAME hop`: and then goes on as `hop`; `receive NAME queue`: keeps it in a queue
@@ -52,6 +53,7 @@ mod hide;
 mod hold;
 mod legit;
 mod phone;
+mod pulse;
 mod queued;
 mod reach;
 mod rings;
@@ -92,6 +94,7 @@ fn run(words: &[&str]) -> Result<(), String> {
         ["tell", address, words @ ..] => get::tell(address, words),
         ["contained", cgroup] => airgap_tests::contained::run(cgroup, || serve::run(5060)),
         ["churn", rest @ ..] => churn::run(&Target::parse(rest)),
+        ["pulse", rest @ ..] => pulse::run(&Target::parse(rest)),
         ["phone", kind, time, rest @ ..] => phone::run(kind, time, &Target::parse(rest)),
         ["ask", "for", name, rest @ ..] => ask::run_for(name, &Target::parse(rest)),
         ["ask", rest @ ..] => ask::run(&Target::parse(rest)),

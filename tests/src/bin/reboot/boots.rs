@@ -1,10 +1,11 @@
 //! What happens after each start of the machine. How far it has come is on its disk.
 
 use crate::check::{self, Checks};
-use crate::place::{HOST4, OPEN, SEALED};
-use crate::{sink, twins};
+use crate::twins::{self, OPEN, SEALED};
 use airgap_tests::beacon::is_refused;
 use airgap_tests::cmd::{self, Output};
+use airgap_tests::drill::place::HOST4;
+use airgap_tests::drill::sink;
 use airgap_tests::{SERVICE_PORT, http, netns::Netns};
 use serde_json::Value;
 use std::fs;

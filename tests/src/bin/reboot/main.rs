@@ -6,9 +6,9 @@
 
 mod boots;
 mod check;
-mod place;
-mod sink;
 mod twins;
+
+use airgap_tests::drill::sink;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();

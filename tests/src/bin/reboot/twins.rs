@@ -1,7 +1,7 @@
 //! The two containers, and what they say of themselves.
 
-use crate::place::{GATEWAY6, NET4, NET6, OUTSIDE4, OUTSIDE6, PORT, Twin};
 use airgap_tests::cmd::{self, Output};
+use airgap_tests::drill::place::{GATEWAY6, NET4, NET6, OUTSIDE4, OUTSIDE6, PORT};
 use airgap_tests::wait;
 use serde_json::Value;
 use std::process::{Command, Stdio};
@@ -12,6 +12,26 @@ const IMAGE: &str = "drill";
 const PATIENCE: Duration = Duration::from_secs(180);
 /// Last line of a beacon before it serves.
 const DONE: &str = "beacon-done";
+
+/// A container of the drill.
+#[derive(Debug)]
+pub(crate) struct Twin {
+    pub(crate) name: &'static str,
+    pub(crate) v4: &'static str,
+    pub(crate) v6: &'static str,
+}
+
+pub(crate) const SEALED: Twin = Twin {
+    name: "sealed",
+    v4: "198.51.100.10",
+    v6: "2001:db8:0:a::10",
+};
+/// The control: the same, never sealed.
+pub(crate) const OPEN: Twin = Twin {
+    name: "open",
+    v4: "198.51.100.11",
+    v6: "2001:db8:0:a::11",
+};
 
 /// An image with the probe in it, and a network.
 pub(crate) fn prepare() {
