@@ -1,10 +1,10 @@
 //! The Docker API, by bollard. Podman's compatible socket answers the same.
 
-use std::{collections::HashMap, env, fs, net::IpAddr, path::Path};
+use std::{collections::HashMap, fs, net::IpAddr};
 
-use anyhow::{Context as _, Error, Result};
+use anyhow::{Error, Result};
 use bollard::{
-    API_DEFAULT_VERSION, Docker,
+    Docker,
     errors::Error as DockerError,
     query_parameters::{
         InspectContainerOptions, InspectNetworkOptions, ListContainersOptionsBuilder,
@@ -18,77 +18,14 @@ use crate::{
     policy::Cidr,
 };
 
-/// Where an engine is looked for unless one is named: the first that is there.
-const DEFAULT_SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/podman/podman.sock"];
-const TIMEOUT_SECONDS: u64 = 30;
-
 /// A connection to the local container engine.
 pub struct Engine {
     pub(super) docker: Docker,
-    host: String,
-    podman: bool,
+    pub(super) host: String,
+    pub(super) podman: bool,
 }
 
 impl Engine {
-    /// Connects to `host` (`--host`), `$DOCKER_HOST`, Docker's usual socket, or Podman's if
-    /// that one is not there.
-    ///
-    /// # Errors
-    /// If it is no local socket, nobody answers, or the engine runs on another
-    /// kernel than airgap does.
-    pub async fn connect(host: Option<&str>) -> Result<Self> {
-        let host = Self::host_of(host);
-        let socket = host.strip_prefix("unix://").filter(|p| p.starts_with('/')).ok_or_else(|| {
-            Failure::new(
-                format!("the container engine at '{host}' is not a local unix socket"),
-                "a seal lives in this host's kernel: run airgap on the host of the containers, with unix:///path/to/socket",
-            )
-        })?;
-        let unreachable = || {
-            Failure::new(
-                format!("no container engine answers at {socket}"),
-                "start it (systemctl start docker, or podman.socket), or name its socket: --host unix:///path/to/socket",
-            )
-        };
-        if !Path::new(socket).exists() {
-            return Err(unreachable().into());
-        }
-        let docker = Docker::connect_with_unix(socket, TIMEOUT_SECONDS, API_DEFAULT_VERSION)
-            .with_context(unreachable)?
-            .negotiate_version()
-            .await;
-        let docker = match docker {
-            Err(error @ DockerError::RequestTimeoutError) => {
-                return Err(Error::new(error).context(Failure::new(
-                    format!(
-                        "the container engine at {socket} runs, but has not answered within {TIMEOUT_SECONDS} s"
-                    ),
-                    "it may be busy: try again, or see its log",
-                )));
-            }
-            answer => answer.with_context(unreachable)?,
-        };
-        let mut engine = Self {
-            docker,
-            host: host.clone(),
-            podman: false,
-        };
-        engine.refuse_other_kernel().await?;
-        Ok(engine)
-    }
-
-    /// Which engine [`Self::connect`] would ask now.
-    pub fn host_of(host: Option<&str>) -> String {
-        let named = host
-            .map(str::to_owned)
-            .or_else(|| env::var("DOCKER_HOST").ok())
-            .filter(|h| !h.is_empty());
-        named.unwrap_or_else(|| {
-            let socket = default_socket(|path| Path::new(path).exists());
-            format!("unix://{socket}")
-        })
-    }
-
     /// Whether it is Podman.
     pub fn is_podman(&self) -> bool {
         self.podman
@@ -119,32 +56,7 @@ impl Engine {
             Err(DockerError::DockerResponseServerError {
                 status_code: 404, ..
             }) => Ok(false),
-            Err(error) => Err(error).with_context(|| format!("cannot inspect the container {id}")),
-        }
-    }
-
-    /// Docker Desktop and the like answer here but run their containers in a VM.
-    async fn refuse_other_kernel(&mut self) -> Result<()> {
-        let says =
-            |error| Error::new(error).context("the container engine does not say where it runs");
-        let version = self.docker.version().await.map_err(says)?;
-        let components = version.components.iter().flatten();
-        self.podman = components.into_iter().any(|c| c.name.contains("Podman"));
-        let theirs = match version.kernel_version {
-            Some(kernel) if !kernel.is_empty() => Some(kernel),
-            _ => self.docker.info().await.map_err(says)?.kernel_version,
-        };
-        let ours = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        match theirs {
-            Some(theirs) if theirs != ours.trim() => Err(Failure::new(
-                format!(
-                    "the container engine runs on kernel {theirs}, airgap on {}",
-                    ours.trim()
-                ),
-                "run airgap where the containers run",
-            )
-            .into()),
-            _ => Ok(()),
+            Err(error) => Err(self.failed(error, format!("cannot inspect the container {id}"))),
         }
     }
 
@@ -176,7 +88,7 @@ impl Engine {
                 Ok(None)
             }
             Err(error) => {
-                Err(error).with_context(|| format!("cannot inspect the container '{reference}'"))
+                Err(self.failed(error, format!("cannot inspect the container '{reference}'")))
             }
         }
     }
@@ -202,7 +114,7 @@ impl Engine {
                 Err(self.not_found(reference).await)
             }
             Err(error) => {
-                Err(error).with_context(|| format!("cannot inspect the container '{reference}'"))
+                Err(self.failed(error, format!("cannot inspect the container '{reference}'")))
             }
         }
     }
@@ -337,7 +249,9 @@ impl Engine {
             .docker
             .list_containers(Some(options))
             .await
-            .context("the container engine does not list its containers")?;
+            .map_err(|error| {
+                self.failed(error, "the container engine does not list its containers")
+            })?;
         Ok(all
             .into_iter()
             .map(|c| {
@@ -356,12 +270,6 @@ impl Engine {
             })
             .collect())
     }
-}
-
-/// Podman's is asked where Docker's is not there at all. Pure.
-fn default_socket(is_there: impl Fn(&str) -> bool) -> &'static str {
-    let found = DEFAULT_SOCKETS.into_iter().find(|path| is_there(path));
-    found.unwrap_or(DEFAULT_SOCKETS[0])
 }
 
 /// Networks whose gateway its endpoints do not tell: it does not run, or it is a mesh,
@@ -392,7 +300,7 @@ fn is_other(host: &str, recorded: &str) -> bool {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::{container, default_socket, is_other};
+    use super::{container, is_other};
     use crate::preflight::{Facts, judge};
     use std::{fs, os::unix::fs::symlink};
 
@@ -406,23 +314,6 @@ pub(super) mod tests {
     /// A container as an engine would describe it.
     pub(in crate::container) fn container_of(json: &str) -> super::Container {
         container(serde_json::from_str(json).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn podman_is_asked_where_docker_is_not() {
-        let [docker, podman] = super::DEFAULT_SOCKETS;
-        for (there, asked) in [
-            (vec![], docker),
-            (vec![docker], docker),
-            (vec![podman], podman),
-            (vec![docker, podman], docker),
-        ] {
-            assert_eq!(
-                default_socket(|path| there.contains(&path)),
-                asked,
-                "{there:?}"
-            );
-        }
     }
 
     #[test]

@@ -152,10 +152,10 @@ pub(super) fn gateways(inspect: &ContainerInspectResponse) -> Vec<Gateway> {
 }
 
 pub(super) fn container(inspect: ContainerInspectResponse) -> Result<Container> {
-    let id = inspect
-        .id
-        .clone()
-        .context("the engine gave a container without an id")?;
+    let id = inspect.id.clone().context(Failure::new(
+        "the engine described a container without an id",
+        "see which engine answers: airgap doctor; another one is named by --host",
+    ))?;
     let name = inspect
         .name
         .clone()

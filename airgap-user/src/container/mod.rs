@@ -6,6 +6,7 @@ mod aside;
 mod budget;
 mod carried;
 mod cgroup;
+mod connect;
 mod docker;
 mod events;
 mod freeze;
