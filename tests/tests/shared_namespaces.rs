@@ -4,6 +4,8 @@
 use airgap_tests::airgap::{hooks_refuse, seal};
 use airgap_tests::{Container, Outside, airgap, wait};
 use serde_json::Value;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 fn status(container: &Container) -> (i32, Value) {
@@ -141,4 +143,62 @@ fn others_in_its_ipc_namespace_are_a_place_to_meet() {
         row(&report, "unix sockets that others connect to")["covered"],
         false
     );
+}
+
+/// The first thread of a process of Go's stays for ever where it once made a network: Podman's
+/// service was taken for a neighbour of the container that it had started.
+#[test]
+fn an_engine_whose_first_thread_was_left_behind_is_no_neighbour() {
+    let outside = Outside::new();
+    let container = outside.container("visited").run();
+    let dir = format!("/run/airgap-test-visit-{}", std::process::id());
+    std::fs::create_dir_all(&dir).expect("mkdir");
+    let visit = |name: &str, check: &dyn Fn()| {
+        let visitor = Visitor::start(container.pid(), &format!("{dir}/{name}"));
+        check();
+        drop(visitor);
+    };
+    // The control: anybody else is seen.
+    visit("relay", &|| {
+        let refused = airgap(&["attach", "-d", &container.id]).expect_code(1);
+        let told = refused.stderr.contains("'relay' of the cgroup");
+        assert!(
+            told && refused.stderr.contains("(shared-network)"),
+            "{}",
+            refused.describe()
+        );
+    });
+    visit("podman", &|| {
+        seal(&container.name, &[]);
+        let (_, report) = status(&container);
+        assert_eq!(row(&report, "configuration")["covered"], true, "{report:#}");
+    });
+    std::fs::remove_dir_all(&dir).expect("remove it");
+}
+
+/// Killed on drop.
+struct Visitor(Child);
+
+impl Visitor {
+    fn start(pid: u32, path: &str) -> Self {
+        let probe = std::env::var_os("AIRGAP_PROBE").expect("AIRGAP_PROBE");
+        std::fs::copy(probe, path).expect("copy the probe");
+        let mut child = Command::new(path)
+            .args(["visit", &pid.to_string()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("start it");
+        let mut line = String::new();
+        let stdout = child.stdout.as_mut().expect("a pipe");
+        BufReader::new(stdout).read_line(&mut line).expect("a line");
+        assert_eq!(line, "there\n");
+        Self(child)
+    }
+}
+
+impl Drop for Visitor {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
 }

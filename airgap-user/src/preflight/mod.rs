@@ -6,6 +6,7 @@
 mod capabilities;
 mod carried;
 mod devices;
+mod engine_thread;
 mod exits;
 mod facts;
 mod mounts;

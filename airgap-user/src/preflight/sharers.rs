@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use super::engine_thread::is_engine_elsewhere;
 use crate::clock::start_ticks;
 
 /// Namespaces, by inode.
@@ -83,7 +84,7 @@ fn look(namespaces: &Namespaces, own: &[String]) -> (Sharers, HashSet<(u32, u64)
                 .or_insert_with(|| is_below(&task.join("ns/pid"), &namespaces.pid))
         });
         let shared = [
-            among("ns/net", &namespaces.network),
+            among("ns/net", &namespaces.network) && !is_engine_elsewhere(&dir),
             among("ns/ipc", &namespaces.ipc),
             pid_too,
         ];

@@ -33,6 +33,7 @@
 //! - `strange --v4 A --port N`: serves under a name that is no UTF-8
 //! - `cost --v4 A --port N`: what single calls take, one JSON line
 //! - `bulk ADDRESS:PORT`: 64 MiB to itself in writes of 1 MiB; prints how many came
+//! - `visit PID`: its first thread goes into that process' network, another one stays
 //! - `write PATH`: a few blocks, past the page cache
 //! - `crowd SECONDS`: many threads that ask for packet sockets at once; `GOT of ASKED`
 //! - `list`: the techniques
@@ -60,6 +61,7 @@ mod rings;
 mod serve;
 mod strange;
 mod turncoat;
+mod visit;
 mod whisper;
 mod write;
 
@@ -124,6 +126,7 @@ fn run(words: &[&str]) -> Result<(), String> {
         ["strange", rest @ ..] => strange::run(&Target::parse(rest)),
         ["again"] => again::run(),
         ["reach"] => reach::run(),
+        ["visit", pid] => visit::run(pid),
         ["write", path] => write::run(path),
         ["list"] => {
             for way in technique::TABLE {
