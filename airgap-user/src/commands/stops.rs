@@ -18,6 +18,9 @@ pub(super) struct Services {
     published: Vec<(Served, Vec<u16>)>,
     /// Names of its own that its health check asks the engine's resolver for.
     health_check: Vec<String>,
+    /// The program that makes connections for clients on this host, from inside the
+    /// container's network.
+    inner_proxy: Option<&'static str>,
 }
 
 impl Services {
@@ -39,6 +42,7 @@ impl Services {
             listening,
             published: container.published(),
             health_check: container.health_check_names(),
+            inner_proxy: container.inner_proxy(),
         }
     }
 
@@ -93,6 +97,11 @@ impl Services {
             {
                 said.push(format!("nothing listens on {port} now"));
             }
+        }
+        if let Some(proxy) = self.inner_proxy.filter(|_| !self.published.is_empty()) {
+            said.push(format!(
+                "its published ports will not answer at 127.0.0.1 and ::1 any more: for those clients {proxy} connects from inside the container's network, as anybody in there could (ask at another address of this host)"
+            ));
         }
         for name in &self.health_check {
             said.push(format!(
@@ -187,6 +196,7 @@ mod tests {
             listening: Some(listening.iter().copied().collect()),
             published: published.iter().map(|(s, n)| (*s, vec![*n])).collect(),
             health_check: Vec::new(),
+            inner_proxy: None,
         }
     }
 
@@ -225,11 +235,22 @@ mod tests {
     }
 
     #[test]
+    fn says_whom_a_proxy_inside_serves() {
+        let mut web = services(&[tcp(5060)], &[(tcp(5060), 6010)]);
+        web.inner_proxy = Some("pasta");
+        let said = web.stop(&rules(&[5060]));
+        assert!(said.len() == 1 && said[0].contains("127.0.0.1"), "{said:?}");
+        web.published.clear();
+        assert!(web.stop(&rules(&[5060])).is_empty());
+    }
+
+    #[test]
     fn says_of_a_stopped_one_what_is_published() {
         let created = Services {
             listening: None,
             published: vec![(tcp(80), vec![])],
             health_check: vec!["web".into()],
+            inner_proxy: None,
         };
         let said = created.stop(&rules(&[5060]));
         assert_eq!(said.len(), 2, "{said:?}");

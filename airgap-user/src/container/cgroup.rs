@@ -42,11 +42,27 @@ pub fn locate(root: &Path, id: &str, pid: u32) -> Result<Cgroup> {
     let Some(relative) = outermost(path, id) else {
         return Err(Failure::new(
             format!("the container's process {pid} is in the cgroup {path}, which does not carry the container's id"),
-            "runc 1.1 or newer makes a cgroup v2 for each container, on hybrid hosts too",
+            no_cgroup(&crate::procfs::text(format!("/proc/{pid}/uid_map")).unwrap_or_default()),
         )
         .into());
     };
     open(root, &relative)
+}
+
+/// How a container gets a cgroup; by the user ids that its process sees
+/// (user_namespaces(7)). Pure.
+fn no_cgroup(uid_map: &str) -> &'static str {
+    let first = uid_map.lines().next().unwrap_or_default();
+    let words: Vec<_> = first.split_ascii_whitespace().collect();
+    match words.as_slice() {
+        // The host's own, or not known.
+        [] | ["0", "0", "4294967295"] => {
+            "runc 1.1 or newer makes a cgroup v2 for each container, on hybrid hosts too"
+        }
+        _ => {
+            "an engine without root needs its user's systemd for that: install dbus-user-session, loginctl enable-linger USER, and make the container anew from a session of that user's"
+        }
+    }
 }
 
 /// The cgroup v2 path of the process `pid` of the container `id`, if that is
@@ -197,7 +213,7 @@ fn carries(name: &str, id: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{carries, find_cgroups, outermost, stray_path, v2_path};
+    use super::{carries, find_cgroups, no_cgroup, outermost, stray_path, v2_path};
     use std::path::PathBuf;
 
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -243,6 +259,21 @@ mod tests {
             assert_eq!(outermost(&path, ID), expected.map(PathBuf::from), "{path}");
         }
         assert!(!carries(&format!("{ID}-x"), ID));
+    }
+
+    #[test]
+    fn rootless_engines_are_told_how_to_get_a_cgroup() {
+        for (map, rootless) in [
+            ("         0          0 4294967295\n", false),
+            ("", false),
+            (
+                "         0       1000          1\n         1     100000      65536\n",
+                true,
+            ),
+            ("0 100000 65536\n", true),
+        ] {
+            assert_eq!(no_cgroup(map).contains("enable-linger"), rootless, "{map}");
+        }
     }
 
     #[test]

@@ -81,6 +81,14 @@ impl Container {
         found
     }
 
+    /// Which program connects to it from inside its network for clients on this host:
+    /// pasta, with which rootless Podman gives it one (pasta(1), "Handling of local traffic").
+    pub fn inner_proxy(&self) -> Option<&'static str> {
+        let host = self.inspect.host_config.as_ref();
+        let mode = host.and_then(|h| h.network_mode.as_deref())?;
+        (mode == "pasta" || mode.starts_with("pasta:")).then_some("pasta")
+    }
+
     /// Names by which it may know itself, that only the engine's resolver knows.
     pub fn aliases(&self) -> Vec<String> {
         let settings = self.inspect.network_settings.as_ref();

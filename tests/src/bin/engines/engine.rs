@@ -1,7 +1,9 @@
 //! The engine of this machine, by its own command line, and airgap on it.
 
 use airgap_tests::cmd::{self, Output};
+use airgap_tests::drill::place::OUTSIDE4;
 use std::cell::Cell;
+use std::fs;
 use std::process::{Command, Stdio};
 
 pub(crate) const AIRGAP: &str = "/usr/local/sbin/airgap";
@@ -12,6 +14,10 @@ pub(crate) const IMAGE: &str = "drill";
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) name: &'static str,
+    /// Its command line, and before it whatever runs it as somebody else.
+    words: String,
+    /// Its socket, where airgap does not find it by itself.
+    host: Option<String>,
     /// The port that the next container sends to.
     next: Cell<u16>,
 }
@@ -26,7 +32,19 @@ impl Engine {
         };
         Self {
             name,
+            words: name.to_owned(),
+            host: None,
             next: Cell::new(first),
+        }
+    }
+
+    /// The same engine as another user's.
+    pub(crate) fn of_user(&self, before: &str, host: &str) -> Self {
+        Self {
+            name: self.name,
+            words: format!("{before} {}", self.name),
+            host: Some(host.to_owned()),
+            next: Cell::new(self.next.get()),
         }
     }
 
@@ -43,16 +61,25 @@ impl Engine {
 
     /// Waits for the engine, and gives it the image.
     pub(crate) fn prepare(&self) {
+        // The disk has none, and resolvers of engines want one.
+        fs::write("/etc/resolv.conf", format!("nameserver {OUTSIDE4}\n")).expect("write it");
         if self.is_podman() {
             cmd::ok("systemctl enable --now podman.socket");
         }
+        self.import();
+    }
+
+    /// Gives it the image.
+    pub(crate) fn import(&self) {
         let mut tar = Command::new("tar")
             .args(["--directory", "/opt", "--create", "airgap-probe"])
             .stdout(Stdio::piped())
             .spawn()
             .expect("start tar");
-        let mut import = Command::new(self.name);
+        let mut words = self.words.split(' ');
+        let mut import = Command::new(words.next().unwrap_or_default());
         import
+            .args(words)
             .args(["import", "-", IMAGE])
             .stdin(tar.stdout.take().expect("tar was given a pipe"));
         assert!(import.status().expect("start it").success(), "import");
@@ -61,7 +88,7 @@ impl Engine {
 
     /// Runs a line of its command line, split at white space.
     pub(crate) fn attempt(&self, line: &str) -> Output {
-        cmd::attempt(&format!("{} {line}", self.name))
+        cmd::attempt(&format!("{} {line}", self.words))
     }
 
     /// The same; its failure is the scenario's.
@@ -84,6 +111,9 @@ impl Engine {
 
     pub(crate) fn command(&self, line: &str) -> Command {
         let mut command = Command::new(AIRGAP);
+        if let Some(host) = &self.host {
+            command.args(["--host", host]);
+        }
         command.args(line.split_whitespace());
         command
     }

@@ -2,7 +2,7 @@
 
 use crate::engine::{Engine, IMAGE};
 use crate::seen::Scenario;
-use crate::{boots, compose, labels, life, networks, pods, refusals, runs};
+use crate::{boots, compose, labels, life, networks, pods, refusals, rootless, runs};
 use airgap_tests::{cmd, wait};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -43,6 +43,8 @@ pub(crate) const LIST: &[(&str, Work)] = &[
     ("Quadlet", pods::quadlet),
     ("Quadlet by label", pods::labelled),
     ("cgroupfs driver", pods::cgroupfs),
+    ("rootless, in a user's session", rootless::session),
+    ("rootless, without a session", rootless::alone),
     ("runc", pods::runc),
     ("crun", pods::crun),
 ];

@@ -15,6 +15,7 @@ mod list;
 mod networks;
 mod pods;
 mod refusals;
+mod rootless;
 mod runs;
 mod seen;
 

@@ -1,0 +1,120 @@
+//! Podman of a user who is not root, with a session of systemd's and without one.
+
+use crate::app::{App, PATIENCE, said};
+use crate::engine::Engine;
+use crate::seen::{Scenario, Seen, must};
+use airgap_tests::drill::place::{HOST4, OUTSIDE4, OUTSIDE6};
+use airgap_tests::drill::sink;
+use airgap_tests::netns::Netns;
+use airgap_tests::{cmd, http, wait};
+use std::fs;
+
+const NAME: &str = "drill";
+const HOME: &str = "/home/drill";
+const ID: u32 = 1500;
+
+/// Makes the user; pasta copies the interface of the default route.
+fn user() -> Result<(), String> {
+    if cmd::attempt(&format!("id {NAME}")).code != 0 {
+        cmd::ok(&format!("useradd --create-home --uid {ID} {NAME}"));
+    }
+    for file in ["/etc/subuid", "/etc/subgid"] {
+        fs::write(file, format!("{NAME}:100000:65536\n")).map_err(|e| e.to_string())?;
+    }
+    cmd::attempt(&format!("ip route add default via {OUTSIDE4}"));
+    cmd::attempt(&format!("ip -6 route add default via {OUTSIDE6}"));
+    Ok(())
+}
+
+fn has_pasta(engine: &Engine) -> bool {
+    engine.is_podman() && cmd::attempt("pasta --version").code == 0
+}
+
+pub(crate) fn session(engine: &Engine) -> Scenario {
+    if !has_pasta(engine) {
+        return Ok(Seen::Absent(
+            "not run: an engine of each user's, with pasta",
+        ));
+    }
+    user()?;
+    cmd::ok(&format!("loginctl enable-linger {NAME}"));
+    let runtime = format!("/run/user/{ID}");
+    let up = || fs::metadata(format!("{runtime}/bus")).ok();
+    wait::within(PATIENCE, up).ok_or("the user has no session bus")?;
+    let before = format!("runuser --user {NAME} -- env HOME={HOME} XDG_RUNTIME_DIR={runtime}");
+    cmd::ok(&format!("{before} systemctl --user start podman.socket"));
+    let own = engine.of_user(&before, &format!("unix://{runtime}/podman/podman.sock"));
+    own.import();
+    let seen = sealed(&own);
+    cmd::attempt(&format!("loginctl disable-linger {NAME}"));
+    seen
+}
+
+fn sealed(engine: &Engine) -> Scenario {
+    let app = App::new(engine, "run -d", "web", "-p 6010:5060")?;
+    app.is_heard()?;
+    let by_outside = || {
+        let address = format!("{HOST4}:6010").parse().expect("an address");
+        let ask = || http::get(address, "/alive").map_err(|e| format!("from outside {e:#}"));
+        Netns::named(sink::NAME).run(ask)
+    };
+    by_outside()?;
+    let out = app.attach("")?;
+    let words = format!("{}{}", out.stdout, out.stderr);
+    must(words.contains("127.0.0.1"), out.describe())?;
+    let state = app.is_held()?;
+    by_outside()?;
+    let before = app.outside();
+    app.does("restart -t 0")?;
+    app.was_held(2, before)?;
+    by_outside()?;
+    Ok(Seen::Ok(format!(
+        "{state}; its port not by 127.0.0.1, which attach says"
+    )))
+}
+
+/// It makes no cgroup for its containers: there is nothing to seal.
+pub(crate) fn alone(engine: &Engine) -> Scenario {
+    if !has_pasta(engine) {
+        return Ok(Seen::Absent(
+            "not run: an engine of each user's, with pasta",
+        ));
+    }
+    user()?;
+    let runtime = "/run/drill-alone";
+    cmd::ok(&format!(
+        "install --directory --owner {NAME} --mode 700 {runtime}"
+    ));
+    let before = format!("runuser --user {NAME} -- env HOME={HOME} XDG_RUNTIME_DIR={runtime}");
+    let host = format!("unix://{runtime}/podman.sock");
+    let own = engine.of_user(&before, &host);
+    own.import();
+    let words: Vec<_> = before.split(' ').map(str::to_owned).collect();
+    let mut service = std::process::Command::new(&words[0])
+        .args(&words[1..])
+        .args(["podman", "system", "service", "--time", "0", &host])
+        .spawn()
+        .map_err(|e| e.to_string())?;
+    let seen = refused(&own);
+    drop(service.kill());
+    drop(service.wait());
+    seen
+}
+
+fn refused(engine: &Engine) -> Scenario {
+    let app = App::new(engine, "run -d", "web", "")?;
+    app.is_heard()?;
+    let out = wait::within(PATIENCE, || {
+        let out = engine.airgap("attach -d web");
+        (!out.stderr.contains("no container engine answers")).then_some(out)
+    })
+    .ok_or("its API does not answer")?;
+    must(
+        out.code == 1 && out.stderr.contains("enable-linger"),
+        said(&out),
+    )?;
+    app.is_heard()?;
+    Ok(Seen::Refused(
+        "it has no cgroup of its own; how to get one is said".to_owned(),
+    ))
+}
