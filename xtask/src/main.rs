@@ -84,7 +84,7 @@ enum Task {
         /// Only this engine: docker or podman; may be repeated
         #[arg(long = "engine", value_name = "ENGINE")]
         engines: Vec<String>,
-        /// Only scenarios whose name contains this
+        /// Only scenarios whose name contains one of these, by commas
         #[arg(long, value_name = "WORDS")]
         only: Option<String>,
         /// Write what was seen to docs/ENGINES.md

@@ -1,7 +1,6 @@
 //! `docs/ENGINES.md`: scenarios by engines, as one run saw them.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// How a scenario came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,12 +51,11 @@ pub(super) struct Run {
     versions: String,
     rows: Vec<Row>,
     complete: bool,
-    total: Duration,
 }
 
 impl Run {
     /// Reads lines `versions: …` and `row: WORD|WHAT|FIGURE|SECONDS`; others are somebody else's.
-    pub(super) fn new(suite: &str, engine: &str, output: &str, total: Duration) -> Self {
+    pub(super) fn new(suite: &str, engine: &str, output: &str) -> Self {
         let lines = || output.lines().map(str::trim_end);
         let ends = |wanted: &str| lines().any(|line| line == wanted);
         Self {
@@ -68,7 +66,6 @@ impl Run {
                 .to_owned(),
             rows: lines().filter_map(row).collect(),
             complete: ends("guest: exit 0") || ends("guest: exit 1"),
-            total,
         }
     }
 
@@ -110,27 +107,28 @@ Debian machine of its own, with systemd and cgroup v2 alone, as its package sets
 sends to a recorded world outside from its first instruction on, and again each second. **OK** means: \
 its packets were outside before the seal, or an unsealed twin's were at the same time, and none of its \
 own under the seal. **refused**: airgap refuses it by name, and changes nothing. **–**: this engine has \
-no such thing, or it was not run. A run replaces its own parts.
+no such thing, or it was not run. A run replaces its own rows.
 ";
 
-/// The page after these runs; of other engines, what `old` said stays.
+/// The page after these runs; of other engines and scenarios, what `old` said stays, unless other
+/// versions said it.
 pub(super) fn page(old: &str, runs: &[Run], day: &str) -> String {
-    let mut parts: BTreeMap<String, String> = old
+    let mut parts: BTreeMap<(usize, String), String> = old
         .split("\n## ")
         .skip(1)
         .filter_map(|part| {
             let (name, _) = part.split_once('\n')?;
-            Some((name.to_owned(), part.trim_end().to_owned()))
+            Some((order(name), part.trim_end().to_owned()))
         })
         .collect();
     for run in runs {
-        parts.insert(run.name.clone(), part(run, day));
+        let key = order(&run.name);
+        let new = part(parts.get(&key).map_or("", String::as_str), run, day);
+        parts.insert(key, new);
     }
-    let mut parts: Vec<_> = parts.into_iter().collect();
-    parts.sort_by_key(|(name, _)| order(name));
     let parts: String = parts
-        .into_iter()
-        .map(|(_, part)| format!("\n## {part}\n"))
+        .into_values()
+        .map(|part| format!("\n## {part}\n"))
         .collect();
     format!("{INTRODUCTION}{parts}")
 }
@@ -142,30 +140,35 @@ fn order(name: &str) -> (usize, String) {
     (place.unwrap_or(suites.len()), name.to_owned())
 }
 
-fn part(run: &Run, day: &str) -> String {
-    let minutes = run.total.as_secs_f64() / 60.0;
-    let end = if run.complete {
-        ""
-    } else {
-        ", **which stopped early**"
-    };
-    let rows: Vec<_> = run
-        .rows
-        .iter()
-        .map(|row| {
-            let word = match row.outcome {
-                Outcome::Failed => "**FAILED**",
-                other => other.word(),
-            };
-            format!("| {} | {word} | {} |", row.what, row.figure)
-        })
-        .collect();
-    format!(
-        "{}\n\n{}. {day}, {minutes:.0} min{end}.\n\n| scenario | | seen |\n|---|---|---|\n{}",
-        run.name,
-        run.versions,
-        rows.join("\n")
-    )
+/// An engine's part, without the `## ` before it.
+fn part(old: &str, run: &Run, day: &str) -> String {
+    let head = format!(
+        "{}\n\n{}\n\n| scenario | | seen | on |\n|---|---|---|---|\n",
+        run.name, run.versions
+    );
+    let mut rows: Vec<(String, String)> = Vec::new();
+    if let Some(table) = old.strip_prefix(&head) {
+        rows.extend(table.lines().filter_map(kept));
+    }
+    for row in &run.rows {
+        let word = match row.outcome {
+            Outcome::Failed => "**FAILED**",
+            other => other.word(),
+        };
+        let line = format!("| {} | {word} | {} | {day} |", row.what, row.figure);
+        match rows.iter_mut().find(|(what, _)| *what == row.what) {
+            Some(known) => known.1 = line,
+            None => rows.push((row.what.clone(), line)),
+        }
+    }
+    let rows: Vec<_> = rows.into_iter().map(|(_, line)| line).collect();
+    head + &rows.join("\n")
+}
+
+/// A row of an older page, with its scenario.
+fn kept(line: &str) -> Option<(String, String)> {
+    let (what, _) = line.strip_prefix("| ")?.split_once(" | ")?;
+    Some((what.to_owned(), line.to_owned()))
 }
 
 #[cfg(test)]
@@ -177,7 +180,7 @@ mod tests {
                           row: FAILED|run|2 packets outside|31\nguest: exit 1\n";
 
     fn run(output: &str) -> Run {
-        Run::new("trixie", "podman", output, Duration::from_secs(600))
+        Run::new("trixie", "podman", output)
     }
 
     #[test]
@@ -195,18 +198,28 @@ mod tests {
     fn a_machine_that_stops_early_is_not_complete() {
         let (cut, _) = OUTPUT.split_once("guest: exit").expect("an end");
         assert!(!run(cut).is_complete());
-        assert!(part(&run(cut), "day").contains("stopped early"));
     }
 
     #[test]
-    fn a_run_replaces_its_own_part() {
-        let other = Run::new("bookworm", "docker", OUTPUT, Duration::ZERO);
-        let old = page("", &[other, run(OUTPUT)], "first");
-        let new = page(&old, &[run(OUTPUT)], "second");
-        assert!(new.contains("| run | **FAILED** | 2 packets outside |"));
+    fn a_run_replaces_its_own_rows() {
+        let other = Run::new("bookworm", "docker", OUTPUT);
+        let old = page("", &[other, run(OUTPUT)], "day 1");
+        let some =
+            "versions: podman 5.4\nrow: OK|run|sealed|1\nrow: OK|new|sealed|2\nguest: exit 0\n";
+        let new = page(&old, &[run(some)], "day 2");
+        assert!(new.contains("| run | OK | sealed | day 2 |"));
+        assert!(new.contains("| restart | OK | sealed | day 1 |"));
+        assert!(new.contains("| new | OK | sealed | day 2 |"));
         let heads: Vec<_> = new.lines().filter(|line| line.starts_with("## ")).collect();
         assert_eq!(heads, ["## bookworm docker", "## trixie podman"]);
-        assert_eq!(new.matches(" first, ").count(), 1);
-        assert_eq!(new.matches(" second, ").count(), 1);
+        assert_eq!(new.matches("day 2").count(), 2);
+    }
+
+    #[test]
+    fn rows_of_other_versions_go() {
+        let old = page("", &[run(OUTPUT)], "day 1");
+        let newer = OUTPUT.replace("podman 5.4", "podman 5.8");
+        let new = page(&old, &[run(&newer)], "day 2");
+        assert!(!new.contains("day 1") && !new.contains("5.4"));
     }
 }

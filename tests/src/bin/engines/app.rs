@@ -149,11 +149,16 @@ impl<'a> App<'a> {
 
     /// It tries, is refused, and nothing is outside; the state that `status` says.
     pub(crate) fn is_held(&self) -> Result<String, String> {
+        self.sends_nothing()?;
+        self.state()
+    }
+
+    /// It tries, is refused, and nothing is outside, whatever the state is called.
+    pub(crate) fn sends_nothing(&self) -> Result<(), String> {
         let before = self.outside();
         self.were_refused(&self.rounds()?)?;
         let sent = self.outside() - before;
-        must(sent == 0, format!("{sent} packets outside under the seal"))?;
-        self.state()
+        must(sent == 0, format!("{sent} packets outside under the seal"))
     }
 
     /// All of its `life`-th life was refused, from the first instruction on, and nothing of it is
@@ -173,8 +178,18 @@ impl<'a> App<'a> {
         }
     }
 
-    /// What `airgap status` says, which must be that it is sealed.
+    /// What `airgap status` says, which must be that it is sealed, and that nothing is open.
     pub(crate) fn state(&self) -> Result<String, String> {
+        let (state, open, said) = self.told();
+        must(
+            matches!(state.as_str(), "sealed" | "limited"),
+            format!("status says {state}: {open} {said}"),
+        )?;
+        Ok(state)
+    }
+
+    /// The state, what is open now, and how `airgap status` ended.
+    pub(crate) fn told(&self) -> (String, String, String) {
         let out = self.engine.airgap(&format!("status --json {}", self.name));
         let told: Value = serde_json::from_str(&out.stdout).unwrap_or_default();
         let state = told["state"].as_str().unwrap_or_default().to_owned();
@@ -183,11 +198,7 @@ impl<'a> App<'a> {
             .filter(|v| v["covered"] == false && v["when"] == "now")
             .filter_map(|v| v["vector"].as_str())
             .collect();
-        must(
-            matches!(state.as_str(), "sealed" | "limited"),
-            format!("status says {state}: {} {}", open.join(", "), said(&out)),
-        )?;
-        Ok(state)
+        (state, open.join(", "), said(&out))
     }
 
     /// A client outside, and one on this host, get an answer at a published port.
