@@ -49,11 +49,6 @@ pub(super) fn arrivals() -> Arrivals {
     udev::arrivals(Path::new("/"))
 }
 
-/// Whether this host restores its seals at boot before its engines start.
-pub(super) fn is_installed() -> bool {
-    boot() == Boot::Ready
-}
-
 pub(super) fn install(host: Option<&str>, state: &State, args: &Install) -> Result<u8> {
     let binary = std::env::current_exe().context("cannot tell where airgap is")?;
     refuse_foreign(&binary)?;

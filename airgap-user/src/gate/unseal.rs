@@ -14,7 +14,7 @@ pub struct Unsealed {
     pub id: String,
     /// Container name when it was sealed.
     pub name: String,
-    /// Live cgroups that were sealed.
+    /// Cgroups that were sealed, those that the kernel has not released yet included.
     pub cgroups: usize,
     /// Attempts refused under this seal.
     pub denials: u64,

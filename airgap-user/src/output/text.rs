@@ -185,12 +185,16 @@ pub(super) fn restored(entry: &Entry, what: &str) -> String {
 }
 
 pub(super) fn unsealed(u: &Unsealed) -> String {
+    // Dead ones that the kernel has not released count, too.
+    let from = match u.cgroups {
+        0 => String::new(),
+        1 => " from 1 cgroup".to_owned(),
+        some => format!(" from {some} cgroups"),
+    };
     format!(
-        "{} ({}): seal lifted, {} live cgroup{}, {} attempts were refused under it\n",
+        "{} ({}): seal lifted{from}, {} attempts were refused under it\n",
         escape(&u.name),
         &u.id[..12.min(u.id.len())],
-        u.cgroups,
-        if u.cgroups == 1 { "" } else { "s" },
         u.denials
     )
 }

@@ -12,6 +12,7 @@ use crate::{
     policy::Rules,
     preflight::{self, Facts, Risk},
     state::Entry,
+    units::Boot,
 };
 
 impl Report {
@@ -68,12 +69,28 @@ pub(super) fn reboot(entry: Option<&Entry>, standing: Option<&Standing>, name: &
 
 /// A state of the host: whether anything restores what is recorded.
 fn restored_at_boot() -> Vector {
-    if install::is_installed() {
-        let by = "sealed again before the engine starts (airgap-restore.service)";
-        return Vector::covered(REBOOT, When::Later, by);
-    }
-    let by = "recorded, but nothing runs airgap restore at boot: airgap install";
-    Report::opened_by_reboot(by.into(), "airgap install".into())
+    let (by, mend) = match install::boot() {
+        Boot::Ready => {
+            let by = "sealed again before the engine starts (airgap-restore.service)";
+            return Vector::covered(REBOOT, When::Later, by);
+        }
+        Boot::Missing => (
+            "recorded, but nothing runs airgap restore at boot: airgap install".to_owned(),
+            "airgap install",
+        ),
+        Boot::Disabled => (
+            "recorded, but nothing starts airgap-restore.service at boot: systemctl enable airgap-restore.service".to_owned(),
+            "systemctl enable airgap-restore.service",
+        ),
+        Boot::Unbound(units) => (
+            format!(
+                "sealed again at boot, but these start containers although that has failed: {}: airgap install",
+                units.join(", ")
+            ),
+            "airgap install",
+        ),
+    };
+    Report::opened_by_reboot(by, mend.into())
 }
 
 /// Whether they allow the same, in whatever order.
