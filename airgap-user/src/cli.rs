@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
+    command::Init,
     commands::{
-        Allow, Disallow, Explain, Guard, Install, Quarantine, Reporting, Restore, Run, Schema,
-        Tail, Watch,
+        Allow, Disallow, Exec, Explain, Guard, Install, Quarantine, Reporting, Restore, Run,
+        Schema, Tail, Watch,
     },
     policy::{Cidr, Errno, Port, To},
     preflight::Risk,
@@ -45,6 +46,14 @@ pub enum Command {
     /// What follows -- goes to docker. If the seal is refused, the container is
     /// removed again and never starts. Exits like docker run.
     Run(Run),
+    /// Run a command that is sealed from its first instruction.
+    ///
+    /// It runs as whoever called sudo, without capabilities, in the host's network, and
+    /// reaches nothing outside but what --to names; it ends with the list of what was
+    /// refused. Exits like the command: 128 and the number of the signal that ended it,
+    /// 126 if it cannot be run, 127 if there is none. What it leaves running is waited
+    /// for and stays sealed until it ends; Ctrl-C then ends the waiting alone.
+    Exec(Exec),
     /// Let a sealed container connect, or send, where it may not yet.
     ///
     /// The rest of the seal stays as it is, and connections go on. With --for it
@@ -117,6 +126,9 @@ pub enum Command {
     /// The process that verify starts inside a container.
     #[command(hide = true)]
     Probe(Probe),
+    /// The process that exec starts its command from.
+    #[command(hide = true)]
+    CommandInit(Init),
 }
 
 /// Arguments of `attach`.
@@ -252,6 +264,12 @@ mod tests {
             "attach --accept all web",
             "attach --require most web",
             "detach",
+            "exec",
+            "exec true",
+            "exec --",
+            "exec --from 198.51.100.0/24 -- true",
+            "exec -p 0 -- true",
+            "exec --to 198.51.100.10 -- true",
             "detach --all web",
             "attach --to 198.51.100.10 web",
             "allow web",

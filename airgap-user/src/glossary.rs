@@ -185,6 +185,12 @@ const fn of_risk(risk: Risk) -> &'static str {
             "an exception leads to this host, a gateway, metadata, or the container's own network"
         }
         Risk::WideException => "an exception leads to more than one organization's networks",
+        Risk::RootUser => {
+            "a command that runs as root can write files that root's own programs run outside of its seal"
+        }
+        Risk::UnixSockets => {
+            "without security hooks a command with unix sockets reaches whatever comes to listen on one after its start"
+        }
     }
 }
 

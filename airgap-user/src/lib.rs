@@ -7,6 +7,7 @@
 
 pub mod cli;
 pub mod clock;
+pub mod command;
 pub mod commands;
 pub mod container;
 pub mod coverage;

@@ -4,6 +4,7 @@ mod allow;
 mod attach;
 mod detach;
 mod doctor;
+mod exec;
 mod existing;
 mod exit_change;
 mod explain;
@@ -47,6 +48,7 @@ pub use {
     allow::{Allow, Disallow},
     attach::DryRun,
     doctor::Check,
+    exec::Exec,
     existing::Existing,
     explain::Explain,
     guard::Guard,
@@ -94,6 +96,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Allow(args) => allow::allow(host, state, &args).await?,
         Command::Disallow(args) => allow::disallow(host, state, &args).await?,
         Command::Run(args) => run::run(host, state, args).await?,
+        Command::Exec(args) => exec::run(&args)?,
         Command::Watch(args) => watch::run(host, state, &args).await?,
         Command::Quarantine(args) => quarantine::run(state, &args)?,
         Command::Restore(args) => restore::run(state, &args)?,
@@ -109,6 +112,10 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Schema(args) => schema::run(&args)?,
         Command::Explain(args) => explain::run(&args)?,
         Command::Guard(args) => guard::run(&args)?,
+        Command::CommandInit(args) => {
+            crate::command::run(&args)?;
+            exit::OK
+        }
         Command::Probe(args) => {
             crate::verify::probe(&args)?;
             exit::OK
@@ -167,5 +174,6 @@ fn standing() -> Result<Option<Gate>> {
     let lock = Lock::take()?;
     let place = Place::host()?;
     Gate::clear_remains(&place, &lock)?;
+    exec::tidy_up(&place, &lock)?;
     Gate::open(&place)
 }

@@ -8,6 +8,7 @@ use airgap_common::map::{Seal, SealNumber};
 use anyhow::Result;
 
 use crate::{
+    command::is_command,
     container::{Container, Engine, find_cgroups},
     failure::{Failure, exit},
     gate::{Gate, Place, seal_id, seal_name},
@@ -115,7 +116,11 @@ impl Directory {
         references: &[String],
     ) -> Result<Self> {
         let entries = state.entries()?;
-        let engine = match (seals.is_empty() && entries.is_empty()) || references.is_empty() {
+        let commands = known(seals, &[], None);
+        // Of a command no engine knows anything.
+        let engine = match (seals.is_empty() && entries.is_empty())
+            || references.iter().all(|r| command(&commands, r).is_some())
+        {
             true => None,
             false => match Engine::connect(host).await {
                 Ok(engine) => Some(engine),
@@ -143,6 +148,13 @@ impl Directory {
     /// # Errors
     /// If that is not sealed, or not one.
     pub(super) async fn find(&self, reference: &str) -> Result<Meant> {
+        if let Some(known) = command(&self.known, reference) {
+            return Ok(Meant {
+                id: known.id.clone(),
+                presence: Presence::There(known.name.clone()),
+                container: None,
+            });
+        }
         let (says, mut container, listed) = self.ask(reference).await;
         let (id, presence) = resolve(reference, &says, &listed, &self.known)?;
         let mut meant = Meant {
@@ -243,6 +255,13 @@ fn known(seals: &[(SealNumber, Seal)], entries: &[Entry], engine: Option<&Engine
         add(entry.id(), entry.name().to_owned());
     }
     known
+}
+
+/// The command that a reference stands for: by its name, which no container can have, or
+/// by its id.
+fn command<'a>(known: &'a [Known], reference: &str) -> Option<&'a Known> {
+    let mut commands = known.iter().filter(|known| is_command(&known.id));
+    commands.find(|known| known.name == reference || known.id == reference)
 }
 
 fn short(id: &str) -> &str {

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     cli::Verify,
+    command::is_command,
     failure::{Failure, exit},
     gate::{Gate, Lock, seal_id},
     output,
@@ -36,6 +37,13 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: &Verify) -> Res
         anyhow::bail!("the gate is gone while its seals were read");
     };
     let name = meant.name(&seal);
+    if is_command(&meant.id) {
+        let what = format!(
+            "{name} is a command, and has the host's network: verify needs a network namespace that is nobody else's"
+        );
+        let hint = "airgap status says what covers it; the command itself can try ways out";
+        return Err(Failure::new(what, hint).into());
+    }
     if meant.presence == Presence::NotKnown {
         let what = format!("what runs of the container '{name}' is not known");
         let hint =

@@ -1,5 +1,6 @@
 //! Which vector is covered by what, for one container on this kernel, now.
 
+mod command;
 mod state;
 mod words;
 
@@ -10,6 +11,7 @@ pub use self::{
     words::{WORDS, Words},
 };
 use crate::{
+    command::Confined,
     gate::{FrameGuard, Security, Silence},
     preflight::NET_RAW,
     technique::vector::{self, JOINS, RAW_FRAMES},
@@ -45,6 +47,8 @@ pub struct Evidence {
     pub shared: Option<Vec<String>>,
     /// Unix connections to others that its processes hold, in words.
     pub held: Vec<String>,
+    /// How a command is kept in; `None`: it is a container.
+    pub command: Option<Confined>,
 }
 
 /// When a vector that is not covered lets the container's bytes reach a network.
@@ -166,7 +170,10 @@ pub fn coverage(evidence: &Evidence) -> Vec<Vector> {
             &["cgroup_mkdir", "cgroup_release", "egress", "ingress"],
         ),
     ];
-    vectors.extend(frames(evidence));
+    match evidence.command {
+        Some(confined) => vectors.extend(command::vectors(evidence, confined)),
+        None => vectors.extend(frames(evidence)),
+    }
     vectors.extend(silent(evidence));
     vectors
 }
@@ -396,6 +403,8 @@ const OTHERS: &str = "unix sockets of others, descriptors from them";
 /// Only there while they are silent.
 const SILENT_HOOKS: &str = "what only security hooks refuse";
 const SERVED: &str = "unix sockets that others connect to";
+/// Of a command: what it writes where its user's other programs read.
+const FILES: &str = "files that others run or send";
 /// What preflight finds now.
 pub const CONFIGURATION: &str = "configuration";
 /// Whether the seal outlives the kernel.

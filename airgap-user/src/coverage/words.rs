@@ -1,7 +1,7 @@
 //! What each vector means, in plain words: the effect before the mechanism.
 
 use super::{
-    CONFIGURATION, HOST_SOCKETS, JOINS, JOINS_LATER, OLDER, OTHERS, PROBES, PROBES_LATER,
+    CONFIGURATION, FILES, HOST_SOCKETS, JOINS, JOINS_LATER, OLDER, OTHERS, PROBES, PROBES_LATER,
     RAW_FRAMES, RAW_FRAMES_LATER, REBOOT, REPLIES, RESTART, SERVED, SILENT_HOOKS,
 };
 use crate::technique::vector::{DNS, IP_SOCKETS, REFLECTION, TCP, UDP};
@@ -23,7 +23,7 @@ const CGROUP: &str = "Programs at the root of the cgroup tree refuse it, on ever
 const FRAMES: &str = "A guard on the host's end of the container's veth refuses it, and ends with the veth: at a restart, or with another network. airgap attach guards the new one; airgap watch and an attach that still shows denials do so by themselves.";
 
 /// Every vector that the coverage knows.
-pub const WORDS: [Words; 20] = [
+pub const WORDS: [Words; 21] = [
     of(
         TCP,
         "connections",
@@ -127,6 +127,12 @@ pub const WORDS: [Words; 20] = [
         "Share no directory and no network namespace with the container, or take whoever can reach it for a client.",
     ),
     of(
+        FILES,
+        "what it writes to files",
+        "the command writes to files as its user, and whoever runs or sends them later is not sealed: shell profiles, build files, cron tables",
+        "Run it as a user of its own (airgap exec --user NAME), and look at what it wrote before others run it.",
+    ),
+    of(
         CONFIGURATION,
         "what its configuration lets out",
         "its configuration leads around the seal",
@@ -178,6 +184,7 @@ pub(super) fn effect(vector: &'static str) -> &'static str {
 pub(super) fn event(vector: &str) -> &'static str {
     match vector {
         REBOOT => "a reboot of this host",
+        FILES => "whoever runs what it wrote",
         RESTART | RAW_FRAMES_LATER | JOINS_LATER | PROBES_LATER => RESTARTED,
         // All else is shut only because nothing runs.
         _ => START,

@@ -46,6 +46,15 @@ impl Surroundings {
         }
     }
 
+    /// Those of a command, which has the host's network.
+    pub fn of_host() -> Self {
+        Self {
+            host: addresses().iter().map(|(addr, _)| *addr).collect(),
+            routers: next_hops(),
+            networks: Vec::new(),
+        }
+    }
+
     /// What of it an exception opens, in words, and what mends that where the exception
     /// is for that one address.
     fn opened_by(&self, exception: &Exception) -> Option<(String, Option<&'static str>)> {

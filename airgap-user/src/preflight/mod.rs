@@ -92,6 +92,10 @@ risks! {
     HostExit = "host-exit", "name in --to the one address that is meant";
     /// An exception for more than a /16, or a /32 of IPv6.
     WideException = "wide-exception", "name in --to the networks that are meant";
+    /// A command as root: its files are run by others.
+    RootUser = "root-user", "name another user with --user";
+    /// A command that makes unix sockets where nothing tells whose others are.
+    UnixSockets = "unix-sockets", "run it without unix sockets";
 }
 
 impl Risk {

@@ -12,8 +12,9 @@ use super::{
 };
 use crate::{
     clock,
+    command::Confined,
     container::{Cgroup, Container, Look, find_cgroups, interfaces_of, strayed},
-    coverage::{self, Evidence, SealState, Vector, coverage},
+    coverage::{self, Evidence, REBOOT, SealState, Vector, When, coverage},
     gate::{FrameGuard, Gate, Security, UnderWay, seal_id, seal_name},
     policy::Rules,
     preflight::{Facts, Risk},
@@ -75,7 +76,11 @@ impl Report {
         let marked_ids = gate.cgroups_of(number)?;
         let broken_links = gate.broken_links();
         let name = container.map_or_else(|| seal_name(seal), |c| c.name.clone());
-        let mend = format!("airgap attach {name} mends it");
+        let command = Confined::of(&id);
+        let mend = match command {
+            Some(_) => "end the command, and run it again".to_owned(),
+            None => format!("airgap attach {name} mends it"),
+        };
         let mut problems: Vec<_> = broken_links
             .iter()
             .map(|link| format!("{link}: {mend}"))
@@ -156,11 +161,16 @@ impl Report {
                 .filter(|_| unseen.is_empty())
                 .map(Facts::meeting_places),
             held: facts.map_or_else(Vec::new, |facts| facts.held.clone()),
+            command,
         };
         let mut coverage = coverage(&evidence);
-        coverage.push(configuration(facts, seal.accepted));
         let standing = gate.standing(&seal.id)?;
-        let reboot = reboot(entry, standing.as_ref(), &name);
+        let reboot = if command.is_some() {
+            Vector::covered(REBOOT, When::Later, "a reboot ends the command")
+        } else {
+            coverage.push(configuration(facts, seal.accepted));
+            reboot(entry, standing.as_ref(), &name)
+        };
         coverage.push(reboot.clone());
         let opened_since = opened_since(seal, look, &evidence, &coverage);
         let (exits, wrong) = exits::rows(gate, number, entry, &mend)?;

@@ -1,0 +1,334 @@
+//! The seccomp filter of a command: what would lead out of its cgroup's hooks, told by
+//! numbers in registers, which nobody can change behind the filter's back.
+
+use std::io;
+
+use airgap_common::verdict::socket::{AF_NETLINK, AF_UNIX, family_errno, is_membership};
+use libc::sock_filter;
+
+const LOAD: u16 = 0x20;
+const EQUAL: u16 = 0x15;
+const AT_LEAST: u16 = 0x35;
+const ANY_BIT: u16 = 0x45;
+const AND: u16 = 0x54;
+const RETURN: u16 = 0x06;
+const ALLOW: u32 = 0x7fff_0000;
+const ERRNO: u32 = 0x0005_0000;
+
+/// Offsets in `struct seccomp_data`.
+const NUMBER: u32 = 0;
+const ARCH: u32 = 4;
+const ARGUMENTS: u32 = 16;
+
+#[cfg(target_arch = "x86_64")]
+const OWN_ARCH: u32 = 0xc000_003e;
+#[cfg(target_arch = "aarch64")]
+const OWN_ARCH: u32 = 0xc000_00b7;
+/// System calls from here on are of another ABI (x32).
+const OTHER_ABI: u32 = 0x4000_0000;
+
+const CLONE_NEWUSER: u32 = 0x1000_0000;
+/// Have the terminal read what nobody typed: whoever reads it next is not sealed.
+const TIOCSTI: u32 = 0x5412;
+/// Paste into a console.
+const TIOCLINUX: u32 = 0x541c;
+/// Another line discipline: some make network interfaces of a terminal.
+const TIOCSETD: u32 = 0x5423;
+
+type Program = Vec<sock_filter>;
+
+const fn statement(code: u16, k: u32) -> sock_filter {
+    sock_filter {
+        code,
+        jt: 0,
+        jf: 0,
+        k,
+    }
+}
+
+fn refuse(errno: i32) -> sock_filter {
+    statement(RETURN, ERRNO | errno as u32)
+}
+
+fn allow() -> sock_filter {
+    statement(RETURN, ALLOW)
+}
+
+/// The low word of an argument.
+fn argument(number: u32) -> sock_filter {
+    statement(LOAD, ARGUMENTS + 8 * number)
+}
+
+/// `then`, if the test holds; it must end in a return, or fall through.
+fn when(code: u16, k: u32, then: Program) -> Program {
+    let jf = u8::try_from(then.len()).unwrap_or_else(|_| unreachable!("a short block"));
+    let mut out = vec![sock_filter { code, jt: 0, jf, k }];
+    out.extend(then);
+    out
+}
+
+fn on_call(number: libc::c_long, then: Program) -> Program {
+    when(EQUAL, number as u32, then)
+}
+
+/// What is refused whatever its arguments are, and how.
+fn refused_calls() -> Vec<(libc::c_long, i32)> {
+    vec![
+        // For these the kernel runs a program of the host's (`request-key`).
+        (libc::SYS_add_key, libc::EPERM),
+        (libc::SYS_request_key, libc::EPERM),
+        (libc::SYS_keyctl, libc::EPERM),
+        // What a ring does passes no filter.
+        (libc::SYS_io_uring_setup, libc::EPERM),
+        (libc::SYS_io_uring_enter, libc::EPERM),
+        (libc::SYS_io_uring_register, libc::EPERM),
+        (libc::SYS_bpf, libc::EPERM),
+        (libc::SYS_perf_event_open, libc::EPERM),
+        (libc::SYS_setns, libc::EPERM),
+        // Its flags are in memory; whoever gets this goes on with clone.
+        (libc::SYS_clone3, libc::ENOSYS),
+    ]
+}
+
+/// The families of sockets; `unix`: those of `AF_UNIX` too.
+fn sockets(unix: bool) -> Program {
+    let protocols = (0..32).filter(|protocol| family_errno(AF_NETLINK, *protocol).is_none());
+    let mut netlink = vec![argument(2)];
+    netlink.extend(protocols.flat_map(|p| when(EQUAL, p as u32, vec![allow()])));
+    netlink.push(refuse(libc::EPROTONOSUPPORT));
+    let mut out = vec![argument(0)];
+    for family in 0..64_u16 {
+        out.extend(match family {
+            AF_NETLINK => when(EQUAL, family.into(), netlink.clone()),
+            AF_UNIX if !unix => continue,
+            _ if family_errno(family, 0).is_some() => continue,
+            _ => when(EQUAL, family.into(), vec![allow()]),
+        });
+    }
+    out.push(refuse(libc::EAFNOSUPPORT));
+    out
+}
+
+/// Pairs of unix sockets: not of datagrams, which can be sent elsewhere all the same.
+fn pairs() -> Program {
+    /// `SOCK_TYPE_MASK` (include/linux/net.h).
+    const TYPE: u32 = 0xf;
+    let mut kinds = vec![argument(1), statement(AND, TYPE)];
+    for kind in [libc::SOCK_STREAM, libc::SOCK_SEQPACKET] {
+        kinds.extend(when(EQUAL, kind as u32, vec![allow()]));
+    }
+    kinds.push(refuse(libc::EPERM));
+    let mut out = vec![argument(0)];
+    out.extend(when(EQUAL, AF_UNIX.into(), kinds));
+    out.push(refuse(libc::EAFNOSUPPORT));
+    out
+}
+
+/// Options that have groups announced on the link.
+fn options() -> Program {
+    let mut out = vec![argument(1)];
+    for level in [0_u32, 41] {
+        let refused = (0..64).filter(|option| is_membership(level as i32, *option));
+        let mut then = vec![argument(2)];
+        then.extend(refused.flat_map(|o| when(EQUAL, o as u32, vec![refuse(libc::EPERM)])));
+        then.push(allow());
+        out.extend(when(EQUAL, level, then));
+    }
+    out.push(allow());
+    out
+}
+
+/// The whole filter.
+fn program(unix: bool, hooks: bool) -> Program {
+    let mut out = vec![statement(LOAD, ARCH)];
+    out.extend([
+        sock_filter {
+            code: EQUAL,
+            jt: 1,
+            jf: 0,
+            k: OWN_ARCH,
+        },
+        refuse(libc::ENOSYS),
+        statement(LOAD, NUMBER),
+    ]);
+    if cfg!(target_arch = "x86_64") {
+        out.extend(when(AT_LEAST, OTHER_ABI, vec![refuse(libc::ENOSYS)]));
+    }
+    for (call, errno) in refused_calls() {
+        out.extend(on_call(call, vec![refuse(errno)]));
+    }
+    for call in [libc::SYS_unshare, libc::SYS_clone] {
+        let mut then = vec![argument(0)];
+        then.extend(when(ANY_BIT, CLONE_NEWUSER, vec![refuse(libc::EPERM)]));
+        then.push(allow());
+        out.extend(on_call(call, then));
+    }
+    let mut ioctl = vec![argument(1)];
+    for request in [TIOCSTI, TIOCLINUX, TIOCSETD] {
+        ioctl.extend(when(EQUAL, request, vec![refuse(libc::EPERM)]));
+    }
+    ioctl.push(allow());
+    out.extend(on_call(libc::SYS_ioctl, ioctl));
+    // Where security hooks do so, they also tell.
+    if !hooks {
+        out.extend(on_call(libc::SYS_socket, sockets(unix)));
+        out.extend(on_call(libc::SYS_setsockopt, options()));
+        if !unix {
+            out.extend(on_call(libc::SYS_socketpair, pairs()));
+        }
+    }
+    out.push(allow());
+    out
+}
+
+/// Puts the filter on this process and all that it starts; `no_new_privs` must be set.
+///
+/// # Errors
+/// If the kernel has no seccomp filters.
+pub(super) fn enforce(unix: bool, hooks: bool) -> io::Result<()> {
+    let program = program(unix, hooks);
+    let filter = libc::sock_fprog {
+        len: program.len() as u16,
+        filter: program.as_ptr().cast_mut(),
+    };
+    // SAFETY: a filter program with its length; the kernel copies it.
+    let rc = unsafe {
+        libc::prctl(
+            libc::PR_SET_SECCOMP,
+            libc::SECCOMP_MODE_FILTER,
+            &raw const filter,
+        )
+    };
+    if rc == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the kernel would return: classic BPF, as far as it is used here.
+    fn run(program: &[sock_filter], arch: u32, call: libc::c_long, args: [u64; 6]) -> u32 {
+        let mut data = Vec::new();
+        data.extend((call as u32).to_ne_bytes());
+        data.extend(arch.to_ne_bytes());
+        data.extend(0_u64.to_ne_bytes());
+        data.extend(args.iter().flat_map(|arg| arg.to_ne_bytes()));
+        let (mut at, mut a) = (0, 0_u32);
+        loop {
+            let one = &program[at];
+            at += 1;
+            let holds = match one.code {
+                LOAD => {
+                    let k = one.k as usize;
+                    a = u32::from_ne_bytes(data[k..k + 4].try_into().unwrap());
+                    continue;
+                }
+                AND => {
+                    a &= one.k;
+                    continue;
+                }
+                RETURN => return one.k,
+                EQUAL => a == one.k,
+                AT_LEAST => a >= one.k,
+                ANY_BIT => a & one.k != 0,
+                other => panic!("{other:#x}"),
+            };
+            at += usize::from(if holds { one.jt } else { one.jf });
+        }
+    }
+
+    fn verdict(program: &[sock_filter], call: libc::c_long, args: &[u64]) -> i32 {
+        let mut all = [0; 6];
+        all[..args.len()].copy_from_slice(args);
+        match run(program, OWN_ARCH, call, all) {
+            ALLOW => 0,
+            errno => (errno & 0xffff) as i32,
+        }
+    }
+
+    #[test]
+    fn what_leads_out_is_refused_and_nothing_else() {
+        let all = program(false, false);
+        for (call, args, errno) in [
+            (libc::SYS_read, &[][..], 0),
+            (libc::SYS_execve, &[], 0),
+            (libc::SYS_keyctl, &[], libc::EPERM),
+            (libc::SYS_io_uring_setup, &[], libc::EPERM),
+            (libc::SYS_clone3, &[], libc::ENOSYS),
+            (libc::SYS_clone, &[17], 0),
+            (libc::SYS_clone, &[17 | 0x1000_0000], libc::EPERM),
+            (
+                libc::SYS_clone,
+                &[0xff_0000_0000 | 0x1000_0000],
+                libc::EPERM,
+            ),
+            (libc::SYS_unshare, &[0x1000_0000 | 0x4000_0000], libc::EPERM),
+            (libc::SYS_unshare, &[0x400], 0),
+            (libc::SYS_ioctl, &[0, 0x5412], libc::EPERM),
+            // The kernel looks at the low word alone.
+            (libc::SYS_ioctl, &[0, 0x1_0000_5412], libc::EPERM),
+            (libc::SYS_ioctl, &[0, 0x5401], 0),
+            (libc::SYS_socket, &[2, 1], 0),
+            (libc::SYS_socket, &[10, 2], 0),
+            (libc::SYS_socket, &[1, 1], libc::EAFNOSUPPORT),
+            (libc::SYS_socket, &[17, 3], libc::EAFNOSUPPORT),
+            (libc::SYS_socket, &[40, 1], libc::EAFNOSUPPORT),
+            (libc::SYS_socket, &[4_000, 1], libc::EAFNOSUPPORT),
+            (libc::SYS_socket, &[16, 3, 0], 0),
+            (libc::SYS_socket, &[16, 3, 9], libc::EPROTONOSUPPORT),
+            (libc::SYS_socketpair, &[1, 1], 0),
+            (libc::SYS_socketpair, &[1, 5 | 0x80000], 0),
+            // What is not connected for good can be sent to anybody.
+            (libc::SYS_socketpair, &[1, 2], libc::EPERM),
+            (libc::SYS_socketpair, &[1, 2 | 0x800], libc::EPERM),
+            (libc::SYS_socketpair, &[1, 3], libc::EPERM),
+            (libc::SYS_socketpair, &[30, 1], libc::EAFNOSUPPORT),
+            (libc::SYS_setsockopt, &[3, 0, 35], libc::EPERM),
+            (libc::SYS_setsockopt, &[3, 41, 20], libc::EPERM),
+            (libc::SYS_setsockopt, &[3, 1, 35], 0),
+            (libc::SYS_setsockopt, &[3, 41, 26], 0),
+        ] {
+            assert_eq!(verdict(&all, call, args), errno, "{call} {args:x?}");
+        }
+        let unix = program(true, false);
+        assert_eq!(verdict(&unix, libc::SYS_socket, &[1, 1]), 0);
+        assert_eq!(
+            verdict(&unix, libc::SYS_socket, &[17, 3]),
+            libc::EAFNOSUPPORT
+        );
+        // Hooks say it, and to whom.
+        let hooked = program(true, true);
+        assert_eq!(verdict(&hooked, libc::SYS_socket, &[17, 3]), 0);
+        assert_eq!(verdict(&hooked, libc::SYS_bpf, &[]), libc::EPERM);
+    }
+
+    #[test]
+    fn no_other_abi_gets_through() {
+        let all = program(false, false);
+        let nothing = ERRNO | libc::ENOSYS as u32;
+        // i386, arm.
+        for arch in [0x4000_0003, 0x4000_0028] {
+            assert_eq!(run(&all, arch, 1, [0; 6]), nothing);
+        }
+        if cfg!(target_arch = "x86_64") {
+            let x32 = libc::c_long::from(OTHER_ABI);
+            assert_eq!(run(&all, OWN_ARCH, x32 + 41, [1; 6]), nothing);
+        }
+    }
+
+    #[test]
+    fn every_jump_stays_inside() {
+        for (unix, hooks) in [(false, false), (true, false), (true, true)] {
+            let program = program(unix, hooks);
+            assert!(program.len() < 4096);
+            for (at, one) in program.iter().enumerate() {
+                let furthest = at + 1 + usize::from(one.jt.max(one.jf));
+                assert!(one.code == RETURN || furthest < program.len(), "{at}");
+            }
+        }
+    }
+}

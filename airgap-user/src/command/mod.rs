@@ -1,0 +1,23 @@
+//! `airgap exec`: a command that is sealed from its first instruction.
+//!
+//! It shares the host's network, so its seal hangs on a cgroup of its own, and on what
+//! keeps it in there: it has no capability and no way to one, sees no process and no
+//! IPC object of others, writes to no cgroup, and where this kernel runs no security
+//! hooks it has no unix sockets but pairs.
+
+mod cgroup;
+mod filter;
+mod init;
+mod mounts;
+mod user;
+mod view;
+
+pub use self::{
+    cgroup::{Confined, Nest, abandoned, is_command},
+    init::{Init, Said, below, run, signals},
+    mounts::{Held, held_by},
+    user::User,
+};
+
+/// What stands before the name of a command: no engine's container can have it.
+pub const PREFIX: &str = "exec:";

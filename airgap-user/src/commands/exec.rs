@@ -1,0 +1,387 @@
+//! `airgap exec`: a command, sealed from its first instruction until its last process
+//! has ended.
+//!
+//! The gate is armed, the cgroup marked and all of it read back before anything enters.
+//! The kernel enforces alone: whoever ends this process ends no seal.
+
+mod refused;
+mod supervise;
+
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    fs, io,
+    os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use airgap_common::map::{ID_LEN, SealNumber};
+use anyhow::{Context as _, Result};
+use clap::Args;
+
+use super::{Report, refusing::refuse_gaps, sealing::now};
+use crate::{
+    command::{Confined, Nest, PREFIX, User, abandoned, held_by},
+    coverage::SealState,
+    failure::{Failure, exit},
+    gate::{Gate, Lock, Place, Reading, Sealing, mount_bpffs},
+    policy::{Cidr, Exception, Port, Rules, To},
+    preflight::{Finding, Risk, Surroundings, judge_exits},
+    procfs,
+};
+use supervise::{Outcome, Task};
+
+/// Arguments of `exec`.
+#[derive(Args, Debug)]
+pub struct Exec {
+    /// Service port that clients may connect to; repeatable [default: none]
+    #[arg(short, long = "port", value_name = "PORT[/tcp]")]
+    pub ports: Vec<Port>,
+    /// Only clients from here may connect; repeatable [default: any client]
+    #[arg(long = "from", value_name = "CIDR", requires = "ports")]
+    pub from: Vec<Cidr>,
+    /// Where it may connect, or send datagrams to; repeatable (airgap attach --help)
+    #[arg(long = "to", value_name = "TARGET:PORTS[/udp]")]
+    pub to: Vec<To>,
+    /// Run as this user, a name or a number [default: who called sudo]
+    #[arg(long, value_name = "USER")]
+    pub user: Option<String>,
+    /// Accept a risk that would be refused, by its name; repeatable
+    #[arg(long = "accept", value_name = "RISK")]
+    pub accept: Vec<Risk>,
+    /// Exit 4 if the command succeeds and anything was refused
+    #[arg(long)]
+    pub fail_on_denial: bool,
+    /// With `full`: do not start it unless every vector is covered
+    #[arg(long, value_name = "full", value_parser = ["full"])]
+    pub require: Option<String>,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// Exit codes of shells.
+const NOT_FOUND: u8 = 127;
+const NOT_STARTED: u8 = 126;
+
+pub(super) fn run(args: &Exec) -> Result<u8> {
+    let usage = |e| Failure::new(e, "airgap exec --help").with_code(exit::USAGE);
+    let exits = args.to.iter().copied().map(Exception::from).collect();
+    let rules = match args.ports.is_empty() {
+        // Not the default port: a command need not serve.
+        true => Ok(Rules {
+            ports: Vec::new(),
+            clients: vec![Cidr::NOBODY],
+            exits: Vec::new(),
+        }),
+        false => Rules::new(args.ports.clone(), args.from.clone()),
+    };
+    let rules = rules
+        .and_then(|rules| rules.with_exits(exits))
+        .map_err(usage)?;
+    let user = User::choose(args.user.as_deref())?;
+    let name = args.command.first().map_or(OsStr::new(""), |word| word);
+    if let Err(code) = find(name, env::var_os("PATH").as_deref()) {
+        let what = format!("cannot run '{}': {}", name.display(), reason(code));
+        let hint = "name a program, by its path or as one that PATH has";
+        return Err(Failure::new(what, hint).with_code(code).into());
+    }
+    judge(args, &rules, &user)?;
+    let place = Place::host()?;
+    let kernel = Reading::begin(&place);
+    if mount_bpffs()? {
+        log::info!("mounted bpffs at /sys/fs/bpf");
+    }
+    let sealed = Sealed::make(&place, &kernel, args, &rules)?;
+    let outcome = supervise::run(&Task {
+        nest: &sealed.nest,
+        root: &place.cgroup,
+        user: &user,
+        confined: sealed.confined,
+        network: args.accept.contains(&Risk::NetworkFs),
+        command: &args.command,
+    });
+    sealed.end(&place, outcome, args)
+}
+
+/// What is refused before anything changes.
+fn judge(args: &Exec, rules: &Rules, user: &User) -> Result<()> {
+    let mut found = judge_exits(&rules.exits, &Surroundings::of_host());
+    let mut find = |risk, what| {
+        found.push(Finding {
+            risk,
+            what,
+            mend: None,
+        });
+    };
+    if user.uid == 0 {
+        let what = "it would run as root, whose files others run, root's cron first of all";
+        find(Risk::RootUser, what.to_owned());
+    }
+    let mountinfo = procfs::text("/proc/self/mountinfo").context("cannot read mountinfo")?;
+    let here = env::current_dir().context("the current directory is not there")?;
+    let home = user.home.as_ref().map(|(home, _)| Path::new(home));
+    let paths = [Some(Path::new("/")), Some(&*here), home];
+    let paths: Vec<&Path> = paths.into_iter().flatten().collect();
+    if let Some(held) = held_by(&mountinfo, &paths) {
+        let what = format!(
+            "a file system of type {} is mounted at {}",
+            held.kind,
+            held.target.display()
+        );
+        find(Risk::NetworkFs, what);
+    }
+    for (stream, fd) in [("stdin", 0), ("stdout", 1), ("stderr", 2)] {
+        let about = fs::metadata(format!("/proc/self/fd/{fd}"));
+        if about.is_ok_and(|about| about.file_type().is_socket()) {
+            let what = format!("its {stream} is a socket, which others made");
+            find(Risk::ForeignSocket, what);
+        }
+    }
+    found.retain(|finding| !args.accept.contains(&finding.risk));
+    if found.is_empty() {
+        return Ok(());
+    }
+    let what: Vec<_> = found
+        .iter()
+        .map(|f| format!("{} ({})", f.what, f.risk))
+        .collect();
+    let mends: Vec<_> = found
+        .iter()
+        .map(|f| format!("{}, or pass --accept {}", of_command(f), f.risk))
+        .collect();
+    Err(Failure::new(
+        format!(
+            "the command could leave around its seal: {}",
+            what.join("; ")
+        ),
+        mends.join("; "),
+    )
+    .into())
+}
+
+/// What mends a finding of a command.
+fn of_command(finding: &Finding) -> &'static str {
+    match finding.risk {
+        Risk::NetworkFs => "run it in a directory of a local file system",
+        Risk::ForeignSocket => "give it a pipe or a file (command | cat)",
+        _ => finding.mend(),
+    }
+}
+
+/// Whether there is such a program; else the exit code that says so.
+fn find(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, u8> {
+    let direct = name.as_encoded_bytes().contains(&b'/');
+    let candidates: Vec<PathBuf> = if direct {
+        vec![PathBuf::from(name)]
+    } else {
+        let path = path.unwrap_or(OsStr::new("/usr/local/bin:/bin:/usr/bin"));
+        env::split_paths(path).map(|dir| dir.join(name)).collect()
+    };
+    let mut code = NOT_FOUND;
+    for candidate in candidates {
+        if name.is_empty() {
+            break;
+        }
+        match fs::metadata(&candidate) {
+            Ok(about) if about.is_file() && about.permissions().mode() & 0o111 != 0 => {
+                return Ok(candidate);
+            }
+            Ok(_) => code = NOT_STARTED,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => code = NOT_STARTED,
+            Err(_) => {}
+        }
+    }
+    Err(code)
+}
+
+fn reason(code: u8) -> &'static str {
+    match code {
+        NOT_FOUND => "there is no such program",
+        _ => "it is no program that may be run",
+    }
+}
+
+/// A command's seal, read back.
+struct Sealed {
+    name: String,
+    number: SealNumber,
+    nest: Nest,
+    confined: Confined,
+}
+
+impl Sealed {
+    /// Puts the seal in force, and makes the cgroup. On an error everything is as before.
+    fn make(place: &Place, kernel: &Reading, args: &Exec, rules: &Rules) -> Result<Self> {
+        let lock = Lock::take()?;
+        tidy_up(place, &lock)?;
+        let mut gate = Gate::arm_for(None, kernel, place, &lock)?;
+        let hooks = gate.security().in_force().is_some();
+        let confined = Confined {
+            unix: hooks || args.accept.contains(&Risk::UnixSockets),
+            hooks,
+        };
+        let made = Nest::id(confined).and_then(|id| {
+            let command = args.command.first().map_or(OsStr::new(""), |word| word);
+            let command = Path::new(command).file_name().unwrap_or(command);
+            let name = format!("{PREFIX}{}-{}", command.display(), &id[..4]);
+            let key: [u8; ID_LEN] = id
+                .as_bytes()
+                .try_into()
+                .context("an id of another length")?;
+            let sealed = gate.seal_id(
+                &Sealing {
+                    id: &key,
+                    name: &name,
+                    policy: rules.compile(),
+                    clients: &rules.clients,
+                    exits: &rules.exits,
+                    accepted: args.accept.iter().fold(0, |set, risk| set | risk.bit()),
+                    since: now(),
+                },
+                &lock,
+            )?;
+            // The kernel marks it: it knows the id.
+            match Nest::make(&place.cgroup, id) {
+                Ok(nest) => Ok((sealed.number, name, nest)),
+                Err(error) => {
+                    gate.unseal(&[sealed.number], &lock)?;
+                    Err(error)
+                }
+            }
+        });
+        let (number, name, nest) = match made {
+            Ok(made) => made,
+            Err(error) => {
+                gate.disarm_if_idle(&lock)?;
+                return Err(error.context("the command cannot be sealed, and was not started"));
+            }
+        };
+        let sealed = Self {
+            name,
+            number,
+            nest,
+            confined,
+        };
+        match sealed.read_back(&mut gate, args, &lock) {
+            Ok(()) => Ok(sealed),
+            Err(error) => {
+                sealed.nest.remove()?;
+                gate.unseal(&[number], &lock)?;
+                gate.disarm_if_idle(&lock)?;
+                Err(error.context("the command was not started"))
+            }
+        }
+    }
+
+    fn read_back(&self, gate: &mut Gate, args: &Exec, lock: &Lock) -> Result<()> {
+        // What the kernel has marked need not be marked again; an overflow is seen here.
+        gate.seal_cgroup(self.number, &self.nest.cgroup, lock)?;
+        gate.complete(self.number, lock)?;
+        let seal = gate.seal(self.number)?;
+        let report = Report::with(gate, self.number, &seal, None, None, None)?;
+        if report.state == SealState::Broken || report.cgroups.is_empty() {
+            return Err(Failure::new(
+                format!(
+                    "the kernel does not show the seal in force: {}",
+                    report.problems.join("; ")
+                ),
+                "airgap doctor says what this host can do",
+            )
+            .into());
+        }
+        if args.require.is_some() {
+            refuse_gaps(&report.coverage)?;
+        }
+        Ok(())
+    }
+
+    /// Says what was refused; lifts the seal, unless processes are left.
+    fn end(self, place: &Place, outcome: Result<Outcome>, args: &Exec) -> Result<u8> {
+        let refused = match Gate::open(place)? {
+            Some(gate) if gate.seal(self.number).is_ok() => {
+                Some(refused::tell(&gate, self.number)?)
+            }
+            _ => None,
+        };
+        let name = self.name;
+        if matches!(&outcome, Ok(Outcome { left: true, .. })) {
+            log::warn!(
+                "processes of {name} are left, and stay sealed until they end: airgap status {name}"
+            );
+        } else {
+            // Of one that could not be started.
+            self.nest.kill();
+            let lock = Lock::take()?;
+            lift(place, self.number, self.nest, &lock)?;
+        }
+        let code = outcome?.code;
+        match refused {
+            // What was not refused any more, nobody knows.
+            None if args.fail_on_denial => Err(Failure::new(
+                format!("the seal of {name} was lifted while it ran"),
+                "let nobody run airgap detach on it meanwhile",
+            )
+            .with_code(exit::NOT_SEALED)
+            .into()),
+            None => {
+                log::warn!("the seal of {name} was lifted while it ran");
+                Ok(code)
+            }
+            Some(Some(_)) if args.fail_on_denial && code == exit::OK => Ok(exit::OPENED),
+            Some(_) => Ok(code),
+        }
+    }
+}
+
+/// The cgroup first: without a process in it nothing is left to be refused.
+fn lift(place: &Place, number: SealNumber, nest: Nest, lock: &Lock) -> Result<()> {
+    let gone = nest.remove();
+    if let Some(mut gate) = Gate::open(place)? {
+        let stands = gate.seals()?.iter().any(|(other, _)| *other == number);
+        // Somebody may have detached it meanwhile.
+        if stands && gone.is_ok() {
+            gate.unseal(&[number], lock)?;
+        }
+        gate.disarm_if_idle(lock)?;
+    }
+    gone
+}
+
+/// Ends the seals of commands that have ended without an airgap to see it.
+///
+/// # Errors
+/// If the gate cannot be read or written.
+pub(super) fn tidy_up(place: &Place, lock: &Lock) -> Result<()> {
+    for nest in abandoned(&place.cgroup) {
+        let key = <[u8; ID_LEN]>::try_from(nest.id.as_bytes());
+        let gate = Gate::open(place)?;
+        let number = key
+            .ok()
+            .zip(gate)
+            .and_then(|(key, gate)| gate.number_of(&key));
+        match number {
+            Some(number) => lift(place, number, nest, lock)?,
+            None => nest.remove()?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NOT_FOUND, NOT_STARTED, find};
+    use std::ffi::OsStr;
+
+    #[test]
+    fn programs_are_found_as_a_shell_does() {
+        let find = |name: &str, path: &str| find(OsStr::new(name), Some(OsStr::new(path)));
+        assert!(find("sh", "/nowhere:/bin").is_ok());
+        assert!(find("/bin/sh", "").is_ok());
+        assert_eq!(find("sh", "/nowhere"), Err(NOT_FOUND));
+        assert_eq!(find("", "/bin"), Err(NOT_FOUND));
+        assert_eq!(find("/etc/passwd", ""), Err(NOT_STARTED));
+        assert_eq!(find("/etc", ""), Err(NOT_STARTED));
+        assert_eq!(find("passwd", "/etc"), Err(NOT_STARTED));
+    }
+}

@@ -1,0 +1,499 @@
+//! Promise: what `airgap exec` runs sends nothing from its first instruction to the end of
+//! its last process, and leaves nothing behind.
+
+#[path = "exec/ways.rs"]
+mod ways;
+
+use airgap_tests::airgap::{binary, command};
+use airgap_tests::cmd::{self, Output};
+use airgap_tests::kernel::{assert_comes_back, assert_same};
+use airgap_tests::{Outside, Seen, Terminal, kernel_state, sweep, wait};
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// The user of all commands here, by its number.
+const NOBODY: u32 = 65_534;
+
+/// The list of what was refused begins so.
+const REFUSED: &str = "airgap: refused ";
+
+fn exec(options: &[&str], words: &[&str]) -> Command {
+    let mut run = command();
+    run.arg("exec").args(options);
+    if !options.contains(&"--user") {
+        run.args(["--user", "nobody"]);
+    }
+    run.arg("--").args(words).current_dir("/");
+    run
+}
+
+fn sealed(options: &[&str], words: &[&str]) -> Output {
+    cmd::run_command(&mut exec(options, words))
+}
+
+/// The same without a seal, as the same user: the control.
+fn free(words: &[&str]) -> Output {
+    let mut run = Command::new(words[0]);
+    run.args(&words[1..])
+        .current_dir("/")
+        .uid(NOBODY)
+        .gid(NOBODY);
+    cmd::run_command(&mut run)
+}
+
+fn nest() -> PathBuf {
+    airgap::gate::cgroup_mount()
+        .expect("cgroup v2")
+        .join("airgap")
+}
+
+#[track_caller]
+fn assert_nothing_left(when: &str) {
+    assert!(!nest().exists(), "{when}: a cgroup is left");
+    let list = airgap_tests::airgap_ok(&["list"]);
+    assert!(!list.stdout.contains("exec:"), "{}", list.describe());
+}
+
+/// Ended with the test.
+struct Running(Child);
+
+impl Running {
+    fn start(run: &mut Command) -> Self {
+        let run = run.stdin(Stdio::null()).stdout(Stdio::null());
+        Self(
+            run.stderr(Stdio::piped())
+                .spawn()
+                .expect("cannot start airgap"),
+        )
+    }
+
+    fn signal(&self, signal: i32) {
+        // SAFETY: takes numbers; the child is not waited for yet.
+        assert_eq!(unsafe { libc::kill(self.0.id() as i32, signal) }, 0);
+    }
+
+    #[track_caller]
+    fn code(&mut self) -> i32 {
+        let ended = wait::until("the end", wait::SOON, || self.0.try_wait().expect("wait"));
+        ended.code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+        // What it left, if the test has failed.
+        for pid in inside() {
+            // SAFETY: takes numbers.
+            unsafe { libc::kill(pid as i32, libc::SIGKILL) };
+        }
+    }
+}
+
+/// Processes of commands that are inside, by the kernel's numbers.
+fn inside() -> Vec<u32> {
+    let entries = fs::read_dir(nest()).into_iter().flatten().flatten();
+    let procs = entries.filter_map(|e| fs::read_to_string(e.path().join("cgroup.procs")).ok());
+    let procs: String = procs.collect();
+    procs.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+/// Until the command itself runs, and not only its init.
+#[track_caller]
+fn await_program(name: &str) -> u32 {
+    wait::until("the command runs", wait::SOON, || {
+        inside().into_iter().find(|pid| {
+            let comm = fs::read_to_string(format!("/proc/{pid}/comm"));
+            comm.is_ok_and(|comm| comm.trim() == name)
+        })
+    })
+}
+
+#[test]
+fn nothing_of_common_programs_gets_out_and_each_is_told() {
+    let outside = Outside::new();
+    let (v4, v6) = (outside.plan.outside4, outside.plan.outside6);
+    let before = kernel_state();
+    let curl = format!("curl -s -m 3 http://{v4}:20001/");
+    let curl6 = format!("curl -s -g -m 3 http://[{v6}]:20002/");
+    let fork = format!("for i in 1 2 3; do (curl -s -m 3 http://{v4}:20003/ &) ; done; wait");
+    let away = format!("(setsid sh -c 'sleep 0.3; curl -s -m 3 http://{v4}:20004/' &); exit 0");
+    let udp = "import socket,sys
+s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)
+s.sendto(b'out',(sys.argv[1],20005))";
+    let python = "import socket,sys
+socket.create_connection((sys.argv[1],20006),3).sendall(b'out')";
+    // A question as a resolver asks it: telemetry.example, A.
+    let dns = "import socket,sys
+q=bytes.fromhex('abcd01000001000000000000')+b'\\x09telemetry\\x07example\\0\\0\\1\\0\\1'
+socket.socket(socket.AF_INET,socket.SOCK_DGRAM).sendto(q,(sys.argv[1],53))";
+    let v4 = v4.to_string();
+    let rows: [(&str, Vec<&str>, &str); 7] = [
+        ("curl", vec!["sh", "-c", &curl], ":20001 (egress)"),
+        ("curl, IPv6", vec!["sh", "-c", &curl6], ":20002 (egress)"),
+        (
+            "a forking shell",
+            vec!["sh", "-c", &fork],
+            ":20003 (egress)",
+        ),
+        (
+            "a shell that leaves",
+            vec!["sh", "-c", &away],
+            ":20004 (egress)",
+        ),
+        (
+            "datagrams",
+            vec!["python3", "-c", udp, &v4],
+            ":20005 (egress)",
+        ),
+        (
+            "python",
+            vec!["python3", "-c", python, &v4],
+            ":20006 (egress)",
+        ),
+        (
+            "names",
+            vec!["python3", "-c", dns, &v4],
+            "\"telemetry.example\" A (dns)",
+        ),
+    ];
+    for (what, words, told) in &rows {
+        let out = sealed(&[], words);
+        assert!(out.stderr.contains(REFUSED), "{what}\n{}", out.describe());
+        assert!(out.stderr.contains(told), "{what}\n{}", out.describe());
+        assert_nothing_left(what);
+    }
+    let (seen, frames) = (outside.seen(), outside.arrivals());
+    assert!(seen.is_empty() && frames.is_empty(), "{seen:?} {frames:?}");
+    assert_comes_back(&before, "after all commands");
+    // The control of each, after it: what it sends comes late, too.
+    for (what, words, _) in &rows {
+        outside.clear();
+        free(words);
+        wait::until(&format!("{what} gets out unsealed"), wait::SOON, || {
+            (!outside.seen().is_empty()).then_some(())
+        });
+    }
+}
+
+#[test]
+fn every_other_way_is_shut_by_construction() {
+    let _turn = sweep::take_turn();
+    ways::each_is_open_without_a_seal_and_shut_with_one();
+    assert_nothing_left("after all ways");
+}
+
+#[test]
+fn exit_codes_are_the_command_s() {
+    let _turn = sweep::take_turn();
+    for (words, code) in [
+        (&["true"][..], 0),
+        (&["sh", "-c", "exit 7"], 7),
+        (&["sh", "-c", "kill -TERM $$"], 143),
+        (&["sh", "-c", "kill -KILL $$"], 137),
+        (&["airgap-test-no-such-program"], 127),
+        (&["/airgap/no/such/program"], 127),
+        (&["/etc/passwd"], 126),
+        (&["/"], 126),
+    ] {
+        let out = sealed(&[], words).expect_code(code);
+        assert!(!out.stderr.contains(REFUSED), "{}", out.describe());
+    }
+    // Nobody may go there, which only the command's own user is told.
+    let out = sealed(&[], &["/root/.profile"]);
+    assert_eq!(out.code, 126, "{}", out.describe());
+    assert_nothing_left("after the codes");
+}
+
+#[test]
+fn a_denial_fails_a_run_that_asks_for_it() {
+    let outside = Outside::new();
+    let line = format!(
+        "curl -s -m 3 http://{}:20001/; exit $0",
+        outside.plan.outside4
+    );
+    let run = |options: &[&str], code: &str| sealed(options, &["sh", "-c", &line, code]);
+    run(&[], "0").expect_code(0);
+    run(&["--fail-on-denial"], "0").expect_code(4);
+    run(&["--fail-on-denial"], "9").expect_code(9);
+    sealed(&["--fail-on-denial"], &["true"]).expect_code(0);
+}
+
+#[test]
+fn signals_reach_the_command() {
+    let _turn = sweep::take_turn();
+    let script = "trap 'exit 41' TERM; trap 'exit 42' USR1; sleep 60 & wait";
+    for (signal, code) in [(libc::SIGTERM, 41), (libc::SIGUSR1, 42)] {
+        let mut run = Running::start(&mut exec(&[], &["sh", "-c", script]));
+        await_program("sleep");
+        run.signal(signal);
+        // The sleep is left and waited for: end that, too.
+        let left = await_program("sleep");
+        // SAFETY: takes numbers.
+        unsafe { libc::kill(left as i32, libc::SIGKILL) };
+        assert_eq!(run.code(), code);
+    }
+    let mut run = Running::start(&mut exec(&[], &["sleep", "60"]));
+    await_program("sleep");
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.code(), 128 + libc::SIGTERM);
+    assert_nothing_left("after the signals");
+}
+
+const SCRIPT: &str = "/tmp/airgap-test-exec.sh";
+
+#[test]
+fn the_terminal_is_the_command_s() {
+    let _turn = sweep::take_turn();
+    let terminal = Terminal::new(120, 30, &[]);
+    let run = format!("{} exec --user nobody -- ", binary().display());
+    // The terminal's own signal, once, and its input.
+    let script = "n=0; trap 'n=$((n+1))' INT; echo rea''dy; read a; read b; echo n=$n b=$b; exit 5";
+    fs::write(SCRIPT, script).unwrap();
+    terminal.line(&format!("{run} sh {SCRIPT}; echo code=$?"));
+    terminal.await_screen("the command", |screen| screen.contains("\nready"));
+    terminal.key("C-c");
+    terminal.line("typed");
+    let screen = terminal.await_screen("the end", |screen| screen.contains("code=5"));
+    assert!(screen.contains("n=1 b=typed"), "{screen}");
+    fs::remove_file(SCRIPT).unwrap();
+    // Stopped and gone on with.
+    terminal.line(&format!("clear; {run} sleep 60; echo code=$?"));
+    await_program("sleep");
+    terminal.key("C-z");
+    terminal.await_screen("stopped", |screen| screen.contains("Stopped"));
+    terminal.line("clear; fg; echo code=$?");
+    terminal.await_screen("gone on", |screen| screen.contains("exec --user nobody"));
+    terminal.key("C-c");
+    terminal.await_screen("ended", |screen| screen.contains("code=130"));
+    assert_nothing_left("after the terminal");
+}
+
+#[test]
+fn what_outlives_its_airgap_stays_sealed_and_is_cleared_away() {
+    let outside = Outside::new();
+    let target = outside.plan.outside4;
+    let script = format!("while :; do curl -s -m 2 http://{target}:20001/; sleep 0.05; done");
+    let mut run = Running::start(&mut exec(&[], &["sh", "-c", &script]));
+    await_program("curl");
+    run.signal(libc::SIGKILL);
+    assert_eq!(run.code(), -1);
+    let list = airgap_tests::airgap(&["list"]);
+    let line = list.stdout.lines().find(|line| line.contains("exec:sh-"));
+    let line = line.unwrap_or_else(|| panic!("{}", list.describe()));
+    let name = line.split_whitespace().next().unwrap();
+    let denials = || -> u64 {
+        let status = airgap_tests::airgap(&["status", "--json", name]);
+        let json: serde_json::Value = serde_json::from_str(&status.stdout)
+            .unwrap_or_else(|e| panic!("{e}\n{}", status.describe()));
+        assert_eq!(json["running"], true, "{}", status.describe());
+        json["denials"]["total"].as_u64().unwrap()
+    };
+    let before = denials();
+    wait::until("it is refused still", wait::SOON, || {
+        (denials() > before).then_some(())
+    });
+    for words in [&["tail", "--no-follow", name][..], &["report", name]] {
+        let out = airgap_tests::airgap(words);
+        assert!(out.stdout.contains(":20001"), "{}", out.describe());
+    }
+    assert!(outside.seen().is_empty(), "{:?}", outside.seen());
+    for pid in inside() {
+        // SAFETY: takes numbers.
+        unsafe { libc::kill(pid as i32, libc::SIGKILL) };
+    }
+    wait::until("it has ended", wait::SOON, || {
+        inside().is_empty().then_some(())
+    });
+    // Whoever looks next clears away.
+    airgap_tests::airgap_ok(&["list"]);
+    assert_nothing_left("after its end");
+}
+
+#[test]
+fn what_is_detached_is_open_and_said_to_be() {
+    let outside = Outside::new();
+    let script = format!(
+        "while curl -s -m 2 http://{}:20001/; [ $? = 7 ]; do sleep 0.05; done",
+        outside.plan.outside4
+    );
+    let mut run = Running::start(&mut exec(&["--fail-on-denial"], &["sh", "-c", &script]));
+    await_program("curl");
+    assert!(outside.seen().is_empty(), "{:?}", outside.seen());
+    let list = airgap_tests::airgap(&["list"]).stdout;
+    let name = list
+        .split_whitespace()
+        .find(|word| word.starts_with("exec:"));
+    airgap_tests::airgap_ok(&["detach", name.unwrap()]);
+    wait::until("it gets out", wait::SOON, || {
+        (!outside.seen().is_empty()).then_some(())
+    });
+    assert_eq!(run.code(), 3);
+    assert_nothing_left("after the detach");
+}
+
+#[test]
+fn services_and_exceptions_are_what_was_named() {
+    let outside = Outside::new();
+    let plan = &outside.plan;
+    let serve = "import socket,threading
+def serve(port):
+    l=socket.create_server(('',port))
+    while 1:
+        c,_=l.accept(); c.recv(9999); c.sendall(b'HTTP/1.0 200 OK\\r\\n\\r\\nhello'); c.close()
+threading.Thread(target=serve,args=(18081,)).start()
+serve(18080)";
+    let client = format!("{}/32", plan.outside4);
+    let options = ["-p", "18080", "--from", &client];
+    let mut run = Running::start(&mut exec(&options, &["python3", "-c", serve]));
+    wait::until("the service answers", wait::SOON, || {
+        outside.get(plan.host4, 18_080, "/").ok()
+    });
+    assert!(
+        outside.get(plan.host4, 18_081, "/").is_err(),
+        "no service port"
+    );
+    run.signal(libc::SIGTERM);
+    assert_eq!(run.code(), 143);
+    // The control of the second port.
+    let mut free = Command::new("python3");
+    free.args(["-c", serve]).uid(NOBODY).gid(NOBODY);
+    let free = Running::start(&mut free);
+    wait::until("it answers unsealed", wait::SOON, || {
+        outside.get(plan.host4, 18_081, "/").ok()
+    });
+    drop(free);
+    outside.clear();
+    let to = format!("{}:20001", plan.outside4);
+    let line = format!(
+        "for p in 20001 20002; do curl -s -m 2 http://{}:$p/; done",
+        plan.outside4
+    );
+    let out = sealed(&["--to", &to], &["sh", "-c", &line]);
+    let reached = |wanted: u16| {
+        let seen = outside.seen();
+        seen.iter()
+            .any(|seen| matches!(seen, Seen::Connection { port, .. } if *port == wanted))
+    };
+    assert!(reached(20_001) && !reached(20_002), "{:?}", outside.seen());
+    assert!(
+        out.stderr.contains(":20002 (exit-port)"),
+        "{}",
+        out.describe()
+    );
+}
+
+#[test]
+fn others_on_loopback_are_a_way_out() {
+    let _turn = sweep::take_turn();
+    let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    udp.set_nonblocking(true).unwrap();
+    let port = |address: SocketAddr| address.port().to_string();
+    let (t, u) = (
+        port(tcp.local_addr().unwrap()),
+        port(udp.local_addr().unwrap()),
+    );
+    let script = "import socket,sys
+try:
+    socket.create_connection(('127.0.0.1',int(sys.argv[1])),2); print('connected')
+except OSError: print('no')
+socket.socket(socket.AF_INET,socket.SOCK_DGRAM).sendto(b'out',('127.0.0.1',int(sys.argv[2])))";
+    let words = ["python3", "-c", script, &t, &u];
+    let got = || udp.recv(&mut [0; 8]).is_ok();
+    let open = free(&words);
+    assert_eq!(open.stdout, "connected\n", "{}", open.describe());
+    wait::until("the datagram", wait::SOON, || got().then_some(()));
+    let shut = sealed(&[], &words);
+    assert_eq!(shut.stdout, "no\n", "{}", shut.describe());
+    assert!(!got(), "a datagram got to a process outside");
+    assert!(
+        shut.stderr.contains(&format!(":{t} (loopback)")),
+        "{}",
+        shut.describe()
+    );
+    // What is its own it reaches.
+    let own = "import socket
+l=socket.create_server(('127.0.0.1',0)); socket.create_connection(l.getsockname(),2)";
+    let out = sealed(&["--fail-on-denial"], &["python3", "-c", own]);
+    assert_eq!(out.code, 0, "{}", out.describe());
+    let to = format!("127.0.0.1:{t}");
+    sealed(&["--to", &to], &["true"]).expect_code(2);
+}
+
+#[test]
+fn bad_input_is_named_and_changes_nothing() {
+    let _turn = sweep::take_turn();
+    let before = kernel_state();
+    let run = |args: &[&str]| {
+        let mut run = command();
+        run.arg("exec").args(args).env_remove("SUDO_UID");
+        cmd::run_command(&mut run)
+    };
+    for (args, code, words) in [
+        (&[][..], 2, "COMMAND"),
+        (&["--"], 2, "COMMAND"),
+        (&["--", "true"], 2, "--user"),
+        (&["--user", "no such user", "--", "true"], 2, "no such user"),
+        (&["--user", "root", "--", "true"], 1, "root-user"),
+        (&["--user", "0", "--", "true"], 1, "root-user"),
+        (&["--user", "nobody", "-p", "0", "--", "true"], 2, "0"),
+        (
+            &["--user", "nobody", "--to", "198.51.100.1", "--", "true"],
+            2,
+            "port",
+        ),
+        (
+            &["--user", "nobody", "--to", "0.0.0.0/0:443", "--", "true"],
+            1,
+            "wide-exception",
+        ),
+        (
+            &["--user", "nobody", "--", "no-such-program"],
+            127,
+            "no-such-program",
+        ),
+        (
+            &["--user", "nobody", "--require", "full", "--", "true"],
+            1,
+            "answers to probes",
+        ),
+    ] {
+        let out = run(args);
+        assert_eq!(out.code, code, "{}", out.describe());
+        assert!(out.stderr.contains(words), "{}", out.describe());
+        assert!(out.stdout.is_empty(), "{}", out.describe());
+    }
+    let mut other = command();
+    other
+        .args(["exec", "--user", "nobody", "--", "true"])
+        .uid(NOBODY);
+    let out = cmd::run_command(&mut other).expect_code(1);
+    assert!(
+        out.stderr.contains("must run as root"),
+        "{}",
+        out.describe()
+    );
+    let mut v1 = Command::new("unshare");
+    let mounted = airgap::gate::cgroup_mount().unwrap();
+    v1.args(["-m", "sh", "-c", "umount \"$0\" && exec \"$@\""]);
+    v1.arg(mounted).arg(binary());
+    v1.args(["exec", "--user", "nobody", "--", "true"]);
+    let out = cmd::run_command(&mut v1).expect_code(1);
+    assert!(out.stderr.contains("no cgroup v2"), "{}", out.describe());
+    let refused = |words: &[&str], said: &str| {
+        let out = airgap_tests::airgap(words);
+        assert!(
+            out.code != 0 && out.stderr.contains(said),
+            "{}",
+            out.describe()
+        );
+    };
+    refused(&["status", "exec:nobody-0000"], "exec:nobody-0000");
+    assert!(!Path::new("/sys/fs/bpf/airgap").exists() || !nest().exists());
+    assert_same(&before, &kernel_state(), "after bad input");
+}
