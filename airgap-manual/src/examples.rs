@@ -43,6 +43,16 @@ pub(crate) fn of(page: &str) -> &'static [Example] {
             "sudo airgap run -p 80 -- -d --name web nginx",
             "Create, seal and start a container: it never runs unsealed.",
         )],
+        "airgap-exec" => &[
+            (
+                "sudo airgap exec -- pytest",
+                "Run a test suite sealed, and end with the list of what it tried to reach.",
+            ),
+            (
+                "sudo airgap exec --fail-on-denial -- make check",
+                "The same as a step of CI: exit 4 if anything was refused.",
+            ),
+        ],
         "airgap-allow" => &[(
             "sudo airgap allow --to 198.51.100.10:443 --for 15m web",
             "Open one address and port for a quarter of an hour.",

@@ -25,7 +25,7 @@ use crate::{
     coverage::SealState,
     failure::{Failure, exit},
     gate::{Gate, Lock, Place, Reading, Sealing, mount_bpffs},
-    policy::{Cidr, Exception, Port, Rules, To},
+    policy::{Cidr, Errno, Exception, Port, Rules, To},
     preflight::{Finding, Risk, Surroundings, judge_exits},
     procfs,
 };
@@ -43,6 +43,9 @@ pub struct Exec {
     /// Where it may connect, or send datagrams to; repeatable (airgap attach --help)
     #[arg(long = "to", value_name = "TARGET:PORTS[/udp]")]
     pub to: Vec<To>,
+    /// How refused calls fail (airgap attach --help)
+    #[arg(long, value_name = "offline|eperm")]
+    pub errno: Option<Errno>,
     /// Run as this user, a name or a number [default: who called sudo]
     #[arg(long, value_name = "USER")]
     pub user: Option<String>,
@@ -73,12 +76,14 @@ pub(super) fn run(args: &Exec) -> Result<u8> {
             ports: Vec::new(),
             clients: vec![Cidr::NOBODY],
             exits: Vec::new(),
+            errno: None,
         }),
         false => Rules::new(args.ports.clone(), args.from.clone()),
     };
     let rules = rules
         .and_then(|rules| rules.with_exits(exits))
-        .map_err(usage)?;
+        .map_err(usage)?
+        .failing_with(args.errno);
     let user = User::choose(args.user.as_deref())?;
     let name = args.command.first().map_or(OsStr::new(""), |word| word);
     if let Err(code) = find(name, env::var_os("PATH").as_deref()) {
