@@ -240,7 +240,9 @@ impl Packet {
                     details.sport = u16::from_be_bytes([a, b]);
                     details.dport = u16::from_be_bytes([c, d]);
                 }
-                if ip.protocol == packet::UDP && reason == Reason::Dns as u64 {
+                // A resolver of others on loopback is no less asked: 127.0.0.53, systemd's.
+                let local = reason == Reason::Loopback as u64 && details.dport == 53;
+                if ip.protocol == packet::UDP && (local || reason == Reason::Dns as u64) {
                     // Behind the UDP header and the twelve bytes of RFC 1035 §4.1.1.
                     question.offset = self.base + header + 8 + 12;
                 }
