@@ -17,6 +17,11 @@ use std::process::{Child, Command, Stdio};
 /// The user of all commands here, by its number.
 const NOBODY: u32 = 65_534;
 
+/// A question as a resolver asks it: telemetry.example, A.
+const QUESTION: &str = "import socket,sys
+q=bytes.fromhex('abcd01000001000000000000')+b'\\x09telemetry\\x07example\\0\\0\\1\\0\\1'
+socket.socket(socket.AF_INET,socket.SOCK_DGRAM).sendto(q,(sys.argv[1],53))";
+
 /// The list of what was refused begins so.
 const REFUSED: &str = "airgap: refused ";
 
@@ -127,10 +132,6 @@ s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)
 s.sendto(b'out',(sys.argv[1],20005))";
     let python = "import socket,sys
 socket.create_connection((sys.argv[1],20006),3).sendall(b'out')";
-    // A question as a resolver asks it: telemetry.example, A.
-    let dns = "import socket,sys
-q=bytes.fromhex('abcd01000001000000000000')+b'\\x09telemetry\\x07example\\0\\0\\1\\0\\1'
-socket.socket(socket.AF_INET,socket.SOCK_DGRAM).sendto(q,(sys.argv[1],53))";
     let v4 = v4.to_string();
     let rows: [(&str, Vec<&str>, &str); 7] = [
         ("curl", vec!["sh", "-c", &curl], ":20001 (egress)"),
@@ -157,7 +158,7 @@ socket.socket(socket.AF_INET,socket.SOCK_DGRAM).sendto(q,(sys.argv[1],53))";
         ),
         (
             "names",
-            vec!["python3", "-c", dns, &v4],
+            vec!["python3", "-c", QUESTION, &v4],
             "\"telemetry.example\" A (dns)",
         ),
     ];
@@ -321,7 +322,11 @@ fn what_is_detached_is_open_and_said_to_be() {
         "while curl -s -m 2 http://{}:20001/; [ $? = 7 ]; do sleep 0.05; done",
         outside.plan.outside4
     );
-    let mut run = Running::start(&mut exec(&["--fail-on-denial"], &["sh", "-c", &script]));
+    let mut run = Running::start(&mut exec(
+        // In the host's network: its own leads nowhere, sealed or not.
+        &["--fail-on-denial", "-p", "18082"],
+        &["sh", "-c", &script],
+    ));
     await_program("curl");
     assert!(outside.seen().is_empty(), "{:?}", outside.seen());
     let list = airgap_tests::airgap(&["list"]).stdout;
@@ -408,21 +413,59 @@ socket.socket(socket.AF_INET,socket.SOCK_DGRAM).sendto(b'out',('127.0.0.1',int(s
     let open = free(&words);
     assert_eq!(open.stdout, "connected\n", "{}", open.describe());
     wait::until("the datagram", wait::SOON, || got().then_some(()));
-    let shut = sealed(&[], &words);
-    assert_eq!(shut.stdout, "no\n", "{}", shut.describe());
-    assert!(!got(), "a datagram got to a process outside");
-    assert!(
-        shut.stderr.contains(&format!(":{t} (loopback)")),
-        "{}",
-        shut.describe()
-    );
+    // In a network of its own there is nobody; in the host's they are told from its own.
+    for options in [&[][..], &["-p", "18082"]] {
+        let shut = sealed(options, &words);
+        assert_eq!(shut.stdout, "no\n", "{}", shut.describe());
+        assert!(!got(), "a datagram got to a process outside");
+        let told = shut.stderr.contains(&format!(":{t} (loopback)"));
+        assert_eq!(told, !options.is_empty(), "{}", shut.describe());
+    }
+    // A resolver of the host's on loopback, as systemd's: the name is told.
+    let _resolver = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, 53), 53)).unwrap();
+    let out = sealed(&["-p", "18082"], &["python3", "-c", QUESTION, "127.0.0.53"]);
+    let told = "udp → 127.0.0.53:53 \"telemetry.example\" A (loopback)";
+    assert!(out.stderr.contains(told), "{}", out.describe());
     // What is its own it reaches.
     let own = "import socket
 l=socket.create_server(('127.0.0.1',0)); socket.create_connection(l.getsockname(),2)";
-    let out = sealed(&["--fail-on-denial"], &["python3", "-c", own]);
-    assert_eq!(out.code, 0, "{}", out.describe());
+    for options in [
+        &["--fail-on-denial"][..],
+        &["--fail-on-denial", "-p", "18082"],
+    ] {
+        let out = sealed(options, &["python3", "-c", own]);
+        assert_eq!(out.code, 0, "{}", out.describe());
+    }
     let to = format!("127.0.0.1:{t}");
     sealed(&["--to", &to], &["true"]).expect_code(2);
+}
+
+/// No look-up finds a listener that is bound to an interface; it is not in the command's own
+/// network.
+#[test]
+fn the_host_s_own_addresses_lead_to_nobody() {
+    let outside = Outside::new();
+    let host = outside.plan.host4;
+    let script = "import socket,sys
+l=socket.socket(); l.setsockopt(1,25,sys.argv[2].encode()); l.bind((sys.argv[1],18083)); l.listen()
+while 1: l.accept()";
+    let mut listen = Command::new("python3");
+    listen.args(["-c", script, &host.to_string(), &outside.plan.uplink]);
+    let _listener = Running::start(&mut listen);
+    let script = "import socket,sys
+socket.create_connection((sys.argv[1],18083),3)";
+    let host = host.to_string();
+    let words = ["python3", "-c", script, &host];
+    wait::until("the control connects", wait::SOON, || {
+        (free(&words).code == 0).then_some(())
+    });
+    let shut = sealed(&[], &words);
+    assert_ne!(shut.code, 0, "{}", shut.describe());
+    assert!(
+        shut.stderr.contains(":18083 (egress)"),
+        "{}",
+        shut.describe()
+    );
 }
 
 #[test]
@@ -460,7 +503,7 @@ fn bad_input_is_named_and_changes_nothing() {
         (
             &["--user", "nobody", "--require", "full", "--", "true"],
             1,
-            "answers to probes",
+            "files that others",
         ),
     ] {
         let out = run(args);

@@ -37,6 +37,8 @@ pub struct Confined {
     pub unix: bool,
     /// Security hooks, and not its filter, refuse it sockets.
     pub hooks: bool,
+    /// It has a network of its own, which leads nowhere, and not the host's.
+    pub apart: bool,
 }
 
 impl Confined {
@@ -49,6 +51,7 @@ impl Confined {
         Some(Self {
             unix: bits & 1 != 0,
             hooks: bits & 2 != 0,
+            apart: bits & 4 != 0,
         })
     }
 }
@@ -73,7 +76,8 @@ fn draw(confined: Confined) -> Result<String> {
         .context("cannot read /dev/urandom")?;
     let digits: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     let digits = &digits[..ID_LEN - MARK.len() - 1];
-    let bits = u8::from(confined.unix) | u8::from(confined.hooks) << 1;
+    let bits =
+        u8::from(confined.unix) | u8::from(confined.hooks) << 1 | u8::from(confined.apart) << 2;
     Ok(format!("{digits}{MARK}{bits}"))
 }
 
@@ -192,8 +196,12 @@ mod tests {
 
     #[test]
     fn ids_say_what_they_are() {
-        for (unix, hooks) in [(true, true), (true, false), (false, false)] {
-            let confined = Confined { unix, hooks };
+        for bits in 0..8 {
+            let confined = Confined {
+                unix: bits & 1 != 0,
+                hooks: bits & 2 != 0,
+                apart: bits & 4 != 0,
+            };
             let id = draw(confined).unwrap();
             assert!(is_id(&id) && is_command(&id), "{id}");
             assert_eq!(Confined::of(&id), Some(confined));

@@ -23,7 +23,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::{filter, view};
+use super::{filter, network, view};
 use crate::procfs;
 
 /// Arguments of the process inside.
@@ -53,6 +53,9 @@ pub struct Init {
     /// Security hooks look after sockets
     #[arg(long)]
     pub hooks: bool,
+    /// It has a network of its own
+    #[arg(long)]
+    pub apart: bool,
     /// File systems that lead to a network were accepted
     #[arg(long)]
     pub network: bool,
@@ -127,6 +130,13 @@ fn enter(args: &Init, tell: &mut File) -> Result<()> {
     check(unsafe { libc::unshare(libc::CLONE_NEWNS | libc::CLONE_NEWIPC) })
         .context("cannot make namespaces")?;
     view::build(args.network, !args.hooks)?;
+    if args.apart {
+        network::resolve()?;
+        // SAFETY: takes no pointers.
+        check(unsafe { libc::unshare(libc::CLONE_NEWNET) })
+            .context("cannot make a network namespace")?;
+        network::build()?;
+    }
     // By its path: as it was opened it would lead past what is covered.
     env::set_current_dir(&here)
         .with_context(|| format!("{} is not there any more", here.display()))?;

@@ -45,6 +45,7 @@ pub(super) fn build(network: bool, hide: bool) -> Result<()> {
         PLAIN,
         None,
     )?;
+    terminals()?;
     for path in [
         "/proc/sys",
         "/proc/sysrq-trigger",
@@ -78,6 +79,18 @@ pub(super) fn build(network: bool, hide: bool) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Terminals of its own: its user's others cannot be opened. The one that it has stays.
+fn terminals() -> Result<()> {
+    let pts = Path::new("/dev/pts");
+    if !pts.is_dir() {
+        return Ok(());
+    }
+    // Group 5 is tty, on every distribution.
+    let data = c"newinstance,ptmxmode=0666,mode=0620,gid=5";
+    let flags = libc::MS_NOSUID | libc::MS_NOEXEC;
+    mount(Some(c"devpts"), pts, Some(c"devpts"), flags, Some(data))
 }
 
 /// Whether it is so now, by what its path leads to.

@@ -21,7 +21,7 @@ use clap::Args;
 
 use super::{Report, refusing::refuse_gaps, sealing::now};
 use crate::{
-    command::{Confined, Nest, PREFIX, User, abandoned, held_by},
+    command::{Confined, Nest, PREFIX, User, abandoned, held_by, prepare},
     coverage::SealState,
     failure::{Failure, exit},
     gate::{Gate, Lock, Place, Reading, Sealing, mount_bpffs},
@@ -225,7 +225,12 @@ impl Sealed {
         let confined = Confined {
             unix: hooks || args.accept.contains(&Risk::UnixSockets),
             hooks,
+            // What it shares with the host leads out, too.
+            apart: rules.ports.is_empty() && rules.exits.is_empty(),
         };
+        if confined.apart {
+            prepare()?;
+        }
         let made = Nest::id(confined).and_then(|id| {
             let command = args.command.first().map_or(OsStr::new(""), |word| word);
             let command = Path::new(command).file_name().unwrap_or(command);

@@ -1,9 +1,9 @@
-//! The ways out of a command, which has the host's network: no veth to guard, and what
-//! keeps it in was put on it at its start.
+//! The ways out of a command: no veth to guard, and what keeps it in was put on it at its
+//! start.
 
 use super::{
-    Evidence, FILES, HOST_SOCKETS, JOINS_LATER, OPTION, OTHERS, PROBES, PROBES_LATER,
-    RAW_FRAMES_LATER, SERVED, Vector, When, silence, unhooked,
+    BOUND_TO_LINKS, Evidence, FILES, HOST_SOCKETS, JOINS_LATER, OPTION, OTHERS, PROBES,
+    PROBES_LATER, RAW_FRAMES_LATER, SERVED, Vector, When, silence, unhooked,
 };
 use crate::{
     command::Confined,
@@ -15,6 +15,9 @@ const FILTER: &str = "its seccomp filter";
 const NO_UNIX: &str = "its seccomp filter lets it make pairs of unix sockets alone";
 const ENDS: &str = "it does not start again";
 const HOST: &str = "the host's own kernel answers; by which ports the command listens on";
+const APART: &str = "its network is its own, and leads nowhere";
+const BOUND: &str =
+    "what listens on the host's own addresses by one interface alone is not told from nobody";
 const LATER: &str = "what listened at its start is hidden, what came after is not";
 const REACHED: &str = "whoever can reach a unix socket that it serves on may connect";
 
@@ -37,9 +40,15 @@ pub(super) fn vectors(evidence: &Evidence, confined: Confined) -> Vec<Vector> {
     vec![
         Vector::covered(RAW_FRAMES, When::Now, NO_RIGHTS),
         Vector::covered(RAW_FRAMES_LATER, When::Later, NO_RIGHTS),
-        either(JOINS, When::Now, refused(OPTION)),
+        match confined.apart {
+            true => Vector::covered(JOINS, When::Now, APART),
+            false => either(JOINS, When::Now, refused(OPTION)),
+        },
         Vector::covered(JOINS_LATER, When::Later, ENDS),
-        Vector::open(PROBES, When::Now, HOST, None),
+        match confined.apart {
+            true => Vector::covered(PROBES, When::Now, APART),
+            false => Vector::open(PROBES, When::Now, HOST, None),
+        },
         Vector::covered(PROBES_LATER, When::Later, ENDS),
         either(HOST_SOCKETS, When::Never, refused("socket_create")),
         match hooks {
@@ -54,6 +63,10 @@ pub(super) fn vectors(evidence: &Evidence, confined: Confined) -> Vec<Vector> {
         match confined.unix {
             false => Vector::covered(SERVED, When::Now, NO_UNIX),
             true => Vector::open(SERVED, When::Now, REACHED, None),
+        },
+        match confined.apart {
+            true => Vector::covered(BOUND_TO_LINKS, When::Now, APART),
+            false => Vector::open(BOUND_TO_LINKS, When::Now, BOUND, None),
         },
         Vector::open(FILES, When::Later, "it runs as a user of this host", None),
     ]
@@ -84,24 +97,31 @@ mod tests {
 
     #[test]
     fn what_is_not_closed_is_named() {
-        let confined = |unix, hooks| Confined { unix, hooks };
+        let confined = |unix, hooks, apart| Confined { unix, hooks, apart };
         let in_force = Security::InForce(Mechanism::BpfLsm);
+        let none = Security::Absent;
+        assert_eq!(open(confined(false, false, true), none), [FILES]);
         assert_eq!(
-            open(confined(false, false), Security::Absent),
-            [PROBES, FILES]
+            open(confined(false, false, false), none),
+            [PROBES, BOUND_TO_LINKS, FILES]
         );
         assert_eq!(
-            open(confined(true, false), Security::Absent),
-            [PROBES, OTHERS, SERVED, FILES]
+            open(confined(true, false, true), none),
+            [OTHERS, SERVED, FILES]
         );
-        assert_eq!(
-            open(confined(true, true), in_force),
-            [PROBES, SERVED, FILES]
-        );
+        assert_eq!(open(confined(true, true, true), in_force), [SERVED, FILES]);
         // Hooks that were there at its start and are gone: its filter left that to them.
         assert_eq!(
-            open(confined(true, true), Security::Absent),
-            [JOINS, PROBES, HOST_SOCKETS, OTHERS, SERVED, FILES]
+            open(confined(true, true, false), none),
+            [
+                JOINS,
+                PROBES,
+                HOST_SOCKETS,
+                OTHERS,
+                SERVED,
+                BOUND_TO_LINKS,
+                FILES
+            ]
         );
     }
 }

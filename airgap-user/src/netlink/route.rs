@@ -8,6 +8,7 @@ use super::{Message, NLM_F_CREATE, NLM_F_EXCL, Netlink};
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_NEWADDR: u16 = 20;
+const RTM_NEWROUTE: u16 = 24;
 const RTM_NEWNEIGH: u16 = 28;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
@@ -20,6 +21,7 @@ const VETH_INFO_PEER: u16 = 1;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_F_NODAD: u8 = 2;
+const RTA_OIF: u16 = 4;
 const NDA_DST: u16 = 1;
 const NDA_LLADDR: u16 = 2;
 const NUD_PERMANENT: u16 = 0x80;
@@ -108,6 +110,22 @@ fn address(index: u32, ip: IpAddr, prefix: u8) -> Vec<u8> {
     message.finish()
 }
 
+fn default_route(index: u32, v4: bool) -> Vec<u8> {
+    const MAIN: u8 = 254;
+    const BOOT: u8 = 3;
+    const LINK: u8 = 253;
+    const UNICAST: u8 = 1;
+    let (family, scope) = match v4 {
+        true => (libc::AF_INET as u8, LINK),
+        false => (libc::AF_INET6 as u8, 0),
+    };
+    // struct rtmsg: family, two prefix lengths, tos, table, protocol, scope, type, flags.
+    let header = [family, 0, 0, 0, MAIN, BOOT, scope, UNICAST, 0, 0, 0, 0];
+    let mut message = Message::new(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, &header);
+    message.attribute(RTA_OIF, &index.to_ne_bytes());
+    message.finish()
+}
+
 fn neighbour(index: u32, ip: IpAddr, mac: Mac) -> Vec<u8> {
     let (family, bytes) = octets(ip);
     // struct ndmsg: family, padding, index, state, flags, type.
@@ -154,6 +172,14 @@ impl Netlink {
         self.ask(&address(index, ip, prefix))
     }
 
+    /// All addresses of IPv4, or of IPv6, are on the link of an interface that is up.
+    ///
+    /// # Errors
+    /// `EEXIST` if there is such a route, `EACCES` or `EOPNOTSUPP` without IPv6.
+    pub fn add_default_route(&self, index: u32, v4: bool) -> io::Result<()> {
+        self.ask(&default_route(index, v4))
+    }
+
     /// A permanent neighbour: nobody has to ask for it.
     ///
     /// # Errors
@@ -185,6 +211,17 @@ mod tests {
             8, 0, 2, 0, 198, 51, 100, 250, 8, 0, 1, 0, 198, 51, 100, 250,
         ];
         assert_eq!(address(7, [198, 51, 100, 250].into(), 29), expected);
+    }
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn encodes_a_route() {
+        let expected = [
+            36, 0, 0, 0, 24, 0, 5, 6, 0, 0, 0, 0, 0, 0, 0, 0, // nlmsghdr
+            2, 0, 0, 0, 254, 3, 253, 1, 0, 0, 0, 0, // rtmsg
+            8, 0, 4, 0, 2, 0, 0, 0,
+        ];
+        assert_eq!(default_route(2, true), expected);
     }
 
     #[test]

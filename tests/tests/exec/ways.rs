@@ -52,6 +52,8 @@ def keys():
     check(libc.syscall(250,0,-3,1))
 def setting():
     open('/proc/sys/kernel/core_pattern','r+')
+def terminal():
+    os.close(os.open(arg,os.O_RDWR|os.O_NOCTTY))
 def inherited():
     os.fstat(int(arg))
 try:
@@ -125,6 +127,7 @@ pub(super) fn each_is_open_without_a_seal_and_shut_with_one() {
             shut.describe()
         );
     }
+    other_terminals_are_not_there();
     // SAFETY: takes numbers and no memory.
     unsafe { libc::shmctl(segment, libc::IPC_RMID, std::ptr::null_mut()) };
     assert!(receiver.recv(&mut [0; 8]).is_ok(), "the control's");
@@ -203,4 +206,35 @@ fn inherited_descriptors_are_closed() {
     assert_eq!(with(free), "open\n");
     let shut = with(exec(&[], &words));
     assert!(shut.starts_with("shut: "), "{shut}");
+}
+
+/// A pair of terminals that somebody of the same user has.
+fn other_terminals_are_not_there() {
+    let (mut ours, mut theirs) = (0, 0);
+    let mut name = [0_u8; 64];
+    // SAFETY: room for both and for the name.
+    let rc = unsafe {
+        let none = std::ptr::null_mut::<libc::c_char>();
+        let (termios, size) = (std::ptr::null_mut(), std::ptr::null_mut());
+        let opened = libc::openpty(&raw mut ours, &raw mut theirs, none, termios, size);
+        opened | libc::ttyname_r(theirs, name.as_mut_ptr().cast(), name.len())
+    };
+    assert_eq!(rc, 0, "openpty");
+    let name = std::ffi::CStr::from_bytes_until_nul(&name).expect("a name");
+    let path = name.to_str().expect("a path");
+    std::os::unix::fs::chown(path, Some(NOBODY), None).expect("chown");
+    let open = free(&words("terminal", path));
+    assert_eq!(open.stdout, "open\n", "{}", open.describe());
+    let shut = sealed(&[], &words("terminal", path));
+    assert!(shut.stdout.starts_with("shut: "), "{}", shut.describe());
+    // It makes its own.
+    let own = sealed(
+        &[],
+        &["python3", "-c", "import pty; print(pty.openpty()[1] > 0)"],
+    );
+    assert_eq!(own.stdout, "True\n", "{}", own.describe());
+    for fd in [ours, theirs] {
+        // SAFETY: this test's own.
+        unsafe { libc::close(fd) };
+    }
 }

@@ -189,6 +189,7 @@ fn start(task: &Task<'_>, tell: &OwnedFd, blocked: u64) -> Result<Child> {
     for (flag, wanted) in [
         ("--unix", task.confined.unix),
         ("--hooks", task.confined.hooks),
+        ("--apart", task.confined.apart),
         ("--network", task.network),
     ] {
         command.args(wanted.then_some(flag));
