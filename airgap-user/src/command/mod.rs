@@ -6,6 +6,7 @@
 //! It shares the host's network only if it serves, or may reach something.
 
 mod cgroup;
+mod devices;
 mod filter;
 mod init;
 mod mounts;

@@ -95,6 +95,8 @@ pub(super) fn fate(entry: &Entry, network: bool) -> Option<Fate> {
         "proc" if entry.target != Path::new("/proc") => Some(Fate::Covered),
         "cgroup" | "cgroup2" | "sysfs" | "debugfs" | "tracefs" | "securityfs" | "configfs"
         | "efivarfs" | "pstore" => Some(Fate::ReadOnly),
+        // The one at /dev is replaced: others show devices that lead anywhere.
+        "devtmpfs" if entry.target != Path::new("/dev") => Some(Fate::Covered),
         // Looking at a name there has a process of the host's ask for it. Queues there are
         // those of others.
         "autofs" | "mqueue" | "bpf" => Some(Fate::Covered),
@@ -133,23 +135,29 @@ mod tests {
 27 22 0:9 / /home rw - nfs4 far:/home rw
 28 27 8:2 / /home/near rw - ext4 /dev/sdb1 rw
 29 22 0:9 / /run/user/1000/doc rw - fuse.portal portal rw
-30 22 0:9 / /run/user/1000/doc/x
+30 22 0:10 / /srv/chroot/dev rw - devtmpfs udev rw
+31 22 0:10 / /dev rw - devtmpfs udev rw
+32 22 0:9 / /run/user/1000/doc/x
 ";
 
     #[test]
     fn each_mount_has_its_fate() {
         let found = entries(INFO);
-        assert_eq!(found.len(), 8);
+        assert_eq!(found.len(), 10);
         assert_eq!(found[2].target, Path::new("/srv/a chroot/proc"));
         let fates = |network| -> Vec<_> { found.iter().map(|e| fate(e, network)).collect() };
         let (read, cover) = (Some(Fate::ReadOnly), Some(Fate::Covered));
         assert_eq!(
             fates(false),
-            [None, None, cover, read, cover, cover, None, cover]
+            [
+                None, None, cover, read, cover, cover, None, cover, cover, None
+            ]
         );
         assert_eq!(
             fates(true),
-            [None, None, cover, read, cover, None, None, None]
+            [
+                None, None, cover, read, cover, None, None, None, cover, None
+            ]
         );
     }
 

@@ -16,10 +16,13 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::mounts::{Entry, Fate, entries, fate};
+use super::{
+    devices,
+    mounts::{Entry, Fate, entries, fate},
+};
 use crate::procfs;
 
-const PLAIN: libc::c_ulong = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+pub(super) const PLAIN: libc::c_ulong = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
 
 /// Makes the view; the process has namespaces of its own for mounts, processes and IPC.
 /// `network`: file systems that lead to a network were accepted. `hide`: what listens on a
@@ -78,7 +81,7 @@ pub(super) fn build(network: bool, hide: bool) -> Result<()> {
             bail!("the socket {} is not hidden", path.display());
         }
     }
-    Ok(())
+    devices::build()
 }
 
 /// Terminals of its own: its user's others cannot be opened. The one that it has stays.
@@ -153,7 +156,7 @@ fn read_only(target: &Path) -> Result<()> {
     mount(None, target, None, flags, None)
 }
 
-fn mount(
+pub(super) fn mount(
     source: Option<&CStr>,
     target: &Path,
     kind: Option<&CStr>,
