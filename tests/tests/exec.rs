@@ -440,6 +440,54 @@ l=socket.create_server(('127.0.0.1',0)); socket.create_connection(l.getsockname(
     sealed(&["--to", &to], &["true"]).expect_code(2);
 }
 
+/// Where the host's resolver is one on loopback, programs ask outside: the name is told.
+#[test]
+fn names_are_told_whatever_the_resolver_is() {
+    let _turn = sweep::take_turn();
+    let file = "/tmp/airgap-test-resolv.conf";
+    fs::write(
+        file,
+        "nameserver 127.0.0.53\noptions timeout:1 attempts:1\n",
+    )
+    .unwrap();
+    let mut run = Command::new("unshare");
+    run.args(["-m", "sh", "-c"]);
+    run.arg("mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"");
+    run.arg(file).arg(binary());
+    run.args(["exec", "--user", "nobody", "--"]);
+    run.args(["getent", "hosts", "telemetry.example"]);
+    let out = cmd::run_command(&mut run);
+    let told = "udp → 198.51.100.53:53 \"telemetry.example\" A (dns)";
+    assert!(out.stderr.contains(told), "{}", out.describe());
+    fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn many_at_once_do_not_disturb_each_other() {
+    let outside = Outside::new();
+    let line = format!(
+        "curl -s -m 3 http://{}:20001/; exit $0",
+        outside.plan.outside4
+    );
+    let runs: Vec<_> = (0..8)
+        .map(|code: i32| {
+            let run = exec(&[], &["sh", "-c", &line, &code.to_string()]);
+            std::thread::spawn(move || cmd::run_command(&mut { run }))
+        })
+        .collect();
+    for (code, run) in runs.into_iter().enumerate() {
+        let out = run.join().unwrap();
+        assert_eq!(out.code, code as i32, "{}", out.describe());
+        assert!(
+            out.stderr.contains("refused 1 attempt:"),
+            "{}",
+            out.describe()
+        );
+    }
+    assert!(outside.seen().is_empty(), "{:?}", outside.seen());
+    assert_nothing_left("after all of them");
+}
+
 /// No look-up finds a listener that is bound to an interface; it is not in the command's own
 /// network.
 #[test]

@@ -7,10 +7,13 @@
 
 use std::{
     ffi::CString,
-    fs::{self, File},
+    fs::{self, File, Permissions},
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    os::{fd::AsRawFd as _, unix::ffi::OsStrExt as _},
+    os::{
+        fd::AsRawFd as _,
+        unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
+    },
     path::{Path, PathBuf},
     ptr,
 };
@@ -85,7 +88,16 @@ fn is_local(resolv_conf: &str) -> bool {
 /// # Errors
 /// If the file cannot be written.
 pub fn prepare() -> Result<()> {
-    fs::write(RESOLVER_FILE, RESOLVER).with_context(|| format!("cannot write {RESOLVER_FILE}"))
+    let path = Path::new(RESOLVER_FILE);
+    // Others may be reading it: never in part, and for everybody.
+    if fs::read_to_string(path).is_ok_and(|text| text == RESOLVER) {
+        return Ok(());
+    }
+    let new = path.with_extension(std::process::id().to_string());
+    fs::write(&new, RESOLVER)
+        .and_then(|()| fs::set_permissions(&new, Permissions::from_mode(0o644)))
+        .and_then(|()| fs::rename(&new, path))
+        .with_context(|| format!("cannot write {RESOLVER_FILE}"))
 }
 
 /// The same in its own view.
