@@ -294,6 +294,16 @@ fn what_outlives_its_airgap_stays_sealed_and_is_cleared_away() {
         assert_eq!(json["running"], true, "{}", status.describe());
         json["denials"]["total"].as_u64().unwrap()
     };
+    for words in [
+        &["attach", "-d", name][..],
+        &["allow", name, "--to", "198.51.100.9:443"],
+        &["disallow", name, "--all"],
+        &["verify", name],
+    ] {
+        let out = airgap_tests::airgap(words);
+        assert_eq!(out.code, 1, "{}", out.describe());
+        assert!(out.stderr.contains("is a command"), "{}", out.describe());
+    }
     let before = denials();
     wait::until("it is refused still", wait::SOON, || {
         (denials() > before).then_some(())

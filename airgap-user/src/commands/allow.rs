@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{
     Report,
     exit_change::ExitChange,
+    reference::refuse_command,
     refusing::refuse_configured,
     sealing::{self, Site, Wanted},
 };
@@ -107,6 +108,7 @@ async fn changed(
     change: ExitChange,
     accept: &[Risk],
 ) -> Result<Report> {
+    refuse_command(reference)?;
     let place = Place::host()?;
     let kernel = Reading::default();
     let engine = Engine::connect(host).await?;

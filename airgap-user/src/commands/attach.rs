@@ -8,6 +8,7 @@ use super::{
     Existing, Report,
     existing::{Found, Layers, Terms, carried_in},
     exit_change::ExitChange,
+    reference::refuse_command,
     refusing::{self, refuse_configured, refuse_found},
     report::{expected, older},
     sealing::{self, Site, Wanted},
@@ -57,6 +58,7 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: Attach) -> Resu
     // All are found, and what their engine was told is judged, before the first is sealed.
     let mut targets: Vec<(Container, Vec<Risk>)> = Vec::new();
     for reference in &args.containers {
+        refuse_command(reference)?;
         let container = engine.find(reference).await?;
         container.key()?;
         refuse_place(&container)?;

@@ -8,7 +8,7 @@ use airgap_common::map::{Seal, SealNumber};
 use anyhow::Result;
 
 use crate::{
-    command::is_command,
+    command::{PREFIX, is_command},
     container::{Container, Engine, find_cgroups},
     failure::{Failure, exit},
     gate::{Gate, Place, seal_id, seal_name},
@@ -255,6 +255,18 @@ fn known(seals: &[(SealNumber, Seal)], entries: &[Entry], engine: Option<&Engine
         add(entry.id(), entry.name().to_owned());
     }
     known
+}
+
+/// Refuses a command where only a container will do.
+///
+/// # Errors
+/// If the reference is a command's name.
+pub(super) fn refuse_command(reference: &str) -> Result<()> {
+    if !reference.starts_with(PREFIX) {
+        return Ok(());
+    }
+    let what = format!("'{reference}' is a command, and what it may do is as it was started");
+    Err(Failure::new(what, "end it, and run it again: airgap exec --help").into())
 }
 
 /// The command that a reference stands for: by its name, which no container can have, or

@@ -38,10 +38,8 @@ pub(super) async fn run(host: Option<&str>, state: &State, args: &Verify) -> Res
     };
     let name = meant.name(&seal);
     if is_command(&meant.id) {
-        let what = format!(
-            "{name} is a command, and has the host's network: verify needs a network namespace that is nobody else's"
-        );
-        let hint = "airgap status says what covers it; the command itself can try ways out";
+        let what = format!("{name} is a command, and verify is for containers");
+        let hint = "airgap status says what covers it; what it runs can try ways out itself";
         return Err(Failure::new(what, hint).into());
     }
     if meant.presence == Presence::NotKnown {

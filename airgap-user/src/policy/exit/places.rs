@@ -23,11 +23,11 @@ const fn v6(high: [u16; 4], low: u16, len: u8) -> Cidr {
 pub(super) const NEVER: [(Cidr, &str); 7] = [
     (
         v4(127, 0, 0, 0, 8),
-        "is the container's own loopback, which is open to it anyway",
+        "is loopback: its own sockets are open to it anyway, and those of others never",
     ),
     (
         v6([0; 4], 1, 128),
-        "is the container's own loopback, which is open to it anyway",
+        "is loopback: its own sockets are open to it anyway, and those of others never",
     ),
     (v4(0, 0, 0, 0, 8), "is no address of anybody"),
     (v6([0; 4], 0, 128), "is no address of anybody"),
