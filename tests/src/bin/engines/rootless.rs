@@ -9,21 +9,29 @@ use airgap_tests::netns::Netns;
 use airgap_tests::{cmd, http, wait};
 use std::fs;
 
-const NAME: &str = "drill";
-const HOME: &str = "/home/drill";
-const ID: u32 = 1500;
+/// One has a session, the other never had one.
+const USERS: [(&str, u32); 2] = [("drill", 1500), ("alone", 1501)];
 
-/// Makes the user; pasta copies the interface of the default route.
-fn user() -> Result<(), String> {
-    if cmd::attempt(&format!("id {NAME}")).code != 0 {
-        cmd::ok(&format!("useradd --create-home --uid {ID} {NAME}"));
+/// Makes them; pasta copies the interface of the default route.
+fn users() -> Result<(), String> {
+    let mut ranges = String::new();
+    for (number, (name, id)) in USERS.iter().enumerate() {
+        if cmd::attempt(&format!("id {name}")).code != 0 {
+            cmd::ok(&format!("useradd --create-home --uid {id} {name}"));
+        }
+        ranges.push_str(&format!("{name}:{}:65536\n", (number + 1) * 100_000));
     }
     for file in ["/etc/subuid", "/etc/subgid"] {
-        fs::write(file, format!("{NAME}:100000:65536\n")).map_err(|e| e.to_string())?;
+        fs::write(file, &ranges).map_err(|e| e.to_string())?;
     }
     cmd::attempt(&format!("ip route add default via {OUTSIDE4}"));
     cmd::attempt(&format!("ip -6 route add default via {OUTSIDE6}"));
     Ok(())
+}
+
+/// Before a command of the user's.
+fn by(name: &str, runtime: &str) -> String {
+    format!("runuser --user {name} -- env HOME=/home/{name} XDG_RUNTIME_DIR={runtime}")
 }
 
 fn has_pasta(engine: &Engine) -> bool {
@@ -36,17 +44,18 @@ pub(crate) fn session(engine: &Engine) -> Scenario {
             "not run: an engine of each user's, with pasta",
         ));
     }
-    user()?;
-    cmd::ok(&format!("loginctl enable-linger {NAME}"));
-    let runtime = format!("/run/user/{ID}");
+    users()?;
+    let (name, id) = USERS[0];
+    cmd::ok(&format!("loginctl enable-linger {name}"));
+    let runtime = format!("/run/user/{id}");
     let up = || fs::metadata(format!("{runtime}/bus")).ok();
     wait::within(PATIENCE, up).ok_or("the user has no session bus")?;
-    let before = format!("runuser --user {NAME} -- env HOME={HOME} XDG_RUNTIME_DIR={runtime}");
+    let before = by(name, &runtime);
     cmd::ok(&format!("{before} systemctl --user start podman.socket"));
     let own = engine.of_user(&before, &format!("unix://{runtime}/podman/podman.sock"));
     own.import();
     let seen = sealed(&own);
-    cmd::attempt(&format!("loginctl disable-linger {NAME}"));
+    cmd::attempt(&format!("loginctl disable-linger {name}"));
     seen
 }
 
@@ -62,14 +71,19 @@ fn sealed(engine: &Engine) -> Scenario {
     let out = app.attach("")?;
     let words = format!("{}{}", out.stdout, out.stderr);
     must(words.contains("127.0.0.1"), out.describe())?;
-    let state = app.is_held()?;
+    app.sends_nothing()?;
     by_outside()?;
     let before = app.outside();
     app.does("restart -t 0")?;
-    app.was_held(2, before)?;
+    app.life(2)?;
+    app.sends_nothing()?;
+    let sent = app.outside() - before;
+    must(sent == 0, format!("{sent} packets outside after a restart"))?;
     by_outside()?;
+    // Its interface is a tap: what only a veth's other end would stop is named.
+    let (state, open, _) = app.told();
     Ok(Seen::Ok(format!(
-        "{state}; its port not by 127.0.0.1, which attach says"
+        "{state}, as status says: {open}; its port not by 127.0.0.1, as attach says"
     )))
 }
 
@@ -80,12 +94,13 @@ pub(crate) fn alone(engine: &Engine) -> Scenario {
             "not run: an engine of each user's, with pasta",
         ));
     }
-    user()?;
+    users()?;
+    let (name, _) = USERS[1];
     let runtime = "/run/drill-alone";
     cmd::ok(&format!(
-        "install --directory --owner {NAME} --mode 700 {runtime}"
+        "install --directory --owner {name} --mode 700 {runtime}"
     ));
-    let before = format!("runuser --user {NAME} -- env HOME={HOME} XDG_RUNTIME_DIR={runtime}");
+    let before = by(name, runtime);
     let host = format!("unix://{runtime}/podman.sock");
     let own = engine.of_user(&before, &host);
     own.import();
