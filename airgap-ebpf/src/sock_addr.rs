@@ -89,13 +89,18 @@ pub(crate) fn connect(ctx: &SockAddrContext, dst: Addr, hook: Hook) -> i32 {
     let Some(subject) = Subject::of_task() else {
         return ALLOW;
     };
-    let reason = match judge(ctx, &subject, dst) {
+    let judgement = judge(ctx, &subject, dst);
+    let is_elsewhere = dst.is_loopback() && is_bound_elsewhere(ctx);
+    if matches!(judgement, Judgement::Allow) && !is_elsewhere {
+        return ALLOW;
+    }
+    let flags = flags(&subject);
+    let reason = match judgement {
         // Egress would drop it; this says so at once.
-        Judgement::Allow if dst.is_loopback() && is_bound_elsewhere(ctx) => Reason::Loopback,
-        Judgement::Allow => return ALLOW,
+        Judgement::Allow => Reason::Loopback,
         Judgement::Refuse(reason) => reason,
         Judgement::IfOwnAddress => {
-            let (exit, number) = exit(ctx, &subject, dst);
+            let (exit, number) = exit(ctx, &subject, flags, dst);
             if exit == Exit::Open {
                 return ALLOW;
             }
@@ -105,17 +110,14 @@ pub(crate) fn connect(ctx: &SockAddrContext, dst: Addr, hook: Hook) -> i32 {
             reason_of(exit, number)
         }
     };
-    refuse(ctx, &subject, dst, hook, reason)
+    refuse(ctx, &subject, flags, dst, hook, reason)
 }
 
 /// What exceptions say of this destination, and the number of the one that says so; a TCP
 /// socket has the tag of the one that lets it connect.
 #[inline(always)]
-fn exit(ctx: &SockAddrContext, subject: &Subject, dst: Addr) -> (Exit, u32) {
-    let has_exits = subject
-        .policy()
-        .is_ok_and(|policy| policy.flags & Policy::HAS_EXITS != 0);
-    if !has_exits {
+fn exit(ctx: &SockAddrContext, subject: &Subject, flags: u32, dst: Addr) -> (Exit, u32) {
+    if flags & Policy::HAS_EXITS == 0 {
         return (Exit::None, 0);
     }
     let (port, protocol) = (dport(ctx), protocol(ctx));
@@ -155,20 +157,31 @@ pub(crate) fn sendmsg(ctx: &SockAddrContext, dst: Addr, hook: Hook) -> i32 {
     let Some(subject) = Subject::of_task() else {
         return ALLOW;
     };
-    let reason = match judge(ctx, &subject, dst) {
+    let judgement = judge(ctx, &subject, dst);
+    if matches!(judgement, Judgement::Allow) {
+        return ALLOW;
+    }
+    let flags = flags(&subject);
+    let reason = match judgement {
         Judgement::Allow => return ALLOW,
         Judgement::Refuse(reason) => reason,
         // Egress knows whether the packet stays on lo; it is asked only if
         // somebody in this network namespace could receive it.
         Judgement::IfOwnAddress => {
-            let (exit, number) = exit(ctx, &subject, dst);
+            let (exit, number) = exit(ctx, &subject, flags, dst);
             if exit == Exit::Open || has_receiver(ctx, dst) {
                 return ALLOW;
             }
             reason_of(exit, number)
         }
     };
-    refuse(ctx, &subject, dst, hook, reason)
+    refuse(ctx, &subject, flags, dst, hook, reason)
+}
+
+/// Bits of the seal's policy; none, where it has none.
+#[inline(always)]
+fn flags(subject: &Subject) -> u32 {
+    subject.policy().map_or(0, |policy| policy.flags)
 }
 
 enum Judgement {
@@ -345,20 +358,24 @@ fn has_ipv6(ctx: &SockAddrContext) -> bool {
 /// loopback, and nothing else can be reached. With EPERM before Linux 5.18, or where the
 /// policy says so.
 #[inline(always)]
-fn refuse(ctx: &SockAddrContext, subject: &Subject, dst: Addr, hook: Hook, reason: Reason) -> i32 {
-    if HAS_SET_RETVAL.load() == 1 {
-        let policy = subject.policy();
-        if !policy.is_ok_and(|policy| policy.flags & Policy::NOT_PERMITTED != 0) {
-            let errno = if dst.is_loopback() {
-                ECONNREFUSED
-            } else if dst.is_v4() || has_ipv6(ctx) {
-                ENETUNREACH
-            } else {
-                EADDRNOTAVAIL
-            };
-            // SAFETY: sets the errno that the call returns; 0 below refuses it all the same.
-            unsafe { bpf_set_retval(-errno) };
-        }
+fn refuse(
+    ctx: &SockAddrContext,
+    subject: &Subject,
+    flags: u32,
+    dst: Addr,
+    hook: Hook,
+    reason: Reason,
+) -> i32 {
+    if HAS_SET_RETVAL.load() == 1 && flags & Policy::NOT_PERMITTED == 0 {
+        let errno = if dst.is_loopback() {
+            ECONNREFUSED
+        } else if dst.is_v4() || has_ipv6(ctx) {
+            ENETUNREACH
+        } else {
+            EADDRNOTAVAIL
+        };
+        // SAFETY: sets the errno that the call returns; 0 below refuses it all the same.
+        unsafe { bpf_set_retval(-errno) };
     }
     deny(
         subject,
