@@ -97,8 +97,10 @@ impl Engine {
         if out.code == 0 {
             return Ok(out.stdout.trim().to_owned());
         }
-        let first = out.stderr.lines().last().unwrap_or_default();
-        Err(format!("{} {line}: exit {}: {first}", self.name, out.code))
+        let mut lines = out.stderr.lines().rev();
+        let last = lines.find(|line| !line.trim().is_empty());
+        let last = last.unwrap_or_default();
+        Err(format!("{} {line}: exit {}: {last}", self.name, out.code))
     }
 
     /// `airgap ARGS…`, split at white space, as its users run it.

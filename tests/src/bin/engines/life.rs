@@ -130,10 +130,12 @@ pub(crate) fn verify(engine: &Engine) -> Scenario {
     let app = sealed(engine, "")?;
     let out = engine.airgap("verify web");
     must(out.code == 0, out.describe())?;
-    let line = out.stdout.lines().find(|line| line.contains("PROVEN"));
-    let line = line.ok_or_else(|| out.describe())?.trim().to_owned();
+    let line = out.stdout.lines().find_map(|line| {
+        let from = line.find("PROVEN")?;
+        Some(line[from..].to_owned())
+    });
     drop(app);
-    Ok(Seen::Ok(line))
+    line.map(Seen::Ok).ok_or_else(|| out.describe())
 }
 
 pub(crate) fn dry_run(engine: &Engine) -> Scenario {

@@ -68,9 +68,15 @@ fn sealed(engine: &Engine) -> Scenario {
         Netns::named(sink::NAME).run(ask)
     };
     by_outside()?;
+    let by_loopback = || http::get("127.0.0.1:6010".parse().expect("an address"), "/alive");
+    by_loopback().map_err(|e| format!("127.0.0.1 before the seal: {e:#}"))?;
     let out = app.attach("")?;
     let words = format!("{}{}", out.stdout, out.stderr);
     must(words.contains("127.0.0.1"), out.describe())?;
+    must(
+        by_loopback().is_err(),
+        "127.0.0.1 answers, and attach said that it would not",
+    )?;
     app.sends_nothing()?;
     by_outside()?;
     let before = app.outside();
@@ -117,7 +123,8 @@ pub(crate) fn alone(engine: &Engine) -> Scenario {
 }
 
 fn refused(engine: &Engine) -> Scenario {
-    let app = App::new(engine, "run -d", "web", "")?;
+    // What Podman falls back to where it may make no cgroup.
+    let app = App::new(engine, "run -d", "web", "--cgroups disabled")?;
     app.is_heard()?;
     let out = wait::within(PATIENCE, || {
         let out = engine.airgap("attach -d web");
