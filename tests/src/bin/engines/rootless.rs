@@ -101,8 +101,9 @@ pub(crate) fn alone(engine: &Engine) -> Scenario {
         ));
     }
     users()?;
-    let (name, _) = USERS[1];
-    let runtime = "/run/drill-alone";
+    let (name, id) = USERS[1];
+    // Where a session would have it: AppArmor lets pasta into no other.
+    let runtime = &format!("/run/user/{id}");
     cmd::ok(&format!(
         "install --directory --owner {name} --mode 700 {runtime}"
     ));
