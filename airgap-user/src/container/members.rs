@@ -12,6 +12,7 @@ use std::{
 
 use super::{
     Budget, Cgroup,
+    entering::Entering,
     rounds::{Rounds, each_thread, threads},
 };
 use crate::{clock, netns::Netns};
@@ -68,11 +69,13 @@ impl Members {
         let own = Own::read();
         let mut seen = Seen::default();
         let mut rest = Vec::new();
+        let mut entering = Entering::new();
         let mut rounds = Rounds::of(cgroups);
         while let Some(pid) = rounds.next(budget) {
             if !budget.step_for("some of its processes") {
                 return members;
             }
+            entering.wait(pid);
             let started = clock::started(pid);
             members.oldest = match (members.oldest, started) {
                 (Some(one), Some(other)) => Some(one.min(other)),

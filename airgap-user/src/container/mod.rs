@@ -8,6 +8,7 @@ mod carried;
 mod cgroup;
 mod connect;
 mod docker;
+mod entering;
 mod events;
 mod freeze;
 mod holder;
