@@ -1,17 +1,18 @@
 //! The command line. Doc comments here are the help text.
 
+mod dispatch;
+
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::{
     command::Init,
     commands::{
-        Allow, Disallow, Exec, Explain, Guard, Install, Quarantine, Reporting, Restore, Run,
-        Schema, Tail, Watch,
+        Allow, Attach, Detach, Disallow, Doctor, Exec, Explain, Guard, Install, List, Quarantine,
+        Reporting, Restore, Run, Schema, Status, Tail, Verify, Watch,
     },
-    policy::{Cidr, Errno, Port, To},
-    preflight::Risk,
+    verify::Probe,
 };
 
 /// Seal containers against egress: they answer on their service ports, and
@@ -129,119 +130,6 @@ pub enum Command {
     /// The process that exec starts its command from.
     #[command(hide = true)]
     CommandInit(Init),
-}
-
-/// Arguments of `attach`.
-#[derive(Args, Debug)]
-pub struct Attach {
-    /// Service port inside the container; repeatable [default: 5060/tcp]
-    #[arg(short, long = "port", value_name = "PORT[/tcp]")]
-    pub ports: Vec<Port>,
-    /// Only clients from here may connect; repeatable [default: any client]
-    #[arg(long = "from", value_name = "CIDR")]
-    pub from: Vec<Cidr>,
-    /// Where it may connect, or send datagrams to: ADDRESS, CIDR or [IPv6], and
-    /// PORT, FIRST-LAST or * (all but 53 and 853); repeatable [default: nowhere]
-    #[arg(long = "to", value_name = "TARGET:PORTS[/udp]")]
-    pub to: Vec<To>,
-    /// How refused calls fail, from Linux 5.18: as on a host without a network
-    /// (ENETUNREACH and the like), or with EPERM [default: offline]
-    #[arg(long, value_name = "offline|eperm")]
-    pub errno: Option<Errno>,
-    /// Accept a risk that attach refused, by its name (airgap explain lists them); repeatable
-    #[arg(long = "accept", value_name = "RISK")]
-    pub accept: Vec<Risk>,
-    /// With `full`: refuse to seal unless every vector is covered
-    #[arg(long, value_name = "full", value_parser = ["full"])]
-    pub require: Option<String>,
-    /// Say what would be refused or cut, and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Return once the containers are sealed
-    #[arg(short, long)]
-    pub detach: bool,
-    /// Report and denials as JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Name, id or unique prefix of an id
-    #[arg(required = true, value_name = "CONTAINER")]
-    pub containers: Vec<String>,
-}
-
-/// Arguments of `detach`.
-#[derive(Args, Debug)]
-pub struct Detach {
-    /// Lift every seal on this host
-    #[arg(long)]
-    pub all: bool,
-    /// Name, id or unique prefix of an id
-    #[arg(
-        required_unless_present = "all",
-        conflicts_with = "all",
-        value_name = "CONTAINER"
-    )]
-    pub containers: Vec<String>,
-}
-
-/// Arguments of `list`.
-#[derive(Args, Debug)]
-pub struct List {
-    /// As JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Arguments of `status`.
-#[derive(Args, Debug)]
-pub struct Status {
-    /// As JSON
-    #[arg(long, conflicts_with_all = ["explain", "verbose"])]
-    pub json: bool,
-    /// What is not covered in full: what it means, why, what to do
-    #[arg(long)]
-    pub explain: bool,
-    /// Hooks, links and cgroups as well
-    #[arg(long)]
-    pub verbose: bool,
-    /// Name, id or unique prefix of an id
-    #[arg(value_name = "CONTAINER")]
-    pub container: String,
-}
-
-/// Arguments of `verify`.
-#[derive(Args, Debug)]
-pub struct Verify {
-    /// As JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Name, id or unique prefix of an id
-    #[arg(value_name = "CONTAINER")]
-    pub container: String,
-}
-
-/// Arguments of the process inside.
-#[derive(Args, Debug)]
-pub struct Probe {
-    /// The container's init process
-    #[arg(long)]
-    pub pid: u32,
-    /// The container's whole id
-    #[arg(long)]
-    pub id: String,
-    /// In the container's cgroup, with its capabilities
-    #[arg(long)]
-    pub sealed: bool,
-    /// Another network namespace than the container's
-    #[arg(long)]
-    pub netns: Option<PathBuf>,
-}
-
-/// Arguments of `doctor`.
-#[derive(Args, Debug)]
-pub struct Doctor {
-    /// As JSON
-    #[arg(long)]
-    pub json: bool,
 }
 
 #[cfg(test)]

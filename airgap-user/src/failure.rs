@@ -57,9 +57,12 @@ impl Error for Failure {}
 ///
 /// Control characters are escaped: names in messages may come from containers.
 pub fn render(error: &anyhow::Error) -> (String, ExitCode) {
-    let mut text = format!("error: {}\n", crate::output::escape(&error.to_string()));
+    let mut text = format!("error: {}\n", crate::notation::escape(&error.to_string()));
     for cause in error.chain().skip(1) {
-        text += &format!("caused by: {}\n", crate::output::escape(&cause.to_string()));
+        text += &format!(
+            "caused by: {}\n",
+            crate::notation::escape(&cause.to_string())
+        );
     }
     // One that is the context of another error is none of the chain's own types.
     let context = error.downcast_ref::<Failure>();
@@ -71,7 +74,7 @@ pub fn render(error: &anyhow::Error) -> (String, ExitCode) {
     for hint in failures().filter_map(|f| f.hint.as_ref()) {
         if !hints.contains(&hint) {
             hints.push(hint);
-            text += &format!("hint: {}\n", crate::output::escape(hint));
+            text += &format!("hint: {}\n", crate::notation::escape(hint));
         }
     }
     let code = failures().next().map_or(exit::FAILED, |f| f.code);

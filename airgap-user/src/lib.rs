@@ -21,12 +21,14 @@ pub mod labels;
 pub mod metrics;
 pub mod netlink;
 pub mod netns;
+pub mod notation;
 pub mod output;
 pub mod policy;
 pub mod preflight;
 pub mod procfs;
 pub mod report;
 pub mod sd_notify;
+pub mod seal;
 pub mod starters;
 pub mod state;
 #[expect(

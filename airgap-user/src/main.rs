@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, process::ExitCode};
 
-use airgap::{cli::Cli, commands, failure, output::escape};
+use airgap::{cli::Cli, failure, notation::escape};
 use clap::Parser as _;
 
 /// musl's own gives pages back to the kernel at every turn.
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         .enable_all()
         .build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(commands::run(cli)),
+        Ok(runtime) => runtime.block_on(cli.run()),
         Err(error) => Err(error.into()),
     };
     result.unwrap_or_else(|error| {

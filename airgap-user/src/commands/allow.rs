@@ -6,7 +6,6 @@ use clap::Args;
 use std::time::Duration;
 
 use super::{
-    Report,
     exit_change::ExitChange,
     reference::refuse_command,
     refusing::refuse_configured,
@@ -20,6 +19,7 @@ use crate::{
     output,
     policy::{Exception, Rules, To, parse_reason},
     preflight::Risk,
+    seal::Report,
     state::{Entry, Origin, Record, State},
 };
 
@@ -75,7 +75,7 @@ fn span(text: &str) -> Result<Duration, String> {
     }
 }
 
-pub(super) async fn allow(host: Option<&str>, state: &State, args: &Allow) -> Result<u8> {
+pub(crate) async fn allow(host: Option<&str>, state: &State, args: &Allow) -> Result<u8> {
     let until = args.time.map(|time| {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         clock::since_boot_nanos().saturating_add(nanos)
@@ -91,7 +91,7 @@ pub(super) async fn allow(host: Option<&str>, state: &State, args: &Allow) -> Re
     said(&report, args.json)
 }
 
-pub(super) async fn disallow(host: Option<&str>, state: &State, args: &Disallow) -> Result<u8> {
+pub(crate) async fn disallow(host: Option<&str>, state: &State, args: &Disallow) -> Result<u8> {
     let change = match args.all {
         true => ExitChange::WithdrawAll,
         false => ExitChange::Withdraw(args.to.clone()),

@@ -2,32 +2,68 @@
 
 use airgap_common::{cgroup::container_id, map::MAX_LEVEL};
 use anyhow::{Context as _, Result};
-use serde::Serialize;
+use clap::Args;
 
 use super::{
-    Existing, Report,
     existing::{Found, Layers, Terms, carried_in},
     exit_change::ExitChange,
     reference::refuse_command,
     refusing::{self, refuse_configured, refuse_found},
-    report::{expected, older},
+    report::expected,
     sealing::{self, Site, Wanted},
     stops::Services,
     tail,
 };
 use crate::{
-    cli::Attach,
     container::{Container, Engine},
-    coverage::{SealState, Vector, summary},
+    coverage::{SealState, summary},
     failure::{Failure, exit},
     gate::{Gate, Place, Reading, mount_bpffs},
     output::{self, Detail, Format},
-    policy::{Exception, Rules},
+    policy::{Cidr, Errno, Exception, Port, Rules, To},
     preflight::{self, Risk},
+    seal::{DryRun, Report, older},
     state::{Origin, State},
 };
 
-pub(super) async fn run(host: Option<&str>, state: &State, args: Attach) -> Result<u8> {
+/// Arguments of `attach`.
+#[derive(Args, Debug)]
+pub struct Attach {
+    /// Service port inside the container; repeatable [default: 5060/tcp]
+    #[arg(short, long = "port", value_name = "PORT[/tcp]")]
+    pub ports: Vec<Port>,
+    /// Only clients from here may connect; repeatable [default: any client]
+    #[arg(long = "from", value_name = "CIDR")]
+    pub from: Vec<Cidr>,
+    /// Where it may connect, or send datagrams to: ADDRESS, CIDR or [IPv6], and
+    /// PORT, FIRST-LAST or * (all but 53 and 853); repeatable [default: nowhere]
+    #[arg(long = "to", value_name = "TARGET:PORTS[/udp]")]
+    pub to: Vec<To>,
+    /// How refused calls fail, from Linux 5.18: as on a host without a network
+    /// (ENETUNREACH and the like), or with EPERM [default: offline]
+    #[arg(long, value_name = "offline|eperm")]
+    pub errno: Option<Errno>,
+    /// Accept a risk that attach refused, by its name (airgap explain lists them); repeatable
+    #[arg(long = "accept", value_name = "RISK")]
+    pub accept: Vec<Risk>,
+    /// With `full`: refuse to seal unless every vector is covered
+    #[arg(long, value_name = "full", value_parser = ["full"])]
+    pub require: Option<String>,
+    /// Say what would be refused or cut, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Return once the containers are sealed
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Report and denials as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Name, id or unique prefix of an id
+    #[arg(required = true, value_name = "CONTAINER")]
+    pub containers: Vec<String>,
+}
+
+pub(crate) async fn run(host: Option<&str>, state: &State, args: Attach) -> Result<u8> {
     let exits = args.to.iter().copied().map(Exception::from).collect();
     let rules = Rules::new(args.ports.clone(), args.from.clone())
         .and_then(|rules| rules.with_exits(exits))
@@ -234,27 +270,4 @@ async fn dry_run(
         json,
     )?;
     Ok(code)
-}
-
-/// What an attach would say.
-#[derive(Clone, Debug, Serialize)]
-pub struct DryRun {
-    /// Name of the container.
-    pub name: String,
-    /// Service ports, as `5060/tcp`.
-    pub ports: Vec<String>,
-    /// Where it could connect or send to, as `198.51.100.10:443/tcp`.
-    pub exits: Vec<String>,
-    /// What would no longer answer or resolve, in words.
-    pub stops: Vec<String>,
-    /// What would become of the sockets that exist now.
-    pub existing: Vec<Existing>,
-    /// The state that it would have.
-    pub state: SealState,
-    /// What line one would say after the state.
-    pub summary: String,
-    /// By vector, as far as it can be told before.
-    pub coverage: Vec<Vector>,
-    /// The exit code.
-    pub exit: u8,
 }

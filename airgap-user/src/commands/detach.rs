@@ -4,20 +4,35 @@
 use std::collections::HashSet;
 
 use anyhow::Result;
+use clap::Args;
 
 use super::{
     reference::{Directory, Meant, Presence, seals_of},
     standing,
 };
 use crate::{
-    cli::Detach,
     failure::exit,
     gate::{Gate, Lock, Place, seal_id},
     output,
     state::{Entry, State, is_id},
 };
 
-pub(super) async fn run(host: Option<&str>, state: &State, args: &Detach) -> Result<u8> {
+/// Arguments of `detach`.
+#[derive(Args, Debug)]
+pub struct Detach {
+    /// Lift every seal on this host
+    #[arg(long)]
+    pub all: bool,
+    /// Name, id or unique prefix of an id
+    #[arg(
+        required_unless_present = "all",
+        conflicts_with = "all",
+        value_name = "CONTAINER"
+    )]
+    pub containers: Vec<String>,
+}
+
+pub(crate) async fn run(host: Option<&str>, state: &State, args: &Detach) -> Result<u8> {
     // Without the lock: an engine may take its time.
     let meant = meant(host, state, &args.containers).await?;
     let lock = Lock::take()?;

@@ -1,25 +1,30 @@
 //! `airgap doctor`: what this host can do, and how to mend what it cannot.
 
-mod check;
-
 use airgap_common::map::Stat;
 use anyhow::Result;
 use aya::util::KernelVersion;
+use clap::Args;
 
-pub use self::check::Check;
-use self::check::{BOOT, HOOKS};
 use crate::{
-    cli::Doctor,
     container::Engine,
     failure::exit,
     gate::{FrameLayer, Gate, Lock, Security, btf::Btf, cgroup_mount, likely_security},
     output, procfs,
+    seal::{BOOT, Check, HOOKS},
     state::{Entry, State},
     udev::Arrivals,
     units::Boot,
 };
 
-pub(super) async fn run(host: Option<&str>, state: &State, args: &Doctor) -> Result<u8> {
+/// Arguments of `doctor`.
+#[derive(Args, Debug)]
+pub struct Doctor {
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub(crate) async fn run(host: Option<&str>, state: &State, args: &Doctor) -> Result<u8> {
     let checks = vec![
         kernel(),
         frames(),

@@ -19,7 +19,7 @@ use airgap_common::map::{ID_LEN, SealNumber};
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use super::{Report, refusing::refuse_gaps, sealing::now};
+use super::{refusing::refuse_gaps, sealing::now};
 use crate::{
     command::{Confined, Nest, PREFIX, User, abandoned, held_by, prepare},
     coverage::SealState,
@@ -28,6 +28,7 @@ use crate::{
     policy::{Cidr, Errno, Exception, Port, Rules, To},
     preflight::{Finding, Risk, Surroundings, judge_exits},
     procfs,
+    seal::Report,
 };
 use supervise::{Outcome, Task};
 
@@ -67,7 +68,7 @@ pub struct Exec {
 const NOT_FOUND: u8 = 127;
 const NOT_STARTED: u8 = 126;
 
-pub(super) fn run(args: &Exec) -> Result<u8> {
+pub(crate) fn run(args: &Exec) -> Result<u8> {
     let usage = |e| Failure::new(e, "airgap exec --help").with_code(exit::USAGE);
     let exits = args.to.iter().copied().map(Exception::from).collect();
     let rules = match args.ports.is_empty() {

@@ -12,7 +12,6 @@ use std::{
 use airgap_common::map::SealNumber;
 use anyhow::{Context as _, Result};
 use aya::util::KernelVersion;
-use serde::Serialize;
 
 use crate::{
     container::{
@@ -21,32 +20,8 @@ use crate::{
     },
     gate::{Fate, FrameLayer, Gate, OlderConnection},
     policy::Port,
+    seal::Existing,
 };
-
-/// A socket older than the seal, and what became of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Existing {
-    /// `tcp`, `udp`, `raw` or `packet`; `unix`, `ip`, `netlink`, `vsock`, `xdp`
-    /// for one that leads elsewhere than to the container's own network.
-    pub kind: &'static str,
-    /// Own address and port.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub local: Option<String>,
-    /// Peer's address and port.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub peer: Option<String>,
-    /// Container of the same engine that the peer is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub container: Option<String>,
-    /// Process that holds it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pid: Option<u32>,
-    /// Its `comm`, chosen by the container.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// `cut`, `kept`, `blocked`, or `open`: nothing stands in its way.
-    pub action: &'static str,
-}
 
 /// A container's sockets that reach beyond it, and who holds each.
 #[derive(Debug, Default)]
@@ -64,20 +39,6 @@ struct Socket {
     holders: Vec<Holder>,
     /// Inode of its network namespace.
     network: u64,
-}
-
-impl Existing {
-    /// Whether the container's bytes can leave by it to a network. `foreign`: sockets of
-    /// other network namespaces were accepted.
-    pub(super) fn leads_out(&self, foreign: bool) -> bool {
-        self.action == "open"
-            && match self.kind {
-                // To this host's hypervisor and audit log.
-                "vsock" | "netlink" => false,
-                "unix" | "packet" | "xdp" => true,
-                _ => !foreign,
-            }
-    }
 }
 
 impl Found {

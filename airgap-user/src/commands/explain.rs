@@ -9,7 +9,8 @@ use serde_json::Value;
 use crate::{
     failure::{Failure, exit},
     glossary::{self, Term},
-    output::{self, escape},
+    notation::escape,
+    output,
 };
 
 /// Longest event that is read from stdin, bytes.
@@ -26,7 +27,7 @@ pub struct Explain {
     pub event: Option<String>,
 }
 
-pub(super) fn run(args: &Explain) -> Result<u8> {
+pub(crate) fn run(args: &Explain) -> Result<u8> {
     let Some(mut text) = args.event.clone() else {
         output::raw(&all(&glossary::terms()))?;
         return Ok(exit::OK);

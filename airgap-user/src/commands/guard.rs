@@ -44,7 +44,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Pauses are a tenth of the time that has passed, at most so long.
 const LONG: Duration = Duration::from_millis(200);
 
-pub(super) fn run(args: &Guard) -> Result<u8> {
+pub(crate) fn run(args: &Guard) -> Result<u8> {
     prove();
     guard(&Place::host()?, args.index)?;
     Ok(exit::OK)

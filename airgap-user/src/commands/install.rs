@@ -49,7 +49,7 @@ pub(super) fn arrivals() -> Arrivals {
     udev::arrivals(Path::new("/"))
 }
 
-pub(super) fn install(host: Option<&str>, state: &State, args: &Install) -> Result<u8> {
+pub(crate) fn install(host: Option<&str>, state: &State, args: &Install) -> Result<u8> {
     let binary = std::env::current_exe().context("cannot tell where airgap is")?;
     refuse_foreign(&binary)?;
     let state_dir = std::path::absolute(state.dir()).context("cannot tell where the state is")?;
@@ -96,7 +96,7 @@ fn only_podman(starters: &[String]) -> Option<&'static str> {
     (starters.iter().any(podman) && !starters.iter().any(other)).then_some(units::PODMAN)
 }
 
-pub(super) fn uninstall(args: &Install) -> Result<u8> {
+pub(crate) fn uninstall(args: &Install) -> Result<u8> {
     let root = args.root == Path::new("/");
     let gone: Vec<Unit> = units::written(&args.root)
         .into_iter()

@@ -4,67 +4,26 @@ use std::time::{Duration, Instant};
 
 use airgap_common::map::{Seal, SealNumber};
 use anyhow::Result;
-use serde::Serialize;
+use clap::Args;
 
-use super::{Report, standing};
+use super::standing;
 use crate::{
-    cli::List,
     command::is_command,
     container::{Engine, Look},
     coverage::SealState,
     failure::exit,
     gate::{Gate, seal_id, seal_name},
-    metrics::StateMetrics,
     output,
+    seal::{Report, Row},
     state::{Entry, State},
 };
 
-/// One line of the list.
-#[derive(Clone, Debug, Serialize)]
-pub struct Row {
-    /// State of the seal.
-    #[serde(flatten)]
-    pub report: Report,
-    /// The engine answers and knows no such container any more.
-    pub gone: bool,
-    /// Name when it was sealed, if it has another one now.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub recorded_name: Option<String>,
-    /// Id of another container that now has the name under which this one was
-    /// sealed, and is not sealed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub not_sealed: Option<String>,
-}
-
-impl Row {
-    /// Its state for metrics, and that of a container which has its name and is not sealed.
-    pub(super) fn states(&self) -> Vec<StateMetrics> {
-        let container = self
-            .recorded_name
-            .as_ref()
-            .unwrap_or(&self.report.container.name);
-        let of = |id: &str, state| StateMetrics {
-            container: container.clone(),
-            id: id.to_owned(),
-            state,
-        };
-        let other = self.not_sealed.as_deref();
-        let mut states = vec![of(&self.report.container.id, self.report.state)];
-        states.extend(other.map(|id| of(id, SealState::NotSealed)));
-        states
-    }
-
-    fn code(&self) -> u8 {
-        match self {
-            Self {
-                not_sealed: Some(_),
-                ..
-            } => exit::NOT_SEALED,
-            // Nothing there that could be open.
-            Self { gone: true, .. } => exit::OK,
-            Self { report, .. } => report.code(),
-        }
-    }
+/// Arguments of `list`.
+#[derive(Args, Debug)]
+pub struct List {
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Time that looking at all containers may take, where each is large enough,
@@ -75,7 +34,7 @@ const LEAST: Duration = Duration::from_millis(100);
 /// Id, name and whether it runs.
 type Listed = (String, String, bool);
 
-pub(super) async fn run(host: Option<&str>, state: &State, args: &List) -> Result<u8> {
+pub(crate) async fn run(host: Option<&str>, state: &State, args: &List) -> Result<u8> {
     let gate = standing()?;
     let rows = match is_empty(gate.as_ref(), state)? {
         true => Vec::new(),
@@ -240,10 +199,10 @@ fn row(mut report: Report, name: String, containers: Option<&[Listed]>, sealed: 
 mod tests {
     use super::row;
     use crate::{
-        commands::Report,
         coverage::SealState,
         failure::exit,
         policy::Rules,
+        seal::Report,
         state::{Entry, Origin, Record},
     };
 

@@ -1,128 +1,66 @@
 //! One file a command; each composes the layers and returns an exit code.
 
-mod allow;
-mod attach;
-mod detach;
-mod doctor;
-mod exec;
+pub(crate) mod allow;
+pub(crate) mod attach;
+pub(crate) mod detach;
+pub(crate) mod doctor;
+pub(crate) mod exec;
 mod existing;
 mod exit_change;
-mod explain;
-mod guard;
-mod install;
+pub(crate) mod explain;
+pub(crate) mod guard;
+pub(crate) mod install;
 mod keep;
-mod list;
+pub(crate) mod list;
 mod marking;
 mod names;
-mod quarantine;
+pub(crate) mod quarantine;
 mod reference;
 mod refusing;
 mod report;
-mod reporting;
-mod restore;
-mod run;
-mod schema;
+pub(crate) mod reporting;
+pub(crate) mod restore;
+pub(crate) mod run;
+pub(crate) mod schema;
 mod sealing;
-mod status;
+pub(crate) mod status;
 mod stops;
-mod tail;
+pub(crate) mod tail;
 mod taking_back;
-mod top;
-mod verify;
-mod watch;
-
-use std::process::ExitCode;
+pub(crate) mod top;
+pub(crate) mod verify;
+pub(crate) mod watch;
 
 use anyhow::{Context as _, Result};
 
 use crate::{
-    cli::{Cli, Command},
     container::Engine,
-    failure::{Failure, exit},
     gate::{Gate, Lock, Place},
     metrics::{Address, Listener, gather, render},
+    seal::Row,
     state::State,
 };
 
 pub use {
     allow::{Allow, Disallow},
-    attach::DryRun,
-    doctor::Check,
+    attach::Attach,
+    detach::Detach,
+    doctor::Doctor,
     exec::Exec,
-    existing::Existing,
     explain::Explain,
     guard::Guard,
     install::Install,
-    list::Row,
+    list::List,
     quarantine::Quarantine,
-    report::{Denials, ExitRow, Report},
     reporting::Reporting,
     restore::Restore,
     run::Run,
     schema::{Schema, Shape},
+    status::Status,
     tail::{Output, Tail},
+    verify::Verify,
     watch::Watch,
 };
-
-/// Runs what the command line asks for.
-///
-/// # Errors
-/// Whatever went wrong, with a hint where there is one.
-pub async fn run(cli: Cli) -> Result<ExitCode> {
-    // These only print what is known anyway, to anybody.
-    match &cli.command {
-        Command::Schema(args) => return Ok(ExitCode::from(schema::run(args)?)),
-        Command::Explain(args) => return Ok(ExitCode::from(explain::run(args)?)),
-        Command::Report(args) => {
-            if let Some([old, new]) = args.diff.as_deref() {
-                return Ok(ExitCode::from(reporting::difference(old, new, args.json)?));
-            }
-        }
-        _ => {}
-    }
-    // SAFETY: takes nothing, returns the effective user id.
-    if unsafe { libc::geteuid() } != 0 {
-        return Err(Failure::new(
-            "airgap must run as root: it reads and writes the kernel's BPF objects",
-            "sudo airgap …",
-        )
-        .into());
-    }
-    let host = cli.host.as_deref();
-    let state = &State::at(cli.state_dir);
-    let code = match cli.command {
-        Command::Attach(args) => attach::run(host, state, args).await?,
-        Command::Detach(args) => detach::run(host, state, &args).await?,
-        Command::Allow(args) => allow::allow(host, state, &args).await?,
-        Command::Disallow(args) => allow::disallow(host, state, &args).await?,
-        Command::Run(args) => run::run(host, state, args).await?,
-        Command::Exec(args) => exec::run(&args)?,
-        Command::Watch(args) => watch::run(host, state, &args).await?,
-        Command::Quarantine(args) => quarantine::run(state, &args)?,
-        Command::Restore(args) => restore::run(state, &args)?,
-        Command::Install(args) => install::install(host, state, &args)?,
-        Command::Uninstall(args) => install::uninstall(&args)?,
-        Command::List(args) => list::run(host, state, &args).await?,
-        Command::Status(args) => status::run(host, state, &args).await?,
-        Command::Tail(args) => tail::run(host, state, &args).await?,
-        Command::Top => top::run(host, state).await?,
-        Command::Report(args) => reporting::run(host, state, &args).await?,
-        Command::Verify(args) => verify::run(host, state, &args).await?,
-        Command::Doctor(args) => doctor::run(host, state, &args).await?,
-        Command::Schema(args) => schema::run(&args)?,
-        Command::Explain(args) => explain::run(&args)?,
-        Command::Guard(args) => guard::run(&args)?,
-        Command::CommandInit(args) => {
-            crate::command::run(&args)?;
-            exit::OK
-        }
-        Command::Probe(args) => {
-            crate::verify::probe(&args)?;
-            exit::OK
-        }
-    };
-    Ok(ExitCode::from(code))
-}
 
 /// Serves OpenMetrics of all seals while `work` is done, if there is an address for it.
 ///

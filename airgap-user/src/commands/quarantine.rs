@@ -30,7 +30,7 @@ pub enum Switch {
     Status,
 }
 
-pub(super) fn run(state: &State, args: &Quarantine) -> Result<u8> {
+pub(crate) fn run(state: &State, args: &Quarantine) -> Result<u8> {
     match args.switch {
         Switch::On => turn_on(state)?,
         Switch::Off => turn_off(state)?,

@@ -10,7 +10,6 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use super::{
-    Report,
     reference::{Directory, seals_of},
     standing,
 };
@@ -22,6 +21,7 @@ use crate::{
     failure::{Failure, exit},
     output,
     report::{Document, Material, Saved, Verified, compare, html},
+    seal::Report,
     state::State,
 };
 
@@ -54,7 +54,7 @@ pub struct Reporting {
 }
 
 /// Compares saved reports; touches nothing else.
-pub(super) fn difference(old: &Path, new: &Path, json: bool) -> Result<u8> {
+pub(crate) fn difference(old: &Path, new: &Path, json: bool) -> Result<u8> {
     let saved = |path: &Path| {
         Saved::parse(&read(path)?).map_err(|why| {
             Failure::new(
@@ -70,7 +70,7 @@ pub(super) fn difference(old: &Path, new: &Path, json: bool) -> Result<u8> {
     Ok(exit::OK)
 }
 
-pub(super) async fn run(host: Option<&str>, state: &State, args: &Reporting) -> Result<u8> {
+pub(crate) async fn run(host: Option<&str>, state: &State, args: &Reporting) -> Result<u8> {
     let reference = args.container.as_deref().unwrap_or_default();
     let gate = standing()?;
     let seals = seals_of(gate.as_ref())?;

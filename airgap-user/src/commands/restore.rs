@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use super::{
-    existing::{self, Existing, Found, Layers, Terms},
+    existing::{self, Found, Layers, Terms},
     sealing::now,
 };
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     output,
     policy::Rules,
     preflight::Risk,
+    seal::Existing,
     state::{Entry, Origin, Record, State, UNKNOWN},
 };
 
@@ -29,7 +30,7 @@ pub struct Restore {
     pub close_unreadable: bool,
 }
 
-pub(super) fn run(state: &State, args: &Restore) -> Result<u8> {
+pub(crate) fn run(state: &State, args: &Restore) -> Result<u8> {
     let lock = Lock::take()?;
     let place = Place::host()?;
     let mut entries = state.entries()?;

@@ -53,7 +53,7 @@ pub struct Run {
 
 /// Returns only if the container was not started: the last step is `docker
 /// start` in this process' place, with its streams, signals and exit code.
-pub(super) async fn run(host: Option<&str>, state: &State, args: Run) -> Result<u8> {
+pub(crate) async fn run(host: Option<&str>, state: &State, args: Run) -> Result<u8> {
     let usage = |e| Failure::new(e, "airgap run --help").with_code(exit::USAGE);
     let exits = args.to.iter().copied().map(Exception::from).collect();
     let rules = Rules::new(args.ports.clone(), args.from.clone())

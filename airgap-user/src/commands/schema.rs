@@ -22,7 +22,7 @@ pub enum Shape {
     Report,
 }
 
-pub(super) fn run(args: &Schema) -> Result<u8> {
+pub(crate) fn run(args: &Schema) -> Result<u8> {
     match args.of {
         Shape::Event => output::raw(output::json::SCHEMA)?,
         Shape::Report => output::raw(JSON_SCHEMA)?,

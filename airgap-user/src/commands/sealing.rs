@@ -15,7 +15,6 @@ use airgap_common::map::SealNumber;
 use anyhow::{Context as _, Result};
 
 use super::{
-    Existing, Report,
     existing::{self, Found, Layers, Terms, cut_exits},
     exit_change::ExitChange,
     marking::{Marked, mark},
@@ -31,6 +30,7 @@ use crate::{
     output,
     policy::{Errno, Rules},
     preflight::{Facts, Risk},
+    seal::{Existing, Report},
     state::{Entry, Origin, State},
 };
 

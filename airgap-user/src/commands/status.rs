@@ -1,23 +1,40 @@
 //! `airgap status`.
 
 use anyhow::Result;
+use clap::Args;
 
 use super::{
-    Report,
     reference::{Directory, Presence, seals_of},
     standing,
 };
 use crate::{
-    cli::Status,
     container::{Container, Engine, Look},
     coverage::SealState,
     labels::{self, Asked},
     output::{self, Detail},
     preflight::{Risk, Surroundings},
+    seal::Report,
     state::{Entry, Origin, State},
 };
 
-pub(super) async fn run(host: Option<&str>, state: &State, args: &Status) -> Result<u8> {
+/// Arguments of `status`.
+#[derive(Args, Debug)]
+pub struct Status {
+    /// As JSON
+    #[arg(long, conflicts_with_all = ["explain", "verbose"])]
+    pub json: bool,
+    /// What is not covered in full: what it means, why, what to do
+    #[arg(long)]
+    pub explain: bool,
+    /// Hooks, links and cgroups as well
+    #[arg(long)]
+    pub verbose: bool,
+    /// Name, id or unique prefix of an id
+    #[arg(value_name = "CONTAINER")]
+    pub container: String,
+}
+
+pub(crate) async fn run(host: Option<&str>, state: &State, args: &Status) -> Result<u8> {
     let gate = standing()?;
     let seals = seals_of(gate.as_ref())?;
     let asked = std::slice::from_ref(&args.container);

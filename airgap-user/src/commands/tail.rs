@@ -75,7 +75,7 @@ impl Tail {
     }
 }
 
-pub(super) async fn run(host: Option<&str>, state: &State, args: &Tail) -> Result<u8> {
+pub(crate) async fn run(host: Option<&str>, state: &State, args: &Tail) -> Result<u8> {
     let format = args.format();
     if format == Format::Journald {
         output::journal::check()?;

@@ -17,13 +17,14 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{Denials, list, standing};
+use super::{list, standing};
 use crate::{
     container::Engine,
     events::{Event, past},
     failure::exit,
     gate::{Gate, Place, seal_id, seal_name},
     output,
+    seal::Denials,
     state::State,
     top::{Count, Model, News, Ranking, Screen},
 };
@@ -37,7 +38,7 @@ const COUNTS: Duration = Duration::from_secs(1);
 /// What is in force is read at most so often.
 const ROWS: Duration = Duration::from_secs(2);
 
-pub(super) async fn run(host: Option<&str>, state: &State) -> Result<u8> {
+pub(crate) async fn run(host: Option<&str>, state: &State) -> Result<u8> {
     let mut ends = [
         signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
         signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?,

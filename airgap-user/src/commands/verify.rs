@@ -7,13 +7,13 @@ use std::{
 
 use airgap_common::map::{Seal, SealNumber};
 use anyhow::Result;
+use clap::Args;
 
 use super::{
     reference::{Directory, Presence, seals_of},
     standing,
 };
 use crate::{
-    cli::Verify,
     command::is_command,
     failure::{Failure, exit},
     gate::{Gate, Lock, seal_id},
@@ -22,11 +22,22 @@ use crate::{
     verify::{self, Verdict},
 };
 
+/// Arguments of `verify`.
+#[derive(Args, Debug)]
+pub struct Verify {
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Name, id or unique prefix of an id
+    #[arg(value_name = "CONTAINER")]
+    pub container: String,
+}
+
 /// How long the lock is waited for at the end, when signals are not heeded any more.
 const PATIENCE: Duration = Duration::from_millis(500);
 const STEP: Duration = Duration::from_millis(5);
 
-pub(super) async fn run(host: Option<&str>, state: &State, args: &Verify) -> Result<u8> {
+pub(crate) async fn run(host: Option<&str>, state: &State, args: &Verify) -> Result<u8> {
     let gate = standing()?;
     let seals = seals_of(gate.as_ref())?;
     let asked = std::slice::from_ref(&args.container);

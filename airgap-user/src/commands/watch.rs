@@ -78,7 +78,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long an engine that does not answer is left alone.
 const RETRY: Duration = Duration::from_secs(1);
 
-pub(super) async fn run(host: Option<&str>, state: &State, args: &Watch) -> Result<u8> {
+pub(crate) async fn run(host: Option<&str>, state: &State, args: &Watch) -> Result<u8> {
     let place = Place::host()?;
     let watched = async {
         tokio::select! {

@@ -2,8 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::{escape, status, status::Detail};
-use crate::report::{Change, Counted, Difference, Document, Side, clock};
+use super::{status, status::Detail};
+use crate::{
+    notation::escape,
+    report::{Change, Counted, Difference, Document, Side, clock},
+};
 
 /// Rows of a list; the rest is in the JSON.
 const ROWS: usize = 20;

@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::SystemTime};
 
 use serde_json::{Map, Value, json};
 
-use super::text::{self, timestamp};
+use crate::notation::{self, timestamp};
 use crate::{
     container::Identity,
     events::{Denial, Event, Lost, Process, Suppressed},
@@ -55,7 +55,7 @@ fn denial(denial: &Denial, container: &Identity) -> Value {
     }
     if let Some((family, kind)) = denial.socket {
         out["airgap"]["socket"] =
-            json!({ "family": text::family(family), "type": text::socket_type(kind) });
+            json!({ "family": notation::family(family), "type": notation::socket_type(kind) });
     }
     if let Some((name, kind)) = &denial.question {
         out["dns"] = json!({ "question": { "name": name, "type": kind } });
@@ -162,7 +162,7 @@ fn network(protocol: Option<u8>, destination: Option<(IpAddr, u16)>) -> Value {
     let mut network = Map::new();
     if let Some(protocol) = protocol {
         network.insert("iana_number".into(), json!(protocol.to_string()));
-        if let Some(name) = text::transport(protocol) {
+        if let Some(name) = notation::transport(protocol) {
             network.insert("transport".into(), json!(name));
         }
     }

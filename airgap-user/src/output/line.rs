@@ -5,13 +5,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{
-    escape,
-    text::{RED, RESET, endpoint, family, socket_type, timestamp, transport},
-};
+use super::text::{RED, RESET};
 use crate::{
     container::Identity,
     events::{Denial, Event, Lost, Process, Suppressed},
+    notation::{endpoint, escape, family, socket_type, timestamp, transport},
 };
 
 /// One line: time, verdict, container, process, attempt, reason. `dated`: with

@@ -2,7 +2,6 @@
 
 mod diff;
 mod document;
-mod escape;
 pub mod journal;
 pub mod json;
 mod line;
@@ -17,17 +16,15 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-pub use escape::escape;
 pub(crate) use line::attempt;
 pub use status::Detail;
-pub(crate) use text::{endpoint, family, socket_type, timestamp, transport};
 
 use crate::{
-    commands::{Check, DryRun, Existing, Report, Row},
     container::Identity,
     events::Event,
     gate::Unsealed,
     report::{Difference, Document},
+    seal::{Check, DryRun, Existing, Report, Row},
     state::Entry,
     verify::Proof,
 };

@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::escape;
-use crate::verify::{Proof, Tried, Verdict};
+use crate::{
+    notation::escape,
+    verify::{Proof, Tried, Verdict},
+};
 
 const RED: &str = "\x1b[31m";
 const BOLD: &str = "\x1b[1m";

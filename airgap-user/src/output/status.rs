@@ -8,14 +8,12 @@ use std::{
 
 mod exits;
 
-use super::{
-    escape,
-    text::{BOLD, RED, RESET, timestamp},
-};
+use super::text::{BOLD, RED, RESET};
 use crate::{
-    commands::{Denials, DryRun, Existing, ExitRow, Report},
     coverage::{CONFIGURATION, REBOOT, SealState, Vector, When, takes_sockets},
     events::is_silent,
+    notation::{escape, timestamp},
+    seal::{Denials, DryRun, Existing, ExitRow, Report},
     technique::vector::{TCP, UDP},
 };
 

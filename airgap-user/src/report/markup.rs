@@ -1,6 +1,6 @@
 //! Text that is safe between tags.
 
-use crate::output::escape;
+use crate::notation::escape;
 
 /// Text for a page: controls made visible, markup made text. Good between
 /// tags and in quoted attributes.

@@ -23,7 +23,7 @@ pub use self::{
     target::Target,
     verified::{Rollup, Tried, Verified},
 };
-use crate::{commands::Report, output::timestamp};
+use crate::{notation::timestamp, seal::Report};
 
 #[cfg(test)]
 pub(crate) mod examples {

@@ -8,7 +8,7 @@ use std::{
 use super::{Attempts, Counted, Destination, Program, Target};
 use crate::{
     events::{Denial, Event, Process, Suppressed},
-    output::endpoint,
+    notation::endpoint,
 };
 
 type Counts = BTreeMap<String, u64>;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     events::Denial,
-    output::{endpoint, family, socket_type, transport},
+    notation::{endpoint, family, socket_type, transport},
 };
 
 /// What an attempt was aimed at.

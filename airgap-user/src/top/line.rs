@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 
 use super::Count;
 use crate::{
-    commands::{Report, Row},
     coverage::{SealState, summary},
+    seal::{Report, Row},
 };
 
 /// One container.

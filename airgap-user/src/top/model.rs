@@ -12,7 +12,7 @@ use super::{
     history::History,
     line::{Line, Sort, open, problems},
 };
-use crate::{commands::Row, coverage::SealState};
+use crate::{coverage::SealState, seal::Row};
 
 /// Older counts are said to be old.
 const COUNTS_OLD: Duration = Duration::from_secs(5);

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use airgap_common::map::SealNumber;
 
 use crate::{
-    commands::Denials,
     events::{Denial, Event},
     report::{Attempts, Destination, Program, Sums},
+    seal::Denials,
 };
 
 /// Attempts that are kept one by one, the last ones.

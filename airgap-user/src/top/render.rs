@@ -13,7 +13,7 @@ use ratatui::{
 };
 
 use super::model::Model;
-use crate::{coverage::SealState, output::escape};
+use crate::{coverage::SealState, notation::escape};
 
 /// Smaller than this shows nothing of use.
 const SMALLEST: (u16, u16) = (50, 10);

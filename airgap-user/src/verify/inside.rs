@@ -12,19 +12,37 @@ use std::{
     io::{self, BufRead as _, Write as _},
     os::{fd::AsRawFd as _, unix::ffi::OsStrExt as _},
     path::Path,
+    path::PathBuf,
 };
 
 use anyhow::{Context as _, Result};
+use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cli::Probe,
     container::locate,
     gate::cgroup_mount,
     preflight::NET_RAW,
     procfs,
     technique::{self, Report, target::Target},
 };
+
+/// Arguments of the process inside.
+#[derive(Args, Debug)]
+pub struct Probe {
+    /// The container's init process
+    #[arg(long)]
+    pub pid: u32,
+    /// The container's whole id
+    #[arg(long)]
+    pub id: String,
+    /// In the container's cgroup, with its capabilities
+    #[arg(long)]
+    pub sealed: bool,
+    /// Another network namespace than the container's
+    #[arg(long)]
+    pub netns: Option<PathBuf>,
+}
 
 /// What the probe says, one JSON line each.
 #[derive(Debug, Serialize, Deserialize)]

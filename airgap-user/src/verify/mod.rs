@@ -20,7 +20,11 @@ mod target;
 
 use serde::Serialize;
 
-pub use self::{inside::run as probe, judge::Verdict, run::run};
+pub use self::{
+    inside::{Probe, run as probe},
+    judge::Verdict,
+    run::run,
+};
 
 /// One way out, tried.
 #[derive(Clone, Debug, Serialize)]

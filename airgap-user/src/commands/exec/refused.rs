@@ -9,7 +9,8 @@ use anyhow::Result;
 use crate::{
     events::{Denial, Event, past},
     gate::Gate,
-    output::{attempt, escape},
+    notation::escape,
+    output::attempt,
 };
 
 /// Lines of one list; the rest is counted.

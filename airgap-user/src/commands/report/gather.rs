@@ -7,7 +7,6 @@ use anyhow::Result;
 
 use super::{
     super::{existing::Layers, install},
-    CgroupRef, ContainerRef, Denials, Report, exits, failing,
     rows::{configuration, reboot},
 };
 use crate::{
@@ -18,6 +17,7 @@ use crate::{
     gate::{FrameGuard, Gate, Security, UnderWay, seal_id, seal_name},
     policy::Rules,
     preflight::{Facts, Risk},
+    seal::{CgroupRef, ContainerRef, Denials, Report, exit_rows, failing, withdrawn},
     state::Entry,
 };
 
@@ -173,7 +173,7 @@ impl Report {
         };
         coverage.push(reboot.clone());
         let opened_since = opened_since(seal, look, &evidence, &coverage);
-        let (exits, wrong) = exits::rows(gate, number, entry, &mend)?;
+        let (exits, wrong) = exit_rows(gate, number, entry, &mend)?;
         problems.extend(wrong);
         let (policy, counters) = state.map_or((None, None), |(p, c)| (Some(p), Some(c)));
         let mut report = Self {
@@ -199,7 +199,7 @@ impl Report {
                 .collect(),
             errno: failing(policy.as_ref().and_then(Rules::errno_of)),
             exits,
-            withdrawn: exits::withdrawn(entry),
+            withdrawn: withdrawn(entry),
             accepted: Risk::names(seal.accepted),
             cgroups: cgroup_refs(&marked_ids, &live),
             links: gate.link_count(),

@@ -1,16 +1,14 @@
 //! The rows of the coverage that are no way out of the packets': what is older than the
 //! seal, what a reboot does, what the configuration lets out, what an attach would bring.
 
-use super::{
-    super::{Existing, existing::Layers, install},
-    Report, texts,
-};
+use super::super::{existing::Layers, install};
 use crate::{
     container::{Interface, Look, interfaces_of},
-    coverage::{CONFIGURATION, Evidence, OLDER, REBOOT, Vector, When, coverage},
+    coverage::{CONFIGURATION, Evidence, REBOOT, Vector, When, coverage},
     gate::{FrameGuard, Gate, Standing, likely_security},
     policy::Rules,
     preflight::{self, Facts, Risk},
+    seal::{Report, texts},
     state::Entry,
     units::Boot,
 };
@@ -23,23 +21,6 @@ impl Report {
             ..Vector::open(REBOOT, When::Later, by, Some(mend))
         }
     }
-}
-
-/// Sockets that are older than the seal and lead out past it, if there are any.
-pub(in crate::commands) fn older(
-    existing: &[Existing],
-    accepted: &[&str],
-    name: &str,
-) -> Option<Vector> {
-    let foreign = accepted.contains(&Risk::ForeignSocket.name());
-    let open: Vec<_> = existing
-        .iter()
-        .filter(|socket| socket.leads_out(foreign))
-        .map(|socket| socket.kind)
-        .collect();
-    let by = format!("nothing stands in the way of: {}", open.join(", "));
-    let mend = format!("docker restart {name}");
-    (!open.is_empty()).then(|| Vector::open(OLDER, When::Now, by, Some(mend)))
 }
 
 /// What a reboot of the host does with the seal as it is now.

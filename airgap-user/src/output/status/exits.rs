@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{super::escape, second};
-use crate::commands::ExitRow;
+use super::second;
+use crate::notation::escape;
+use crate::seal::ExitRow;
 
 pub(super) fn line(exit: &ExitRow, red: &str, reset: &str) -> String {
     let state = match exit.state {

@@ -1,11 +1,11 @@
 use super::*;
 use crate::{
-    commands::{Check, ExitRow, Row},
     container::{HostEnd, Interface},
     coverage::{CONFIGURATION, Evidence, SealState, Vector, coverage},
     gate::{FrameGuard, Mechanism, Security, Silence},
     output::text,
     preflight::NET_RAW,
+    seal::{Check, ExitRow, Row},
     state::Entry,
 };
 

@@ -2,9 +2,9 @@ use std::{sync::Arc, time::UNIX_EPOCH};
 
 use super::*;
 use crate::{
-    commands::{Denials, Report},
     coverage::SealState,
     events::{Denial, Event, Process},
+    seal::{Denials, Report},
     state::Entry,
     top::Ranking,
 };

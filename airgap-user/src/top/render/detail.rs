@@ -10,7 +10,8 @@ use ratatui::{
 use super::{Paint, words};
 use crate::{
     events::is_silent,
-    output::{attempt, escape},
+    notation::escape,
+    output::attempt,
     top::{
         Count,
         history::SECONDS,

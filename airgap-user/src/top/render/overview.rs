@@ -9,7 +9,7 @@ use ratatui::{
 
 use super::{Paint, words};
 use crate::{
-    output::escape,
+    notation::escape,
     top::{line::Line, model::Model},
 };
 

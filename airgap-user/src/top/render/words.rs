@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::output::timestamp;
+use crate::notation::timestamp;
 
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 

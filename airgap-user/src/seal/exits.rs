@@ -100,7 +100,7 @@ fn is_over(exception: &Exception) -> bool {
 
 /// Those of a seal that stands, those that are recorded and not in force, and what is
 /// wrong with them: each is judged by itself. `mend` says what to run.
-pub(super) fn rows(
+pub(crate) fn rows(
     gate: &Gate,
     seal: SealNumber,
     entry: Option<&Entry>,
@@ -186,7 +186,7 @@ fn disagreement(view: &ExitsView, mend: &str) -> Option<String> {
 }
 
 /// What an operator has taken out of what its label says.
-pub(super) fn withdrawn(entry: Option<&Entry>) -> Vec<String> {
+pub(crate) fn withdrawn(entry: Option<&Entry>) -> Vec<String> {
     match entry {
         Some(Entry::Known(record)) => record.withdrawn.iter().map(ToString::to_string).collect(),
         _ => Vec::new(),

@@ -19,8 +19,10 @@ pub struct Check {
     pub mend: Option<&'static str>,
 }
 
-pub(super) const HOOKS: &str = "security hooks";
-pub(super) const BOOT: &str = "host reboot";
+/// Name of the check of security hooks.
+pub const HOOKS: &str = "security hooks";
+/// Name of the check of what a reboot does.
+pub const BOOT: &str = "host reboot";
 
 impl Check {
     /// This host has no security hooks; what that means comes before why.
@@ -81,7 +83,7 @@ impl Check {
         )
     }
 
-    pub(super) fn ok(check: &'static str, seen: impl Into<String>) -> Self {
+    pub(crate) fn ok(check: &'static str, seen: impl Into<String>) -> Self {
         Self {
             check,
             state: "ok",
@@ -90,7 +92,7 @@ impl Check {
         }
     }
 
-    pub(super) fn limited(
+    pub(crate) fn limited(
         check: &'static str,
         seen: impl Into<String>,
         mend: &'static str,
@@ -104,14 +106,14 @@ impl Check {
     }
 
     /// Something that ought to be sealed is not.
-    pub(super) fn open(check: &'static str, seen: impl Into<String>, mend: &'static str) -> Self {
+    pub(crate) fn open(check: &'static str, seen: impl Into<String>, mend: &'static str) -> Self {
         Self {
             state: "open",
             ..Self::failed(check, seen, mend)
         }
     }
 
-    pub(super) fn failed(check: &'static str, seen: impl Into<String>, mend: &'static str) -> Self {
+    pub(crate) fn failed(check: &'static str, seen: impl Into<String>, mend: &'static str) -> Self {
         Self {
             check,
             state: "failed",
