@@ -1,6 +1,6 @@
-//! Times that no change of the wall clock moves.
+//! Times that no change of the wall clock moves, and the wall clock itself.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// `CLOCK_BOOTTIME`: since the kernel booted, sleep included.
 pub fn since_boot() -> Duration {
@@ -73,6 +73,12 @@ pub fn parse_ago(text: &str) -> Result<Duration, String> {
     };
     let number: u32 = text[..text.len() - 1].parse().or(Err(wrong()))?;
     Ok(Duration::from_secs(u64::from(number) * seconds))
+}
+
+/// The wall clock: seconds since 1970-01-01 UTC.
+pub fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |d| d.as_secs())
 }
 
 #[cfg(test)]

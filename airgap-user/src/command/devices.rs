@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::view::{PLAIN, mount};
+use super::mount::{PLAIN, mount};
 
 const DEV: &str = "/dev";
 /// Nodes that lead nowhere, terminals, and what computes (`nvidia*` is looked for).

@@ -9,6 +9,7 @@ mod cgroup;
 mod devices;
 mod filter;
 mod init;
+mod mount;
 mod mounts;
 mod network;
 mod user;

@@ -3,26 +3,24 @@
 //! unix socket now is hidden.
 
 use std::{
-    ffi::{CStr, CString},
-    fs, io,
+    ffi::CString,
+    fs,
     mem::MaybeUninit,
     os::unix::{
         ffi::OsStrExt as _,
         fs::{FileTypeExt as _, MetadataExt as _},
     },
     path::{Path, PathBuf},
-    ptr,
 };
 
 use anyhow::{Context as _, Result, bail};
 
 use super::{
     devices,
+    mount::{PLAIN, bind, cover, mount, read_only},
     mounts::{Entry, Fate, entries, fate},
 };
 use crate::procfs;
-
-pub(super) const PLAIN: libc::c_ulong = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
 
 /// Makes the view; the process has namespaces of its own for mounts, processes and IPC.
 /// `network`: file systems that lead to a network were accepted. `hide`: what listens on a
@@ -129,55 +127,4 @@ fn listening() -> Result<Vec<PathBuf>> {
     paths.sort();
     paths.dedup();
     Ok(paths)
-}
-
-fn cover(target: &Path) -> Result<()> {
-    if target.is_dir() {
-        let flags = PLAIN | libc::MS_RDONLY;
-        mount(
-            Some(c"none"),
-            target,
-            Some(c"tmpfs"),
-            flags,
-            Some(c"mode=0555"),
-        )
-    } else {
-        bind(Path::new("/dev/null"), target)
-    }
-}
-
-fn bind(source: &Path, target: &Path) -> Result<()> {
-    let source = CString::new(source.as_os_str().as_bytes())?;
-    mount(Some(&source), target, None, libc::MS_BIND, None)
-}
-
-fn read_only(target: &Path) -> Result<()> {
-    let flags = libc::MS_REMOUNT | libc::MS_BIND | libc::MS_RDONLY | PLAIN;
-    mount(None, target, None, flags, None)
-}
-
-pub(super) fn mount(
-    source: Option<&CStr>,
-    target: &Path,
-    kind: Option<&CStr>,
-    flags: libc::c_ulong,
-    data: Option<&CStr>,
-) -> Result<()> {
-    let text = |text: Option<&CStr>| text.map_or(ptr::null(), CStr::as_ptr);
-    let name = CString::new(target.as_os_str().as_bytes())?;
-    // SAFETY: NUL-terminated strings or null.
-    let rc = unsafe {
-        libc::mount(
-            text(source),
-            name.as_ptr(),
-            text(kind),
-            flags,
-            text(data).cast(),
-        )
-    };
-    if rc == 0 {
-        return Ok(());
-    }
-    Err(io::Error::last_os_error())
-        .with_context(|| format!("cannot change the mount at {}", target.display()))
 }

@@ -6,10 +6,12 @@ use clap::Args;
 use std::time::Duration;
 
 use super::{
+    before::accepted_before,
     exit_change::ExitChange,
     reference::refuse_command,
     refusing::refuse_configured,
-    sealing::{self, Site, Wanted},
+    sealing,
+    wanted::{Site, Wanted},
 };
 use crate::{
     clock,
@@ -147,7 +149,7 @@ async fn changed(
         let mut all = accept.to_vec();
         let accepted = accepted_for(
             recorded.as_ref(),
-            sealing::accepted_before(&place, state, &container)?,
+            accepted_before(&place, state, &container)?,
         );
         all.extend(Risk::ALL.iter().filter(|risk| accepted & risk.bit() != 0));
         let new = Rules {

@@ -5,14 +5,16 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use super::{
+    before::{accepted_before, rules_before},
     existing::{Found, Layers, Terms, carried_in},
     exit_change::ExitChange,
     reference::refuse_command,
     refusing::{self, refuse_configured, refuse_found},
     report::expected,
-    sealing::{self, Site, Wanted},
+    sealing,
     stops::Services,
     tail,
+    wanted::{Site, Wanted},
 };
 use crate::{
     container::{Container, Engine},
@@ -99,13 +101,13 @@ pub(crate) async fn run(host: Option<&str>, state: &State, args: Attach) -> Resu
         container.key()?;
         refuse_place(&container)?;
         let mut accept = args.accept.clone();
-        let before = sealing::accepted_before(&place, state, &container)?;
+        let before = accepted_before(&place, state, &container)?;
         accept.extend(Risk::ALL.iter().filter(|r| before & r.bit() != 0));
         if !refusing::narrows(&site, &container, &wanted)? {
             refuse_configured(&container, &wanted.rules, &accept)?;
         }
         let services = Services::of(&container);
-        let known = sealing::rules_before(&site, &container)?;
+        let known = rules_before(&site, &container)?;
         if !wanted.ports_named && known.is_none() {
             services.refuse_default(&container.name)?;
         }
@@ -216,7 +218,7 @@ async fn dry_run(
 ) -> Result<u8> {
     let gate = Gate::open(site.place)?;
     let layers = Layers::now(gate.as_ref());
-    let rules = wanted.rules_after(sealing::rules_before(site, container)?.as_ref());
+    let rules = wanted.rules_after(rules_before(site, container)?.as_ref());
     let narrows = refusing::narrows(site, container, wanted)?;
     let (mut look, facts) = refuse_found(&site.place.cgroup, container, &rules, accept, narrows)?;
     let mut existing = Vec::new();

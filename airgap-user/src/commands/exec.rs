@@ -19,8 +19,9 @@ use airgap_common::map::{ID_LEN, SealNumber};
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use super::{refusing::refuse_gaps, sealing::now};
+use super::refusing::refuse_gaps;
 use crate::{
+    clock::now,
     command::{Confined, Nest, PREFIX, User, abandoned, held_by, prepare},
     coverage::SealState,
     failure::{Failure, exit},

@@ -7,12 +7,14 @@ use airgap_common::map::{ID_LEN, SealNumber};
 use anyhow::Result;
 
 use super::{
+    before::in_force,
     exit_change::both,
-    sealing::{Site, Wanted, in_force, now},
+    marked::Marked,
     taking_back::put_back,
+    wanted::{Site, Wanted},
 };
 use crate::{
-    clock,
+    clock::{self, now},
     container::{Budget, Cgroup, Container, find_cgroups, interfaces_of, locate, own_networks},
     gate::{Gate, Lock, Place, Sealed, Sealing, Standing},
     policy::{Rules, with_room},
@@ -21,25 +23,6 @@ use crate::{
 
 /// Time to find the networks whose frames are guarded at once; more are found later.
 const AT_ONCE: std::time::Duration = std::time::Duration::from_millis(100);
-
-/// A seal that is in force, and what is needed to lift it again.
-pub(super) struct Marked {
-    pub(super) number: SealNumber,
-    pub(super) record: Record,
-    /// Sockets older than it were not judged yet.
-    pub(super) fresh: bool,
-    /// It only took back: that holds whatever is found.
-    pub(super) narrows: bool,
-    /// What is taken back in the end is in force until all is judged.
-    pub(super) pending: Option<Rules>,
-    /// Nobody named a port: it has the default one.
-    pub(super) ports_by_default: bool,
-    pub(super) container: Container,
-    pub(super) before: Option<Standing>,
-    pub(super) earlier: Option<Vec<u8>>,
-    pub(super) open: Option<Vec<u64>>,
-    pub(super) since: Instant,
-}
 
 /// Puts a container under seal. On an error everything is as before.
 ///

@@ -2,6 +2,7 @@
 
 pub(crate) mod allow;
 pub(crate) mod attach;
+mod before;
 pub(crate) mod detach;
 pub(crate) mod doctor;
 pub(crate) mod exec;
@@ -12,6 +13,7 @@ pub(crate) mod guard;
 pub(crate) mod install;
 mod keep;
 pub(crate) mod list;
+mod marked;
 mod marking;
 mod names;
 pub(crate) mod quarantine;
@@ -29,6 +31,7 @@ pub(crate) mod tail;
 mod taking_back;
 pub(crate) mod top;
 pub(crate) mod verify;
+mod wanted;
 pub(crate) mod watch;
 
 use anyhow::{Context as _, Result};

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::sealing::{Site, Wanted};
+use super::wanted::{Site, Wanted};
 use crate::{
     container::{Container, Look},
     coverage::Vector,

@@ -6,11 +6,9 @@ use std::{collections::HashMap, os::fd::AsRawFd as _};
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use super::{
-    existing::{self, Found, Layers, Terms},
-    sealing::now,
-};
+use super::existing::{self, Found, Layers, Terms};
 use crate::{
+    clock::now,
     container::{Cgroup, Look, all_cgroups, interfaces_of},
     failure::{Failure, exit},
     gate::{Gate, Lock, Place, Sealing, mount_bpffs},

@@ -13,7 +13,8 @@ use super::{
     attach::refuse_place,
     exit_change::ExitChange,
     refusing::refuse_configured,
-    sealing::{self, Site, Wanted},
+    sealing,
+    wanted::{Site, Wanted},
 };
 use crate::{
     container::Engine,

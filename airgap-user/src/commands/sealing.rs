@@ -6,85 +6,31 @@
 //! making can prolong, with a budget and without the gate's lock, so that one container
 //! delays no other. Nothing is cut until all is judged.
 
-use std::{
-    os::fd::AsRawFd as _,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::os::fd::AsRawFd as _;
 
 use airgap_common::map::SealNumber;
 use anyhow::{Context as _, Result};
 
 use super::{
     existing::{self, Found, Layers, Terms, cut_exits},
-    exit_change::ExitChange,
-    marking::{Marked, mark},
+    marked::Marked,
+    marking::mark,
     refusing::{not_accepted, refuse, refuse_gaps, refuse_removed},
     report::Seen,
     taking_back::{take_back, withdraw_pending},
+    wanted::{Site, Wanted},
 };
 use crate::{
-    container::{Container, Engine, Look, interfaces_of},
+    container::{Container, Look, interfaces_of},
     coverage::SealState,
     failure::Failure,
-    gate::{Gate, Lock, Place, Reading, Standing, UnderWay},
+    gate::{Gate, Lock, Place, UnderWay},
     output,
-    policy::{Errno, Rules},
-    preflight::{Facts, Risk},
+    policy::Rules,
+    preflight::Facts,
     seal::{Existing, Report},
-    state::{Entry, Origin, State},
+    state::Entry,
 };
-
-/// Whose containers, in which gate, recorded where.
-pub(super) struct Site<'a> {
-    pub(super) engine: &'a Engine,
-    pub(super) place: &'a Place,
-    pub(super) state: &'a State,
-    /// For a gate that does not stand yet.
-    pub(super) kernel: &'a Reading,
-}
-
-/// What a seal is to be.
-#[derive(Clone, Debug)]
-pub(super) struct Wanted {
-    pub(super) rules: Rules,
-    /// What was not named stays as it is: "attach again" must not widen a seal.
-    pub(super) ports_named: bool,
-    pub(super) from_named: bool,
-    pub(super) exits: ExitChange,
-    pub(super) accept: Vec<Risk>,
-    /// Refuse to seal unless every vector is covered.
-    pub(super) full: bool,
-    /// Lift the seal again if a risk is found that was not accepted. A label asks for a
-    /// seal whatever is found: one that could be left is better than none.
-    pub(super) refuse: bool,
-    pub(super) by: Origin,
-}
-
-impl Wanted {
-    pub(super) fn keeps(&self) -> bool {
-        self.accept.contains(&Risk::ExistingConnections)
-    }
-
-    pub(super) fn shares(&self) -> bool {
-        self.accept.contains(&Risk::SharedNetwork) || self.accept.contains(&Risk::HostNetwork)
-    }
-
-    pub(super) fn rules_after(&self, before: Option<&Rules>) -> Rules {
-        // What nobody said is not written down either.
-        let errno = self.rules.errno.or(before.and_then(|before| before.errno));
-        let errno = errno.filter(|errno| *errno != Errno::default());
-        let Some(before) = before else {
-            return self.rules.clone().failing_with(errno);
-        };
-        let named = |named: bool| if named { &self.rules } else { before };
-        Rules {
-            ports: named(self.ports_named).ports.clone(),
-            clients: named(self.from_named).clients.clone(),
-            exits: self.exits.of(&before.exits, &self.rules.exits),
-            errno,
-        }
-    }
-}
 
 /// Seals one container, or renews its seal. On an error everything, kernel and
 /// record, is as before, but for a seal that a label asked for: that stays.
@@ -291,92 +237,4 @@ fn end_older(
         &tell,
     ));
     Ok(ended)
-}
-
-/// What its seal or its record allows already; `None`: it has neither.
-pub(super) fn rules_before(site: &Site<'_>, container: &Container) -> Result<Option<Rules>> {
-    let _lock = Lock::take()?;
-    let standing = in_force(site.place, container)?.map(|standing| standing.rules());
-    Ok(standing.or_else(|| match site.state.entry(&container.id) {
-        Some(Entry::Known(record)) => Some(record.rules),
-        _ => None,
-    }))
-}
-
-/// Risks that the container's seal or its record has accepted.
-pub(super) fn accepted_before(place: &Place, state: &State, container: &Container) -> Result<u64> {
-    let lock = Lock::take()?;
-    Gate::clear_remains(place, &lock)?;
-    Ok(
-        match (in_force(place, container)?, state.entry(&container.id)) {
-            (_, Some(Entry::Known(record))) if record.by == Origin::Label => {
-                record.accepted_by_operator()
-            }
-            (Some(standing), _) => standing.accepted,
-            (None, Some(Entry::Known(record))) => record.accepted,
-            _ => 0,
-        },
-    )
-}
-
-pub(super) fn in_force(place: &Place, container: &Container) -> Result<Option<Standing>> {
-    match Gate::open(place)? {
-        Some(gate) => gate.standing(&container.key()?),
-        None => Ok(None),
-    }
-}
-
-/// Seconds since 1970-01-01 UTC.
-pub(super) fn now() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |d| d.as_secs())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{ExitChange, Origin, Wanted};
-    use crate::policy::{Errno, Port, Rules};
-
-    #[test]
-    fn a_renewal_keeps_what_it_does_not_name() {
-        let rules = |ports: &[u16], from: &[&str]| Rules {
-            ports: ports.iter().map(|p| Port(*p)).collect(),
-            clients: from.iter().map(|c| c.parse().unwrap()).collect(),
-            exits: vec![],
-            errno: None,
-        };
-        let wanted = |ports_named, from_named| Wanted {
-            rules: rules(&[80], &["10.0.0.0/8"]),
-            ports_named,
-            from_named,
-            exits: ExitChange::Keep,
-            accept: vec![],
-            full: false,
-            refuse: true,
-            by: Origin::Operator,
-        };
-        let before = rules(&[443], &["::1"]);
-        for (ports_named, from_named, ports, from) in [
-            (true, true, 80, "10.0.0.0/8"),
-            (true, false, 80, "::1"),
-            (false, true, 443, "10.0.0.0/8"),
-            (false, false, 443, "::1"),
-        ] {
-            let after = wanted(ports_named, from_named).rules_after(Some(&before));
-            assert_eq!(after, rules(&[ports], &[from]));
-        }
-        let first = wanted(false, false);
-        assert_eq!(first.rules_after(None), first.rules);
-        for (before, named, after) in [
-            (None, None, None),
-            (Some(Errno::Eperm), None, Some(Errno::Eperm)),
-            (Some(Errno::Eperm), Some(Errno::Offline), None),
-            (None, Some(Errno::Eperm), Some(Errno::Eperm)),
-        ] {
-            let mut wanted = wanted(true, true);
-            wanted.rules.errno = named;
-            let before = rules(&[443], &["::1"]).failing_with(before);
-            assert_eq!(wanted.rules_after(Some(&before)).errno, after);
-        }
-    }
 }

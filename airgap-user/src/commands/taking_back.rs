@@ -2,10 +2,7 @@
 
 use anyhow::{Context as _, Result};
 
-use super::{
-    marking::Marked,
-    sealing::{Site, in_force},
-};
+use super::{before::in_force, marked::Marked, wanted::Site};
 use crate::{
     container::Container,
     failure::Failure,

@@ -233,7 +233,7 @@ fn opened_since(
         return None;
     }
     let ago = clock::since_boot().as_secs().saturating_sub(start);
-    Some(crate::commands::sealing::now().saturating_sub(ago))
+    Some(clock::now().saturating_sub(ago))
 }
 
 /// What guards the container's interfaces; `None`: not all of its networks are known. That

@@ -1,7 +1,7 @@
 //! What a label's seal is to be, beside what is recorded. Pure.
 
 use crate::{
-    commands::{exit_change::ExitChange, sealing::Wanted},
+    commands::{exit_change::ExitChange, wanted::Wanted},
     labels::Terms,
     policy::Rules,
     preflight::Risk,

@@ -12,7 +12,7 @@ use super::{
     queue::Task,
 };
 use crate::{
-    commands::sealing::{self, Site},
+    commands::{sealing, wanted::Site},
     container::{Container, Engine, find_cgroups},
     gate::{Gate, Lock, Place, Reading},
     labels::{self, Asked, Terms},

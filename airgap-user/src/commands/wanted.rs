@@ -1,0 +1,111 @@
+//! What a seal is to be, and where.
+
+use super::exit_change::ExitChange;
+use crate::{
+    container::Engine,
+    gate::{Place, Reading},
+    policy::{Errno, Rules},
+    preflight::Risk,
+    state::{Origin, State},
+};
+
+/// Whose containers, in which gate, recorded where.
+pub(super) struct Site<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) place: &'a Place,
+    pub(super) state: &'a State,
+    /// For a gate that does not stand yet.
+    pub(super) kernel: &'a Reading,
+}
+
+/// What a seal is to be.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) rules: Rules,
+    /// What was not named stays as it is: "attach again" must not widen a seal.
+    pub(super) ports_named: bool,
+    pub(super) from_named: bool,
+    pub(super) exits: ExitChange,
+    pub(super) accept: Vec<Risk>,
+    /// Refuse to seal unless every vector is covered.
+    pub(super) full: bool,
+    /// Lift the seal again if a risk is found that was not accepted. A label asks for a
+    /// seal whatever is found: one that could be left is better than none.
+    pub(super) refuse: bool,
+    pub(super) by: Origin,
+}
+
+impl Wanted {
+    pub(super) fn keeps(&self) -> bool {
+        self.accept.contains(&Risk::ExistingConnections)
+    }
+
+    pub(super) fn shares(&self) -> bool {
+        self.accept.contains(&Risk::SharedNetwork) || self.accept.contains(&Risk::HostNetwork)
+    }
+
+    pub(super) fn rules_after(&self, before: Option<&Rules>) -> Rules {
+        // What nobody said is not written down either.
+        let errno = self.rules.errno.or(before.and_then(|before| before.errno));
+        let errno = errno.filter(|errno| *errno != Errno::default());
+        let Some(before) = before else {
+            return self.rules.clone().failing_with(errno);
+        };
+        let named = |named: bool| if named { &self.rules } else { before };
+        Rules {
+            ports: named(self.ports_named).ports.clone(),
+            clients: named(self.from_named).clients.clone(),
+            exits: self.exits.of(&before.exits, &self.rules.exits),
+            errno,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ExitChange, Origin, Wanted};
+    use crate::policy::{Errno, Port, Rules};
+
+    #[test]
+    fn a_renewal_keeps_what_it_does_not_name() {
+        let rules = |ports: &[u16], from: &[&str]| Rules {
+            ports: ports.iter().map(|p| Port(*p)).collect(),
+            clients: from.iter().map(|c| c.parse().unwrap()).collect(),
+            exits: vec![],
+            errno: None,
+        };
+        let wanted = |ports_named, from_named| Wanted {
+            rules: rules(&[80], &["10.0.0.0/8"]),
+            ports_named,
+            from_named,
+            exits: ExitChange::Keep,
+            accept: vec![],
+            full: false,
+            refuse: true,
+            by: Origin::Operator,
+        };
+        let before = rules(&[443], &["::1"]);
+        for (ports_named, from_named, ports, from) in [
+            (true, true, 80, "10.0.0.0/8"),
+            (true, false, 80, "::1"),
+            (false, true, 443, "10.0.0.0/8"),
+            (false, false, 443, "::1"),
+        ] {
+            let after = wanted(ports_named, from_named).rules_after(Some(&before));
+            assert_eq!(after, rules(&[ports], &[from]));
+        }
+        let first = wanted(false, false);
+        assert_eq!(first.rules_after(None), first.rules);
+        for (before, named, after) in [
+            (None, None, None),
+            (Some(Errno::Eperm), None, Some(Errno::Eperm)),
+            (Some(Errno::Eperm), Some(Errno::Offline), None),
+            (None, Some(Errno::Eperm), Some(Errno::Eperm)),
+        ] {
+            let mut wanted = wanted(true, true);
+            wanted.rules.errno = named;
+            let before = rules(&[443], &["::1"]).failing_with(before);
+            assert_eq!(wanted.rules_after(Some(&before)).errno, after);
+        }
+    }
+}
