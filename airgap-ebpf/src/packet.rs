@@ -1,6 +1,8 @@
 //! A packet under judgement: its headers, its socket, and what the verdict
 //! asks the kernel about it.
 
+use core::ptr;
+
 use airgap_common::{
     addr::Addr,
     denial::{Hook, Reason},
@@ -12,8 +14,8 @@ use aya_ebpf::{
     bindings::{__sk_buff, bpf_sock, bpf_sock_tuple},
     btf_maps::lpm_trie::Key,
     helpers::generated::{
-        bpf_ktime_get_ns, bpf_sk_ancestor_cgroup_id, bpf_sk_fullsock, bpf_sk_lookup_udp,
-        bpf_sk_release, bpf_skb_load_bytes, bpf_skc_lookup_tcp,
+        bpf_ktime_get_ns, bpf_sk_ancestor_cgroup_id, bpf_sk_lookup_udp, bpf_sk_release,
+        bpf_skb_load_bytes, bpf_skc_lookup_tcp,
     },
 };
 
@@ -30,6 +32,8 @@ use crate::{
 };
 
 const CURRENT_NETNS: u64 = u64::MAX;
+/// `TCP_TIME_WAIT` (include/net/tcp_states.h).
+const TIME_WAIT: u32 = 6;
 /// Length of an Ethernet header.
 pub(crate) const ETHERNET: u32 = 14;
 
@@ -217,7 +221,7 @@ impl Packet {
         let mut details = Details {
             hook,
             reason,
-            who: Who::Socket(core::ptr::null()),
+            who: Who::Socket(ptr::null()),
             protocol: 0,
             src: Addr::default(),
             dst: Addr::default(),
@@ -292,24 +296,31 @@ impl Kernel for Packet {
                 36
             };
             let ctx = self.skb.cast();
+            let mut state = 0;
             let sk = if transport.kind == Kind::Tcp {
-                // Unlike bpf_sk_lookup_tcp, this one also finds TIME_WAIT.
-                bpf_skc_lookup_tcp(ctx, &raw mut tuple, len, CURRENT_NETNS, 0)
+                // Unlike bpf_sk_lookup_tcp, this one also finds TIME_WAIT, and what is
+                // being opened.
+                let sk = bpf_skc_lookup_tcp(ctx, &raw mut tuple, len, CURRENT_NETNS, 0);
+                if !sk.is_null() {
+                    // Read here alone: for the verifier what UDP finds is of another type.
+                    state = ptr::read_volatile(&raw const (*sk).state);
+                }
+                sk
             } else {
                 bpf_sk_lookup_udp(ctx, &raw mut tuple, len, CURRENT_NETNS, 0)
             };
             if sk.is_null() {
                 return Peer::None;
             }
+            // Of a connection being opened, that of its listener.
             let cgroup = bpf_sk_ancestor_cgroup_id(sk.cast(), self.subject.level as i32);
-            let full = !bpf_sk_fullsock(sk).is_null();
             bpf_sk_release(sk.cast());
             if cgroup == self.subject.cgroup {
                 Peer::Inside
-            } else if full || cgroup != 0 {
-                Peer::Outside
-            } else {
+            } else if state == TIME_WAIT {
                 Peer::TimeWait
+            } else {
+                Peer::Outside
             }
         }
     }

@@ -14,7 +14,11 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::mount::{PLAIN, mount};
+use super::{
+    mount::{PLAIN, mount},
+    mounts::entries,
+};
+use crate::procfs;
 
 const DEV: &str = "/dev";
 /// Nodes that lead nowhere, terminals, and what computes (`nvidia*` is looked for).
@@ -48,6 +52,7 @@ pub(super) fn build() -> Result<()> {
         .into_iter()
         .filter_map(|target| keep(target).transpose())
         .collect::<Result<_>>()?;
+    without_devices()?;
     let dev = Path::new(DEV);
     let sizes = c"mode=0755,size=64k";
     mount(Some(c"none"), dev, Some(c"tmpfs"), PLAIN, Some(sizes))?;
@@ -64,6 +69,43 @@ pub(super) fn build() -> Result<()> {
     mount(Some(c"none"), &shm, Some(c"tmpfs"), PLAIN, Some(mode))?;
     let flags = libc::MS_REMOUNT | libc::MS_BIND | libc::MS_RDONLY | PLAIN;
     mount(None, dev, None, flags, None)
+}
+
+/// No node of any other file system is a device: whoever made a root directory for something
+/// else has put some there.
+fn without_devices() -> Result<()> {
+    /// `MOUNT_ATTR_NODEV` (include/uapi/linux/mount.h).
+    const NODEV: u64 = 4;
+    // struct mount_attr: what is set, what is cleared, propagation, user namespace.
+    let attributes = [NODEV, 0, 0, 0];
+    // SAFETY: a NUL-terminated path, and the structure with its size.
+    let rc = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            libc::AT_FDCWD,
+            c"/".as_ptr(),
+            libc::AT_RECURSIVE,
+            attributes.as_ptr(),
+            size_of_val(&attributes),
+        )
+    };
+    if rc == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    if error.raw_os_error() != Some(libc::ENOSYS) {
+        return Err(error).context("cannot take devices from the mounts");
+    }
+    // Before Linux 5.12: one by one. What no path leads to can be left out.
+    let mountinfo = procfs::text("/proc/self/mountinfo").context("cannot read mountinfo")?;
+    for entry in entries(&mountinfo) {
+        let flags = libc::MS_REMOUNT | libc::MS_BIND | libc::MS_NODEV | entry.flags();
+        match mount(None, &entry.target, None, flags, None) {
+            Err(error) if fs::symlink_metadata(&entry.target).is_ok() => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// What is kept, where it is there.

@@ -32,6 +32,14 @@ const CLONE_NEWUSER: u32 = 0x1000_0000;
 const TIOCSTI: u32 = 0x5412;
 /// Paste into a console.
 const TIOCLINUX: u32 = 0x541c;
+/// `IOPRIO_WHO_PGRP` (include/uapi/linux/ioprio.h).
+const IOPRIO_WHO_PGRP: u32 = 2;
+/// `SO_REUSEPORT`, and the programs of such a group.
+const SHARING: [i32; 3] = [
+    libc::SO_REUSEPORT,
+    libc::SO_ATTACH_REUSEPORT_CBPF,
+    libc::SO_ATTACH_REUSEPORT_EBPF,
+];
 /// Another line discipline: some make network interfaces of a terminal.
 const TIOCSETD: u32 = 0x5423;
 
@@ -124,10 +132,25 @@ fn pairs() -> Program {
     out
 }
 
-/// Options that have groups announced on the link.
-fn options() -> Program {
+/// Options that have groups announced on the link (`hooks` do so otherwise), and in a network
+/// of others those by which listeners share a port: whom of them a packet goes to is told by
+/// none but the packet.
+fn options(hooks: bool, apart: bool) -> Program {
     let mut out = vec![argument(1)];
+    if !apart {
+        let mut then = vec![argument(2)];
+        then.extend(
+            SHARING
+                .iter()
+                .flat_map(|o| when(EQUAL, *o as u32, vec![refuse(libc::ENOPROTOOPT)])),
+        );
+        then.push(allow());
+        out.extend(when(EQUAL, libc::SOL_SOCKET as u32, then));
+    }
     for level in [0_u32, 41] {
+        if hooks {
+            break;
+        }
         let refused = (0..64).filter(|option| is_membership(level as i32, *option));
         let mut then = vec![argument(2)];
         then.extend(refused.flat_map(|o| when(EQUAL, o as u32, vec![refuse(libc::EPERM)])));
@@ -138,8 +161,32 @@ fn options() -> Program {
     out
 }
 
-/// The whole filter.
-fn program(unix: bool, hooks: bool) -> Program {
+/// What reaches a whole process group, where that is the caller's: other processes of it are
+/// not sealed, and no pid namespace parts them.
+fn groups() -> Program {
+    let mut out = on_call(libc::SYS_kill, {
+        let mut then = vec![argument(0)];
+        then.extend(when(EQUAL, 0, vec![refuse(libc::EPERM)]));
+        then.push(allow());
+        then
+    });
+    for (call, which) in [
+        (libc::SYS_setpriority, libc::PRIO_PGRP as u32),
+        (libc::SYS_ioprio_set, IOPRIO_WHO_PGRP),
+    ] {
+        let mut own = vec![argument(1)];
+        own.extend(when(EQUAL, 0, vec![refuse(libc::EPERM)]));
+        own.push(allow());
+        let mut then = vec![argument(0)];
+        then.extend(when(EQUAL, which, own));
+        then.push(allow());
+        out.extend(on_call(call, then));
+    }
+    out
+}
+
+/// The whole filter. `apart`: its network is its own.
+fn program(unix: bool, hooks: bool, apart: bool) -> Program {
     let mut out = vec![statement(LOAD, ARCH)];
     out.extend([
         sock_filter {
@@ -169,10 +216,11 @@ fn program(unix: bool, hooks: bool) -> Program {
     }
     ioctl.push(allow());
     out.extend(on_call(libc::SYS_ioctl, ioctl));
+    out.extend(groups());
+    out.extend(on_call(libc::SYS_setsockopt, options(hooks, apart)));
     // Where security hooks do so, they also tell.
     if !hooks {
         out.extend(on_call(libc::SYS_socket, sockets(unix)));
-        out.extend(on_call(libc::SYS_setsockopt, options()));
         if !unix {
             out.extend(on_call(libc::SYS_socketpair, pairs()));
         }
@@ -185,8 +233,8 @@ fn program(unix: bool, hooks: bool) -> Program {
 ///
 /// # Errors
 /// If the kernel has no seccomp filters.
-pub(super) fn enforce(unix: bool, hooks: bool) -> io::Result<()> {
-    let program = program(unix, hooks);
+pub(super) fn enforce(unix: bool, hooks: bool, apart: bool) -> io::Result<()> {
+    let program = program(unix, hooks, apart);
     let filter = libc::sock_fprog {
         len: program.len() as u16,
         filter: program.as_ptr().cast_mut(),
@@ -252,7 +300,7 @@ mod tests {
 
     #[test]
     fn what_leads_out_is_refused_and_nothing_else() {
-        let all = program(false, false);
+        let all = program(false, false, false);
         for (call, args, errno) in [
             (libc::SYS_read, &[][..], 0),
             (libc::SYS_execve, &[], 0),
@@ -290,25 +338,35 @@ mod tests {
             (libc::SYS_setsockopt, &[3, 0, 35], libc::EPERM),
             (libc::SYS_setsockopt, &[3, 41, 20], libc::EPERM),
             (libc::SYS_setsockopt, &[3, 1, 35], 0),
+            (libc::SYS_setsockopt, &[3, 1, 15], libc::ENOPROTOOPT),
+            (libc::SYS_setsockopt, &[3, 1, 51], libc::ENOPROTOOPT),
+            (libc::SYS_setsockopt, &[3, 1, 52], libc::ENOPROTOOPT),
+            (libc::SYS_setsockopt, &[3, 6, 15], 0),
+            (libc::SYS_kill, &[0, 15], libc::EPERM),
+            (libc::SYS_kill, &[7, 15], 0),
+            (libc::SYS_setpriority, &[1, 0, 5], libc::EPERM),
+            (libc::SYS_setpriority, &[0, 0, 5], 0),
+            (libc::SYS_ioprio_set, &[2, 0, 5], libc::EPERM),
+            (libc::SYS_ioprio_set, &[1, 0, 5], 0),
             (libc::SYS_setsockopt, &[3, 41, 26], 0),
         ] {
             assert_eq!(verdict(&all, call, args), errno, "{call} {args:x?}");
         }
-        let unix = program(true, false);
+        let unix = program(true, false, true);
         assert_eq!(verdict(&unix, libc::SYS_socket, &[1, 1]), 0);
         assert_eq!(
             verdict(&unix, libc::SYS_socket, &[17, 3]),
             libc::EAFNOSUPPORT
         );
         // Hooks say it, and to whom.
-        let hooked = program(true, true);
+        let hooked = program(true, true, false);
         assert_eq!(verdict(&hooked, libc::SYS_socket, &[17, 3]), 0);
         assert_eq!(verdict(&hooked, libc::SYS_bpf, &[]), libc::EPERM);
     }
 
     #[test]
     fn no_other_abi_gets_through() {
-        let all = program(false, false);
+        let all = program(false, false, false);
         let nothing = ERRNO | libc::ENOSYS as u32;
         // i386, arm.
         for arch in [0x4000_0003, 0x4000_0028] {
@@ -322,8 +380,13 @@ mod tests {
 
     #[test]
     fn every_jump_stays_inside() {
-        for (unix, hooks) in [(false, false), (true, false), (true, true)] {
-            let program = program(unix, hooks);
+        for (unix, hooks, apart) in [
+            (false, false, false),
+            (true, false, true),
+            (true, true, false),
+            (true, true, true),
+        ] {
+            let program = program(unix, hooks, apart);
             assert!(program.len() < 4096);
             for (at, one) in program.iter().enumerate() {
                 let furthest = at + 1 + usize::from(one.jt.max(one.jf));

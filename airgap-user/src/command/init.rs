@@ -141,7 +141,7 @@ fn enter(args: &Init, tell: &mut File) -> Result<()> {
     env::set_current_dir(&here)
         .with_context(|| format!("{} is not there any more", here.display()))?;
     drop_rights(args)?;
-    filter::enforce(args.unix, args.hooks).context("cannot set the seccomp filter")
+    filter::enforce(args.unix, args.hooks, args.apart).context("cannot set the seccomp filter")
 }
 
 /// Closes every descriptor that is no standard stream but this one.

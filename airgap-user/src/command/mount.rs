@@ -14,17 +14,12 @@ use anyhow::{Context as _, Result};
 pub(super) const PLAIN: libc::c_ulong = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
 
 pub(super) fn cover(target: &Path) -> Result<()> {
-    if target.is_dir() {
-        let flags = PLAIN | libc::MS_RDONLY;
-        mount(
-            Some(c"none"),
-            target,
-            Some(c"tmpfs"),
-            flags,
-            Some(c"mode=0555"),
-        )
-    } else {
-        bind(Path::new("/dev/null"), target)
+    let flags = PLAIN | libc::MS_RDONLY;
+    let mode = Some(c"mode=0555");
+    // Not by what it is: a FUSE file system tells its own user alone.
+    match mount(Some(c"none"), target, Some(c"tmpfs"), flags, mode) {
+        Err(error) if is_no_directory(&error) => bind(Path::new("/dev/null"), target),
+        done => done,
     }
 }
 
@@ -62,4 +57,9 @@ pub(super) fn mount(
     }
     Err(io::Error::last_os_error())
         .with_context(|| format!("cannot change the mount at {}", target.display()))
+}
+
+fn is_no_directory(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.raw_os_error() == Some(libc::ENOTDIR))
 }

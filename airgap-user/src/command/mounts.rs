@@ -18,10 +18,33 @@ pub(super) enum Fate {
 /// A mount, as mountinfo has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
+    /// Its number, and that of the mount it is on.
+    id: u64,
+    parent: u64,
     pub(super) target: PathBuf,
     pub(super) kind: String,
-    /// Its device, as `stat` has it.
-    pub(super) device: u64,
+    options: Vec<String>,
+}
+
+impl Entry {
+    fn has(&self, option: &str) -> bool {
+        self.options.iter().any(|one| one == option)
+    }
+
+    /// Flags that it has and keeps when it is remounted (mount(2)).
+    pub(super) fn flags(&self) -> libc::c_ulong {
+        let flags = [
+            ("ro", libc::MS_RDONLY),
+            ("nosuid", libc::MS_NOSUID),
+            ("nodev", libc::MS_NODEV),
+            ("noexec", libc::MS_NOEXEC),
+            ("noatime", libc::MS_NOATIME),
+            ("nodiratime", libc::MS_NODIRATIME),
+            ("relatime", libc::MS_RELATIME),
+        ];
+        let set = flags.iter().filter(|(option, _)| self.has(option));
+        set.fold(0, |all, (_, flag)| all | flag)
+    }
 }
 
 /// A file system whose writes leave this host.
@@ -37,11 +60,15 @@ pub struct Held {
 pub(super) fn entries(mountinfo: &str) -> Vec<Entry> {
     let entry = |line: &str| {
         let (left, right) = line.split_once(" - ")?;
-        let (major, minor) = left.split(' ').nth(2)?.split_once(':')?;
+        let mut left = left.split(' ');
+        let (id, parent) = (left.next()?, left.next()?);
+        let target = unescaped(left.nth(2)?);
         Some(Entry {
-            target: unescaped(left.split(' ').nth(4)?),
-            device: libc::makedev(major.parse().ok()?, minor.parse().ok()?),
+            id: id.parse().ok()?,
+            parent: parent.parse().ok()?,
+            target,
             kind: right.split(' ').next()?.to_owned(),
+            options: left.next()?.split(',').map(str::to_owned).collect(),
         })
     };
     mountinfo.lines().filter_map(entry).collect()
@@ -95,14 +122,56 @@ pub(super) fn fate(entry: &Entry, network: bool) -> Option<Fate> {
         "proc" if entry.target != Path::new("/proc") => Some(Fate::Covered),
         "cgroup" | "cgroup2" | "sysfs" | "debugfs" | "tracefs" | "securityfs" | "configfs"
         | "efivarfs" | "pstore" => Some(Fate::ReadOnly),
-        // The one at /dev is replaced: others show devices that lead anywhere.
+        // Those at /dev are replaced: others show devices that lead anywhere, and terminals.
         "devtmpfs" if entry.target != Path::new("/dev") => Some(Fate::Covered),
+        "devpts" if entry.target != Path::new("/dev/pts") => Some(Fate::Covered),
         // Looking at a name there has a process of the host's ask for it. Queues there are
         // those of others.
         "autofs" | "mqueue" | "bpf" => Some(Fate::Covered),
         kind if is_network(kind) && !network => Some(Fate::Covered),
         _ => None,
     }
+}
+
+/// The mounts of a first mountinfo that are not as they should be in a later one of the same
+/// namespace, whatever `stat` says of their paths: a FUSE file system answers its own user
+/// alone.
+pub(super) fn amiss(before: &[Entry], now: &[Entry], network: bool) -> Vec<PathBuf> {
+    let wrong = |entry: &&Entry| {
+        let later = now.iter().find(|later| later.id == entry.id);
+        match (fate(entry, network), later) {
+            (None, _) | (_, None) => false,
+            (Some(Fate::ReadOnly), Some(later)) if later.has("ro") => false,
+            (Some(_), Some(later)) => !is_hidden(later, now),
+        }
+    };
+    let amiss = before.iter().filter(wrong);
+    amiss.map(|entry| entry.target.clone()).collect()
+}
+
+/// Whether no path leads to it: something is mounted on it, or on what it is on, or on a
+/// directory on the way.
+fn is_hidden(entry: &Entry, all: &[Entry]) -> bool {
+    let mut at = entry;
+    // As many steps as there are mounts: what is read may be torn.
+    for _ in 0..=all.len() {
+        let covers = |other: &Entry| {
+            let on_it = other.parent == at.id && other.target == at.target;
+            let before_it = other.parent == at.parent
+                && other.id != at.id
+                && other.target != at.target
+                && at.target.starts_with(&other.target);
+            on_it || before_it
+        };
+        if all.iter().any(covers) {
+            return true;
+        }
+        match all.iter().find(|parent| parent.id == at.parent) {
+            Some(parent) if parent.id != at.id => at = parent,
+            _ => return false,
+        }
+    }
+    false
 }
 
 /// The file system that leads to a network and holds one of these paths: it cannot be
@@ -159,6 +228,36 @@ mod tests {
                 None, None, cover, read, cover, None, None, None, cover, None
             ]
         );
+    }
+
+    #[test]
+    fn what_is_neither_covered_nor_read_only_is_found() {
+        let before = entries(INFO);
+        let amiss_after = |more: &str| {
+            let now = entries(&format!("{INFO}{more}"));
+            amiss(&before, &now, false)
+        };
+        let covers = "\
+40 24 0:50 / /srv/a\\040chroot/proc ro - tmpfs none rw
+41 26 0:50 / /net ro - tmpfs none rw
+42 27 0:50 / /home ro - tmpfs none rw
+43 22 0:50 / /run/user ro - tmpfs none rw
+44 30 0:50 / /srv/chroot/dev ro - tmpfs none rw
+";
+        // One on the way hides what is below; one beside does not.
+        assert_eq!(amiss_after(covers), [Path::new("/sys/fs/cgroup")]);
+        let fewer = covers.replace("43 22 0:50 / /run/user ", "43 22 0:50 / /run/users ");
+        let found = amiss_after(&fewer);
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[1], Path::new("/run/user/1000/doc"));
+        let shut = INFO.replace("/sys/fs/cgroup rw", "/sys/fs/cgroup ro,nosuid");
+        let now = entries(&format!("{shut}{covers}"));
+        assert_eq!(amiss(&before, &now, false), [] as [PathBuf; 0]);
+        // What is covered covers what is on it.
+        let on = "45 28 0:60 / /home/near/x rw - nfs far:/x rw\n";
+        let with = entries(&format!("{INFO}{on}"));
+        let now = entries(&format!("{shut}{covers}{on}"));
+        assert_eq!(amiss(&with, &now, false), [] as [PathBuf; 0]);
     }
 
     #[test]

@@ -3,13 +3,8 @@
 //! unix socket now is hidden.
 
 use std::{
-    ffi::CString,
     fs,
-    mem::MaybeUninit,
-    os::unix::{
-        ffi::OsStrExt as _,
-        fs::{FileTypeExt as _, MetadataExt as _},
-    },
+    os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
 };
 
@@ -18,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use super::{
     devices,
     mount::{PLAIN, bind, cover, mount, read_only},
-    mounts::{Entry, Fate, entries, fate},
+    mounts::{Fate, amiss, entries, fate},
 };
 use crate::procfs;
 
@@ -60,16 +55,16 @@ pub(super) fn build(network: bool, hide: bool) -> Result<()> {
             read_only(path)?;
         }
     }
-    for entry in entries(&mountinfo) {
-        let (fate, done) = match fate(&entry, network) {
-            Some(Fate::ReadOnly) => (Fate::ReadOnly, read_only(&entry.target)),
-            Some(Fate::Covered) => (Fate::Covered, cover(&entry.target)),
+    let before = entries(&mountinfo);
+    for entry in &before {
+        let done = match fate(entry, network) {
+            Some(Fate::ReadOnly) => read_only(&entry.target),
+            Some(Fate::Covered) => cover(&entry.target),
             None => continue,
         };
-        // What is below another cover cannot be reached any more, and changed neither.
-        if !holds(&entry, fate) {
-            done?;
-            bail!("{} is not as it should be", entry.target.display());
+        // What is below another cover cannot be reached any more; the kernel is asked below.
+        if let Err(error) = done {
+            log::debug!("{}: {error:#}", entry.target.display());
         }
     }
     for path in sockets {
@@ -79,7 +74,13 @@ pub(super) fn build(network: bool, hide: bool) -> Result<()> {
             bail!("the socket {} is not hidden", path.display());
         }
     }
-    devices::build()
+    devices::build()?;
+    let mountinfo = procfs::text("/proc/self/mountinfo").context("cannot read mountinfo again")?;
+    let amiss = amiss(&before, &entries(&mountinfo), network);
+    if let Some(target) = amiss.first() {
+        bail!("the mount at {} is not as it should be", target.display());
+    }
+    Ok(())
 }
 
 /// Terminals of its own: its user's others cannot be opened. The one that it has stays.
@@ -92,25 +93,6 @@ fn terminals() -> Result<()> {
     let data = c"newinstance,ptmxmode=0666,mode=0620,gid=5";
     let flags = libc::MS_NOSUID | libc::MS_NOEXEC;
     mount(Some(c"devpts"), pts, Some(c"devpts"), flags, Some(data))
-}
-
-/// Whether it is so now, by what its path leads to.
-fn holds(entry: &Entry, fate: Fate) -> bool {
-    let Ok(found) = fs::metadata(&entry.target) else {
-        return true;
-    };
-    if found.dev() != entry.device {
-        return true;
-    }
-    let Ok(name) = CString::new(entry.target.as_os_str().as_bytes()) else {
-        return false;
-    };
-    let mut about = MaybeUninit::<libc::statvfs>::zeroed();
-    // SAFETY: a NUL-terminated path, and room for the answer.
-    let rc = unsafe { libc::statvfs(name.as_ptr(), about.as_mut_ptr()) };
-    // SAFETY: all zero, or filled by the kernel.
-    let flags = unsafe { about.assume_init() }.f_flag;
-    fate == Fate::ReadOnly && rc == 0 && flags & libc::ST_RDONLY != 0
 }
 
 /// Sockets that processes of this network namespace have in the file system.

@@ -11,7 +11,7 @@ use std::{
     env,
     ffi::{OsStr, OsString},
     fs, io,
-    os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -139,10 +139,18 @@ fn judge(args: &Exec, rules: &Rules, user: &User) -> Result<()> {
         find(Risk::NetworkFs, what);
     }
     for (stream, fd) in [("stdin", 0), ("stdout", 1), ("stderr", 2)] {
-        let about = fs::metadata(format!("/proc/self/fd/{fd}"));
-        if about.is_ok_and(|about| about.file_type().is_socket()) {
+        let Ok(about) = fs::metadata(format!("/proc/self/fd/{fd}")) else {
+            continue;
+        };
+        if about.file_type().is_socket() {
             let what = format!("its {stream} is a socket, which others made");
             find(Risk::ForeignSocket, what);
+        } else if !is_stream(&about) {
+            return Err(Failure::new(
+                format!("its {stream} is no file, pipe or terminal: it could lead past what the command may see"),
+                "give it a file, a pipe or a terminal (< /dev/null)",
+            )
+            .into());
         }
     }
     found.retain(|finding| !args.accept.contains(&finding.risk));
@@ -165,6 +173,19 @@ fn judge(args: &Exec, rules: &Rules, user: &User) -> Result<()> {
         mends.join("; "),
     )
     .into())
+}
+
+/// Files, pipes, terminals and the null family; not what leads on: directories, devices of
+/// any other kind, descriptors of the kernel's own making.
+fn is_stream(about: &fs::Metadata) -> bool {
+    let kind = about.file_type();
+    let (major, minor) = (libc::major(about.rdev()), libc::minor(about.rdev()));
+    // Documentation/admin-guide/devices.txt.
+    let is_plain = matches!(
+        (major, minor),
+        (1, 3 | 5 | 7 | 8 | 9) | (4 | 5 | 136..=143, _)
+    );
+    kind.is_file() || kind.is_fifo() || kind.is_char_device() && is_plain
 }
 
 /// What mends a finding of a command.
@@ -310,12 +331,13 @@ impl Sealed {
 
     /// Says what was refused; lifts the seal, unless processes are left.
     fn end(self, place: &Place, outcome: Result<Outcome>, args: &Exec) -> Result<u8> {
-        let refused = match Gate::open(place)? {
+        // Nothing that fails here may keep the seal from being lifted.
+        let refused = Gate::open(place).and_then(|gate| match gate {
             Some(gate) if gate.seal(self.number).is_ok() => {
-                Some(refused::tell(&gate, self.number)?)
+                refused::read(&gate, self.number).map(Some)
             }
-            _ => None,
-        };
+            _ => Ok(None),
+        });
         let name = self.name;
         if matches!(&outcome, Ok(Outcome { left: true, .. })) {
             log::warn!(
@@ -328,6 +350,10 @@ impl Sealed {
             lift(place, self.number, self.nest, &lock)?;
         }
         let code = outcome?.code;
+        let refused = refused.context("what was refused cannot be read")?;
+        if let Some(Some(list)) = &refused {
+            refused::tell(list)?;
+        }
         match refused {
             // What was not refused any more, nobody knows.
             None if args.fail_on_denial => Err(Failure::new(

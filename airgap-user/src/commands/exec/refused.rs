@@ -1,10 +1,16 @@
 //! What a command was refused, at its end: destinations, most attempts first, with who
 //! tried.
 
-use std::{collections::BTreeMap, fmt::Write as _, time::UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    io::{self, Write as _},
+    os::fd::AsRawFd as _,
+    time::UNIX_EPOCH,
+};
 
 use airgap_common::map::SealNumber;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::{
     events::{Denial, Event, past},
@@ -16,11 +22,11 @@ use crate::{
 /// Lines of one list; the rest is counted.
 const LINES: usize = 40;
 
-/// Says it on stderr; returns how many attempts there were, if any.
+/// The list, as it is to be said; `None`: nothing was refused.
 ///
 /// # Errors
 /// If the gate's maps cannot be read.
-pub(super) fn tell(gate: &Gate, number: SealNumber) -> Result<Option<u64>> {
+pub(super) fn read(gate: &Gate, number: SealNumber) -> Result<Option<String>> {
     let events = past(gate, &[number], UNIX_EPOCH)?;
     let total = gate
         .state(number)
@@ -28,8 +34,45 @@ pub(super) fn tell(gate: &Gate, number: SealNumber) -> Result<Option<u64>> {
     if total == 0 {
         return Ok(None);
     }
-    eprint!("{}", list(&events, total));
-    Ok(Some(total))
+    Ok(Some(list(&events, total)))
+}
+
+/// Says it on stderr. The command has the same open file, and may have made it one that
+/// does not wait.
+///
+/// # Errors
+/// If it cannot be written whole: then nobody has read what was refused.
+pub(super) fn tell(list: &str) -> Result<()> {
+    let stderr = io::stderr();
+    wait_when_full(&stderr);
+    let_terminal_go_on(&stderr);
+    stderr
+        .lock()
+        .write_all(list.as_bytes())
+        .context("cannot say what was refused")
+}
+
+/// The command may have stopped its output, or left the foreground to a group that is gone.
+fn let_terminal_go_on(stderr: &io::Stderr) {
+    let fd = stderr.as_raw_fd();
+    // SAFETY: an open descriptor and a signal; nothing happens where it is no terminal.
+    unsafe {
+        if libc::isatty(fd) == 1 {
+            libc::signal(libc::SIGTTOU, libc::SIG_IGN);
+            libc::tcflow(fd, libc::TCOON);
+        }
+    }
+}
+
+fn wait_when_full(stderr: &io::Stderr) {
+    let fd = stderr.as_raw_fd();
+    // SAFETY: an open descriptor, and flags.
+    unsafe {
+        let flags = libc::fcntl(fd, libc::F_GETFL);
+        if flags != -1 && flags & libc::O_NONBLOCK != 0 {
+            libc::fcntl(fd, libc::F_SETFL, flags & !libc::O_NONBLOCK);
+        }
+    }
 }
 
 /// Pure.
