@@ -32,6 +32,8 @@ const CLONE_NEWUSER: u32 = 0x1000_0000;
 const TIOCSTI: u32 = 0x5412;
 /// Paste into a console.
 const TIOCLINUX: u32 = 0x541c;
+/// `PRIO_PGRP` (include/uapi/linux/resource.h).
+const PRIO_PGRP: u32 = 1;
 /// `IOPRIO_WHO_PGRP` (include/uapi/linux/ioprio.h).
 const IOPRIO_WHO_PGRP: u32 = 2;
 /// `SO_REUSEPORT`, and the programs of such a group.
@@ -171,7 +173,7 @@ fn groups() -> Program {
         then
     });
     for (call, which) in [
-        (libc::SYS_setpriority, libc::PRIO_PGRP as u32),
+        (libc::SYS_setpriority, PRIO_PGRP),
         (libc::SYS_ioprio_set, IOPRIO_WHO_PGRP),
     ] {
         let mut own = vec![argument(1)];
