@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Linux 6.18 with Python 3.11 (Debian 12's, from its packages).
 #
-# A seccomp filter that refuses socket(AF_UNIX) and allows socketpair(AF_UNIX) looks as if it left
-# a process nothing but pipes. A pair of streams is one: it cannot be connected again. Each end of
-# a pair of datagram sockets can send to any other socket all the same, by sendto(2), and connect
-# to it: a filter has to look at the type, too.
+# socketpair(2) makes "an unnamed pair of connected sockets", which looks like two pipes. A pair of
+# streams is that: it cannot be connected again. Each end of a pair of datagram sockets can send to
+# any other socket all the same, by sendto(2), and can be connected to it: its peer is no more than
+# where it sends by itself, as with any datagram socket.
 #
 # Needs apt-get. Everything is in a temporary folder.
 set -euo pipefail
