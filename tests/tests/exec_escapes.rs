@@ -308,3 +308,42 @@ fn a_directory_is_no_stream() {
         "nothing was armed"
     );
 }
+
+/// Where a directory is made or removed there is a seal without its cgroup for an instant.
+#[test]
+fn what_a_killed_airgap_leaves_goes_with_the_next_command() {
+    let _outside = Outside::new();
+    let binary = command().get_program().to_string_lossy().into_owned();
+    let mut killed = 0;
+    for call in ["mkdir", "rmdir"] {
+        for number in 1.. {
+            let inject = format!("inject={call}:signal=SIGKILL:when={number}");
+            let trace = format!("trace={call}");
+            let run = [
+                "-qq",
+                "-o",
+                "/dev/null",
+                "-e",
+                &trace,
+                "-e",
+                &inject,
+                &binary,
+            ];
+            let words = ["exec", "--user", "nobody", "--", "true"];
+            let out = cmd::run("strace", &[&run[..], &words[..]].concat());
+            // What was to be removed by a process that was killed may still be running.
+            wait::until("nothing is left", wait::SOON, || {
+                let list = cmd::run_command(command().arg("list"));
+                list.stdout.contains("no container is sealed").then_some(())
+            });
+            if out.code == 0 {
+                break;
+            }
+            killed += 1;
+        }
+    }
+    assert!(killed > 2, "only {killed} were killed");
+    // A gate that was half armed goes with the next one.
+    assert_eq!(sealed(&[], &["true"]).code, 0);
+    assert!(!Path::new("/sys/fs/bpf/airgap").exists(), "the gate stands");
+}

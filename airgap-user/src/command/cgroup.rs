@@ -7,7 +7,10 @@
 use std::{
     fs::{self, File},
     io::{self, Read as _},
-    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
+    os::{
+        fd::AsRawFd as _,
+        unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    },
     path::{Path, PathBuf},
     thread::sleep,
     time::{Duration, Instant},
@@ -28,6 +31,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Whether this id is a command's.
 pub fn is_command(id: &str) -> bool {
     id.len() == ID_LEN && id.as_bytes()[..ID_LEN - 1].ends_with(MARK.as_bytes())
+}
+
+/// Whether the cgroup of the command of this id is there. `root`: of the v2 hierarchy.
+pub fn exists(root: &Path, id: &str) -> bool {
+    root.join(PARENT).join(id).exists()
 }
 
 /// How a command is kept in, for as long as it runs: its last digit says it.
@@ -96,7 +104,9 @@ impl Nest {
     /// If it cannot be made.
     pub fn make(root: &Path, id: String) -> Result<Self> {
         let parent = root.join(PARENT);
-        let made = |path: &Path| match fs::create_dir(path) {
+        // Nobody else may lock what is in it.
+        let shut = |path: &Path| fs::DirBuilder::new().mode(0o700).create(path);
+        let made = |path: &Path| match shut(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
             _ => Ok(()),
         };

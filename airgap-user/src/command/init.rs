@@ -116,6 +116,10 @@ fn enter(args: &Init, tell: &mut File) -> Result<()> {
     if std::process::id() != 1 {
         bail!("it is not the first process of a pid namespace");
     }
+    // The command may be of the same user: what this one holds is not for it.
+    // SAFETY: takes no pointers.
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) })
+        .context("cannot keep others from its memory")?;
     fs::write(args.cgroup.join("cgroup.procs"), "0").context("cannot join the sealed cgroup")?;
     let at = procfs::text("/proc/self/cgroup").context("cannot read /proc/self/cgroup")?;
     if !at

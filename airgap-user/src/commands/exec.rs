@@ -22,10 +22,10 @@ use clap::Args;
 use super::refusing::refuse_gaps;
 use crate::{
     clock::now,
-    command::{Confined, Nest, PREFIX, User, abandoned, held_by, prepare},
+    command::{Confined, Nest, PREFIX, User, abandoned, exists, held_by, is_command, prepare},
     coverage::SealState,
     failure::{Failure, exit},
-    gate::{Gate, Lock, Place, Reading, Sealing, mount_bpffs},
+    gate::{Gate, Lock, Place, Reading, Sealing, mount_bpffs, seal_id},
     policy::{Cidr, Errno, Exception, Port, Rules, To},
     preflight::{Finding, Risk, Surroundings, judge_exits},
     procfs,
@@ -402,6 +402,26 @@ pub(super) fn tidy_up(place: &Place, lock: &Lock) -> Result<()> {
             Some(number) => lift(place, number, nest, lock)?,
             None => nest.remove()?,
         }
+    }
+    lift_without_cgroup(place, lock)
+}
+
+/// Seals of commands whose cgroup is not there: airgap was killed before it was made, or
+/// after it was removed. Both are done under this lock.
+fn lift_without_cgroup(place: &Place, lock: &Lock) -> Result<()> {
+    let Some(mut gate) = Gate::open(place)? else {
+        return Ok(());
+    };
+    let mut orphans = Vec::new();
+    for (number, seal) in gate.seals()? {
+        let id = seal_id(&seal);
+        if is_command(&id) && !exists(&place.cgroup, &id) {
+            orphans.push(number);
+        }
+    }
+    if !orphans.is_empty() {
+        gate.unseal(&orphans, lock)?;
+        gate.disarm_if_idle(lock)?;
     }
     Ok(())
 }
