@@ -5,15 +5,13 @@
 //! and counts whoever wrote it. The others count only where whoever made the
 //! container gave them: what the image says as well is left out, and named.
 
-use std::{collections::HashMap, str::FromStr};
+use std::str::FromStr;
 
 use crate::{
+    container::Labels,
     policy::{Cidr, Exception, Port, Rules, To, settled},
     preflight::{Risk, Surroundings, judge_exits},
 };
-
-/// Labels by name.
-pub type Labels = HashMap<String, String>;
 
 /// What labels ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]

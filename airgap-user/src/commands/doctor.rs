@@ -2,13 +2,15 @@
 
 use airgap_common::map::Stat;
 use anyhow::Result;
-use aya::util::KernelVersion;
+
 use clap::Args;
 
 use crate::{
     container::Engine,
     failure::exit,
-    gate::{FrameLayer, Gate, Lock, Security, btf::Btf, cgroup_mount, likely_security},
+    gate::{
+        FrameLayer, Gate, KernelVersion, Lock, Security, btf::Btf, cgroup_mount, likely_security,
+    },
     output, procfs,
     seal::{BOOT, Check, HOOKS},
     state::{Entry, State},

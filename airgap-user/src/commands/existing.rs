@@ -11,14 +11,13 @@ use std::{
 
 use airgap_common::map::SealNumber;
 use anyhow::{Context as _, Result};
-use aya::util::KernelVersion;
 
 use crate::{
     container::{
         Carried, Holder, Leads, Look, OpenSocket, SocketKind, apart, cgroup_ids, destroy,
         disconnect, holders, is_own, listening, open_sockets,
     },
-    gate::{Fate, FrameLayer, Gate, OlderConnection},
+    gate::{Fate, FrameLayer, Gate, KernelVersion, OlderConnection},
     policy::Port,
     seal::Existing,
 };

@@ -11,10 +11,9 @@ use bollard::{
     },
 };
 
-use super::inspected::{Container, Gateway, MESH, container, gateways, is_usual_runtime};
+use super::inspected::{Container, Gateway, Labels, MESH, container, gateways, is_usual_runtime};
 use crate::{
     failure::{Failure, exit},
-    labels::Labels,
     policy::Cidr,
 };
 

@@ -1,10 +1,15 @@
 //! A container as its engine describes it.
 
+use std::collections::HashMap;
+
 use airgap_common::map::ID_LEN;
 use anyhow::{Context as _, Result};
 use bollard::models::{ContainerInspectResponse, EndpointSettings};
 
-use crate::{failure::Failure, labels::Labels, policy::Cidr};
+use crate::{failure::Failure, policy::Cidr};
+
+/// Labels by name.
+pub type Labels = HashMap<String, String>;
 
 /// A container as the engine describes it.
 #[derive(Clone, Debug)]

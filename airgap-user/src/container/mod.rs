@@ -36,7 +36,7 @@ pub use self::{
     events::{EngineEvent, EngineEvents, Happened},
     holder::{Holder, Holders, holders},
     identity::Identity,
-    inspected::{Container, is_usual_runtime},
+    inspected::{Container, Labels, is_usual_runtime},
     interfaces::{HostEnd, Interface, interfaces},
     look::Look,
     members::{Grant, Members},

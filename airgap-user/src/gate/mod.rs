@@ -50,6 +50,8 @@ pub use self::{
     sys::LinkState,
     unseal::Unsealed,
 };
+/// Of the running kernel, and those that it is compared with.
+pub use aya::util::KernelVersion;
 
 /// Where the gate lives; tests use places of their own.
 #[derive(Clone, Debug)]
