@@ -347,3 +347,33 @@ fn what_a_killed_airgap_leaves_goes_with_the_next_command() {
     assert_eq!(sealed(&[], &["true"]).code, 0);
     assert!(!Path::new("/sys/fs/bpf/airgap").exists(), "the gate stands");
 }
+
+/// A connection that is closed goes on sending what it has, without a process.
+#[test]
+fn nothing_is_left_to_be_sent_when_the_seal_is_lifted() {
+    const PORT: u16 = 21_000;
+    const FILL: &str = "import socket,sys
+s=socket.create_connection((sys.argv[1],21000)); s.setblocking(False)
+try:
+    while True: s.send(b'.'*65536)
+except BlockingIOError: s.close()";
+    let outside = Outside::new();
+    let address = outside.plan.outside4;
+    let listen = || std::net::TcpListener::bind((address, PORT)).expect("a listener");
+    // Nobody reads there.
+    let far = outside.netns.run(listen);
+    let (at, to) = (address.to_string(), format!("{address}:{PORT}"));
+    let left = || cmd::ok(&format!("ss -Htan dst {address} dport = {PORT}"));
+    let words = ["python3", "-c", FILL, &at];
+    assert_eq!(free(&words).code, 0);
+    assert!(left().contains("FIN-WAIT"), "the control: {}", left());
+    drop(far);
+    wait::until("the control's is gone", Duration::from_secs(30), || {
+        cmd::attempt(&format!("ss -K dst {address} dport = {PORT}"));
+        left().is_empty().then_some(())
+    });
+    let _far = outside.netns.run(listen);
+    let out = sealed(&["--to", &to], &words);
+    assert_eq!(out.code, 0, "{}", out.describe());
+    assert_eq!(left(), "", "{}", out.describe());
+}

@@ -111,11 +111,21 @@ fn sockets(unix: bool) -> Program {
         out.extend(match family {
             AF_NETLINK => when(EQUAL, family.into(), netlink.clone()),
             AF_UNIX if !unix => continue,
+            _ if i32::from(family) == libc::AF_ALG => continue,
             _ if family_errno(family, 0).is_some() => continue,
             _ => when(EQUAL, family.into(), vec![allow()]),
         });
     }
     out.push(refuse(libc::EAFNOSUPPORT));
+    out
+}
+
+/// All families but `AF_ALG`: its names have the kernel run `modprobe`, a program of the host's.
+fn without_modules() -> Program {
+    let mut out = vec![argument(0)];
+    let refused = vec![refuse(libc::EAFNOSUPPORT)];
+    out.extend(when(EQUAL, libc::AF_ALG as u32, refused));
+    out.push(allow());
     out
 }
 
@@ -221,7 +231,9 @@ fn program(unix: bool, hooks: bool, apart: bool) -> Program {
     out.extend(groups());
     out.extend(on_call(libc::SYS_setsockopt, options(hooks, apart)));
     // Where security hooks do so, they also tell.
-    if !hooks {
+    if hooks {
+        out.extend(on_call(libc::SYS_socket, without_modules()));
+    } else {
         out.extend(on_call(libc::SYS_socket, sockets(unix)));
         if !unix {
             out.extend(on_call(libc::SYS_socketpair, pairs()));
@@ -344,6 +356,7 @@ mod tests {
             (libc::SYS_setsockopt, &[3, 1, 51], libc::ENOPROTOOPT),
             (libc::SYS_setsockopt, &[3, 1, 52], libc::ENOPROTOOPT),
             (libc::SYS_setsockopt, &[3, 6, 15], 0),
+            (libc::SYS_socket, &[38, 5], libc::EAFNOSUPPORT),
             (libc::SYS_kill, &[0, 15], libc::EPERM),
             (libc::SYS_kill, &[7, 15], 0),
             (libc::SYS_setpriority, &[1, 0, 5], libc::EPERM),
@@ -364,6 +377,9 @@ mod tests {
         let hooked = program(true, true, false);
         assert_eq!(verdict(&hooked, libc::SYS_socket, &[17, 3]), 0);
         assert_eq!(verdict(&hooked, libc::SYS_bpf, &[]), libc::EPERM);
+        let alg = verdict(&hooked, libc::SYS_socket, &[38, 5]);
+        assert_eq!(alg, libc::EAFNOSUPPORT);
+        assert_eq!(verdict(&hooked, libc::SYS_socket, &[2, 1]), 0);
     }
 
     #[test]

@@ -13,6 +13,8 @@ use std::{
     fs, io,
     os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use airgap_common::map::{ID_LEN, SealNumber};
@@ -23,6 +25,7 @@ use super::refusing::refuse_gaps;
 use crate::{
     clock::now,
     command::{Confined, Nest, PREFIX, User, abandoned, exists, held_by, is_command, prepare},
+    container::end_orphans,
     coverage::SealState,
     failure::{Failure, exit},
     gate::{Gate, Lock, Place, Reading, Sealing, mount_bpffs, seal_id},
@@ -64,6 +67,10 @@ pub struct Exec {
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
 }
+
+/// How long closed connections are ended for, and how long is in between.
+const PATIENCE: Duration = Duration::from_secs(2);
+const STEP: Duration = Duration::from_millis(5);
 
 /// Exit codes of shells.
 const NOT_FOUND: u8 = 127;
@@ -372,8 +379,29 @@ impl Sealed {
     }
 }
 
+/// Ends the connections that the command has left.
+fn await_orphans(cgroup: u64) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let left = end_orphans(cgroup)?;
+        if left == 0 {
+            return Ok(());
+        }
+        if begun.elapsed() > PATIENCE {
+            return Err(Failure::new(
+                format!("{left} connections of the command do not end; they stay sealed"),
+                "airgap list, later, lifts the seal",
+            )
+            .into());
+        }
+        sleep(STEP);
+    }
+}
+
 /// The cgroup first: without a process in it nothing is left to be refused.
 fn lift(place: &Place, number: SealNumber, nest: Nest, lock: &Lock) -> Result<()> {
+    // While they are under the seal: later what they were refused would leave.
+    await_orphans(nest.cgroup.id)?;
     let gone = nest.remove();
     if let Some(mut gate) = Gate::open(place)? {
         let stands = gate.seals()?.iter().any(|(other, _)| *other == number);

@@ -43,7 +43,7 @@ pub use self::{
     served::{Served, listening},
     socket::{OpenSocket, SocketKind},
     sockets::{is_own, open_sockets},
-    tcp::destroy,
+    tcp::{destroy, end_orphans},
     whereabouts::{
         Network, Whereabouts, cgroup_ids, interfaces_of, merged, own_networks, populated,
         whereabouts,
