@@ -383,10 +383,16 @@ impl Sealed {
 fn await_orphans(cgroup: u64) -> Result<()> {
     let begun = Instant::now();
     loop {
-        let left = end_orphans(cgroup)?;
-        if left == 0 {
-            return Ok(());
-        }
+        let left = match end_orphans(cgroup)? {
+            Some(0) => return Ok(()),
+            Some(left) => left,
+            None => {
+                log::warn!(
+                    "this kernel has no tcp_diag: what connections that the command has closed still have is not ended"
+                );
+                return Ok(());
+            }
+        };
         if begun.elapsed() > PATIENCE {
             return Err(Failure::new(
                 format!("{left} connections of the command do not end; they stay sealed"),
@@ -401,7 +407,9 @@ fn await_orphans(cgroup: u64) -> Result<()> {
 /// The cgroup first: without a process in it nothing is left to be refused.
 fn lift(place: &Place, number: SealNumber, nest: Nest, lock: &Lock) -> Result<()> {
     // While they are under the seal: later what they were refused would leave.
-    await_orphans(nest.cgroup.id)?;
+    if !Confined::of(&nest.id).is_some_and(|confined| confined.apart) {
+        await_orphans(nest.cgroup.id)?;
+    }
     let gone = nest.remove();
     if let Some(mut gate) = Gate::open(place)? {
         let stands = gate.seals()?.iter().any(|(other, _)| *other == number);
@@ -426,9 +434,14 @@ pub(super) fn tidy_up(place: &Place, lock: &Lock) -> Result<()> {
             .ok()
             .zip(gate)
             .and_then(|(key, gate)| gate.number_of(&key));
-        match number {
-            Some(number) => lift(place, number, nest, lock)?,
-            None => nest.remove()?,
+        let name = nest.id.clone();
+        let gone = match number {
+            Some(number) => lift(place, number, nest, lock),
+            None => nest.remove(),
+        };
+        // It stays sealed, and delays nobody's command.
+        if let Err(error) = gone {
+            log::warn!("the seal of the ended command {name} is lifted later: {error:#}");
         }
     }
     lift_without_cgroup(place, lock)

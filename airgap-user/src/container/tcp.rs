@@ -107,26 +107,31 @@ fn request(family: u8, states: u32, ends: &Endpoints, storage: Option<RawFd>) ->
 
 /// Ends what the sockets of a cgroup have left behind in this thread's network namespace:
 /// a connection that is closed goes on sending what it has, without a process. Returns how
-/// many are there still. None is told before Linux 5.9.
+/// many are there still; `None`: this kernel has no `tcp_diag`, which tells them. Before
+/// Linux 5.9 it does not tell whose they are.
 ///
 /// # Errors
 /// If the kernel lists none, or lacks `CONFIG_INET_DIAG_DESTROY`.
-pub fn end_orphans(cgroup: u64) -> Result<usize> {
+pub fn end_orphans(cgroup: u64) -> Result<Option<usize>> {
     /// All but TIME_WAIT and NEW_SYN_RECV, which have no data.
     const STATES: u32 = 0xfff & !(1 << 6);
     let netlink = Netlink::diag()?;
     let mut left = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
         let request = request(family as u8, STATES, &Endpoints::ANY, None);
-        netlink.dump(SOCK_DIAG_BY_FAMILY, &request, |message| {
+        let dumped = netlink.dump(SOCK_DIAG_BY_FAMILY, &request, |message| {
             left.extend(told(message).filter(|socket| socket.cgroup == Some(cgroup)));
-        })?;
+        });
+        match dumped {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(None),
+            dumped => dumped?,
+        };
     }
     let mut gone = 0;
     for request in left.iter().filter_map(destroy_request) {
         gone += usize::from(end(&netlink, &request)?);
     }
-    Ok(left.len() - gone)
+    Ok(Some(left.len() - gone))
 }
 
 /// A connection that leads outside.
