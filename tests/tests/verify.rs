@@ -337,7 +337,7 @@ fn its_link_is_guarded_from_the_first_moment() {
         (refused() > before).then_some(())
     });
     // Another airgap leaves the guard alone, though it sees no such interface.
-    seal(&container.name, &[]);
+    seal(&outside.container("other").run().name, &[]);
     let (at, more) = (refused(), 100);
     wait::until("more of them", wait::SOON, || {
         (refused() > at + more).then_some(())
