@@ -4,6 +4,7 @@
 //! The gate is armed, the cgroup marked and all of it read back before anything enters.
 //! The kernel enforces alone: whoever ends this process ends no seal.
 
+mod judging;
 mod refused;
 mod supervise;
 
@@ -11,7 +12,7 @@ use std::{
     env,
     ffi::{OsStr, OsString},
     fs, io,
-    os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     thread::sleep,
     time::{Duration, Instant},
@@ -24,14 +25,13 @@ use clap::Args;
 use super::refusing::refuse_gaps;
 use crate::{
     clock::now,
-    command::{Confined, Nest, PREFIX, User, abandoned, exists, held_by, is_command, prepare},
+    command::{Confined, Nest, PREFIX, User, abandoned, exists, is_command, prepare},
     container::end_orphans,
     coverage::SealState,
     failure::{Failure, exit},
     gate::{Gate, Lock, Place, Reading, Sealing, mount_bpffs, seal_id},
     policy::{Cidr, Errno, Exception, Port, Rules, To},
-    preflight::{Finding, Risk, Surroundings, judge_exits},
-    procfs,
+    preflight::Risk,
     seal::Report,
 };
 use supervise::{Outcome, Task};
@@ -100,7 +100,7 @@ pub(crate) fn run(args: &Exec) -> Result<u8> {
         let hint = "name a program, by its path or as one that PATH has";
         return Err(Failure::new(what, hint).with_code(code).into());
     }
-    judge(args, &rules, &user)?;
+    judging::judge(&args.accept, &rules, &user)?;
     let place = Place::host()?;
     let kernel = Reading::begin(&place);
     if mount_bpffs()? {
@@ -116,92 +116,6 @@ pub(crate) fn run(args: &Exec) -> Result<u8> {
         command: &args.command,
     });
     sealed.end(&place, outcome, args)
-}
-
-/// What is refused before anything changes.
-fn judge(args: &Exec, rules: &Rules, user: &User) -> Result<()> {
-    let mut found = judge_exits(&rules.exits, &Surroundings::of_host());
-    let mut find = |risk, what| {
-        found.push(Finding {
-            risk,
-            what,
-            mend: None,
-        });
-    };
-    if user.uid == 0 {
-        let what = "it would run as root, whose files others run, root's cron first of all";
-        find(Risk::RootUser, what.to_owned());
-    }
-    let mountinfo = procfs::text("/proc/self/mountinfo").context("cannot read mountinfo")?;
-    let here = env::current_dir().context("the current directory is not there")?;
-    let home = user.home.as_ref().map(|(home, _)| Path::new(home));
-    let paths = [Some(Path::new("/")), Some(&*here), home];
-    let paths: Vec<&Path> = paths.into_iter().flatten().collect();
-    if let Some(held) = held_by(&mountinfo, &paths) {
-        let what = format!(
-            "a file system of type {} is mounted at {}",
-            held.kind,
-            held.target.display()
-        );
-        find(Risk::NetworkFs, what);
-    }
-    for (stream, fd) in [("stdin", 0), ("stdout", 1), ("stderr", 2)] {
-        let Ok(about) = fs::metadata(format!("/proc/self/fd/{fd}")) else {
-            continue;
-        };
-        if about.file_type().is_socket() {
-            let what = format!("its {stream} is a socket, which others made");
-            find(Risk::ForeignSocket, what);
-        } else if !is_stream(&about) {
-            return Err(Failure::new(
-                format!("its {stream} is no file, pipe or terminal: it could lead past what the command may see"),
-                "give it a file, a pipe or a terminal (< /dev/null)",
-            )
-            .into());
-        }
-    }
-    found.retain(|finding| !args.accept.contains(&finding.risk));
-    if found.is_empty() {
-        return Ok(());
-    }
-    let what: Vec<_> = found
-        .iter()
-        .map(|f| format!("{} ({})", f.what, f.risk))
-        .collect();
-    let mends: Vec<_> = found
-        .iter()
-        .map(|f| format!("{}, or pass --accept {}", of_command(f), f.risk))
-        .collect();
-    Err(Failure::new(
-        format!(
-            "the command could leave around its seal: {}",
-            what.join("; ")
-        ),
-        mends.join("; "),
-    )
-    .into())
-}
-
-/// Files, pipes, terminals and the null family; not what leads on: directories, devices of
-/// any other kind, descriptors of the kernel's own making.
-fn is_stream(about: &fs::Metadata) -> bool {
-    let kind = about.file_type();
-    let (major, minor) = (libc::major(about.rdev()), libc::minor(about.rdev()));
-    // Documentation/admin-guide/devices.txt.
-    let is_plain = matches!(
-        (major, minor),
-        (1, 3 | 5 | 7 | 8 | 9) | (4 | 5 | 136..=143, _)
-    );
-    kind.is_file() || kind.is_fifo() || kind.is_char_device() && is_plain
-}
-
-/// What mends a finding of a command.
-fn of_command(finding: &Finding) -> &'static str {
-    match finding.risk {
-        Risk::NetworkFs => "run it in a directory of a local file system",
-        Risk::ForeignSocket => "give it a pipe or a file (command | cat)",
-        _ => finding.mend(),
-    }
 }
 
 /// Whether there is such a program; else the exit code that says so.

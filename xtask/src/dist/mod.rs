@@ -13,8 +13,8 @@ use anyhow::{Context, Result};
 use crate::command;
 use crate::workspace;
 
-/// Makes the static binary, a Debian package, an RPM package, an SBOM and their sums. Two runs
-/// on one commit, in any folder, make the same bytes.
+/// Makes the static binary, a Debian package, an RPM package, an SBOM and their sums. No file in
+/// them is younger than the commit, and the binary names no folder of the builder's.
 ///
 /// # Errors
 /// When a tool cannot be installed, or a step fails.
