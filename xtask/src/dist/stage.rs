@@ -43,7 +43,7 @@ pub(super) fn stage(root: &Path, dist: &Path, epoch: &str) -> Result<PathBuf> {
     Ok(staged)
 }
 
-/// The static binary, in which no folder of the builder's is named.
+/// The static binary, whose own code names no folder of the builder's.
 fn build(root: &Path) -> Result<PathBuf> {
     let home = env::var_os("HOME").context("HOME is not set")?;
     let cargo_home =
