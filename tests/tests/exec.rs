@@ -242,6 +242,18 @@ fn signals_reach_the_command() {
     await_program("sleep");
     run.signal(libc::SIGTERM);
     assert_eq!(run.code(), 128 + libc::SIGTERM);
+    // One that ends both is no wish to leave what runs on, however late it is seen.
+    let mut run = Running::start(&mut exec(&[], &["sleep", "60"]));
+    let left = await_program("sleep");
+    run.signal(libc::SIGSTOP);
+    run.signal(libc::SIGINT);
+    // SAFETY: takes numbers.
+    unsafe { libc::kill(left as i32, libc::SIGINT) };
+    wait::until("the command's end", wait::SOON, || {
+        (!inside().contains(&left)).then_some(())
+    });
+    run.signal(libc::SIGCONT);
+    assert_eq!(run.code(), 128 + libc::SIGINT);
     assert_nothing_left("after the signals");
 }
 
@@ -267,7 +279,12 @@ fn the_terminal_is_the_command_s() {
     await_program("sleep");
     terminal.key("C-z");
     terminal.await_screen("stopped", |screen| screen.contains("Stopped"));
-    terminal.line("clear; fg; echo code=$?");
+    // The line of the shell that says so has the command's words, too.
+    terminal.line("clear; echo cle''ar");
+    terminal.await_screen("cleared", |screen| {
+        screen.lines().any(|line| line == "clear")
+    });
+    terminal.line("fg; echo code=$?");
     terminal.await_screen("gone on", |screen| screen.contains("exec --user nobody"));
     terminal.key("C-c");
     terminal.await_screen("ended", |screen| screen.contains("code=130"));

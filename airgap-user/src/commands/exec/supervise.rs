@@ -75,20 +75,7 @@ pub(super) fn run(task: &Task<'_>) -> Result<Outcome> {
             }
             return Err(error).context("cannot wait for the command");
         }
-        if ready[1].revents != 0 {
-            loop {
-                let mut line = String::new();
-                if told.read_line(&mut line).unwrap_or(0) == 0 {
-                    open = false;
-                    break;
-                }
-                code = heard(task, &line)?.or(code);
-                // Several may have come at once.
-                if told.buffer().is_empty() {
-                    break;
-                }
-            }
-        }
+        // Before what the init has said: a signal that ended the command came earlier.
         while let Some(sent) = signals.next() {
             match (sent.ssi_signo as i32, code) {
                 (libc::SIGCHLD, _) => {}
@@ -101,6 +88,20 @@ pub(super) fn run(task: &Task<'_>) -> Result<Outcome> {
                     return Ok(Outcome { code, left: true });
                 }
                 _ => {}
+            }
+        }
+        if ready[1].revents != 0 {
+            loop {
+                let mut line = String::new();
+                if told.read_line(&mut line).unwrap_or(0) == 0 {
+                    open = false;
+                    break;
+                }
+                code = heard(task, &line)?.or(code);
+                // Several may have come at once.
+                if told.buffer().is_empty() {
+                    break;
+                }
             }
         }
         if child
