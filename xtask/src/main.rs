@@ -84,6 +84,10 @@ enum Task {
         /// Only this engine: docker or podman; may be repeated
         #[arg(long = "engine", value_name = "ENGINE")]
         engines: Vec<String>,
+        /// Boot this kernel instead of the suite's own: a series such as 6.12, `newest`, or one
+        /// of these with -nolsm, without BPF LSM
+        #[arg(long, value_name = "NAME")]
+        kernel: Option<String>,
         /// Only scenarios whose name contains one of these, by commas
         #[arg(long, value_name = "WORDS")]
         only: Option<String>,
@@ -156,9 +160,10 @@ fn main() -> ExitCode {
         Task::Engines {
             suites,
             engines,
+            kernel,
             only,
             table,
-        } => kernels::engines::run(&suites, &engines, only.as_deref(), table)
+        } => kernels::engines::run(&suites, &engines, kernel.as_deref(), only.as_deref(), table)
             .map(|good| ExitCode::from(u8::from(!good))),
         Task::Bench {
             exact: true,

@@ -88,7 +88,7 @@ StandardError=file:/dev/ttyS1
 
 /// Runs the list on the engines of these suites, or of all; ends with a table and the line
 /// `N passed, N failed` of the scenarios. Returns whether none failed. `only`: scenarios whose
-/// names contain one of these words, by commas. With `page`, puts what was seen into `docs/ENGINES.md`.
+/// names contain one of these words, by commas; `kernel`: instead of each suite's own. With `page`, puts what was seen into `docs/ENGINES.md`.
 ///
 /// # Errors
 /// Before anything ran: without root, for a name that is none, or when something cannot be built,
@@ -96,20 +96,29 @@ StandardError=file:/dev/ttyS1
 pub(crate) fn run(
     suites: &[String],
     engines: &[String],
+    kernel: Option<&str>,
     only: Option<&str>,
     page: bool,
 ) -> Result<bool> {
     setup::require_root("engines")?;
     let suites = chosen(suites, &SUITES, |suite| suite.system.suite)?;
     let engines = chosen(engines, &ENGINES, |engine| engine)?;
+    let kernel = kernel.map(Boot::new).transpose()?;
     let lab = Lab::open()?;
     let luggage = pack(&lab)?;
     let mut columns = Vec::new();
     for suite in suites {
         for engine in &engines {
-            println!("\n== {} {engine}", suite.system.suite);
-            let ran = boot(&lab, suite, engine, only, &luggage)?;
-            let column = Column::new(suite.system.suite, engine, &ran.output);
+            // Not the suite's own: a column of its own.
+            let name = match kernel {
+                Some(kernel) => format!("{} {engine}, {}", suite.system.suite, kernel.name),
+                None => format!("{} {engine}", suite.system.suite),
+            };
+            println!("\n== {name}");
+            let own = || Boot::new(suite.kernel);
+            let kernel = kernel.map_or_else(own, Ok)?;
+            let ran = boot(&lab, suite, kernel, engine, only, &luggage)?;
+            let column = Column::new(name, &ran.output);
             show(&ran, &column);
             columns.push(column);
         }
@@ -151,6 +160,7 @@ fn chosen<'a, T>(names: &[String], all: &'a [T], name: fn(&T) -> &str) -> Result
 fn boot(
     lab: &Lab,
     suite: &Suite,
+    kernel: Boot<'_>,
     engine: &str,
     only: Option<&str>,
     luggage: &Luggage,
@@ -170,8 +180,8 @@ fn boot(
     whole::run(
         lab,
         &Run {
-            name: &format!("engines-{}-{engine}", suite.system.suite),
-            boot: Boot::new(suite.kernel)?,
+            name: &format!("engines-{}-{engine}-{}", suite.system.suite, kernel.name),
+            boot: kernel,
             system: suite.system,
             arguments: &arguments,
             luggage,

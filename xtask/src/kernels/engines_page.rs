@@ -46,7 +46,7 @@ pub(super) struct Row {
 /// What one machine printed.
 #[derive(Debug)]
 pub(super) struct Run {
-    /// `trixie podman`.
+    /// `trixie podman`, and after a comma a kernel that is not the suite's.
     name: String,
     versions: String,
     rows: Vec<Row>,
@@ -55,11 +55,11 @@ pub(super) struct Run {
 
 impl Run {
     /// Reads lines `versions: …` and `row: WORD|WHAT|FIGURE|SECONDS`; others are somebody else's.
-    pub(super) fn new(suite: &str, engine: &str, output: &str) -> Self {
+    pub(super) fn new(name: String, output: &str) -> Self {
         let lines = || output.lines().map(str::trim_end);
         let ends = |wanted: &str| lines().any(|line| line == wanted);
         Self {
-            name: format!("{suite} {engine}"),
+            name,
             versions: lines()
                 .find_map(|line| line.strip_prefix("versions: "))
                 .unwrap_or_default()
@@ -180,7 +180,7 @@ mod tests {
                           row: FAILED|run|2 packets outside|31\nguest: exit 1\n";
 
     fn run(output: &str) -> Run {
-        Run::new("trixie", "podman", output)
+        Run::new("trixie podman".to_owned(), output)
     }
 
     #[test]
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_run_replaces_its_own_rows() {
-        let other = Run::new("bookworm", "docker", OUTPUT);
+        let other = Run::new("bookworm docker".to_owned(), OUTPUT);
         let old = page("", &[other, run(OUTPUT)], "day 1");
         let some =
             "versions: podman 5.4\nrow: OK|run|sealed|1\nrow: OK|new|sealed|2\nguest: exit 0\n";

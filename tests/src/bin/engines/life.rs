@@ -41,6 +41,22 @@ pub(crate) fn restart(engine: &Engine) -> Scenario {
     app.was_held(3, before).map(Seen::Ok)
 }
 
+/// What one restart may hide, many show.
+const MANY: usize = 50;
+
+pub(crate) fn many_restarts(engine: &Engine) -> Scenario {
+    let app = sealed(engine, "")?;
+    let before = app.outside();
+    let mut state = String::new();
+    for restart in 1..=MANY {
+        app.does("restart -t 0")?;
+        state = app
+            .was_held(restart + 1, before)
+            .map_err(|why| format!("restart {restart}: {why}"))?;
+    }
+    Ok(Seen::Ok(state))
+}
+
 pub(crate) fn crash(engine: &Engine) -> Scenario {
     let app = sealed(engine, "--restart always")?;
     let before = app.outside();

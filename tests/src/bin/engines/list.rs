@@ -22,6 +22,7 @@ pub(crate) const LIST: &[(&str, Work)] = &[
     ("pause and unpause", life::pause),
     ("detach", life::detach),
     ("verify", life::verify),
+    ("50 restarts", life::many_restarts),
     ("dry run", life::dry_run),
     ("airgap run, in the background", runs::background),
     ("airgap run --rm, in the foreground", runs::foreground),
@@ -50,7 +51,7 @@ pub(crate) const LIST: &[(&str, Work)] = &[
 ];
 
 /// For one of them, with all its waiting.
-const LIMIT: Duration = Duration::from_secs(400);
+const LIMIT: Duration = Duration::from_secs(1200);
 /// Between ports of two scenarios.
 const PORTS: u16 = 16;
 
