@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -101,6 +102,7 @@ pub(super) fn modules(
     made_once(&disk, |scratch| {
         let root = scratch.join("root");
         archive.unpack_all(&kernel.modules(), &kernel.version, scratch, &root)?;
+        merge(&root)?;
         let release = kernel.full_release();
         command::output(Command::new("depmod").arg("-b").arg(&root).arg(&release))?;
         take_early(&root, &release, scratch, &early)?;
@@ -112,6 +114,15 @@ pub(super) fn modules(
         .collect();
     files.sort();
     Ok((disk, files))
+}
+
+/// Puts `lib` where `depmod` looks: packages since Linux 7.3 have `usr/lib` alone.
+fn merge(root: &Path) -> Result<()> {
+    let lib = root.join("lib");
+    if !lib.exists() && root.join("usr/lib").exists() {
+        symlink("usr/lib", &lib).with_context(|| format!("cannot make {}", lib.display()))?;
+    }
+    Ok(())
 }
 
 /// Copies what modprobe would load for a virtio disk; ext4 is in every kernel here.
