@@ -60,6 +60,9 @@ offsets! {
     OFF_TASK_LEADER = "task_struct.group_leader";
     OFF_TASK_PARENT = "task_struct.real_parent";
     OFF_TASK_PID = "task_struct.thread_pid";
+    OFF_TASK_MM = "task_struct.mm";
+    OFF_MM_ARG_START = "mm_struct.arg_start";
+    OFF_MM_ARG_END = "mm_struct.arg_end";
     OFF_TASK_TGID = "task_struct.tgid";
     OFF_TASK_COMM = "task_struct.comm";
     OFF_TASK_START = "task_struct.start_boottime";

@@ -3,12 +3,13 @@
 use airgap_common::{
     denial::Denial,
     map::{
-        Attempt, AttemptKey, Client, Counters, Destination, Exception, Exits, Flow, Follower, Gate,
-        HINT_BUCKETS, ID_LEN, MAX_ATTEMPTS, MAX_BURSTS, MAX_CGROUPS, MAX_CLIENTS, MAX_DESTINATIONS,
-        MAX_EXCEPTIONS, MAX_EXITS, MAX_FLOWS, MAX_FOLLOWERS, MAX_JUDGED, MAX_OLDER, MAX_SEALS,
-        MAX_SHARES, MAX_SYNS, MAX_VETHS, MAX_WAITING, OVERFLOW_SLOTS, Older, Own, Policy,
-        Questions, STATS as STAT_COUNT, SWITCHES as SWITCH_COUNT, Seal, SealNumber, Share, Spent,
-        Storage, Syn, SynSeen, Tally, Use, Veth, WRITERS, Waiting,
+        Arguments, Attempt, AttemptKey, Client, Counters, Destination, Exception, Exits, Flow,
+        Follower, Gate, HINT_BUCKETS, ID_LEN, MAX_ATTEMPTS, MAX_BURSTS, MAX_CGROUPS, MAX_CLIENTS,
+        MAX_DESTINATIONS, MAX_EXCEPTIONS, MAX_EXITS, MAX_FLOWS, MAX_FOLLOWERS, MAX_JUDGED,
+        MAX_OLDER, MAX_PROGRAMS, MAX_SEALS, MAX_SHARES, MAX_SYNS, MAX_VETHS, MAX_WAITING,
+        OVERFLOW_SLOTS, Older, Own, Policy, Program, Questions, STATS as STAT_COUNT,
+        SWITCHES as SWITCH_COUNT, Seal, SealNumber, Share, Spent, Storage, Syn, SynSeen, Tally,
+        Use, Veth, WRITERS, Waiting,
     },
 };
 use aya_ebpf::{
@@ -113,6 +114,9 @@ pub(crate) static BURSTS: LruHashMap<AttemptKey, Attempt, { MAX_BURSTS as usize 
     LruHashMap::new();
 #[btf_map]
 pub(crate) static SHARES: LruHashMap<Share, Spent, { MAX_SHARES as usize }> = LruHashMap::new();
+#[btf_map]
+pub(crate) static PROGRAMS: LruHashMap<Program, Arguments, { MAX_PROGRAMS as usize }> =
+    LruHashMap::new();
 #[btf_map]
 pub(crate) static DESTINATIONS: LruHashMap<Destination, Tally, { MAX_DESTINATIONS as usize }> =
     LruHashMap::new();

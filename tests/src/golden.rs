@@ -7,12 +7,23 @@ use std::path::PathBuf;
 #[derive(Debug, Default)]
 pub struct Golden {
     words: Vec<(String, String)>,
+    ends: Vec<&'static str>,
 }
 
 impl Golden {
     /// With `said` standing for `found`, wherever it is.
     pub fn word(&mut self, found: impl Into<String>, said: &str) {
         self.words.push((found.into(), said.to_owned()));
+    }
+
+    /// Leaves out what is behind `from` on its line.
+    pub fn end(&mut self, from: &'static str) {
+        self.ends.push(from);
+    }
+
+    fn cut<'a>(&self, line: &'a str) -> &'a str {
+        let before = |line: &'a str, end: &&str| line.split_once(*end).map_or(line, |(l, _)| l);
+        self.ends.iter().fold(line, before)
     }
 
     /// The text, with the words of [`Golden::word`] and those for times and processes; two spaces
@@ -23,9 +34,8 @@ impl Golden {
         for (found, said) in &self.words {
             text = text.replace(found, said);
         }
-        let lines = text
-            .lines()
-            .map(|line| narrow(&times(line.trim_end())) + "\n");
+        let lines = text.lines().map(|line| self.cut(line).trim_end());
+        let lines = lines.map(|line| narrow(&times(line)) + "\n");
         lines.collect()
     }
 

@@ -16,6 +16,8 @@ fn golden(outside: &Outside, web: &Container) -> Golden {
     golden.word(airgap_tests::image::ensure(), "IMAGE");
     golden.word(outside.plan.outside4.to_string(), "OUTSIDE");
     golden.word(web.veth(), "veth0");
+    // The rest of the probe's arguments: addresses that are drawn.
+    golden.end(" --v4 ");
 
     golden.word(binary().display().to_string(), "airgap");
     golden

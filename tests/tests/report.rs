@@ -87,6 +87,13 @@ fn what_a_container_tried_is_reported_and_compared() {
     assert_eq!(tcp["processes"][0]["what"], NASTY, "{tcp}");
     let made = entry(&first["processes"], &[("name", NASTY)]);
     assert_eq!((&made["count"], &made["processes"]), (&3.into(), &3.into()));
+    // They have ended; the kernel has noted what they were called with.
+    let command = made["command_line"].as_str().expect("a command line");
+    assert!(
+        command.starts_with(&format!("/tmp/{NASTY} try tcp4 --v4 ")),
+        "{made}"
+    );
+    assert_eq!(made["executable"], Value::Null);
     let name = [("kind", "name"), ("name", "first.leak.example")];
     let asked = entry(&first["destinations"], &name);
     assert_eq!(asked["servers"][0]["what"], format!("{v4}:53"), "{asked}");

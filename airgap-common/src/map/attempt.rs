@@ -15,6 +15,11 @@ pub const MAX_BURSTS: u32 = 4_096;
 /// How many [`Share`]s of processes are remembered; those of processes that made
 /// no new attempt for longest are forgotten first, and then begin anew.
 pub const MAX_SHARES: u32 = 16_384;
+/// Processes whose arguments are remembered; those that made no new attempt for longest
+/// are forgotten first.
+pub const MAX_PROGRAMS: u32 = 4_096;
+/// Bytes of a process's arguments that are kept; a power of two.
+pub const ARGUMENTS: usize = 128;
 /// New attempts a seal may add to `ATTEMPTS` at once, and then one a second, out
 /// of each of its two pools, the common one and the reserve: a seal alone needs
 /// hours to push out what others did.
@@ -56,6 +61,39 @@ pub struct Share {
     pub tgid: u32,
     /// [`kind_of`] its attempts.
     pub kind: u32,
+}
+
+/// Key of `PROGRAMS`: one process, as long as it runs one program.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Program {
+    /// When the process started, as [`Denial::start`].
+    pub start: u64,
+    /// Process id in the initial pid namespace.
+    pub tgid: u32,
+    /// Zero.
+    pub _pad: u32,
+    /// `task->comm`, which `execve` changes.
+    pub comm: [u8; 16],
+}
+
+/// Value of `PROGRAMS`: what the process had as its arguments when its first attempt was
+/// refused.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arguments {
+    /// How many of `bytes` are filled; 0: they could not be read.
+    pub len: u32,
+    /// Arguments with a NUL after each, cut at the array's size. The process chose them.
+    pub bytes: [u8; ARGUMENTS],
+}
+
+impl Arguments {
+    /// Not read.
+    pub const UNKNOWN: Self = Self {
+        len: 0,
+        bytes: [0; ARGUMENTS],
+    };
 }
 
 /// Value of `SHARES`: what a process has used up of its share. All zero at first.

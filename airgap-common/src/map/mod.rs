@@ -10,10 +10,10 @@ mod socket;
 
 pub use self::{
     attempt::{
-        ATTEMPTS_BURST, Attempt, AttemptKey, BURSTS_PER_SECOND, Counters, DESTINATIONS_PER_SEAL,
-        DESTINATIONS_PER_SHARE, Destination, FRESH_PER_SECOND, MAX_ATTEMPTS, MAX_BURSTS,
-        MAX_DESTINATIONS, MAX_SHARES, REASONS, SHARE_BURST, SHARE_PER_SECOND, SHARE_RESERVED,
-        SHARE_SECONDS, Share, Spent, Tally, admit, kind_of,
+        ARGUMENTS, ATTEMPTS_BURST, Arguments, Attempt, AttemptKey, BURSTS_PER_SECOND, Counters,
+        DESTINATIONS_PER_SEAL, DESTINATIONS_PER_SHARE, Destination, FRESH_PER_SECOND, MAX_ATTEMPTS,
+        MAX_BURSTS, MAX_DESTINATIONS, MAX_PROGRAMS, MAX_SHARES, Program, REASONS, SHARE_BURST,
+        SHARE_PER_SECOND, SHARE_RESERVED, SHARE_SECONDS, Share, Spent, Tally, admit, kind_of,
     },
     exit::{
         DATAGRAM_LIFE, EXCEPTIONS_PER_SEAL, Exception, Exit, Exits, FLOW_LIFE, Flow,
@@ -320,6 +320,8 @@ const _: () = assert!(size_of::<Destination>() == 32);
 const _: () = assert!(size_of::<Tally>() == 24);
 const _: () = assert!(size_of::<Share>() == 24);
 const _: () = assert!(size_of::<Spent>() == 48);
+const _: () = assert!(size_of::<Program>() == 32);
+const _: () = assert!(size_of::<Arguments>() == 4 + ARGUMENTS);
 
 #[cfg(feature = "user")]
 mod pod {
@@ -348,6 +350,8 @@ mod pod {
         super::Waiting,
         super::AttemptKey,
         super::Attempt,
+        super::Program,
+        super::Arguments,
         crate::denial::Denial,
         super::Destination,
         super::Tally

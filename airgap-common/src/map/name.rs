@@ -63,6 +63,8 @@ pub const ATTEMPTS: &str = "ATTEMPTS";
 pub const BURSTS: &str = "BURSTS";
 /// [`super::Share`] → [`super::Spent`], least recently used go first.
 pub const SHARES: &str = "SHARES";
+/// [`super::Program`] → [`super::Arguments`], least recently used go first.
+pub const PROGRAMS: &str = "PROGRAMS";
 /// [`super::Destination`] → [`super::Tally`], least recently used go first.
 pub const DESTINATIONS: &str = "DESTINATIONS";
 /// Host-wide counters, index = [`super::Stat`].
@@ -75,7 +77,7 @@ pub const SWITCHES: &str = "SWITCHES";
 pub const JUDGED: &str = "JUDGED";
 
 /// Every map that is pinned.
-pub const ALL: [&str; 32] = [
+pub const ALL: [&str; 33] = [
     IDS,
     CGROUPS,
     HINTS,
@@ -107,5 +109,6 @@ pub const ALL: [&str; 32] = [
     ATTEMPTS,
     BURSTS,
     SHARES,
+    PROGRAMS,
     DESTINATIONS,
 ];

@@ -4,6 +4,7 @@
 //! Nothing here can change a verdict: what does not fit is counted as such.
 
 mod name;
+mod program;
 mod share;
 
 pub(crate) use name::{Question, UnixAddress};
@@ -270,6 +271,7 @@ fn fill(
         (*record).ifindex = details.ifindex;
         (*record).name = key.name;
         (*record).question_len = name.copy((&raw mut (*record).question).cast());
+        program::keep(record);
         (&raw mut (*record).abi).write_volatile(ABI_VERSION as u16);
         (*entry).last = now;
         add(&raw mut (*entry).count, 1);

@@ -86,11 +86,12 @@ pub(crate) async fn run(host: Option<&str>, state: &State, args: &Reporting) -> 
     // One seal's, all of it: what is left out is counted.
     let mut events = past(&gate, &[number], UNIX_EPOCH)?;
     let mut origins = Origins::default();
+    let attempts = gate.attempts()?;
     for event in &mut events {
         if let Event::Denial(denial) = event
             && let Some(process) = &mut denial.process
         {
-            origins.complete(process);
+            origins.complete_by(process, &attempts);
         }
     }
     let now = SystemTime::now();

@@ -106,6 +106,7 @@ impl Follower {
     fn drain(&mut self, events: &mut Vec<Event>) {
         let (ledger, origins, boot, seals) =
             (&mut self.ledger, &mut self.origins, self.boot, &self.seals);
+        let attempts = &self.attempts;
         let mut malformed = 0;
         // What does not fit into the ring is found by the next look.
         self.ring.drain(|bytes| {
@@ -122,7 +123,9 @@ impl Follower {
             {
                 return;
             }
-            events.push(Event::Denial(Box::new(completed(denial, origins))));
+            events.push(Event::Denial(Box::new(completed(
+                denial, origins, attempts,
+            ))));
         });
         if malformed > 0 {
             events.push(Event::Lost(Lost {
@@ -169,11 +172,13 @@ impl Follower {
         })?;
         self.ledger.attempts_done();
         again.sort_by_key(|denial| denial.time);
-        events.extend(
-            again
-                .into_iter()
-                .map(|denial| Event::Denial(Box::new(completed(denial, &mut self.origins)))),
-        );
+        events.extend(again.into_iter().map(|denial| {
+            Event::Denial(Box::new(completed(
+                denial,
+                &mut self.origins,
+                &self.attempts,
+            )))
+        }));
         for (key, tally) in &destinations {
             let count = self.ledger.destination(key, tally);
             if count > 0 {
@@ -277,9 +282,9 @@ fn is_whole(key: &AttemptKey, attempt: &Attempt) -> bool {
     abi != 0 && key_of(&attempt.record, name) == *key
 }
 
-fn completed(mut denial: Denial, origins: &mut Origins) -> Denial {
+fn completed(mut denial: Denial, origins: &mut Origins, attempts: &Attempts) -> Denial {
     if let Some(process) = &mut denial.process {
-        origins.complete(process);
+        origins.complete_by(process, attempts);
     }
     denial
 }

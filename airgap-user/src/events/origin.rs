@@ -1,4 +1,4 @@
-//! What /proc says of a process, for as long as it is there.
+//! What /proc says of a process, for as long as it is there, and then the kernel's own note.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::Process;
-use crate::clock::start_ticks;
+use crate::{clock::start_ticks, gate::Attempts};
 
 /// Longest command line that is kept, bytes.
 pub const COMMAND_LINE: usize = 256;
@@ -67,6 +67,18 @@ impl Origins {
         if let Some((executable, command_line)) = self.seen.get(&key) {
             process.executable.clone_from(executable);
             process.command_line.clone_from(command_line);
+        }
+    }
+
+    /// As [`Self::complete`], with the arguments that the kernel has noted for one that has
+    /// ended.
+    pub fn complete_by(&mut self, process: &mut Process, attempts: &Attempts) {
+        self.complete(process);
+        if process.command_line.is_none()
+            && let Some(start) = process.start
+        {
+            let noted = attempts.arguments(process.pid, start, process.name.as_bytes());
+            process.command_line = noted.and_then(words);
         }
     }
 
@@ -146,6 +158,11 @@ fn command_line(pid: u32) -> Option<String> {
         .take(COMMAND_LINE as u64)
         .read_to_end(&mut bytes)
         .ok()?;
+    words(bytes)
+}
+
+/// Arguments with a space between them; `None` if there are none.
+fn words(mut bytes: Vec<u8>) -> Option<String> {
     while bytes.last() == Some(&0) {
         bytes.pop();
     }

@@ -1,6 +1,8 @@
 //! What the kernel remembers of refused attempts, read in batches.
 
-use airgap_common::map::{Attempt, AttemptKey, Counters, Destination, SealNumber, Tally, name};
+use airgap_common::map::{
+    Arguments, Attempt, AttemptKey, Counters, Destination, Program, SealNumber, Tally, name,
+};
 use anyhow::{Context as _, Result};
 use aya::maps::{HashMap, MapData};
 
@@ -13,6 +15,7 @@ const BATCH: usize = 128;
 pub struct Attempts {
     attempts: [MapData; 2],
     destinations: MapData,
+    programs: HashMap<MapData, Program, Arguments>,
     counters: HashMap<MapData, SealNumber, Counters>,
 }
 
@@ -28,6 +31,7 @@ impl Gate {
                 map(&self.place, name::BURSTS)?,
             ],
             destinations: map(&self.place, name::DESTINATIONS)?,
+            programs: hash(&self.place, name::PROGRAMS)?,
             counters: hash(&self.place, name::COUNTERS)?,
         })
     }
@@ -73,6 +77,23 @@ impl Attempts {
     pub fn each_destination(&self, mut each: impl FnMut(&Destination, &Tally)) -> Result<()> {
         sys::each::<Destination, Tally>(self.destinations.fd(), BATCH, &mut each)
             .context("cannot read the map DESTINATIONS")
+    }
+
+    /// The arguments of a process when its first attempt was refused, with a NUL after each,
+    /// cut at [`airgap_common::map::ARGUMENTS`] bytes; `None` if they are not known. `start`
+    /// as [`Program::start`], `comm` without the NULs behind it.
+    pub fn arguments(&self, tgid: u32, start: u64, comm: &[u8]) -> Option<Vec<u8>> {
+        let mut name = [0; 16];
+        name.get_mut(..comm.len())?.copy_from_slice(comm);
+        let key = Program {
+            start,
+            tgid,
+            _pad: 0,
+            comm: name,
+        };
+        let kept = self.programs.get(&key, 0).ok()?;
+        let len = usize::try_from(kept.len).ok().filter(|len| *len > 0)?;
+        Some(kept.bytes.get(..len)?.to_vec())
     }
 
     /// How much was refused so far, silent reasons left out, under these seals,

@@ -94,11 +94,13 @@ fn notes(
             attempts.unattributed
         ));
     }
-    let ended = processes.iter().filter(|p| p.executable.is_none());
+    let ended = processes
+        .iter()
+        .filter(|p| p.executable.is_none() && p.command_line.is_none());
     let ended: u64 = ended.map(|p| p.count).sum();
     if ended > 0 {
         notes.push(format!(
-            "{ended} attempts were made by processes that have ended: their program and arguments are not known, airgap tail tells them while they run"
+            "{ended} attempts were made by processes that have ended: their program and arguments are not known, as the kernel has no note of them"
         ));
     }
     if attempts.lost > 0 {

@@ -18,7 +18,7 @@ use super::super::{
 };
 
 /// Global of the BPF object, struct and member whose offset it is given.
-pub(super) const OFFSETS: [(&str, &str, &str); 50] = [
+pub(super) const OFFSETS: [(&str, &str, &str); 53] = [
     ("OFF_CGROUP_KN", "cgroup", "kn"),
     ("OFF_CGROUP_ROOT", "cgroup", "root"),
     ("OFF_CGROUP_LEVEL", "cgroup", "level"),
@@ -60,6 +60,9 @@ pub(super) const OFFSETS: [(&str, &str, &str); 50] = [
     ("OFF_TASK_LEADER", "task_struct", "group_leader"),
     ("OFF_TASK_PARENT", "task_struct", "real_parent"),
     ("OFF_TASK_PID", "task_struct", "thread_pid"),
+    ("OFF_TASK_MM", "task_struct", "mm"),
+    ("OFF_MM_ARG_START", "mm_struct", "arg_start"),
+    ("OFF_MM_ARG_END", "mm_struct", "arg_end"),
     ("OFF_TASK_TGID", "task_struct", "tgid"),
     ("OFF_TASK_COMM", "task_struct", "comm"),
     ("OFF_TASK_START", "task_struct", "start_boottime"),
