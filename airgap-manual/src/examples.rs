@@ -131,6 +131,10 @@ pub(crate) fn of(page: &str) -> &'static [Example] {
             "Write one page that tells who tried to reach what.",
         )],
         "airgap-verify" => &[("sudo airgap verify web", "Prove that nothing gets out.")],
+        "airgap-config" => &[(
+            "sudo airgap config",
+            "Show each setting of this host, and where it comes from.",
+        )],
         "airgap-doctor" => &[(
             "sudo airgap doctor",
             "Say what this host can and cannot do.",

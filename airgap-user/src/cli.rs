@@ -9,8 +9,8 @@ use clap::{Parser, Subcommand};
 use crate::{
     command::Init,
     commands::{
-        Allow, Attach, Detach, Disallow, Doctor, Exec, Explain, Guard, Install, List, Quarantine,
-        Reporting, Restore, Run, Schema, Status, Tail, Verify, Watch,
+        Allow, Attach, Configuration, Detach, Disallow, Doctor, Exec, Explain, Guard, Install,
+        List, Quarantine, Reporting, Restore, Run, Schema, Status, Tail, Verify, Watch,
     },
     verify::Probe,
 };
@@ -20,13 +20,17 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(name = "airgap", version, arg_required_else_help = true)]
 pub struct Cli {
-    /// Socket of the container engine [default: $DOCKER_HOST, or
+    /// Socket of the container engine [default: $DOCKER_HOST, or what the configuration says, or
     /// unix:///var/run/docker.sock, or, if that is not there, unix:///run/podman/podman.sock]
     #[arg(long, global = true, value_name = "unix://PATH")]
     pub host: Option<String>,
     /// Where seals are recorded, for `restore`
-    #[arg(long, global = true, value_name = "DIR", env = "AIRGAP_STATE", default_value = crate::state::DEFAULT)]
-    pub state_dir: PathBuf,
+    /// [default: what the configuration says, or /var/lib/airgap]
+    #[arg(long, global = true, value_name = "DIR", env = "AIRGAP_STATE")]
+    pub state_dir: Option<PathBuf>,
+    /// What is a property of this host [default: /etc/airgap/airgap.toml, if it is there]
+    #[arg(long, global = true, value_name = "FILE", env = "AIRGAP_CONFIG")]
+    pub config: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -110,6 +114,8 @@ pub enum Command {
     /// interface more, airgap0. Each way is also tried without the seal, as a
     /// control, and counts as closed only if the gate says that it refused it.
     Verify(Verify),
+    /// Show what is in effect on this host, and where each of it comes from.
+    Config(Configuration),
     /// Say what this host can and cannot do, and how to mend it.
     Doctor(Doctor),
     /// Say what an event, a state, a way out, a risk or a reason means, and what to do.

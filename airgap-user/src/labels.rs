@@ -13,6 +13,17 @@ use crate::{
     preflight::{Risk, Surroundings, judge_exits},
 };
 
+/// What this host lets labels ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Risks that they may accept; `existing-connections` never is one of them.
+    pub accept: Vec<Risk>,
+    /// The service ports where no label names any; none: the usual one.
+    pub ports: Vec<Port>,
+    /// What an exception must be within; `None`: anything.
+    pub to: Option<Vec<To>>,
+}
+
 /// What labels ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
@@ -41,14 +52,13 @@ pub struct Terms {
 /// `airgap.accept` of a container.
 ///
 /// `image` are the labels of its image, `None` if they are not known: then
-/// nothing that lets more through counts, as if it said the same. `allowed` are the risks that labels
-/// may accept on this host; `existing-connections` never is one of them.
+/// nothing that lets more through counts, as if it said the same.
 ///
 /// Whatever is written wrong allows nothing: a typing error in a label must not
 /// leave a container open. A name that differs from `airgap.seal` only in case,
 /// in blanks or other signs, or in its dot asks for a seal; a look-alike of
 /// another label means nothing and is named.
-pub fn read(labels: &Labels, image: Option<&Labels>, allowed: &[Risk]) -> Asked {
+pub fn read(labels: &Labels, image: Option<&Labels>, limits: &Limits) -> Asked {
     if !asks(labels) {
         return Asked::Nothing;
     }
@@ -92,15 +102,22 @@ pub fn read(labels: &Labels, image: Option<&Labels>, allowed: &[Risk]) -> Asked 
     for risk in accept {
         let why = if risk == Risk::ExistingConnections {
             "no label accepts this, as nothing tells who opened them".to_owned()
-        } else if allowed.contains(&risk) {
+        } else if limits.accept.contains(&risk) {
             terms.accept.push(risk);
             continue;
         } else {
-            format!("this host lets no label accept it; airgap watch --allow-accept {risk}")
+            format!(
+                "this host lets no label accept it; airgap watch --allow-accept {risk}, or labels.accept (airgap config)"
+            )
         };
         terms.ignored.push(format!("airgap.accept={risk}: {why}"));
     }
+    let exits = limits.hold(exits, &mut terms.ignored);
     if let (Some(ports), Some(clients)) = (ports, clients) {
+        let ports = match ports.is_empty() {
+            true => limits.ports.clone(),
+            false => ports,
+        };
         match Rules::new(ports, clients) {
             Ok(rules) => terms.rules = rules,
             Err(error) => terms.wrong.push(format!("airgap.ports: {error}")),
@@ -113,6 +130,20 @@ pub fn read(labels: &Labels, image: Option<&Labels>, allowed: &[Risk]) -> Asked 
     terms.wrong.sort_unstable();
     terms.ignored.sort_unstable();
     Asked::Seal(terms)
+}
+
+impl Limits {
+    /// Those exceptions that this host lets labels have; the others are named.
+    fn hold(&self, exits: Vec<To>, ignored: &mut Vec<String>) -> Vec<To> {
+        let Some(most) = &self.to else { return exits };
+        let (held, others): (Vec<To>, Vec<To>) = exits
+            .into_iter()
+            .partition(|exit| most.iter().any(|most| exit.is_within(most)));
+        ignored.extend(others.iter().map(|exit| {
+            format!("airgap.to={exit}: this host lets no label have it (labels.to, airgap config)")
+        }));
+        held
+    }
 }
 
 impl Terms {

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod clock;
 pub mod command;
 pub mod commands;
+pub mod config;
 pub mod container;
 pub mod coverage;
 pub mod docker_args;

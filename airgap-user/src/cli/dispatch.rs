@@ -1,6 +1,6 @@
 //! From the command line to the command.
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
 use anyhow::Result;
 
@@ -8,11 +8,12 @@ use super::{Cli, Command};
 use crate::{
     command,
     commands::{
-        allow, attach, detach, doctor, exec, explain, guard, install, list, quarantine, reporting,
-        restore, run, schema, status, tail, top, verify, watch,
+        allow, attach, config, detach, doctor, exec, explain, guard, install, list, quarantine,
+        reporting, restore, run, schema, status, tail, top, verify, watch,
     },
+    config::Config,
     failure::{Failure, exit},
-    state::State,
+    state::{self, State},
 };
 
 impl Cli {
@@ -40,27 +41,48 @@ impl Cli {
             )
             .into());
         }
-        let host = self.host.as_deref();
-        let state = &State::at(self.state_dir);
+        let config = match &self.command {
+            // At a veth's birth and inside of what is sealed; neither asks for anything in it.
+            Command::Guard(_) | Command::CommandInit(_) | Command::Probe(_) => {
+                Ok(Config::default())
+            }
+            _ => Config::read(self.config.as_deref()),
+        };
+        let config = &match (config, &self.command) {
+            // It says so itself.
+            (Err(error), Command::Doctor(args)) => {
+                let state = State::at(self.state_dir.unwrap_or_else(|| state::DEFAULT.into()));
+                let code = doctor::run(self.host.as_deref(), &state, Err(error), args).await?;
+                return Ok(ExitCode::from(code));
+            }
+            (config, _) => config?,
+        };
+        let named = env::var_os("DOCKER_HOST").is_some_and(|host| !host.is_empty());
+        let engine = config.engine.as_ref().filter(|_| !named);
+        let engine = engine.map(|given| given.value.clone());
+        let host = self.host.clone().or(engine);
+        let host = host.as_deref();
+        let state = &State::at(config.state_dir(self.state_dir.clone()));
         let code = match self.command {
-            Command::Attach(args) => attach::run(host, state, args).await?,
+            Command::Attach(args) => attach::run(host, state, config, args).await?,
             Command::Detach(args) => detach::run(host, state, &args).await?,
             Command::Allow(args) => allow::allow(host, state, &args).await?,
             Command::Disallow(args) => allow::disallow(host, state, &args).await?,
-            Command::Run(args) => run::run(host, state, args).await?,
+            Command::Run(args) => run::run(host, state, config, args).await?,
             Command::Exec(args) => exec::run(&args)?,
-            Command::Watch(args) => watch::run(host, state, &args).await?,
+            Command::Watch(args) => watch::run(host, state, config, &args).await?,
             Command::Quarantine(args) => quarantine::run(state, &args)?,
             Command::Restore(args) => restore::run(state, &args)?,
             Command::Install(args) => install::install(host, state, &args)?,
             Command::Uninstall(args) => install::uninstall(&args)?,
             Command::List(args) => list::run(host, state, &args).await?,
-            Command::Status(args) => status::run(host, state, &args).await?,
+            Command::Status(args) => status::run(host, state, config, &args).await?,
             Command::Tail(args) => tail::run(host, state, &args).await?,
             Command::Top => top::run(host, state).await?,
             Command::Report(args) => reporting::run(host, state, &args).await?,
             Command::Verify(args) => verify::run(host, state, &args).await?,
-            Command::Doctor(args) => doctor::run(host, state, &args).await?,
+            Command::Doctor(args) => doctor::run(host, state, Ok(config), &args).await?,
+            Command::Config(args) => config::run(self.host, self.state_dir, config, &args)?,
             Command::Schema(args) => schema::run(&args)?,
             Command::Explain(args) => explain::run(&args)?,
             Command::Guard(args) => guard::run(&args)?,

@@ -17,6 +17,7 @@ use super::{
     wanted::{Site, Wanted},
 };
 use crate::{
+    config::Config,
     container::{Container, Engine},
     coverage::{SealState, summary},
     failure::{Failure, exit},
@@ -65,9 +66,18 @@ pub struct Attach {
     pub containers: Vec<String>,
 }
 
-pub(crate) async fn run(host: Option<&str>, state: &State, args: Attach) -> Result<u8> {
+pub(crate) async fn run(
+    host: Option<&str>,
+    state: &State,
+    config: &Config,
+    args: Attach,
+) -> Result<u8> {
     let exits = args.to.iter().copied().map(Exception::from).collect();
-    let rules = Rules::new(args.ports.clone(), args.from.clone())
+    let ports = match args.ports.is_empty() {
+        true => config.ports(),
+        false => args.ports.clone(),
+    };
+    let rules = Rules::new(ports, args.from.clone())
         .and_then(|rules| rules.with_exits(exits))
         .map_err(|e| Failure::new(e, "airgap attach --help").with_code(exit::USAGE))?
         .failing_with(args.errno);
@@ -109,7 +119,7 @@ pub(crate) async fn run(host: Option<&str>, state: &State, args: Attach) -> Resu
         let services = Services::of(&container);
         let known = rules_before(&site, &container)?;
         if !wanted.ports_named && known.is_none() {
-            services.refuse_default(&container.name)?;
+            services.refuse_default(&container.name, &wanted.rules.ports)?;
         }
         if let Some(why) = container.ends_with_its_stop() {
             log::warn!(

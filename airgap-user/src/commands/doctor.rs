@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::{
+    config::{self, Config},
     container::Engine,
     failure::exit,
     gate::{
@@ -26,8 +27,14 @@ pub struct Doctor {
     pub json: bool,
 }
 
-pub(crate) async fn run(host: Option<&str>, state: &State, args: &Doctor) -> Result<u8> {
+pub(crate) async fn run(
+    host: Option<&str>,
+    state: &State,
+    config: Result<&Config>,
+    args: &Doctor,
+) -> Result<u8> {
     let checks = vec![
+        configuration(config),
         kernel(),
         frames(),
         hooks(),
@@ -51,6 +58,21 @@ pub(crate) async fn run(host: Option<&str>, state: &State, args: &Doctor) -> Res
     } else {
         exit::OK
     })
+}
+
+fn configuration(config: Result<&Config>) -> Check {
+    const NAME: &str = "configuration";
+    match config {
+        Ok(Config { path: None, .. }) => Check::ok(NAME, format!("no {}", config::DEFAULT)),
+        Ok(Config {
+            path: Some(path), ..
+        }) => Check::ok(NAME, path.display().to_string()),
+        Err(error) => Check::failed(
+            NAME,
+            format!("no command that seals runs: {error:#}"),
+            "mend the file: docs/configuration.md has every key",
+        ),
+    }
 }
 
 fn version() -> Option<KernelVersion> {

@@ -3,6 +3,7 @@
 pub(crate) mod allow;
 pub(crate) mod attach;
 mod before;
+pub(crate) mod config;
 pub(crate) mod detach;
 pub(crate) mod doctor;
 pub(crate) mod exec;
@@ -47,6 +48,7 @@ use crate::{
 pub use {
     allow::{Allow, Disallow},
     attach::Attach,
+    config::Configuration,
     detach::Detach,
     doctor::Doctor,
     exec::Exec,

@@ -17,6 +17,7 @@ use super::{
     wanted::{Site, Wanted},
 };
 use crate::{
+    config::Config,
     container::Engine,
     docker_args::{self, Split},
     failure::{Failure, exit},
@@ -54,10 +55,19 @@ pub struct Run {
 
 /// Returns only if the container was not started: the last step is `docker
 /// start` in this process' place, with its streams, signals and exit code.
-pub(crate) async fn run(host: Option<&str>, state: &State, args: Run) -> Result<u8> {
+pub(crate) async fn run(
+    host: Option<&str>,
+    state: &State,
+    config: &Config,
+    args: Run,
+) -> Result<u8> {
     let usage = |e| Failure::new(e, "airgap run --help").with_code(exit::USAGE);
     let exits = args.to.iter().copied().map(Exception::from).collect();
-    let rules = Rules::new(args.ports.clone(), args.from.clone())
+    let ports = match args.ports.is_empty() {
+        true => config.ports(),
+        false => args.ports.clone(),
+    };
+    let rules = Rules::new(ports, args.from.clone())
         .and_then(|rules| rules.with_exits(exits))
         .map_err(usage)?
         .failing_with(args.errno);

@@ -8,9 +8,10 @@ use super::{
     standing,
 };
 use crate::{
+    config::Config,
     container::{Container, Engine, Look},
     coverage::SealState,
-    labels::{self, Asked},
+    labels::{self, Asked, Limits},
     output::{self, Detail},
     preflight::{Risk, Surroundings},
     seal::Report,
@@ -34,7 +35,12 @@ pub struct Status {
     pub container: String,
 }
 
-pub(crate) async fn run(host: Option<&str>, state: &State, args: &Status) -> Result<u8> {
+pub(crate) async fn run(
+    host: Option<&str>,
+    state: &State,
+    config: &Config,
+    args: &Status,
+) -> Result<u8> {
     let gate = standing()?;
     let seals = seals_of(gate.as_ref())?;
     let asked = std::slice::from_ref(&args.container);
@@ -52,7 +58,7 @@ pub(crate) async fn run(host: Option<&str>, state: &State, args: &Status) -> Res
                 (directory.engine(), container, &entry)
                 && record.by == Origin::Label
             {
-                report.labels_ignored = ignored(engine, container, seal.accepted).await;
+                report.labels_ignored = ignored(engine, container, config, seal.accepted).await;
             }
             report
         }
@@ -79,14 +85,23 @@ pub(crate) async fn run(host: Option<&str>, state: &State, args: &Status) -> Res
 }
 
 /// The labels that do not count, of a container that is sealed by label.
-async fn ignored(engine: &Engine, container: &Container, accepted: u64) -> Vec<String> {
+async fn ignored(
+    engine: &Engine,
+    container: &Container,
+    config: &Config,
+    accepted: u64,
+) -> Vec<String> {
     let image = engine.image_labels(container).await;
     let allowed: Vec<_> = Risk::ALL
         .iter()
         .copied()
         .filter(|risk| accepted & risk.bit() != 0)
         .collect();
-    match labels::read(&container.labels(), image.as_ref(), &allowed) {
+    let limits = Limits {
+        accept: allowed,
+        ..config.limits(&[])
+    };
+    match labels::read(&container.labels(), image.as_ref(), &limits) {
         Asked::Seal(terms) => {
             let terms = match terms.rules.exits.is_empty() {
                 true => terms,

@@ -116,17 +116,21 @@ impl Services {
     ///
     /// # Errors
     /// With the command that serves what is there; exit code 2.
-    pub(super) fn refuse_default(&self, name: &str) -> Result<(), Failure> {
+    pub(super) fn refuse_default(&self, name: &str, ports: &[Port]) -> Result<(), Failure> {
         let Some(listening) = &self.listening else {
             return Ok(());
         };
-        let default = Served {
-            udp: false,
-            port: DEFAULT_PORT.0,
-        };
+        let default: Vec<_> = ports
+            .iter()
+            .map(|port| Served {
+                udp: false,
+                port: port.0,
+            })
+            .collect();
+        let usual = |served: &Served| default.contains(served);
         let mut others: BTreeSet<Served> = self.published.iter().map(|(s, _)| *s).collect();
         others.extend(listening);
-        if listening.contains(&default) || others.is_empty() || others.contains(&default) {
+        if listening.iter().any(usual) || others.is_empty() || others.iter().any(usual) {
             return Ok(());
         }
         let shown: Vec<_> = others
@@ -153,19 +157,25 @@ impl Services {
         let hint = match tcp.as_slice() {
             [] => format!(
                 "UDP is not served under a seal; to seal it all the same: airgap attach -p {} {name}",
-                DEFAULT_PORT.0
+                ports.first().unwrap_or(&DEFAULT_PORT).0
             ),
             some => format!("airgap attach {} {name}", some.join(" ")),
         };
         Err(Failure::new(
             format!(
-                "no port was named, and in the container '{name}' nothing listens on {DEFAULT_PORT}, but {}",
+                "no port was named, and in the container '{name}' nothing listens on {}, but {}",
+                words(ports),
                 shown.join("; ")
             ),
             hint,
         )
         .with_code(exit::USAGE))
     }
+}
+
+fn words(ports: &[Port]) -> String {
+    let words: Vec<_> = ports.iter().map(ToString::to_string).collect();
+    words.join(" or ")
 }
 
 fn list(numbers: &[u16]) -> String {
@@ -257,7 +267,7 @@ mod tests {
         assert!(said[0].contains("published as a port that the engine picks"));
         assert!(said[1].contains("--add-host web:127.0.0.1"));
         assert!(
-            created.refuse_default("web").is_ok(),
+            created.refuse_default("web", &[DEFAULT_PORT]).is_ok(),
             "a port never keeps it from being made"
         );
     }
@@ -265,7 +275,9 @@ mod tests {
     #[test]
     fn the_default_port_is_not_forced_upon_other_services() {
         let refused = |listening: &[Served], published: &[(Served, u16)]| {
-            services(listening, published).refuse_default("web").err()
+            services(listening, published)
+                .refuse_default("web", &[DEFAULT_PORT])
+                .err()
         };
         let web = refused(&[tcp(80)], &[(tcp(80), 18080)]).unwrap();
         assert_eq!(

@@ -27,6 +27,7 @@ use tokio::{
 use self::{judge::Judge, queue::Happening, workers::Workers};
 use super::{keep::Keeper, quarantine, with_metrics};
 use crate::{
+    config::Config,
     container::{Engine, EngineEvent, Happened},
     failure::exit,
     gate::{Gate, Lock, Place, mount_bpffs},
@@ -45,21 +46,11 @@ pub struct Watch {
     pub quarantine: bool,
     /// Let the label airgap.accept accept this risk, by its name; repeatable
     /// [default: none]
-    #[arg(long, value_name = "RISK", value_parser = by_label)]
+    #[arg(long, value_name = "RISK", value_parser = Risk::by_label)]
     pub allow_accept: Vec<Risk>,
     /// Serve OpenMetrics of all seals meanwhile
     #[arg(long, value_name = "unix:PATH|127.0.0.1:PORT")]
     pub metrics: Option<Address>,
-}
-
-/// A risk that labels may be allowed to accept.
-fn by_label(text: &str) -> Result<Risk, String> {
-    match text.parse()? {
-        Risk::ExistingConnections => {
-            Err("no label can accept it: nothing tells who opened those connections".into())
-        }
-        risk => Ok(risk),
-    }
 }
 
 /// A veth is guarded within so long.
@@ -78,18 +69,24 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long an engine that does not answer is left alone.
 const RETRY: Duration = Duration::from_secs(1);
 
-pub(crate) async fn run(host: Option<&str>, state: &State, args: &Watch) -> Result<u8> {
+pub(crate) async fn run(
+    host: Option<&str>,
+    state: &State,
+    config: &Config,
+    args: &Watch,
+) -> Result<u8> {
     let place = Place::host()?;
     let watched = async {
         tokio::select! {
-            done = watch(host, state, args) => done,
+            done = watch(host, state, config, args) => done,
             never = hooks::look_after(&place) => match never {},
         }
     };
-    with_metrics(args.metrics.as_ref(), host, state, watched).await?
+    let metrics = config.metrics.as_ref().map(|given| &given.value);
+    with_metrics(args.metrics.as_ref().or(metrics), host, state, watched).await?
 }
 
-async fn watch(host: Option<&str>, state: &State, args: &Watch) -> Result<u8> {
+async fn watch(host: Option<&str>, state: &State, config: &Config, args: &Watch) -> Result<u8> {
     let place = Place::host()?;
     mount_bpffs()?;
     state.prepare(&Lock::take()?)?;
@@ -116,7 +113,7 @@ async fn watch(host: Option<&str>, state: &State, args: &Watch) -> Result<u8> {
             host.map(str::to_owned),
             state.clone(),
             place.clone(),
-            args.allow_accept.clone(),
+            config.limits(&args.allow_accept),
         ))?,
     };
     watcher
@@ -285,11 +282,11 @@ impl Watcher<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Risk, by_label};
+    use super::Risk;
 
     #[test]
     fn no_flag_lets_a_label_accept_older_connections() {
-        assert_eq!(by_label("log-driver"), Ok(Risk::LogDriver));
-        assert!(by_label("existing-connections").is_err() && by_label("all").is_err());
+        assert_eq!(Risk::by_label("log-driver"), Ok(Risk::LogDriver));
+        assert!(Risk::by_label("existing-connections").is_err() && Risk::by_label("all").is_err());
     }
 }

@@ -1,4 +1,4 @@
-use super::{Asked, Labels, Terms, read};
+use super::{Asked, Labels, Limits, Terms, read};
 use crate::{policy::Port, preflight::Risk};
 
 fn labels(pairs: &[(&str, &str)]) -> Labels {
@@ -6,9 +6,16 @@ fn labels(pairs: &[(&str, &str)]) -> Labels {
     owned.collect()
 }
 
+fn accepting(accept: &[Risk]) -> Limits {
+    Limits {
+        accept: accept.to_vec(),
+        ..Limits::default()
+    }
+}
+
 /// Of an image that says nothing, on a host that allows every risk.
 fn asked(pairs: &[(&str, &str)]) -> Asked {
-    read(&labels(pairs), Some(&Labels::new()), Risk::ALL)
+    read(&labels(pairs), Some(&Labels::new()), &accepting(Risk::ALL))
 }
 
 #[track_caller]
@@ -25,7 +32,11 @@ fn with_image(own: &[(&str, &str)], image: Option<&[(&str, &str)]>) -> Terms {
     // As the engine merges them.
     let mut merged = image.clone().unwrap_or_default();
     merged.extend(labels(own));
-    sealed(read(&merged, image.as_ref(), &[Risk::LogDriver]))
+    sealed(read(
+        &merged,
+        image.as_ref(),
+        &accepting(&[Risk::LogDriver]),
+    ))
 }
 
 #[test]
@@ -143,7 +154,10 @@ fn an_image_widens_nothing() {
     own_seal.push(SEAL);
     assert_eq!(with_image(&[], Some(&own_seal)).ignored.len(), 2);
     let merged = labels(&[("airgap.seal", "false")]);
-    assert_eq!(read(&merged, Some(&labels(&[SEAL])), &[]), Asked::Nothing);
+    assert_eq!(
+        read(&merged, Some(&labels(&[SEAL])), &Limits::default()),
+        Asked::Nothing
+    );
 }
 
 /// Whoever knows what the caller writes could write it, too.
@@ -210,4 +224,27 @@ fn risks_are_accepted_where_the_host_allows_it() {
     let terms = sealed(asked(&[SEAL, ("airgap.accept", "existing-connections")]));
     assert!(terms.accept.is_empty());
     assert!(terms.ignored[0].contains("existing-connections"));
+}
+
+#[test]
+fn a_host_limits_what_labels_ask_for() {
+    let limits = Limits {
+        ports: vec![Port(80)],
+        to: Some(vec!["198.51.100.0/24:443".parse().unwrap()]),
+        ..Limits::default()
+    };
+    let read = |pairs: &[(&str, &str)]| {
+        let mut all = labels(pairs);
+        all.extend(labels(&[("airgap.seal", "true")]));
+        sealed(read(&all, Some(&Labels::new()), &limits))
+    };
+    assert_eq!(read(&[]).rules.ports, [Port(80)]);
+    assert_eq!(read(&[("airgap.ports", "81")]).rules.ports, [Port(81)]);
+    // A wrong list serves nothing, and not what the host has.
+    assert_eq!(read(&[("airgap.ports", "http")]).rules.ports, []);
+    let terms = read(&[("airgap.to", "198.51.100.9:443, 198.51.101.9:443")]);
+    let exits: Vec<_> = terms.rules.exits.iter().map(|e| e.to.to_string()).collect();
+    assert_eq!(exits, ["198.51.100.9:443/tcp"]);
+    assert_eq!(terms.ignored.len(), 1);
+    assert!(terms.ignored[0].starts_with("airgap.to=198.51.101.9:443/tcp: this host"));
 }

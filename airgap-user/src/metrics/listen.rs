@@ -2,7 +2,7 @@
 
 use std::{
     convert::Infallible,
-    fs, io,
+    fmt, fs, io,
     net::SocketAddr,
     os::unix::{fs::FileTypeExt as _, net::UnixStream as StdUnixStream},
     path::{Path, PathBuf},
@@ -29,6 +29,15 @@ pub enum Address {
     Unix(PathBuf),
     /// An address of this host's loopback.
     Loopback(SocketAddr),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Loopback(address) => write!(f, "{address}"),
+        }
+    }
 }
 
 impl FromStr for Address {

@@ -20,6 +20,7 @@ pub(crate) use line::attempt;
 pub use status::Detail;
 
 use crate::{
+    config::Setting,
     container::Identity,
     events::Event,
     gate::Unsealed,
@@ -127,6 +128,18 @@ pub fn doctor(checks: &[Check], json: bool) -> Result<()> {
         print_json(&serde_json::json!({ "schema": 1, "checks": checks }))
     } else {
         print(&text::doctor(checks))
+    }
+}
+
+/// What is in effect on this host, and where it comes from.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn settings(rows: &[Setting], json: bool) -> Result<()> {
+    if json {
+        print_json(&serde_json::json!({ "schema": 1, "settings": rows }))
+    } else {
+        print(&text::settings(rows))
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::{
+    config::Setting,
     coverage::SealState,
     gate::Unsealed,
     notation::{escape, timestamp},
@@ -109,6 +110,15 @@ pub(super) fn doctor(checks: &[Check]) -> String {
         if let Some(mend) = c.mend {
             let _ = writeln!(out, "{:<8}  {:<32}  → {mend}", "", "");
         }
+    }
+    out
+}
+
+pub(super) fn settings(rows: &[Setting]) -> String {
+    let mut out = format!("{:<14}  {:<36}  FROM\n", "KEY", "VALUE");
+    for row in rows {
+        let (value, from) = (escape(&row.value), escape(&row.from));
+        let _ = writeln!(out, "{:<14}  {value:<36}  {from}", row.key);
     }
     out
 }

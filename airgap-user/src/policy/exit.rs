@@ -8,6 +8,7 @@ use airgap_common::{
     packet::{TCP, UDP},
 };
 
+mod ceiling;
 mod lists;
 mod places;
 

@@ -104,6 +104,19 @@ impl Risk {
         1 << self as u8
     }
 
+    /// One that labels may be allowed to accept.
+    ///
+    /// # Errors
+    /// If it is none, or one that nobody but the operator accepts.
+    pub fn by_label(text: &str) -> Result<Self, String> {
+        match text.parse()? {
+            Self::ExistingConnections => {
+                Err("no label can accept it: nothing tells who opened those connections".into())
+            }
+            risk => Ok(risk),
+        }
+    }
+
     /// Names of the risks in a set.
     pub fn names(set: u64) -> Vec<&'static str> {
         Self::ALL

@@ -24,6 +24,12 @@ pub(super) fn stage(root: &Path, dist: &Path, epoch: &str) -> Result<PathBuf> {
     let mut manual = workspace::cargo(root);
     manual.args(["run", "--quiet", "--package", "airgap-manual", "--"]);
     command::run(manual.arg(&staged))?;
+    let configuration = "airgap/airgap.toml";
+    copy(
+        &root.join("packaging/airgap.toml"),
+        &staged.join("etc").join(configuration),
+        0o644,
+    )?;
     let doc = staged.join("usr/share/doc/airgap");
     for name in ["README.md", "CHANGELOG.md"] {
         copy(&root.join(name), &doc.join(name), 0o644)?;

@@ -15,8 +15,8 @@ use crate::{
     commands::{sealing, wanted::Site},
     container::{Container, Engine, find_cgroups},
     gate::{Gate, Lock, Place, Reading},
-    labels::{self, Asked, Terms},
-    preflight::{Risk, Surroundings},
+    labels::{self, Asked, Limits, Terms},
+    preflight::Surroundings,
     state::{Entry, Origin, Record, State},
 };
 
@@ -28,24 +28,19 @@ pub(super) struct Judge {
     host: Option<String>,
     state: State,
     place: Place,
-    /// Risks that labels may accept.
-    allowed: Vec<Risk>,
+    /// What labels may ask for.
+    limits: Limits,
     /// What was said of each container: once is enough.
     said: Mutex<HashMap<String, HashSet<String>>>,
 }
 
 impl Judge {
-    pub(super) fn new(
-        host: Option<String>,
-        state: State,
-        place: Place,
-        allowed: Vec<Risk>,
-    ) -> Self {
+    pub(super) fn new(host: Option<String>, state: State, place: Place, limits: Limits) -> Self {
         Self {
             host,
             state,
             place,
-            allowed,
+            limits,
             said: Mutex::default(),
         }
     }
@@ -90,7 +85,7 @@ impl Judge {
 
     async fn found(&self, engine: &Engine, container: &Container) -> Result<()> {
         let image = engine.image_labels(container).await;
-        match labels::read(&container.labels(), image.as_ref(), &self.allowed) {
+        match labels::read(&container.labels(), image.as_ref(), &self.limits) {
             Asked::Nothing => self.let_go(container),
             Asked::Seal(terms) => {
                 let terms = match terms.rules.exits.is_empty() {

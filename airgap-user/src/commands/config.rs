@@ -1,0 +1,40 @@
+//! `airgap config`.
+
+use std::{env, path::PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::{
+    config::{self, Config, Said, settings},
+    container::Engine,
+    failure::exit,
+    output,
+};
+
+/// Arguments of `config`.
+#[derive(Args, Debug)]
+pub struct Configuration {
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub(crate) fn run(
+    host: Option<String>,
+    state_dir: Option<PathBuf>,
+    config: &Config,
+    args: &Configuration,
+) -> Result<u8> {
+    let said = Said {
+        host,
+        docker_host: env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty()),
+        state_dir,
+    };
+    let rows = settings(config, &said, &Engine::host_of(None));
+    output::settings(&rows, args.json)?;
+    if config.path.is_none() {
+        log::info!("there is no {}", config::DEFAULT);
+    }
+    Ok(exit::OK)
+}
