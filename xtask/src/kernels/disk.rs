@@ -130,7 +130,14 @@ fn take_early(root: &Path, release: &str, scratch: &Path, to: &Path) -> Result<(
     remove(to)?;
     fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
     let mut taken: Vec<String> = Vec::new();
+    let dep = root.join("lib/modules").join(release).join("modules.dep");
+    let there =
+        fs::read_to_string(&dep).with_context(|| format!("cannot read {}", dep.display()))?;
     for module in ["virtio_pci", "virtio_blk"] {
+        // Built in: which ones are, another package says since Linux 7.3.
+        if !there.contains(&format!("/{module}.ko")) {
+            continue;
+        }
         let mut modprobe = Command::new("modprobe");
         modprobe.arg("-d").arg(root);
         modprobe.args(["-S", release, "--show-depends", module]);
