@@ -29,7 +29,7 @@ const SUITES: [Suite; 3] = [
             suite: "bookworm",
             packages: "systemd,systemd-sysv,udev,dbus,docker.io,docker-compose,podman,crun,runc,\
                        netavark,aardvark-dns,conmon,catatonit,apparmor,iproute2,iptables,nftables,\
-                       kmod,procps,busybox-static",
+                       kmod,procps,busybox-static,nginx-light,gunicorn,haproxy,nodejs",
             size: "6G",
         },
         kernel: "6.1",
@@ -53,7 +53,8 @@ const SUITES: [Suite; 3] = [
 ];
 const NEWER: &str = "systemd,systemd-sysv,udev,dbus,docker.io,docker-cli,docker-compose,podman,crun,\
                      runc,netavark,aardvark-dns,conmon,catatonit,passt,uidmap,dbus-user-session,\
-                     libpam-systemd,apparmor,iproute2,iptables,nftables,kmod,procps,busybox-static";
+                     libpam-systemd,apparmor,iproute2,iptables,nftables,kmod,procps,busybox-static,\
+                     nginx-light,gunicorn,haproxy,nodejs";
 
 const ENGINES: [&str; 2] = ["docker", "podman"];
 
@@ -171,7 +172,11 @@ fn boot(
         _ => ["docker.socket", "docker.service", "containerd.service"],
     };
     let mut arguments = format!("AIRGAP_ENGINE={engine}");
-    for unit in masked {
+    // They serve in containers alone.
+    for unit in masked
+        .into_iter()
+        .chain(["nginx.service", "haproxy.service"])
+    {
         arguments.push_str(&format!(" systemd.mask={unit}"));
     }
     if let Some(only) = only {

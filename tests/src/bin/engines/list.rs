@@ -2,7 +2,7 @@
 
 use crate::engine::{Engine, IMAGE};
 use crate::seen::Scenario;
-use crate::{boots, compose, labels, life, networks, pods, refusals, rootless, runs};
+use crate::{boots, compose, labels, life, networks, pods, refusals, rootless, runs, servers};
 use airgap_tests::{cmd, wait};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -24,6 +24,10 @@ pub(crate) const LIST: &[(&str, Work)] = &[
     ("verify", life::verify),
     ("50 restarts", life::many_restarts),
     ("dry run", life::dry_run),
+    ("nginx", servers::nginx),
+    ("gunicorn", servers::gunicorn),
+    ("haproxy", servers::haproxy),
+    ("Node.js", servers::node),
     ("airgap run, in the background", runs::background),
     ("airgap run --rm, in the foreground", runs::foreground),
     ("a container with --rm", runs::removed),

@@ -18,6 +18,7 @@ mod refusals;
 mod rootless;
 mod runs;
 mod seen;
+mod servers;
 
 use airgap_tests::drill::sink;
 
