@@ -4,13 +4,10 @@ use airgap_common::{
     denial::Denial,
     map::{ARGUMENTS, Arguments, Program},
 };
-use aya_ebpf::helpers::{
-    bpf_get_current_pid_tgid,
-    generated::{bpf_get_current_task, bpf_probe_read_user},
-};
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_user};
 
 use crate::{
-    kernel::{OFF_MM_ARG_END, OFF_MM_ARG_START, OFF_TASK_MM, read},
+    kernel::{OFF_MM_ARG_END, OFF_MM_ARG_START, OFF_TASK_MM, OFF_TASK_TGID, read},
     maps::PROGRAMS,
     verifier::bounded,
 };
@@ -36,11 +33,12 @@ pub(super) fn keep(record: *const Denial) -> u32 {
             comm: (*record).comm,
         }
     };
-    if key.tgid != (bpf_get_current_pid_tgid() >> 32) as u32 || PROGRAMS.get_ptr(&key).is_some() {
-        return 0;
-    }
     // SAFETY: takes nothing.
     let task = unsafe { bpf_get_current_task() };
+    // By the task itself: programs on a link may ask for no pid on Linux 6.1.
+    if read::<u32>(task, &OFF_TASK_TGID) != Some(key.tgid) || PROGRAMS.get_ptr(&key).is_some() {
+        return 0;
+    }
     let mm = read::<u64>(task, &OFF_TASK_MM).unwrap_or(0);
     let begin = read::<u64>(mm, &OFF_MM_ARG_START).unwrap_or(0);
     let end = read::<u64>(mm, &OFF_MM_ARG_END).unwrap_or(0);
