@@ -22,7 +22,7 @@ use crate::{
     failure::{Failure, exit},
     gate::{Gate, bpf_log_level},
     metrics::Address,
-    output::{self, Format},
+    output::{self, Format, Syslog},
     state::State,
 };
 
@@ -35,6 +35,9 @@ pub struct Tail {
     /// Where to, and how
     #[arg(long, value_enum, default_value = "text")]
     pub output: Output,
+    /// Send to this syslog over UDP, and not to the host's own
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub syslog: Option<Syslog>,
     /// Begin with what was refused so long ago, whether anybody watched or not
     #[arg(long, value_name = "90s|15m|1h|2d", value_parser = parse_ago)]
     pub since: Option<Duration>,
@@ -62,6 +65,8 @@ pub enum Output {
     Json,
     /// Entries of the systemd journal
     Journald,
+    /// Messages of syslog (RFC 5424): to /dev/log, or where --syslog says
+    Syslog,
 }
 
 impl Tail {
@@ -71,14 +76,25 @@ impl Tail {
             Output::Text => Format::Text,
             Output::Json => Format::Json,
             Output::Journald => Format::Journald,
+            Output::Syslog => Format::Syslog(self.syslog.unwrap_or(Syslog::Local)),
         }
     }
 }
 
 pub(crate) async fn run(host: Option<&str>, state: &State, args: &Tail) -> Result<u8> {
     let format = args.format();
-    if format == Format::Journald {
-        output::journal::check()?;
+    if args.syslog.is_some() && !matches!(format, Format::Syslog(_)) {
+        return Err(Failure::new(
+            "--syslog says where to, and the output is another",
+            "airgap tail --output syslog --syslog ADDRESS:PORT",
+        )
+        .with_code(exit::USAGE)
+        .into());
+    }
+    match format {
+        Format::Journald => output::journal::check()?,
+        Format::Syslog(syslog) => syslog.check()?,
+        _ => {}
     }
     let mut gate = standing()?;
     let seals = seals_of(gate.as_ref())?;

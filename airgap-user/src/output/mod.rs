@@ -7,6 +7,7 @@ pub mod json;
 mod line;
 mod proof;
 mod status;
+mod syslog;
 mod text;
 
 use std::{
@@ -18,6 +19,7 @@ use anyhow::{Context as _, Result};
 
 pub(crate) use line::attempt;
 pub use status::Detail;
+pub use syslog::Syslog;
 
 use crate::{
     config::Setting,
@@ -236,16 +238,19 @@ pub enum Format {
     Json,
     /// An entry of the systemd journal.
     Journald,
+    /// A message to a syslog.
+    Syslog(Syslog),
 }
 
 /// One event of a container; `dated`: with the date in text.
 ///
 /// # Errors
-/// If stdout or the journal cannot be written.
+/// If stdout, the journal or the syslog cannot be written.
 pub fn event(event: &Event, container: &Identity, format: Format, dated: bool) -> Result<()> {
     match format {
         Format::Text => print(&line::event(event, container, colour(), dated)),
         Format::Json => print_json(&json::event(event, container)),
         Format::Journald => journal::event(event, container),
+        Format::Syslog(syslog) => syslog.send(event, container),
     }
 }
