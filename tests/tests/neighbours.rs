@@ -2,140 +2,21 @@
 //! address, and moves no route of a sealed container. What it sends is sent here from its network
 //! namespace, by a packet socket, which is all that it needs.
 
+#[path = "neighbours/flood.rs"]
+mod flood;
+#[path = "neighbours/sender.rs"]
+mod sender;
+
+use self::flood::Flood;
+use self::sender::{ARP, IPV4, IPV6, MOMENT, Mac, Neighbour, SYN_ACK, bridge_mac, mac_of, why};
 use airgap::technique::packet::{frame, send};
 use airgap::technique::raw::{ipv4, ipv6, pseudo_sum, tcp};
-use airgap::technique::sys::{Fail, Socket, Step};
+use airgap::technique::sys::{Socket, Step};
 use airgap_tests::airgap::{airgap, seal};
 use airgap_tests::{Container, Frame, Outside, SERVICE_PORT, Tap, cmd, wait};
 use std::ffi::CString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::ops::Range;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
-
-const IPV4: u16 = 0x0800;
-const IPV6: u16 = 0x86dd;
-const ARP: u16 = 0x0806;
-const SYN: u8 = 2;
-const SYN_ACK: u8 = 0x12;
-/// Longer than an answer takes.
-const MOMENT: Duration = Duration::from_millis(200);
-
-type Mac = [u8; 6];
-
-fn why(fail: Fail) -> String {
-    match fail {
-        Fail::Os { step, errno } => format!("{step}: errno {errno}"),
-        Fail::Skip(why) => why,
-    }
-}
-
-fn mac_of(container: &Container) -> Mac {
-    container.mac().try_into().expect("six bytes")
-}
-
-fn bridge_mac(outside: &Outside) -> Mac {
-    let path = format!("/sys/class/net/{}/address", outside.plan.bridge);
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
-    let bytes = text.trim().split(':');
-    let bytes: Vec<_> = bytes
-        .map(|byte| u8::from_str_radix(byte, 16).expect("hex"))
-        .collect();
-    bytes.try_into().expect("six bytes")
-}
-
-/// A neighbour, its recorder, and who is to believe it.
-struct Neighbour<'a> {
-    outside: &'a Outside,
-    container: Container,
-    tap: Tap,
-}
-
-impl<'a> Neighbour<'a> {
-    fn of(outside: &'a Outside) -> Self {
-        let options = ["--cap-drop", "ALL", "--cap-add", "NET_RAW"];
-        let container = outside.container("neighbour").options(&options).run();
-        let tap = Tap::inside(&container.netns(), "eth0");
-        Self {
-            outside,
-            container,
-            tap,
-        }
-    }
-
-    fn put(&self, to: Mac, bytes: &[u8]) {
-        let done = self.container.netns().run(|| {
-            let socket = Socket::new(libc::AF_PACKET, libc::SOCK_RAW, 0)?;
-            send(&socket, c"eth0", to, bytes)
-        });
-        if let Err(fail) = done {
-            panic!("the neighbour cannot send: {}", why(fail));
-        }
-    }
-
-    /// Says by ARP that `mac` has the gateway's address.
-    fn claim(&self, web: &Container, mac: Mac) {
-        let mut body = vec![0, 1, 8, 0, 6, 4, 0, 2];
-        body.extend(mac);
-        body.extend(self.outside.plan.gateway4.octets());
-        body.extend(mac_of(web));
-        body.extend(web.ip4().octets());
-        let own = mac_of(&self.container);
-        self.put(mac_of(web), &frame(mac_of(web), own, ARP, &body));
-    }
-
-    fn syn(&self, web: &Container, via: Mac, from: IpAddr, port: u16) {
-        let to: IpAddr = match from {
-            IpAddr::V4(_) => web.ip4().into(),
-            IpAddr::V6(_) => web.ip6().into(),
-        };
-        let segment = tcp((from, port), SocketAddr::new(to, SERVICE_PORT), SYN, b"");
-        let (kind, packet) = match (from, to) {
-            (IpAddr::V4(from), IpAddr::V4(to)) => {
-                (IPV4, ipv4(from, to, libc::IPPROTO_TCP, &segment))
-            }
-            (IpAddr::V6(from), IpAddr::V6(to)) => {
-                (IPV6, ipv6(from, to, libc::IPPROTO_TCP as u8, &segment))
-            }
-            _ => unreachable!("one family"),
-        };
-        let own = mac_of(&self.container);
-        self.put(via, &frame(via, own, kind, &packet));
-    }
-
-    /// Whether the service answers a SYN of a far client's, by the gateway that this one claims
-    /// to be; one attempt from each of `ports`.
-    fn gets_an_answer(&self, web: &Container, ports: Range<u16>) -> bool {
-        let far = self.outside.plan.outside4;
-        ports.into_iter().any(|port| {
-            self.claim(web, mac_of(&self.container));
-            self.syn(web, mac_of(web), far.into(), port);
-            let answer = |f: &Frame| is_answer(f, far.into(), port);
-            self.tap.watch(MOMENT, answer).is_some()
-        })
-    }
-
-    /// Whether the far client gets the answer to a SYN that it did not send, which is sent to
-    /// `via` from this neighbour's port.
-    fn speaks_for(&self, web: &Container, via: Mac, far: IpAddr, port: u16) -> bool {
-        self.syn(web, via, far, port);
-        let answer = |f: &Frame| is_answer(f, far, port);
-        self.outside.tap.watch(MOMENT, answer).is_some()
-    }
-}
-
-fn is_answer(frame: &Frame, client: IpAddr, port: u16) -> bool {
-    let Some(ip) = frame.ip() else {
-        return false;
-    };
-    let flags = frame.bytes.get(ip.transport + 13);
-    ip.protocol == 6
-        && ip.destination == client
-        && frame.ports() == Some((SERVICE_PORT, port))
-        && flags.is_some_and(|flags| flags & 0x3f == SYN_ACK)
-}
 
 fn inbound(web: &Container) -> u64 {
     let status = airgap(&["status", "--json", &web.name]).stdout;
@@ -447,68 +328,4 @@ fn told(web: &Container) -> Vec<String> {
     let told = reasons.iter().filter_map(|pair| pair[0].as_str());
     let told = told.filter(|reason| !["inbound", "kernel-chatter"].contains(reason));
     told.map(str::to_owned).collect()
-}
-
-/// About two thousand questions a second for a container's addresses, half of them ARP and half
-/// neighbour solicitations, until dropped.
-struct Flood {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Flood {
-    fn start(neighbour: &Neighbour<'_>, web: &Container) -> Self {
-        let (own, from) = (mac_of(&neighbour.container), &neighbour.container);
-        let mut arp = vec![0, 1, 8, 0, 6, 4, 0, 1];
-        arp.extend(own);
-        arp.extend(from.ip4().octets());
-        arp.extend([0; 6]);
-        arp.extend(web.ip4().octets());
-        let mac = mac_of(web);
-        let frames = [
-            frame([0xff; 6], own, ARP, &arp),
-            frame(mac, own, IPV6, &solicitation(own, from.ip6(), web.ip6())),
-        ];
-        let stop = Arc::new(AtomicBool::new(false));
-        let (netns, stopped) = (from.netns(), Arc::clone(&stop));
-        let thread = std::thread::spawn(move || {
-            netns.run(|| {
-                let socket = Socket::new(libc::AF_PACKET, libc::SOCK_RAW, 0);
-                let socket = socket.unwrap_or_else(|fail| panic!("{}", why(fail)));
-                while !stopped.load(Ordering::Relaxed) {
-                    for bytes in frames.iter().cycle().take(10) {
-                        // A full queue of the device's is as good as a flood.
-                        drop(send(&socket, c"eth0", mac, bytes));
-                    }
-                    std::thread::park_timeout(Duration::from_millis(5));
-                }
-            });
-        });
-        Self {
-            stop,
-            thread: Some(thread),
-        }
-    }
-}
-
-impl Drop for Flood {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
-        }
-    }
-}
-
-/// A neighbour solicitation to the address itself (RFC 4861 §4.3).
-fn solicitation(mac: Mac, from: Ipv6Addr, to: Ipv6Addr) -> Vec<u8> {
-    let mut body = vec![135, 0, 0, 0, 0, 0, 0, 0];
-    body.extend(to.octets());
-    body.extend([1, 1]);
-    body.extend(mac);
-    let sum = pseudo_sum(from.into(), to.into(), libc::IPPROTO_ICMPV6 as u8, &body);
-    body[2..4].copy_from_slice(&sum.to_be_bytes());
-    let mut packet = ipv6(from, to, libc::IPPROTO_ICMPV6 as u8, &body);
-    packet[7] = 255;
-    packet
 }

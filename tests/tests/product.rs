@@ -2,110 +2,22 @@
 //! and a stand-in engine. Needs a machine of its own (`cargo xtask kernels`), which has
 //! `AIRGAP_HOOKS`; elsewhere the other tests do this with a real engine.
 
-use airgap::container::Cgroup;
-use airgap::netlink::{End, Netlink};
+#[path = "product/container.rs"]
+mod container;
+#[path = "product/silence.rs"]
+mod silence;
+
+use self::container::{Container, HOST4, HOST6, cgroup_of};
+use self::silence::{hooks_fall_silent_and_return, hooks_that_came_in_silence_come_to_life};
 use airgap::netns::Netns;
-use airgap_tests::engine::{Described, Engine};
+use airgap_tests::engine::Engine;
 use airgap_tests::reach::Echo;
 use airgap_tests::scratch::{Network, probe_in, try_in};
-use airgap_tests::{SERVICE_PORT, airgap::expected_mechanism, http, preempt, wait};
+use airgap_tests::{airgap::expected_mechanism, preempt};
 use serde_json::Value;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::MetadataExt as _;
-use std::process::{Child, Command, Stdio};
-
-const HOST4: &str = "198.51.100.1";
-const OWN4: &str = "198.51.100.2";
-const HOST6: &str = "2001:db8:1::1";
-const OWN6: &str = "2001:db8:1::2";
-
-/// A container-like process, its cgroup and its veth; all goes with it.
-struct Container {
-    parent: Child,
-    described: Described,
-    cgroup: String,
-}
-
-impl Container {
-    fn start(id: &str) -> Self {
-        let cgroup = format!("/sys/fs/cgroup/docker/{id}");
-        fs::create_dir_all(&cgroup).expect("make the cgroup");
-        let probe = std::env::var("AIRGAP_PROBE").expect("AIRGAP_PROBE is not set");
-        let mut parent = Command::new(probe)
-            .args(["contained", &cgroup])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("start the container");
-        let mut line = String::new();
-        BufReader::new(parent.stdout.take().expect("stdout"))
-            .read_line(&mut line)
-            .expect("read its pid");
-        let pid = line.trim().parse().expect("a pid");
-        let described = Described {
-            id: id.to_owned(),
-            name: "web".to_owned(),
-            pid,
-        };
-        let container = Self {
-            parent,
-            described,
-            cgroup,
-        };
-        container.connect();
-        let at = SocketAddr::new(OWN4.parse().expect("an address"), SERVICE_PORT);
-        wait::until("the container serves", wait::SOON, || {
-            http::get(at, "/alive").ok()
-        });
-        container
-    }
-
-    /// eth0 with both families, its other end on this machine.
-    fn connect(&self) {
-        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
-        let netns = Netns::of(self.described.pid).expect("its network namespace");
-        let end = |name, index| End {
-            name,
-            index,
-            mac: [2, 0, 0, 0, 0, index as u8],
-        };
-        let link = Netlink::route().expect("netlink");
-        link.add_veth(&end(c"vethweb", 11), &end(c"eth0", 12), netns.fd())
-            .expect("veth");
-        link.up(11, None).expect("up");
-        link.add_address(11, ip(HOST4), 28).expect("address");
-        link.add_address(11, ip(HOST6), 64).expect("address");
-        let inside = netns.run(|| {
-            let link = Netlink::route()?;
-            link.up(1, None)?;
-            link.up(12, None)?;
-            link.add_address(12, ip(OWN4), 28)?;
-            link.add_address(12, ip(OWN6), 64)?;
-            Ok(())
-        });
-        inside.expect("set up eth0");
-    }
-
-    fn serves(&self, times: usize) {
-        for turn in 0..times {
-            let own: IpAddr = [OWN4, OWN6][turn % 2].parse().expect("an address");
-            let body = http::get(SocketAddr::new(own, SERVICE_PORT), "/alive");
-            body.unwrap_or_else(|e| panic!("request {turn} of {times} to {own}: {e:#}"));
-        }
-    }
-}
-
-impl Drop for Container {
-    fn drop(&mut self) {
-        let _ = self.parent.kill();
-        let _ = self.parent.wait();
-        let gone = wait::within(wait::SOON, || fs::remove_dir(&self.cgroup).ok());
-        if gone.is_none() {
-            eprintln!("{} stays", self.cgroup);
-        }
-    }
-}
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 fn airgap(engine: &Engine, args: &[&str]) -> (i32, String, Value) {
     let binary = std::env::var("AIRGAP_BIN").expect("AIRGAP_BIN is not set");
@@ -166,162 +78,6 @@ fn the_clock_jumps(engine: &Engine, container: &Container, sealed: i32) {
         assert_eq!(code, sealed, "{years} years: {stderr}");
     }
     println!("\nclock: refused, counted and told after 10 years on, 20 back and 10 on\n{stderr}");
-}
-
-const FTRACE: &str = "/proc/sys/kernel/ftrace_enabled";
-const MEND: &str = "sysctl kernel.ftrace_enabled=1";
-
-/// Off, until dropped. `None`: this kernel refuses that while programs are attached.
-struct FtraceOff;
-
-impl FtraceOff {
-    fn now() -> Option<Self> {
-        let off = fs::write(FTRACE, "0");
-        // From 6.1 to 7.2 it is done whatever is attached.
-        if (6, 1) <= release() && release() < (7, 3) {
-            off.as_ref().expect("switch ftrace off");
-        }
-        off.is_ok().then_some(Self)
-    }
-}
-
-impl Drop for FtraceOff {
-    fn drop(&mut self) {
-        if let Err(error) = fs::write(FTRACE, "1") {
-            eprintln!("ftrace stays off: {error}");
-        }
-    }
-}
-
-/// `airgap watch` and what it said so far; ended on drop.
-struct Watch(Child, std::path::PathBuf);
-
-impl Watch {
-    fn start(engine: &Engine) -> Self {
-        let log = std::env::temp_dir().join("airgap-watch.log");
-        let child = Command::new(std::env::var("AIRGAP_BIN").expect("AIRGAP_BIN is not set"))
-            .args(["--host", &engine.host(), "watch"])
-            .stderr(fs::File::create(&log).expect("a log"))
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("start airgap watch");
-        Self(child, log)
-    }
-
-    fn said(&self, what: &str) -> usize {
-        let log = fs::read_to_string(&self.1).expect("the log");
-        log.lines().filter(|line| line.contains(what)).count()
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn cgroup_of(container: &Container) -> Cgroup {
-    Cgroup {
-        id: fs::metadata(&container.cgroup).expect("the cgroup").ino(),
-        level: 2,
-        path: container.cgroup.clone().into(),
-    }
-}
-
-/// `kernel.ftrace_enabled=0` switches every hook off, and whoever asks is told.
-fn hooks_fall_silent_and_return(engine: &Engine, container: &Container, sealed: i32) {
-    let cgroup = cgroup_of(container);
-    let opens = || {
-        let report = try_in(&cgroup, Network::Own, "packet-socket", "m");
-        report.errno != libc::EPERM
-    };
-    let watch = Watch::start(engine);
-    wait::until("watch looks", wait::SOON, || {
-        (watch.said("no quarantine") > 0).then_some(())
-    });
-    assert!(!opens(), "the hooks refuse before");
-    let (code, _, before) = airgap(engine, &["status", "--json", "web"]);
-    assert_eq!(code, sealed, "{before:#}");
-    let Some(off) = FtraceOff::now() else {
-        assert!(!opens(), "the hooks refuse still");
-        let (code, _, after) = airgap(engine, &["status", "--json", "web"]);
-        assert_eq!((code, &after["state"]), (sealed, &before["state"]));
-        assert_eq!(watch.said("ftrace"), 0);
-        println!("\nftrace: this kernel keeps it on");
-        return;
-    };
-    assert!(opens(), "the control: nothing refuses while it is off");
-    wait::until("watch tells", wait::SOON, || {
-        (watch.said(MEND) > 0).then_some(())
-    });
-    let (code, _, now) = airgap(engine, &["status", "--json", "web"]);
-    assert_eq!(
-        (code, now["state"].as_str()),
-        (4, Some("opened")),
-        "{now:#}"
-    );
-    let summary = now["summary"].as_str().unwrap_or_default();
-    assert!(
-        summary.contains("sockets that only security hooks refuse"),
-        "{summary}"
-    );
-    assert!(summary.contains(MEND) || sealed == 4, "{summary}");
-    let (code, _, list) = airgap(engine, &["list", "--json"]);
-    assert_eq!(code, 4, "{list:#}");
-    assert!(list.to_string().contains("opened"), "{list:#}");
-    let (code, _, doctor) = airgap(engine, &["doctor", "--json"]);
-    assert_eq!(code, 3, "{doctor:#}");
-    assert!(doctor.to_string().contains(MEND), "{doctor:#}");
-    let (code, _, report) = airgap(engine, &["report", "--json", "web"]);
-    assert_eq!(code, 4, "{report:#}");
-    let (code, stderr, proof) = airgap(engine, &["verify", "--json", "web"]);
-    assert_ne!(code, 0, "{stderr}");
-    let noted = proof["notes"].to_string();
-    assert!(noted.contains(MEND), "{noted}");
-    let (code, stderr, _) = airgap(
-        engine,
-        &["attach", "-d", "--errno", "eperm", "--json", "web"],
-    );
-    assert_eq!(code, 4, "{stderr}");
-    drop(off);
-    assert!(!opens(), "they are back");
-    wait::until("watch tells of the return", wait::SOON, || {
-        (watch.said("refuse again") > 0).then_some(())
-    });
-    let (code, _, after) = airgap(engine, &["status", "--json", "web"]);
-    assert_eq!(
-        (code, &after["state"]),
-        (sealed, &before["state"]),
-        "{after:#}"
-    );
-    assert_eq!((watch.said(MEND), watch.said("refuse again")), (1, 1));
-    println!("\nftrace: off was told, and on again");
-}
-
-/// What is attached while the kernel calls nothing is kept, is no cover, and is one later.
-fn hooks_that_came_in_silence_come_to_life(engine: &Engine, container: &Container, sealed: i32) {
-    if release() < (6, 1) || release() >= (7, 3) {
-        // These call them all the same.
-        return;
-    }
-    let off = FtraceOff::now().expect("ftrace off");
-    let (code, stderr, report) = airgap(
-        engine,
-        &["attach", "-d", "--errno", "eperm", "--json", "web"],
-    );
-    assert_eq!(
-        (code, report["state"].as_str()),
-        (4, Some("opened")),
-        "{stderr}"
-    );
-    drop(off);
-    let (code, _, report) = airgap(engine, &["status", "--json", "web"]);
-    assert_eq!(code, sealed, "{report:#}");
-    let report = try_in(&cgroup_of(container), Network::Own, "packet-socket", "m");
-    assert_eq!(report.errno, libc::EPERM, "{report:?}");
-    let (code, stderr, _) = airgap(engine, &["detach", "web"]);
-    assert_eq!(code, 0, "{stderr}");
 }
 
 /// What `airgap-probe reach` answers in the container, a line each.

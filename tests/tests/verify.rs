@@ -1,91 +1,24 @@
 //! Promise: no pretend. `airgap verify` proves a seal that holds, finds one that does not, and
 //! leaves nothing behind, however it ends.
 
+#[path = "verify/counts.rs"]
+mod counts;
+#[path = "verify/runs.rs"]
+mod runs;
+
+use self::runs::{DEVICE, has_device, list, peak, pins, start, technique, traces, verify};
 use airgap_tests::airgap::{hooks_refuse, seal};
 use airgap_tests::bench::Bench;
 use airgap_tests::kernel::assert_same;
-use airgap_tests::{Container, Outside, SERVICE_PORT, Tail, airgap, cmd, kernel_state, wait};
+use airgap_tests::{Outside, SERVICE_PORT, Tail, airgap, cmd, wait};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
-/// Its far end in the container.
-const DEVICE: &str = "airgap0";
-
 /// What refused an attempt, where it was no hook on the way of a packet.
 const SOCKET_TYPE: &str = "lsm: socket-type";
 const NO_NET_RAW: &str = "the kernel: no CAP_NET_RAW";
-
-/// Where the gate is pinned.
-fn pins(kind: &str) -> String {
-    format!("/sys/fs/bpf/airgap/v{}/{kind}", airgap_common::ABI_VERSION)
-}
-
-/// The JSON on stdout, with this exit status.
-#[track_caller]
-fn verify(container: &Container, code: i32) -> Value {
-    let out = airgap(&["verify", "--json", &container.name]);
-    let proof = serde_json::from_str(&out.stdout);
-    let proof = proof.unwrap_or_else(|e| panic!("{e}: {}", out.describe()));
-    assert_eq!(out.code, code, "{}", out.describe());
-    proof
-}
-
-fn list<'a>(proof: &'a Value, name: &str) -> &'a [Value] {
-    proof[name].as_array().map_or(&[], Vec::as_slice)
-}
-
-fn technique<'a>(proof: &'a Value, name: &str) -> &'a Value {
-    let found = list(proof, "techniques")
-        .iter()
-        .find(|t| t["technique"] == name);
-    found.unwrap_or_else(|| panic!("{name} was not tried: {proof:#}"))
-}
-
-/// What a run could leave: links in the container, processes in its cgroup, BPF objects, entries.
-fn traces(container: &Container) -> BTreeSet<String> {
-    let mut traces = kernel_state();
-    let links = format!("nsenter -t {} -n ip -o link show", container.pid());
-    let names = cmd::ok(&links);
-    let names = names.lines().filter_map(|line| line.split(": ").nth(1));
-    traces.extend(names.map(|name| format!("link in the container {name}")));
-    let procs = fs::read_to_string(container.cgroup().join("cgroup.procs"));
-    traces.extend(
-        procs
-            .expect("cgroup.procs")
-            .lines()
-            .map(|pid| format!("process {pid}")),
-    );
-    let veths = cmd::ok(&format!(
-        "bpftool -j map dump pinned {}/VETHS",
-        pins("maps")
-    ));
-    let veths: Value = serde_json::from_str(&veths).expect("bpftool's JSON");
-    let keys = veths.as_array().into_iter().flatten();
-    traces.extend(keys.map(|entry| format!("guarded {}", entry["key"])));
-    traces
-}
-
-fn has_device(container: &Container) -> bool {
-    let line = format!("nsenter -t {} -n ip link show {DEVICE}", container.pid());
-    cmd::attempt(&line).code == 0
-}
-
-fn processes(container: &Container) -> usize {
-    let procs = container.cgroup().join("cgroup.procs");
-    fs::read_to_string(procs).map_or(0, |text| text.lines().count())
-}
-
-/// Starts a run and waits until it is in the middle: link, probe and all.
-fn start(container: &Container) -> Tail {
-    let own = processes(container);
-    let run = Tail::start(&["verify", "--json", &container.name]);
-    wait::until("the probe is in the container", wait::SOON, || {
-        (has_device(container) && processes(container) > own).then_some(())
-    });
-    run
-}
 
 #[test]
 fn proves_a_seal_that_holds() {
@@ -364,14 +297,6 @@ fn a_container_that_stops_takes_the_run_along() {
         .expect("the container can start again");
 }
 
-/// Most memory that a process had, KiB.
-fn peak(pid: u32) -> Option<u64> {
-    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
-    let status = String::from_utf8_lossy(&status);
-    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
-    peak.trim().trim_end_matches("kB").trim().parse().ok()
-}
-
 /// The answer to a container that feeds the witnesses is that it does so: no leak that is none,
 /// and no proof. Neither memory nor the end of the run are the container's to choose.
 #[test]
@@ -424,105 +349,4 @@ fn a_container_that_disturbs_the_proof_is_found_out() {
     // What it did before counts no more.
     seal(&container.name, &[]);
     assert_eq!(verify(&container, 0)["verdict"], "PROVEN");
-}
-
-/// Whoever reads the counts learns what the container tried, not what a proof of it did.
-#[test]
-fn its_own_attempts_are_not_the_containers() {
-    let outside = Outside::new();
-    let container = outside.container("counted").run();
-    seal(&container.name, &[]);
-    for port in 20_000..20_005 {
-        container.attempt("tcp4", port, "own");
-    }
-    let denials = |args: &[&str], at: &str| -> Value {
-        let out = airgap(args);
-        let json: Value = serde_json::from_str(&out.stdout).expect("JSON");
-        json.pointer(at)
-            .cloned()
-            .unwrap_or_else(|| panic!("{json}"))
-    };
-    let name = &container.name;
-    let all = || {
-        [
-            denials(&["status", "--json", name], "/denials"),
-            denials(&["list", "--json"], "/containers/0/denials"),
-            denials(&["report", "--json", name], "/status/denials"),
-        ]
-    };
-    for denials in all() {
-        assert_eq!(denials["total"], 5, "{denials}");
-        assert!(denials.get("by_verify").is_none(), "{denials}");
-    }
-    for run in 1..=2_u64 {
-        verify(&container, 0);
-        for denials in all() {
-            assert_eq!(denials["total"], 5, "run {run}: {denials}");
-            assert!(denials["by_verify"].as_u64() > Some(50 * run), "{denials}");
-        }
-    }
-    let text = airgap(&["status", name]).stdout;
-    assert!(text.contains("by airgap verify itself"), "{text}");
-    let report = airgap(&["report", name]).stdout;
-    assert!(report.contains("made by airgap verify"), "{report}");
-    // Also of a run that did not come to its end.
-    let mut run = start(&container);
-    let pid = i32::try_from(run.pid()).expect("a process id");
-    // SAFETY: takes no pointers; the child is ours and not yet reaped.
-    unsafe { libc::kill(pid, libc::SIGTERM) };
-    wait::until("it ends", wait::SOON, || (!run.is_running()).then_some(()));
-    container.attempt("tcp4", 20_005, "own");
-    let denials = denials(&["status", "--json", name], "/denials");
-    assert_eq!(denials["total"], 6, "{denials}");
-    // A seal that is made anew begins with nothing.
-    airgap(&["detach", name]);
-    seal(name, &[]);
-    let report = airgap(&["status", "--json", name]).stdout;
-    assert!(
-        report.contains("\"total\":0") && !report.contains("by_verify"),
-        "{report}"
-    );
-}
-
-/// A container that needs no capability for it uses up what is recorded of refusals: that is no
-/// leak, and what it hides is no proof.
-#[test]
-fn a_flood_of_refusals_hides_none_as_a_proof() {
-    let outside = Outside::new();
-    let spec = outside.container("flood").options(&["--cap-drop", "ALL"]);
-    let container = spec.run();
-    seal(&container.name, &[]);
-    assert_eq!(verify(&container, 0)["verdict"], "PROVEN", "the control");
-    let v4 = outside.plan.outside4.to_string();
-    let flood = ["phone", "scan", "600000", "--v4", &v4, "--port", "20000"];
-    let mut exec = vec!["exec", "-d", &container.id, "airgap-probe"];
-    exec.extend(flood);
-    cmd::run("docker", &exec).expect_code(0);
-    let mut run = Tail::start(&["verify", "--json", &container.name]);
-    let mut most = 0;
-    wait::until("the run ends", Duration::from_secs(180), || {
-        most = most.max(peak(run.pid()).unwrap_or(0));
-        (!run.is_running()).then_some(())
-    });
-    assert!(most > 0 && most < 128 << 10, "{most} KiB");
-    let proof: Value = serde_json::from_str(&run.lines().concat()).expect("JSON");
-    for tried in list(&proof, "techniques") {
-        match tried["verdict"].as_str() {
-            Some("PROVEN") => assert!(tried["by"].is_string(), "{tried}"),
-            Some("UNKNOWN") => {
-                let why = tried["detail"].as_str().unwrap_or("");
-                assert!(why.contains("use up what is recorded"), "{tried}");
-            }
-            _ => panic!("{tried}"),
-        }
-    }
-    // Its own attempts stay its own.
-    let status = airgap(&["status", "--json", &container.name]).stdout;
-    let status: Value = serde_json::from_str(&status).expect("JSON");
-    let by_verify = status["denials"]["by_verify"].as_u64().unwrap_or(0);
-    assert!(by_verify < 1_000, "{status}");
-    assert!(
-        status["denials"]["total"].as_u64() > Some(by_verify),
-        "{status}"
-    );
 }
