@@ -297,6 +297,7 @@ impl Kernel for Packet {
             };
             let ctx = self.skb.cast();
             let mut state = 0;
+            let mut interface = 0;
             let sk = if transport.kind == Kind::Tcp {
                 // Unlike bpf_sk_lookup_tcp, this one also finds TIME_WAIT, and what is
                 // being opened.
@@ -304,6 +305,7 @@ impl Kernel for Packet {
                 if !sk.is_null() {
                     // Read here alone: for the verifier what UDP finds is of another type.
                     state = ptr::read_volatile(&raw const (*sk).state);
+                    interface = ptr::read_volatile(&raw const (*sk).bound_dev_if);
                 }
                 sk
             } else {
@@ -315,8 +317,10 @@ impl Kernel for Packet {
             // Of a connection being opened, that of its listener.
             let cgroup = bpf_sk_ancestor_cgroup_id(sk.cast(), self.subject.level as i32);
             bpf_sk_release(sk.cast());
-            if cgroup == self.subject.cgroup {
+            if cgroup == self.subject.cgroup && interface == 0 {
                 Peer::Inside
+            } else if cgroup == self.subject.cgroup {
+                Peer::Bound
             } else if state == TIME_WAIT {
                 Peer::TimeWait
             } else {

@@ -13,7 +13,9 @@ use airgap_common::{
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{bpf_sock, bpf_sock_tuple, sockaddr},
-    helpers::generated::{bpf_bind, bpf_set_retval, bpf_sk_lookup_udp, bpf_sk_release},
+    helpers::generated::{
+        bpf_bind, bpf_set_retval, bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release,
+    },
     programs::SockAddrContext,
 };
 
@@ -105,9 +107,16 @@ pub(crate) fn connect(ctx: &SockAddrContext, dst: Addr, hook: Hook) -> i32 {
                 return ALLOW;
             }
             if own_address(ctx, dst) {
-                return ALLOW;
+                if flags & Policy::SHARED_NETWORK == 0
+                    || protocol(ctx) == TCP && has_receiver(ctx, dst)
+                {
+                    return ALLOW;
+                }
+                // Egress would drop it, too, and leave it waiting for an answer.
+                Reason::Loopback
+            } else {
+                reason_of(exit, number)
             }
-            reason_of(exit, number)
         }
     };
     refuse(ctx, &subject, flags, dst, hook, reason)
@@ -309,7 +318,8 @@ fn is_source(ctx: &SockAddrContext, addr: u32) -> bool {
         == Some(addr)
 }
 
-/// Whether some UDP socket in this network namespace would take the datagram.
+/// Whether some UDP socket in this network namespace would take the datagram, or some
+/// listener that is bound to no interface the connection.
 #[inline(always)]
 fn has_receiver(ctx: &SockAddrContext, dst: Addr) -> bool {
     // SAFETY: zero is a valid tuple; the helper reads as many bytes as said,
@@ -317,7 +327,12 @@ fn has_receiver(ctx: &SockAddrContext, dst: Addr) -> bool {
     unsafe {
         let mut tuple: bpf_sock_tuple = core::mem::zeroed();
         let port = dport(ctx).to_be();
-        let source = ((*socket(ctx)).src_port as u16).to_be();
+        let tcp = protocol(ctx) == TCP;
+        let source = match tcp {
+            // A listener, not a connection.
+            true => 0,
+            false => ((*socket(ctx)).src_port as u16).to_be(),
+        };
         let len = if dst.is_v4() {
             tuple.__bindgen_anon_1.ipv4.saddr = dst.0[3];
             tuple.__bindgen_anon_1.ipv4.daddr = dst.0[3];
@@ -331,7 +346,11 @@ fn has_receiver(ctx: &SockAddrContext, dst: Addr) -> bool {
             tuple.__bindgen_anon_1.ipv6.dport = port;
             36
         };
-        let sk = bpf_sk_lookup_udp(ctx.as_ptr(), &raw mut tuple, len, CURRENT_NETNS, 0);
+        let look_up = |tuple| match tcp {
+            true => bpf_sk_lookup_tcp(ctx.as_ptr(), tuple, len, CURRENT_NETNS, 0),
+            false => bpf_sk_lookup_udp(ctx.as_ptr(), tuple, len, CURRENT_NETNS, 0),
+        };
+        let sk = look_up(&raw mut tuple);
         if sk.is_null() {
             return false;
         }
@@ -367,7 +386,7 @@ fn refuse(
     reason: Reason,
 ) -> i32 {
     if HAS_SET_RETVAL.load() == 1 && flags & Policy::NOT_PERMITTED == 0 {
-        let errno = if dst.is_loopback() {
+        let errno = if dst.is_loopback() || matches!(reason, Reason::Loopback) {
             ECONNREFUSED
         } else if dst.is_v4() || has_ipv6(ctx) {
             ENETUNREACH

@@ -296,6 +296,15 @@ impl Rules {
         }
     }
 
+    /// The same for what has `shared` its network namespace with others.
+    pub fn compile_in(&self, shared: bool) -> Policy {
+        let mut policy = self.compile();
+        if shared {
+            policy.flags |= Policy::SHARED_NETWORK;
+        }
+        policy
+    }
+
     /// How calls fail by a policy read back from the map; `None`: as nobody said.
     pub fn errno_of(policy: &Policy) -> Option<Errno> {
         (policy.flags & Policy::NOT_PERMITTED != 0).then_some(Errno::Eperm)

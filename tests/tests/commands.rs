@@ -89,7 +89,6 @@ fn a_command_is_sealed_on_this_kernel() {
         .collect();
     let mut expected = vec!["answers to probes (echo replies, RSTs)"];
     expected.extend(hooked.then_some("unix sockets that others connect to"));
-    expected.push("services that are bound to an interface");
     expected.push("files that others run or send");
     assert_eq!(open, expected, "{report:#}");
     assert_eq!(report["problems"], serde_json::json!([]), "{report:#}");

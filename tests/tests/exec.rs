@@ -543,6 +543,102 @@ socket.create_connection((sys.argv[1],18083),3)";
     );
 }
 
+/// In the host's network the kernel finds such a listener, and no look-up of the gate does:
+/// neither for TCP nor for UDP, of both IP versions, and not behind a decoy on lo.
+#[test]
+fn a_listener_that_is_bound_to_an_interface_is_not_reached() {
+    let outside = Outside::new();
+    let plan = &outside.plan;
+    let log = Path::new("/tmp/airgap-test-bound");
+    drop(fs::remove_dir_all(log));
+    fs::create_dir(log).unwrap();
+    let script = "import select,socket,sys
+from socket import *
+all=[]
+for f,a in ((AF_INET,sys.argv[1]),(AF_INET6,sys.argv[2])):
+  for k in (SOCK_STREAM,SOCK_DGRAM):
+    s=socket(f,k); s.setsockopt(1,2,1); s.setsockopt(1,25,sys.argv[3].encode()); s.bind((a,18084))
+    if k==SOCK_STREAM: s.listen()
+    all.append(s)
+while 1:
+  for s in select.select(all,[],[])[0]:
+    d=s.accept()[0].recv(99) if s.type==SOCK_STREAM else s.recv(99)
+    open(sys.argv[4]+'/'+d.decode(),'w').close()";
+    let mut listen = Command::new("python3");
+    listen.args(["-c", script, &plan.host4.to_string()]);
+    listen
+        .args([&plan.host6.to_string(), &plan.uplink])
+        .arg(log);
+    let _listener = Running::start(&mut listen);
+    // Each way by itself; connected and not, and with a decoy of its own that lo finds.
+    let script = "import sys
+from socket import *
+way,addr,word=sys.argv[1:4]
+f=AF_INET6 if ':' in addr else AF_INET
+if way=='decoy':
+  for k in (SOCK_STREAM,SOCK_DGRAM):
+    d=socket(f,k); d.setsockopt(1,2,1); d.setsockopt(1,25,b'lo'); d.bind(('',18084))
+    if k==SOCK_STREAM: d.listen(); t=d
+    else: u=d
+if way in('tcp','decoy'):
+  s=create_connection((addr,18084),2); s.send(word.encode())
+if way=='udp': socket(f,SOCK_DGRAM).sendto(word.encode(),(addr,18084))
+if way in('connected','decoy'):
+  s=socket(f,SOCK_DGRAM); s.connect((addr,18084)); s.send(word.encode())";
+    let heard = |word: &str| log.join(word).exists();
+    for (family, addr) in [("4", plan.host4.to_string()), ("6", plan.host6.to_string())] {
+        for way in ["tcp", "udp", "connected", "decoy"] {
+            let word = format!("free-{way}-{family}");
+            wait::until("the control is heard", wait::SOON, || {
+                let words = ["python3", "-c", script, way, &addr, &word];
+                free(&words);
+                heard(&word).then_some(())
+            });
+            let word = format!("sealed-{way}-{family}");
+            let words = ["python3", "-c", script, way, &addr, &word];
+            let shut = sealed(&["-p", "18999"], &words);
+            assert_ne!(shut.code, 0, "{way}{family}: {}", shut.describe());
+            assert!(
+                shut.stderr.contains(":18084 (loopback)") || way == "udp",
+                "{way}{family}: {}",
+                shut.describe()
+            );
+        }
+    }
+    // Its own sockets reach each other there.
+    let script = "import sys
+from socket import *
+l=create_server((sys.argv[1],18085)); c=create_connection((sys.argv[1],18085),3); a=l.accept()[0]
+c.send(b'x'*99999)
+n=0
+while n<99999: n+=len(a.recv(99999))
+a.close(); assert c.recv(9)==b''";
+    let host = plan.host4.to_string();
+    let own = sealed(&["-p", "18999"], &["python3", "-c", script, &host]);
+    assert_eq!(own.code, 0, "{}", own.describe());
+    assert!(!own.stderr.contains(REFUSED), "{}", own.describe());
+    // All that came before its word has been taken by then.
+    let words = [
+        "python3",
+        "-c",
+        "import sys
+from socket import *
+socket(AF_INET,SOCK_DGRAM).sendto(b'last',(sys.argv[1],18084))",
+        &host,
+    ];
+    wait::until("the last word", wait::SOON, || {
+        free(&words);
+        heard("last").then_some(())
+    });
+    let names = fs::read_dir(log).unwrap().flatten();
+    let names: Vec<_> = names
+        .map(|e| e.file_name().into_string().unwrap())
+        .collect();
+    assert!(!names.iter().any(|n| n.starts_with("sealed")), "{names:?}");
+    assert_eq!(names.len(), 9, "{names:?}");
+    fs::remove_dir_all(log).unwrap();
+}
+
 #[test]
 fn bad_input_is_named_and_changes_nothing() {
     let _turn = sweep::take_turn();

@@ -112,7 +112,8 @@ pub const SWITCHES: u32 = 1;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Bits of [`Policy::CLIENTS_ANY`], [`Policy::HAS_EXITS`] and [`Policy::NOT_PERMITTED`].
+    /// Bits of [`Policy::CLIENTS_ANY`], [`Policy::HAS_EXITS`], [`Policy::NOT_PERMITTED`] and
+    /// [`Policy::SHARED_NETWORK`].
     pub flags: u32,
     /// Neighbour discovery messages a second before they are dropped.
     pub nd_per_second: u32,
@@ -127,6 +128,8 @@ impl Policy {
     pub const HAS_EXITS: u32 = 2;
     /// Refused `connect` and `sendmsg` fail with EPERM, not as on a host without a network.
     pub const NOT_PERMITTED: u32 = 4;
+    /// Others have sockets in the same network namespace: its addresses are theirs, too.
+    pub const SHARED_NETWORK: u32 = 8;
 
     /// Whether `port` (host byte order) is a TCP service port.
     #[inline(always)]

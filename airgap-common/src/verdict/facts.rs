@@ -80,11 +80,13 @@ impl Socket {
 pub enum Peer {
     /// A socket of the same seal.
     Inside,
+    /// A TCP socket of the same seal that is bound to an interface.
+    Bound,
     /// A socket of another cgroup.
     Outside,
     /// A connection in TIME_WAIT: it delivers data to nobody.
     TimeWait,
-    /// Nobody; the kernel will refuse it.
+    /// Nobody whom a look-up by the interface lo finds.
     None,
 }
 

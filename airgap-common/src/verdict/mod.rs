@@ -57,7 +57,7 @@ pub fn egress<K: Kernel>(
         );
     }
     if loopback {
-        return on_loopback(ip, transport, kernel);
+        return on_loopback(ip, transport, policy, kernel);
     }
     if touches_loopback(ip) {
         // A connection made over lo by one that tries to take it out.
@@ -78,20 +78,34 @@ pub fn egress<K: Kernel>(
 ///
 /// Both addresses must be loopback, or be the same (an own address): anything
 /// else is forged to make the container's kernel answer outwards.
+///
+/// For an own address other than loopback the kernel itself looks by the interface that has
+/// it, not by lo (ip_route_output_key_hash_rcu, ip6_rcv_core), and so finds listeners bound
+/// to that one, which the look-up here does not. Where others may be such a listener, TCP is
+/// let to a socket of the seal's own that is bound to no interface, as no other can share
+/// its port then; and UDP, whose ports can be shared (SO_REUSEADDR), to nobody.
 #[inline(always)]
-fn on_loopback<K: Kernel>(ip: &Ip, transport: &Transport, kernel: &K) -> Result<(), Reason> {
+fn on_loopback<K: Kernel>(
+    ip: &Ip,
+    transport: &Transport,
+    policy: &Policy,
+    kernel: &K,
+) -> Result<(), Reason> {
     if ip.dst.is_embedded_resolver() {
         return Err(Reason::Dns);
     }
     if !loopback_addresses(ip) || ip.dst.is_group() {
         return Err(Reason::Loopback);
     }
+    let shared = policy.flags & Policy::SHARED_NETWORK != 0 && !ip.dst.is_loopback();
     match transport.kind {
+        Kind::Udp if shared => Err(Reason::Loopback),
         Kind::Tcp | Kind::Udp => match kernel.peer(ip, transport) {
-            Peer::Inside | Peer::None => Ok(()),
+            Peer::Inside => Ok(()),
+            Peer::Bound | Peer::None if !shared => Ok(()),
             // A SYN revives the listener behind a TIME_WAIT, whoever's it is.
             Peer::TimeWait if transport.kind == Kind::Tcp && transport.flags & SYN == 0 => Ok(()),
-            Peer::TimeWait | Peer::Outside => Err(Reason::Loopback),
+            Peer::Bound | Peer::None | Peer::TimeWait | Peer::Outside => Err(Reason::Loopback),
         },
         // Errors the kernel makes for closed ports and the like.
         Kind::Icmp if ip.protocol == ICMP && matches!(transport.icmp_type, 3 | 11 | 12) => Ok(()),

@@ -187,7 +187,7 @@ impl Sealed {
                 &Sealing {
                     id: &key,
                     name: &name,
-                    policy: rules.compile(),
+                    policy: rules.compile_in(!confined.apart),
                     clients: &rules.clients,
                     exits: &rules.exits,
                     accepted: args.accept.iter().fold(0, |set, risk| set | risk.bit()),

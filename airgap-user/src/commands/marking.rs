@@ -18,6 +18,7 @@ use crate::{
     container::{Budget, Cgroup, Container, find_cgroups, interfaces_of, locate, own_networks},
     gate::{Gate, Lock, Place, Sealed, Sealing, Standing},
     policy::{Rules, with_room},
+    preflight::Risk,
     state::{Entry, Origin, Record},
 };
 
@@ -134,7 +135,7 @@ fn sealing_of<'a>(key: &'a [u8; ID_LEN], record: &'a Record, rules: &'a Rules) -
     Sealing {
         id: key,
         name: &record.name,
-        policy: rules.compile(),
+        policy: rules.compile_in(Risk::share_network(record.accepted)),
         clients: &rules.clients,
         exits: &rules.exits,
         accepted: record.accepted,

@@ -184,7 +184,7 @@ fn seal_id(gate: &mut Gate, entry: &Entry, lock: &Lock) -> Result<crate::gate::S
         &Sealing {
             id,
             name: entry.name(),
-            policy: rules.compile(),
+            policy: rules.compile_in(Risk::share_network(accepted)),
             clients: &rules.clients,
             exits: &rules.exits,
             accepted,
@@ -211,7 +211,7 @@ fn seal_running(
         Entry::Unreadable { .. } => (&[][..], 0),
     };
     let accepts = |risk: Risk| accepted & risk.bit() != 0;
-    let shared = accepts(Risk::SharedNetwork) || accepts(Risk::HostNetwork);
+    let shared = Risk::share_network(accepted);
     let mut look = Look::within(vec![cgroup.clone()]);
     gate.guard_frames(done.number, &interfaces_of(&look.networks)?, lock)?;
     // What lives under a renewal was judged.

@@ -2,8 +2,8 @@
 //! start.
 
 use super::{
-    BOUND_TO_LINKS, Evidence, FILES, HOST_SOCKETS, JOINS_LATER, OPTION, OTHERS, PROBES,
-    PROBES_LATER, RAW_FRAMES_LATER, SERVED, Vector, When, silence, unhooked,
+    Evidence, FILES, HOST_SOCKETS, JOINS_LATER, OPTION, OTHERS, PROBES, PROBES_LATER,
+    RAW_FRAMES_LATER, SERVED, Vector, When, silence, unhooked,
 };
 use crate::{
     command::Confined,
@@ -16,8 +16,6 @@ const NO_UNIX: &str = "its seccomp filter lets it make pairs of unix sockets alo
 const ENDS: &str = "it does not start again";
 const HOST: &str = "the host's own kernel answers; by which ports the command listens on";
 const APART: &str = "its network is its own, and leads nowhere";
-const BOUND: &str =
-    "what listens on the host's own addresses by one interface alone is not told from nobody";
 const LATER: &str = "what listened at its start is hidden, what came after is not";
 const REACHED: &str = "whoever can reach a unix socket that it serves on may connect";
 
@@ -64,10 +62,6 @@ pub(super) fn vectors(evidence: &Evidence, confined: Confined) -> Vec<Vector> {
             false => Vector::covered(SERVED, When::Now, NO_UNIX),
             true => Vector::open(SERVED, When::Now, REACHED, None),
         },
-        match confined.apart {
-            true => Vector::covered(BOUND_TO_LINKS, When::Now, APART),
-            false => Vector::open(BOUND_TO_LINKS, When::Now, BOUND, None),
-        },
         Vector::open(FILES, When::Later, "it runs as a user of this host", None),
     ]
 }
@@ -101,10 +95,7 @@ mod tests {
         let in_force = Security::InForce(Mechanism::BpfLsm);
         let none = Security::Absent;
         assert_eq!(open(confined(false, false, true), none), [FILES]);
-        assert_eq!(
-            open(confined(false, false, false), none),
-            [PROBES, BOUND_TO_LINKS, FILES]
-        );
+        assert_eq!(open(confined(false, false, false), none), [PROBES, FILES]);
         assert_eq!(
             open(confined(true, false, true), none),
             [OTHERS, SERVED, FILES]
@@ -113,15 +104,7 @@ mod tests {
         // Hooks that were there at its start and are gone: its filter left that to them.
         assert_eq!(
             open(confined(true, true, false), none),
-            [
-                JOINS,
-                PROBES,
-                HOST_SOCKETS,
-                OTHERS,
-                SERVED,
-                BOUND_TO_LINKS,
-                FILES
-            ]
+            [JOINS, PROBES, HOST_SOCKETS, OTHERS, SERVED, FILES]
         );
     }
 }

@@ -403,8 +403,6 @@ const OTHERS: &str = "unix sockets of others, descriptors from them";
 /// Only there while they are silent.
 const SILENT_HOOKS: &str = "what only security hooks refuse";
 const SERVED: &str = "unix sockets that others connect to";
-/// Of a command that has the host's network: listeners that no look-up finds.
-const BOUND_TO_LINKS: &str = "services that are bound to an interface";
 /// Of a command: what it writes where its user's other programs read.
 const FILES: &str = "files that others run or send";
 /// What preflight finds now.

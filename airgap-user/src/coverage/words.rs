@@ -1,8 +1,8 @@
 //! What each vector means, in plain words: the effect before the mechanism.
 
 use super::{
-    BOUND_TO_LINKS, CONFIGURATION, FILES, HOST_SOCKETS, JOINS, JOINS_LATER, OLDER, OTHERS, PROBES,
-    PROBES_LATER, RAW_FRAMES, RAW_FRAMES_LATER, REBOOT, REPLIES, RESTART, SERVED, SILENT_HOOKS,
+    CONFIGURATION, FILES, HOST_SOCKETS, JOINS, JOINS_LATER, OLDER, OTHERS, PROBES, PROBES_LATER,
+    RAW_FRAMES, RAW_FRAMES_LATER, REBOOT, REPLIES, RESTART, SERVED, SILENT_HOOKS,
 };
 use crate::technique::vector::{DNS, IP_SOCKETS, REFLECTION, TCP, UDP};
 
@@ -23,7 +23,7 @@ const CGROUP: &str = "Programs at the root of the cgroup tree refuse it, on ever
 const FRAMES: &str = "A guard on the host's end of the container's veth refuses it, and ends with the veth: at a restart, or with another network. airgap attach guards the new one; airgap watch and an attach that still shows denials do so by themselves.";
 
 /// Every vector that the coverage knows.
-pub const WORDS: [Words; 22] = [
+pub const WORDS: [Words; 21] = [
     of(
         TCP,
         "connections",
@@ -125,12 +125,6 @@ pub const WORDS: [Words; 22] = [
         "answers on unix sockets",
         "whoever can reach a unix socket on which the container serves gets answers, whatever --from says",
         "Share no directory and no network namespace with the container, or take whoever can reach it for a client.",
-    ),
-    of(
-        BOUND_TO_LINKS,
-        "data for services that are bound to an interface",
-        "a command in the host's network can connect to a service that listens, by one interface alone (SO_BINDTODEVICE), on an address of the host: dnsmasq of libvirt for one, which asks others",
-        "Without -p and --to a command has a network of its own, and reaches none of the host's services.",
     ),
     of(
         FILES,

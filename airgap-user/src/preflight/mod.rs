@@ -117,6 +117,11 @@ impl Risk {
         }
     }
 
+    /// Whether a set of what was accepted has others in the same network namespace.
+    pub const fn share_network(set: u64) -> bool {
+        set & (Self::HostNetwork.bit() | Self::SharedNetwork.bit()) != 0
+    }
+
     /// Names of the risks in a set.
     pub fn names(set: u64) -> Vec<&'static str> {
         Self::ALL

@@ -61,6 +61,39 @@ fn loopback_is_for_own_sockets() {
     }
 }
 
+/// An own address leads to listeners that no look-up by lo finds.
+#[test]
+fn in_a_shared_network_only_what_is_seen_is_reached() {
+    let lo = Addr::from_v4([127, 0, 0, 1]);
+    let mut rules = policy(&[5060]);
+    rules.flags |= Policy::SHARED_NETWORK;
+    let judge = |rules: &Policy, at, t: Transport, protocol, peer| {
+        let world = World { peer, ..WORLD };
+        let ip = ip(at, at, protocol);
+        egress(&ip, &t, true, &Socket::NONE, SEAL, Some(rules), &world).is_ok()
+    };
+    let udp = Transport {
+        kind: Kind::Udp,
+        ..tcp(1, 2, 0)
+    };
+    for (peer, by_lo, by_own) in [
+        (Peer::Inside, true, true),
+        (Peer::Bound, true, false),
+        (Peer::None, true, false),
+        (Peer::Outside, false, false),
+    ] {
+        for segment in [tcp(1, 2, SYN), tcp(1, 2, ACK)] {
+            assert_eq!(judge(&rules, lo, segment, 6, peer), by_lo, "{peer:?}");
+            assert_eq!(judge(&rules, OWN, segment, 6, peer), by_own, "{peer:?}");
+            let alone = policy(&[5060]);
+            assert_eq!(judge(&alone, OWN, segment, 6, peer), by_lo, "{peer:?}");
+        }
+        assert_eq!(judge(&rules, lo, udp, 17, peer), by_lo, "{peer:?}");
+        assert!(!judge(&rules, OWN, udp, 17, peer), "{peer:?}");
+    }
+    assert!(judge(&rules, OWN, tcp(1, 2, ACK), 6, Peer::TimeWait));
+}
+
 #[test]
 fn neighbour_discovery_is_the_kernel_s_own() {
     let target = Addr::from_octets([
