@@ -8,8 +8,8 @@ use core::mem::MaybeUninit;
 use airgap_common::{
     cgroup,
     map::{
-        HINT_BUCKETS, ID_LEN, MAX_LEVEL, QUARANTINED, SealNumber, Stat, Switch, Writer,
-        overflow_slot,
+        HINT_BUCKETS, ID_LEN, MAX_LEVEL, PATH_LEN, QUARANTINED, SealNumber, Stat, Switch,
+        UNRECORDED, Writer, overflow_slot,
     },
 };
 use aya_ebpf::{
@@ -27,7 +27,7 @@ use crate::{
         OFF_CGROUP_KN, OFF_CGROUP_LEVEL, OFF_CGROUP_ROOT, OFF_KN_NAME, OFF_ROOT_HIERARCHY,
         cgroup_id, cgroup_parent, read,
     },
-    maps::{CGROUPS, HINTS, IDS, JUDGED, LEVELS, OVERFLOW, STATS, SWITCHES, add},
+    maps::{CGROUPS, HINTS, IDS, JUDGED, LEVELS, OVERFLOW, PATH, PATHS, STATS, SWITCHES, add},
     subject::seal_of,
     verifier::forgotten,
 };
@@ -42,7 +42,9 @@ const WALK: u32 = 48;
 #[inline(always)]
 pub(crate) fn mkdir(ctx: &BtfTracePointContext) {
     let cgroup = ctx.arg::<*const u8>(0) as u64;
-    let Some((seal, id)) = reborn(cgroup) else {
+    // For the verifier this one is a number already.
+    let path = ctx.arg::<*const u8>(1) as u64;
+    let Some((seal, id)) = reborn(cgroup, path) else {
         return;
     };
     let Some(level) = read::<u32>(cgroup, &OFF_CGROUP_LEVEL) else {
@@ -106,21 +108,20 @@ fn is_v2(cgroup: u64) -> bool {
         == Some(0)
 }
 
-/// Seal and cgroup id, if this is a new cgroup of a sealed container, or of one
-/// that nobody has judged while such start denied.
+/// Seal and cgroup id, if this is a new cgroup of a sealed container, of one
+/// that nobody has judged while such start denied, or one whose path is sealed.
 #[inline(always)]
-fn reborn(cgroup: u64) -> Option<(SealNumber, u64)> {
+fn reborn(cgroup: u64, path: u64) -> Option<(SealNumber, u64)> {
     if !is_v2(cgroup) {
         return None;
     }
     let node = read::<u64>(cgroup, &OFF_CGROUP_KN)?;
-    let mut id = [0u8; ID_LEN];
-    container_id(read::<u64>(node, &OFF_KN_NAME)?, &mut id)?;
-    // SAFETY: the value is copied out at once.
-    let seal = match unsafe { IDS.get(&id) } {
-        Some(seal) => *seal,
-        None if is_unjudged(&id) => QUARANTINED,
-        None => return None,
+    let seal = match of_container(read::<u64>(node, &OFF_KN_NAME)?) {
+        Some(seal) => seal,
+        None => match airgap_seal_of_path(path) {
+            UNRECORDED => return None,
+            seal => seal,
+        },
     };
     // Below a sealed cgroup all is covered; entries there would only let a
     // container with a writable cgroup fill the map.
@@ -131,6 +132,54 @@ fn reborn(cgroup: u64) -> Option<(SealNumber, u64)> {
     }
     // 0 stands for a cgroup that cannot be read, and so not be guarded.
     Some((seal, cgroup_id(cgroup).unwrap_or(0)))
+}
+
+/// The seal of the container whose id this name carries.
+#[inline(always)]
+fn of_container(name: u64) -> Option<SealNumber> {
+    let mut id = [0u8; ID_LEN];
+    container_id(name, &mut id)?;
+    // SAFETY: the value is copied out at once.
+    match unsafe { IDS.get(&id) } {
+        Some(seal) => Some(*seal),
+        None if is_unjudged(&id) => Some(QUARANTINED),
+        None => None,
+    }
+}
+
+/// The seal of a cgroup's path, as the kernel writes it for its tracepoints;
+/// [`UNRECORDED`] if there is none. It is put together in a map: the stack has no room
+/// for it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn airgap_seal_of_path(path: u64) -> u64 {
+    const WORDS: usize = PATH_LEN / 8;
+    let Some(room) = PATH.get_ptr_mut(0) else {
+        return UNRECORDED;
+    };
+    // SAFETY: a live array element, written with cgroup_mutex held; any source address is
+    // taken, and no more than is said is written.
+    unsafe {
+        let words = room.cast::<u64>();
+        let mut i = 0;
+        while i < WORDS {
+            words.add(i).write_volatile(0);
+            i += 1;
+        }
+        let len = bpf_probe_read_kernel_str(
+            room.cast(),
+            PATH_LEN as u32,
+            path as *const core::ffi::c_void,
+        );
+        // One that fills it may go on behind.
+        if len <= 1 || len >= PATH_LEN as i64 {
+            return UNRECORDED;
+        }
+        match PATHS.get(&*room.cast::<[u8; PATH_LEN]>()) {
+            Some(seal) => *seal,
+            None => UNRECORDED,
+        }
+    }
 }
 
 /// Whether an ancestor is one that `what` says 1 of. What it calls are global

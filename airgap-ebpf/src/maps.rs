@@ -6,8 +6,8 @@ use airgap_common::{
         Arguments, Attempt, AttemptKey, Client, Counters, Destination, Exception, Exits, Flow,
         Follower, Gate, HINT_BUCKETS, ID_LEN, MAX_ATTEMPTS, MAX_BURSTS, MAX_CGROUPS, MAX_CLIENTS,
         MAX_DESTINATIONS, MAX_EXCEPTIONS, MAX_EXITS, MAX_FLOWS, MAX_FOLLOWERS, MAX_JUDGED,
-        MAX_OLDER, MAX_PROGRAMS, MAX_SEALS, MAX_SHARES, MAX_SYNS, MAX_VETHS, MAX_WAITING,
-        OVERFLOW_SLOTS, Older, Own, Policy, Program, Questions, STATS as STAT_COUNT,
+        MAX_OLDER, MAX_PATHS, MAX_PROGRAMS, MAX_SEALS, MAX_SHARES, MAX_SYNS, MAX_VETHS, MAX_WAITING,
+        OVERFLOW_SLOTS, Older, Own, PATH_LEN, Policy, Program, Questions, STATS as STAT_COUNT,
         SWITCHES as SWITCH_COUNT, Seal, SealNumber, Share, Spent, Storage, Syn, SynSeen, Tally,
         Use, Veth, WRITERS, Waiting,
     },
@@ -52,6 +52,11 @@ impl<T> SkStorageClone<T> {
 
 #[btf_map]
 pub(crate) static IDS: HashMap<[u8; ID_LEN], SealNumber, { MAX_SEALS as usize }> = HashMap::new();
+#[btf_map]
+pub(crate) static PATHS: HashMap<[u8; PATH_LEN], SealNumber, { MAX_PATHS as usize }> =
+    HashMap::new();
+#[btf_map]
+pub(crate) static PATH: Array<[u64; PATH_LEN / 8], 1> = Array::new();
 #[btf_map]
 pub(crate) static CGROUPS: HashMap<u64, SealNumber, { MAX_CGROUPS as usize }> = HashMap::new();
 #[btf_map]

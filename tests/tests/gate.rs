@@ -64,6 +64,60 @@ fn a_cgroup_with_a_sealed_id_is_born_sealed() {
     }
 }
 
+/// By its path alone: whatever is made there, again and again, and nothing else.
+#[test]
+fn a_cgroup_at_a_sealed_path_is_born_sealed() {
+    let mut scratch = Scratch::new("paths", None);
+    let number = scratch.seal(&id(90));
+    let outer = scratch.mkdir("airgap-test-slice");
+    let root = scratch.place.cgroup.clone();
+    let path = |relative: &str| {
+        let within = outer.path.strip_prefix(&root).expect("below the root");
+        format!("/{}/{relative}", within.display())
+    };
+    let long = "x".repeat(252 - path("").len());
+    let lock = Lock::take().expect("lock");
+    for relative in ["nginx.service", &format!("{long}yz")] {
+        let gate = scratch.gate();
+        gate.seal_path(number, &path(relative), &lock)
+            .expect("seal");
+    }
+    drop(lock);
+    let mut ids = Vec::new();
+    for (relative, errno) in [
+        ("nginx.service", EPERM),
+        ("nginx.service", EPERM),
+        ("nginx.servic", ENETUNREACH),
+        ("nginx.service2", ENETUNREACH),
+        (&format!("{long}yz"), EPERM),
+        (&format!("{long}y"), ENETUNREACH),
+        (&format!("{long}yzz"), ENETUNREACH),
+        ("other.service", ENETUNREACH),
+        ("other.service/nginx.service", ENETUNREACH),
+    ] {
+        let cgroup = scratch.mkdir(&format!("airgap-test-slice/{relative}"));
+        assert_eq!(udp_errno(&cgroup), errno, "{relative}");
+        let marked = scratch.gate().cgroups_of(number).expect("read");
+        assert_eq!(marked.contains(&cgroup.id), errno == EPERM, "{relative}");
+        if errno == EPERM {
+            let below = scratch.mkdir(&format!("airgap-test-slice/{relative}/below"));
+            assert_eq!(udp_errno(&below), EPERM, "{relative}");
+            fs::remove_dir(&below.path).expect("remove");
+            fs::remove_dir(&cgroup.path).expect("remove");
+        }
+        ids.push(cgroup.id);
+    }
+    assert_ne!(ids[0], ids[1], "another one at the same path");
+    let lock = Lock::take().expect("lock");
+    let known = scratch.gate().path_of(number).expect("read");
+    assert!(known.is_some_and(|known| known.starts_with(&path(""))));
+    scratch.gate().unseal(&[number], &lock).expect("unseal");
+    drop(lock);
+    assert_eq!(scratch.gate().path_of(number).expect("read"), None);
+    let free = scratch.mkdir("airgap-test-slice/nginx.service");
+    assert_eq!(udp_errno(&free), ENETUNREACH, "its seal was lifted");
+}
+
 #[test]
 fn what_is_nested_is_covered_and_fills_no_map() {
     let mut scratch = Scratch::new("nested", None);

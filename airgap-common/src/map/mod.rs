@@ -30,6 +30,10 @@ use crate::addr::Addr;
 pub const ID_LEN: usize = 64;
 /// Most containers that can be sealed at once on one host.
 pub const MAX_SEALS: u32 = 16_384;
+/// Most cgroups that are sealed by their path.
+pub const MAX_PATHS: u32 = 1_024;
+/// Bytes of such a path, with a zero at its end.
+pub const PATH_LEN: usize = 256;
 /// Most live cgroups that belong to seals (one a container, plus those the
 /// kernel has not released yet).
 pub const MAX_CGROUPS: u32 = 32_768;

@@ -2,6 +2,11 @@
 
 /// `[u8; 64]` container id → [`super::SealNumber`]: what survives restarts.
 pub const IDS: &str = "IDS";
+/// `[u8; 256]` path of a cgroup, from the root of the v2 hierarchy, padded with zeros →
+/// [`super::SealNumber`]: what is made there is sealed.
+pub const PATHS: &str = "PATHS";
+/// One element, `[u8; 256]`: where the kernel side puts such a path together.
+pub const PATH: &str = "PATH";
 /// `u64` cgroup id → [`super::SealNumber`]: cgroups that exist now.
 pub const CGROUPS: &str = "CGROUPS";
 /// `u32` low bits of a cgroup id → `u64` how many of `CGROUPS` share them.
@@ -77,8 +82,10 @@ pub const SWITCHES: &str = "SWITCHES";
 pub const JUDGED: &str = "JUDGED";
 
 /// Every map that is pinned.
-pub const ALL: [&str; 33] = [
+pub const ALL: [&str; 35] = [
     IDS,
+    PATHS,
+    PATH,
     CGROUPS,
     HINTS,
     LEVELS,

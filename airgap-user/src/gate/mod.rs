@@ -18,6 +18,7 @@ mod links;
 mod lock;
 mod object;
 mod older;
+mod paths;
 mod quarantine;
 pub mod rings;
 mod seal;
@@ -31,7 +32,8 @@ use std::path::{Path, PathBuf};
 use airgap_common::{
     ABI_VERSION,
     map::{
-        Client, Counters, Follower, Gate as GateInfo, ID_LEN, Policy, Seal, SealNumber, Veth, name,
+        Client, Counters, Follower, Gate as GateInfo, ID_LEN, PATH_LEN, Policy, Seal, SealNumber,
+        Veth, name,
     },
 };
 use anyhow::{Context as _, Result};
@@ -148,6 +150,7 @@ const HOOKS: [Hook; 9] = {
 pub struct Gate {
     place: Place,
     ids: HashMap<MapData, [u8; ID_LEN], SealNumber>,
+    paths: HashMap<MapData, [u8; PATH_LEN], SealNumber>,
     cgroups: HashMap<MapData, u64, SealNumber>,
     levels: Array<MapData, u32>,
     epoch: Array<MapData, u32>,
@@ -177,6 +180,7 @@ impl Gate {
         }
         let gate = Self {
             ids: hash(place, name::IDS)?,
+            paths: hash(place, name::PATHS)?,
             cgroups: hash(place, name::CGROUPS)?,
             levels: array(place, name::LEVELS)?,
             epoch: array(place, name::EPOCH)?,

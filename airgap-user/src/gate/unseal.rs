@@ -86,6 +86,7 @@ impl Gate {
         for seal in &seals {
             self.unseal_id(&seal.id)?;
         }
+        self.forget_paths(|seal| lifted.contains_key(&seal))?;
         let _veths = VethLock::take()?;
         self.unguard_frames(|seal| lifted.contains_key(&seal))?;
         self.unmark(&mut lifted)?;
@@ -137,6 +138,7 @@ impl Gate {
         let numbers: HashSet<_> = seals.iter().map(|(number, _)| *number).collect();
         let _ = self.forget_clients(|seal, _| numbers.contains(&seal));
         let _ = self.forget_exits(|seal| numbers.contains(&seal));
+        let _ = self.forget_paths(|seal| numbers.contains(&seal));
         for (number, id) in seals {
             if self.ids.get(id, 0).is_ok_and(|n| n == *number) {
                 let _ = self.ids.remove(id);
