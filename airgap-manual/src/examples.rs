@@ -35,6 +35,10 @@ pub(crate) fn of(page: &str) -> &'static [Example] {
                 "Let it connect to one database, and nowhere else.",
             ),
             (
+                "sudo airgap attach -d -p 80 --cgroup /system.slice/web.service",
+                "Seal a service without a container, by its cgroup.",
+            ),
+            (
                 "sudo airgap attach --dry-run web",
                 "Say what would be refused or cut.",
             ),

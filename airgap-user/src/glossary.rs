@@ -189,7 +189,10 @@ const fn of_risk(risk: Risk) -> &'static str {
             "a command that runs as root can write files that root's own programs run outside of its seal"
         }
         Risk::UnixSockets => {
-            "without security hooks a command with unix sockets reaches whatever comes to listen on one after its start"
+            "without security hooks what has unix sockets and is in no container reaches whoever listens on one"
+        }
+        Risk::NewPrivileges => {
+            "set-user-id programs act for whoever runs them, outside of its seal: cron, at, mail"
         }
     }
 }

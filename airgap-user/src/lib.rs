@@ -5,6 +5,7 @@
 //! only `gate` and `events` know BPF, only `output`, `top` and `main` print.
 #![deny(missing_docs)]
 
+pub mod branch;
 pub mod cli;
 pub mod clock;
 pub mod command;

@@ -22,7 +22,7 @@ use anyhow::{Context as _, Result};
 use crate::{container::Cgroup, state::is_id};
 
 /// Directory of all commands, below the root.
-const PARENT: &str = "airgap";
+pub const PARENT: &str = "airgap";
 /// The id's last digits: no container's are these, but by chance, one in 2^92.
 const MARK: &str = "a1269a9e8ecc0de5ea1edc0";
 /// How long the kernel may take to let go of an empty one.

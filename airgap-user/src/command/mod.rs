@@ -16,7 +16,7 @@ mod user;
 mod view;
 
 pub use self::{
-    cgroup::{Confined, Nest, abandoned, exists, is_command},
+    cgroup::{Confined, Nest, PARENT, abandoned, exists, is_command},
     init::{Init, Said, below, run, signals},
     mounts::{Held, held_by},
     network::prepare,

@@ -231,6 +231,7 @@ mod tests {
             by,
             withdrawn: vec![],
             by_hand: 0,
+            cgroup: None,
         };
         let label = record(Origin::Label);
         assert_eq!(accepted_for(Some(&label), 0), Risk::LogDriver.bit());

@@ -1,6 +1,11 @@
 //! `airgap attach`.
 
-use airgap_common::{cgroup::container_id, map::MAX_LEVEL};
+mod branch;
+
+use airgap_common::{
+    cgroup::container_id,
+    map::{MAX_LEVEL, SealNumber},
+};
 use anyhow::{Context as _, Result};
 use clap::Args;
 
@@ -61,8 +66,16 @@ pub struct Attach {
     /// Report and denials as JSON
     #[arg(long)]
     pub json: bool,
+    /// Seal a cgroup of this host instead, with all below it, by its path: what is made
+    /// there again is born sealed. Without -p nobody may connect to it
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Option<String>,
     /// Name, id or unique prefix of an id
-    #[arg(required = true, value_name = "CONTAINER")]
+    #[arg(
+        required_unless_present = "cgroup",
+        conflicts_with = "cgroup",
+        value_name = "CONTAINER"
+    )]
     pub containers: Vec<String>,
 }
 
@@ -72,6 +85,19 @@ pub(crate) async fn run(
     config: &Config,
     args: Attach,
 ) -> Result<u8> {
+    if let Some(path) = &args.cgroup {
+        let (number, code) = branch::run(state, &args, path)?;
+        return match number {
+            Some(number) if !args.detach => {
+                if let Some(ended) = watch_on(host, &args, &[number]).await? {
+                    return Ok(ended);
+                }
+                log::info!("it stays sealed; airgap detach lifts the seal");
+                Ok(code)
+            }
+            _ => Ok(code),
+        };
+    }
     let exits = args.to.iter().copied().map(Exception::from).collect();
     let ports = match args.ports.is_empty() {
         true => config.ports(),
@@ -164,19 +190,8 @@ pub(crate) async fn run(
         return Ok(code);
     }
     let seals: Vec<_> = reports.iter().map(|r| r.seal).collect();
-    let following = tail::Following {
-        host,
-        seals: &seals,
-        format: if args.json {
-            Format::Json
-        } else {
-            Format::Text
-        },
-        since: None,
-        keep: true,
-    };
-    if tail::follow(&following).await? == tail::End::Unsealed {
-        return Ok(exit::NOT_SEALED);
+    if let Some(ended) = watch_on(host, &args, &seals).await? {
+        return Ok(ended);
     }
     let names: Vec<_> = reports.iter().map(|r| r.container.name.as_str()).collect();
     log::info!(
@@ -184,6 +199,22 @@ pub(crate) async fn run(
         names.join(", ")
     );
     Ok(code)
+}
+
+/// Shows what is refused until Ctrl-C; the exit code if the seals were lifted meanwhile.
+async fn watch_on(host: Option<&str>, args: &Attach, seals: &[SealNumber]) -> Result<Option<u8>> {
+    let following = tail::Following {
+        host,
+        seals,
+        format: match args.json {
+            true => Format::Json,
+            false => Format::Text,
+        },
+        since: None,
+        keep: true,
+    };
+    let ended = tail::follow(&following).await? == tail::End::Unsealed;
+    Ok(ended.then_some(exit::NOT_SEALED))
 }
 
 /// A container that does not run yet must come up where the gate looks, and not within

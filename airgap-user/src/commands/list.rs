@@ -6,9 +6,8 @@ use airgap_common::map::{Seal, SealNumber};
 use anyhow::Result;
 use clap::Args;
 
-use super::standing;
+use super::{reference::is_engineless, standing};
 use crate::{
-    command::is_command,
     container::{Engine, Look},
     coverage::SealState,
     failure::exit,
@@ -77,8 +76,9 @@ fn is_empty(gate: Option<&Gate>, state: &State) -> Result<bool> {
 
 fn are_commands(gate: Option<&Gate>, state: &State) -> Result<bool> {
     let seals = gate.map_or_else(|| Ok(Vec::new()), Gate::seals)?;
-    let all = seals.iter().all(|(_, seal)| is_command(&seal_id(seal)));
-    Ok(all && state.entries()?.is_empty())
+    let mut ids = seals.iter().map(|(_, seal)| seal_id(seal));
+    let entries = state.entries()?;
+    Ok(ids.all(|id| is_engineless(&id)) && entries.iter().all(|e| is_engineless(e.id())))
 }
 
 /// Every seal in force, then every one that is only recorded. Without an
@@ -113,7 +113,10 @@ pub(super) async fn rows(
         .iter()
         .filter(|e| !sealed.iter().any(|id| id == e.id()))
     {
-        let known = among(Some(entry), engine, containers.as_deref());
+        let known = match is_engineless(entry.id()) {
+            true => None,
+            false => among(Some(entry), engine, containers.as_deref()),
+        };
         rows.push(row(
             Report::of_entry(entry),
             entry.name().to_owned(),
@@ -149,7 +152,7 @@ async fn in_force(
             Some(Entry::Known(record)) => record.name.clone(),
             _ => seal_name(seal),
         };
-        let among = match is_command(&id) {
+        let among = match is_engineless(&id) {
             true => None,
             false => among(entry, engine, containers),
         };
@@ -217,6 +220,7 @@ mod tests {
             by: Origin::Operator,
             withdrawn: vec![],
             by_hand: 0,
+            cgroup: None,
         }))
     }
 

@@ -90,6 +90,7 @@ pub(super) fn mark(site: &Site<'_>, container: &Container, wanted: &Wanted) -> R
         by: wanted.by,
         withdrawn,
         by_hand: accepted_by_hand,
+        cgroup: None,
     };
     let change = Change {
         record: &record,

@@ -8,6 +8,7 @@ use airgap_common::map::{Seal, SealNumber};
 use anyhow::Result;
 
 use crate::{
+    branch::{self, is_branch},
     command::{PREFIX, is_command},
     container::{Container, Engine, find_cgroups},
     failure::{Failure, exit},
@@ -116,7 +117,7 @@ impl Directory {
         references: &[String],
     ) -> Result<Self> {
         let entries = state.entries()?;
-        let commands = known(seals, &[], None);
+        let commands = known(seals, &entries, None);
         // Of a command no engine knows anything.
         let engine = match (seals.is_empty() && entries.is_empty())
             || references.iter().all(|r| command(&commands, r).is_some())
@@ -257,11 +258,20 @@ fn known(seals: &[(SealNumber, Seal)], entries: &[Entry], engine: Option<&Engine
     known
 }
 
-/// Refuses a command where only a container will do.
+/// Whether this is an id of which no engine knows anything.
+pub(super) fn is_engineless(id: &str) -> bool {
+    is_command(id) || is_branch(id)
+}
+
+/// Refuses a command, or a cgroup, where only a container will do.
 ///
 /// # Errors
-/// If the reference is a command's name.
+/// If the reference is such a name.
 pub(super) fn refuse_command(reference: &str) -> Result<()> {
+    if let Some(path) = reference.strip_prefix(branch::PREFIX) {
+        let what = format!("'{reference}' is a cgroup, and no container");
+        return Err(Failure::new(what, format!("airgap attach --cgroup {path}")).into());
+    }
     if !reference.starts_with(PREFIX) {
         return Ok(());
     }
@@ -269,10 +279,10 @@ pub(super) fn refuse_command(reference: &str) -> Result<()> {
     Err(Failure::new(what, "end it, and run it again: airgap exec --help").into())
 }
 
-/// The command that a reference stands for: by its name, which no container can have, or
-/// by its id.
+/// The command or the cgroup that a reference stands for: by its name, which no container
+/// can have, or by its id.
 fn command<'a>(known: &'a [Known], reference: &str) -> Option<&'a Known> {
-    let mut commands = known.iter().filter(|known| is_command(&known.id));
+    let mut commands = known.iter().filter(|known| is_engineless(&known.id));
     commands.find(|known| known.name == reference || known.id == reference)
 }
 

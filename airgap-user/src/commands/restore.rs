@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::existing::{self, Found, Layers, Terms};
 use crate::{
+    branch::{Branch, is_branch},
     clock::now,
     container::{Cgroup, Look, all_cgroups, interfaces_of},
     failure::{Failure, exit},
@@ -83,6 +84,13 @@ pub(crate) fn run(state: &State, args: &Restore) -> Result<u8> {
     for (id, cgroup) in all_cgroups(&place.cgroup) {
         running.entry(id).or_insert_with(Vec::new).push(cgroup);
     }
+    for (entry, done) in &sealed {
+        if let Some(path) = gate.path_of(done.number)?
+            && let Some(cgroup) = Branch::at(&place.cgroup, &path).cgroup
+        {
+            running.insert(entry.id().to_owned(), vec![cgroup]);
+        }
+    }
     for (entry, done) in sealed {
         for cgroup in running.get(entry.id()).into_iter().flatten() {
             if let Err(error) = seal_running(&mut gate, entry, done, cgroup, &lock)
@@ -148,6 +156,7 @@ fn record_as_in_force(state: &State, gate: &mut Gate, ids: &[&str], lock: &Lock)
             by: Origin::Operator,
             withdrawn: vec![],
             by_hand: 0,
+            cgroup: None,
         };
         state.write(&record, lock)?;
         log::warn!("{id} is recorded as it is in force: airgap status {id}");
@@ -167,6 +176,17 @@ fn seal_id(gate: &mut Gate, entry: &Entry, lock: &Lock) -> Result<crate::gate::S
         .try_into()
         .context("the record's name is no container id")?;
     // What is in force is at least as narrow as what the lost record said.
+    let path = match entry {
+        Entry::Known(record) => record.cgroup.clone(),
+        // What the lost record said of it; a gate that stands has it.
+        Entry::Unreadable { .. } => match gate.number_of(id) {
+            Some(number) => gate.path_of(number)?,
+            None => None,
+        },
+    };
+    if path.is_none() && is_branch(entry.id()) {
+        anyhow::bail!("it is a cgroup, and which one its record does not say any more");
+    }
     let kept = gate.standing(id)?.map(|kept| (kept.rules(), kept.accepted));
     let (rules, accepted, since) = match entry {
         Entry::Known(Record {
@@ -180,18 +200,23 @@ fn seal_id(gate: &mut Gate, entry: &Entry, lock: &Lock) -> Result<crate::gate::S
             None => (&nothing, 0, 0),
         },
     };
-    gate.seal_id(
+    let shared = is_branch(entry.id()) || Risk::share_network(accepted);
+    let sealed = gate.seal_id(
         &Sealing {
             id,
             name: entry.name(),
-            policy: rules.compile_in(Risk::share_network(accepted)),
+            policy: rules.compile_in(shared),
             clients: &rules.clients,
             exits: &rules.exits,
             accepted,
             since,
         },
         lock,
-    )
+    )?;
+    if let Some(path) = path {
+        gate.seal_path(sealed.number, &path, lock)?;
+    }
+    Ok(sealed)
 }
 
 /// One that runs already is sealed as by attach: what is open is cut.
@@ -211,9 +236,15 @@ fn seal_running(
         Entry::Unreadable { .. } => (&[][..], 0),
     };
     let accepts = |risk: Risk| accepted & risk.bit() != 0;
-    let shared = Risk::share_network(accepted);
-    let mut look = Look::within(vec![cgroup.clone()]);
-    gate.guard_frames(done.number, &interfaces_of(&look.networks)?, lock)?;
+    let branch = is_branch(entry.id());
+    let shared = branch || Risk::share_network(accepted);
+    let mut look = match branch {
+        true => Look::at_branch(cgroup.clone())?,
+        false => Look::within(vec![cgroup.clone()]),
+    };
+    if !branch {
+        gate.guard_frames(done.number, &interfaces_of(&look.networks)?, lock)?;
+    }
     // What lives under a renewal was judged.
     if done.renewed {
         return Ok(());

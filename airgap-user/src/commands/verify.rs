@@ -10,11 +10,10 @@ use anyhow::Result;
 use clap::Args;
 
 use super::{
-    reference::{Directory, Presence, seals_of},
+    reference::{Directory, Presence, is_engineless, seals_of},
     standing,
 };
 use crate::{
-    command::is_command,
     failure::{Failure, exit},
     gate::{Gate, Lock, seal_id},
     output,
@@ -48,8 +47,8 @@ pub(crate) async fn run(host: Option<&str>, state: &State, args: &Verify) -> Res
         anyhow::bail!("the gate is gone while its seals were read");
     };
     let name = meant.name(&seal);
-    if is_command(&meant.id) {
-        let what = format!("{name} is a command, and verify is for containers");
+    if is_engineless(&meant.id) {
+        let what = format!("{name} is no container, and verify is for those");
         let hint = "airgap status says what covers it; what it runs can try ways out itself";
         return Err(Failure::new(what, hint).into());
     }

@@ -58,6 +58,23 @@ impl Look {
         )
     }
 
+    /// Looks at a branch of the tree that is no container's: the host's network is among its
+    /// own, as its sockets are there.
+    ///
+    /// # Errors
+    /// If the host's network namespace cannot be opened.
+    pub fn at_branch(cgroup: Cgroup) -> Result<Self> {
+        let mut look = Self::within(vec![cgroup]);
+        let netns = Netns::own()?;
+        look.networks.push(Network {
+            inode: netns.inode()?,
+            netns,
+            process: None,
+            nested: false,
+        });
+        Ok(look)
+    }
+
     fn around(container: Option<&Container>, at: Whereabouts, time: Duration) -> Self {
         let mut budget = Budget::of(time);
         let mut members = Members::look(&at.cgroups, &mut budget);

@@ -42,6 +42,53 @@ pub struct Members {
     pub in_host_network: bool,
     /// When the oldest of its processes started, seconds since boot.
     pub oldest: Option<u64>,
+    /// What its tasks in the host's user namespace are to the host's files and processes.
+    pub credentials: Vec<Credentials>,
+}
+
+/// Users, groups and capabilities of a task (credentials(7), capabilities(7)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// Real, effective, saved and file system user.
+    pub users: Vec<u32>,
+    /// The same of its group, and all its other groups.
+    pub groups: Vec<u32>,
+    /// Capabilities that it has or can take: permitted, inheritable and ambient ones.
+    pub capabilities: u64,
+    /// Those that a program it runs could have at most.
+    pub bounding: u64,
+    /// It gets no more by what it runs (`PR_SET_NO_NEW_PRIVS`).
+    pub no_new_privs: bool,
+    /// Who has them, in words.
+    pub who: String,
+}
+
+impl Credentials {
+    fn read(status: &str, who: &dyn Fn() -> String) -> Option<Self> {
+        let numbers = |name| -> Option<Vec<u32>> {
+            let words = field(status, name)?.split_ascii_whitespace();
+            words.map(|word| word.parse().ok()).collect()
+        };
+        let set = |name| u64::from_str_radix(field(status, name)?, 16).ok();
+        let mut groups = numbers("Gid:")?;
+        groups.extend(numbers("Groups:")?);
+        let ambient = set("CapAmb:")?;
+        Some(Self {
+            users: numbers("Uid:")?,
+            groups,
+            capabilities: set("CapPrm:")? | set("CapEff:")? | set("CapInh:")? | ambient,
+            bounding: set("CapBnd:")?,
+            no_new_privs: field(status, "NoNewPrivs:")? == "1",
+            who: who(),
+        })
+    }
+
+    /// Those of another task that are the same.
+    fn is_same(&self, other: &Self) -> bool {
+        (&self.users, &self.groups) == (&other.users, &other.groups)
+            && (self.capabilities, self.bounding) == (other.capabilities, other.bounding)
+            && self.no_new_privs == other.no_new_privs
+    }
 }
 
 /// Capabilities (capabilities(7), one bit each) that a task was the first to show.
@@ -53,6 +100,8 @@ pub struct Grant {
     pub who: String,
 }
 
+/// Different credentials that are told apart.
+const CREDENTIALS: usize = 256;
 /// Namespaces that are held open at most; each is a descriptor.
 const NAMESPACES: usize = 256;
 /// Bytes read of a task's status: the names of 65,536 groups, which a task may have, come
@@ -119,6 +168,11 @@ impl Members {
         self.host_pid = self.host_pid.take().or_else(|| before.host_pid.clone());
         self.ipcs.extend(&before.ipcs);
         self.pids.extend(&before.pids);
+        for known in &before.credentials {
+            if !self.credentials.iter().any(|one| one.is_same(known)) {
+                self.credentials.push(known.clone());
+            }
+        }
         self.host_user |= before.host_user;
         self.in_host_network |= before.in_host_network;
         self.oldest = [self.oldest, before.oldest].into_iter().flatten().min();
@@ -160,6 +214,16 @@ impl Members {
             true => &mut seen.in_host,
             false => &mut seen.elsewhere,
         };
+        if in_host_user {
+            match Credentials::read(&status, &who) {
+                Some(found) if self.credentials.iter().any(|known| known.is_same(&found)) => {}
+                Some(_) if self.credentials.len() >= CREDENTIALS => {
+                    budget.skip("users of some of its processes".into());
+                }
+                Some(found) => self.credentials.push(found),
+                None => budget.skip(format!("users of {}", who())),
+            }
+        }
         let before = grants.iter().fold(0, |all: u64, one: &Grant| all | one.set);
         if set & !before != 0 {
             grants.push(Grant {
@@ -326,6 +390,12 @@ mod tests {
         let threads = members.add(me, me, &Own::read(), &mut Seen::default(), &mut budget);
         assert!(threads > 0);
         assert!(members.host_user && members.host_pid.is_some());
+        let [credentials] = members.credentials.as_slice() else {
+            panic!("one task: {:?}", members.credentials);
+        };
+        // SAFETY: takes nothing.
+        let uid = unsafe { libc::geteuid() };
+        assert_eq!(credentials.users[1], uid);
         assert_eq!((members.networks.len(), members.mounts.len()), (1, 1));
         assert!(budget.skipped().is_empty());
     }

@@ -39,11 +39,11 @@ pub use self::{
     inspected::{Container, Labels, is_usual_runtime},
     interfaces::{HostEnd, Interface, interfaces},
     look::Look,
-    members::{Grant, Members},
+    members::{Credentials, Grant, Members},
     served::{Served, listening},
     socket::{OpenSocket, SocketKind},
     sockets::{is_own, open_sockets},
-    tcp::{destroy, end_orphans},
+    tcp::{destroy, end_orphans, listening_sockets},
     whereabouts::{
         Network, Whereabouts, cgroup_ids, interfaces_of, merged, own_networks, populated,
         whereabouts,

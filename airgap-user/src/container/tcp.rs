@@ -58,6 +58,25 @@ pub(super) fn listeners() -> Result<Vec<(IpAddr, u16)>> {
     Ok(found)
 }
 
+/// Listeners of a network namespace, each with the cgroup that it was made in (Linux 5.9).
+///
+/// # Errors
+/// If the kernel lists none.
+pub fn listening_sockets(netns: &Netns) -> Result<Vec<OpenSocket>> {
+    const LISTEN: u32 = 1 << 10;
+    netns.run(|| {
+        let mut found = Vec::new();
+        let netlink = Netlink::diag()?;
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            let request = request(family as u8, LISTEN, &Endpoints::ANY, None);
+            netlink.dump(SOCK_DIAG_BY_FAMILY, &request, |message| {
+                found.extend(told(message));
+            })?;
+        }
+        Ok(found)
+    })
+}
+
 /// What `struct inet_diag_sockid` names.
 struct Endpoints {
     local: (IpAddr, u16),

@@ -1,5 +1,6 @@
 //! Which vector is covered by what, for one container on this kernel, now.
 
+mod branch;
 mod command;
 mod state;
 mod words;
@@ -49,6 +50,8 @@ pub struct Evidence {
     pub held: Vec<String>,
     /// How a command is kept in; `None`: it is a container.
     pub command: Option<Confined>,
+    /// It is a branch of the cgroup tree, and no container.
+    pub branch: bool,
 }
 
 /// When a vector that is not covered lets the container's bytes reach a network.
@@ -172,6 +175,7 @@ pub fn coverage(evidence: &Evidence) -> Vec<Vector> {
     ];
     match evidence.command {
         Some(confined) => vectors.extend(command::vectors(evidence, confined)),
+        None if evidence.branch => vectors.extend(branch::vectors(evidence)),
         None => vectors.extend(frames(evidence)),
     }
     vectors.extend(silent(evidence));
@@ -387,6 +391,7 @@ const NO_HOOKS: &str =
 const SKIPPED: &str = "security hooks refuse them, but this kernel preempts, and passes over a hook that a preempted thread is in (see airgap doctor)";
 const NO_PLACE: &str = "it shares no mount and no network or IPC namespace with anybody";
 const NO_RAW: &str = "the container has no CAP_NET_RAW";
+const NO_RAW_TASK: &str = "no task of it has CAP_NET_RAW, or gets it";
 const OPTION: &str = "socket_setsockopt";
 const ENDS: &str = "the frame programs end with the veth";
 const ARRIVALS: &str = "airgap guard, which udev runs for each new veth";

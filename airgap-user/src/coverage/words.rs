@@ -129,7 +129,7 @@ pub const WORDS: [Words; 21] = [
     of(
         FILES,
         "what it writes to files",
-        "the command writes to files as its user, and whoever runs or sends them later is not sealed: shell profiles, build files, cron tables",
+        "it writes to files as its user, and whoever runs or sends them later is not sealed: shell profiles, build files, cron tables",
         "Run it as a user of its own (airgap exec --user NAME), and look at what it wrote before others run it.",
     ),
     of(

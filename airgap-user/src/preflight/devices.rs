@@ -184,6 +184,38 @@ pub(super) fn rule(text: &str) -> Vec<Device> {
 /// that a container's own making can only be left out. What cannot be looked at is named in
 /// the budget.
 pub(super) fn shown_in(namespace: &File, budget: &mut Budget) -> Vec<(String, Device)> {
+    nodes_in(namespace, budget, |_, _| true)
+}
+
+/// Risky nodes in the `/dev` of a mount namespace that a task may open, in words; `may` is
+/// asked by what a node is and a path to it. `tun`: it has such an interface of its own.
+/// Without one, and without CAP_NET_ADMIN, `/dev/net/tun` gives none, nor does `/dev/fuse`
+/// without a mount; both are open to everybody.
+pub fn reachable(
+    namespace: &File,
+    may: impl Fn(&fs::Metadata, &Path) -> bool,
+    tun: bool,
+    budget: &mut Budget,
+) -> Vec<String> {
+    let drivers = Drivers::of_kernel();
+    let idle = |device: &Device| {
+        let name = device
+            .major
+            .and_then(|major| drivers.name(major, device.minor));
+        !device.block && (matches!(name, Some("fuse" | "vsock")) || name == Some("tun") && !tun)
+    };
+    nodes_in(namespace, budget, may)
+        .into_iter()
+        .filter(|(_, device)| !idle(device))
+        .filter_map(|(path, device)| Some(format!("{} at {path}", device.risk(&drivers)?)))
+        .collect()
+}
+
+fn nodes_in(
+    namespace: &File,
+    budget: &mut Budget,
+    keep: impl Fn(&fs::Metadata, &Path) -> bool,
+) -> Vec<(String, Device)> {
     let mut found = Vec::new();
     let mut dirs = match directory(namespace, c"dev") {
         Ok(dir) => vec![(PathBuf::from("/dev"), dir)],
@@ -217,6 +249,7 @@ pub(super) fn shown_in(namespace: &File, budget: &mut Budget) -> Vec<(String, De
                 }
             } else if let Ok(about) = entry.metadata()
                 && let Some(device) = of(&about)
+                && keep(&about, &entry.path())
             {
                 found.push((shown.to_string_lossy().into_owned(), device));
             }

@@ -68,6 +68,8 @@ pub struct Facts {
     pub proxied: Vec<String>,
     /// What its exceptions lead to.
     pub exits: Vec<Finding>,
+    /// Of what is no container: what its tasks may do to the host.
+    pub branch: Vec<Finding>,
     /// What of it was not looked at, in words.
     pub unseen: Vec<String>,
 }
@@ -229,6 +231,16 @@ impl Facts {
         }
     }
 
+    /// Those of a branch of the cgroup tree: what its processes hold, and what was found.
+    pub fn of_branch(look: &mut Look, found: Vec<Finding>) -> Self {
+        let mut facts = Self {
+            branch: found,
+            ..Self::default()
+        };
+        facts.add_carried(look);
+        facts
+    }
+
     /// Adds what is true of any of its tasks now.
     fn add_live(&mut self, look: &mut Look) {
         let Look {
@@ -298,6 +310,11 @@ impl Facts {
             self.devices.sort_unstable();
             self.devices.dedup();
         }
+        self.add_carried(look);
+    }
+
+    /// Adds what its processes hold, and what was not looked at.
+    fn add_carried(&mut self, look: &mut Look) {
         let (mut held, mut foreign) = (Counted::default(), Counted::default());
         look.carried(|socket, _| {
             if let Some(what) = leads_outside(&socket) {
@@ -338,7 +355,7 @@ fn filtered(filter: &Filter) -> (Vec<String>, Vec<String>) {
 }
 
 /// Whether this host lets processes without CAP_SYS_ADMIN make user namespaces.
-fn user_namespaces_usable() -> bool {
+pub fn user_namespaces_usable() -> bool {
     let is_zero = |path| fs::read_to_string(path).is_ok_and(|text| text.trim() == "0");
     !is_zero("/proc/sys/user/max_user_namespaces")
         && !is_zero("/proc/sys/kernel/unprivileged_userns_clone")

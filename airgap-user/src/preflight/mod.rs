@@ -18,9 +18,10 @@ use std::fmt;
 use crate::container::is_usual_runtime;
 
 pub use self::{
+    devices::reachable,
     exits::{Surroundings, judge as judge_exits},
-    facts::Facts,
-    mounts::Mount,
+    facts::{Facts, user_namespaces_usable},
+    mounts::{Mount, has_writable_cgroups, network_file_systems},
 };
 
 macro_rules! risks {
@@ -96,6 +97,9 @@ risks! {
     RootUser = "root-user", "name another user with --user";
     /// A command that makes unix sockets where nothing tells whose others are.
     UnixSockets = "unix-sockets", "run it without unix sockets";
+    /// A task of no container that gains privileges by what it runs: set-user-id programs
+    /// act for it (crontab, at, sudo).
+    NewPrivileges = "new-privileges", "start it with no_new_privs (NoNewPrivileges=yes)";
 }
 
 impl Risk {
@@ -195,7 +199,7 @@ const fn finding(risk: Risk, what: String) -> Finding {
 
 /// Capabilities with which a container reaches beyond its network namespace,
 /// or rearranges it under the gate (NET_ADMIN).
-const CAPABILITIES: [(u32, &str); 7] = [
+pub const CAPABILITIES: [(u32, &str); 7] = [
     (12, "NET_ADMIN"),
     (16, "SYS_MODULE"),
     (17, "SYS_RAWIO"),
@@ -258,6 +262,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
         find(Risk::ProxiedClients, why.clone());
     }
     found.extend(facts.exits.iter().cloned());
+    found.extend(facts.branch.iter().cloned());
     let mut find = |risk, what: String| found.push(finding(risk, what));
     for mount in &facts.mounts {
         if let Some((risk, why)) = mount.risk(facts.seccomp) {

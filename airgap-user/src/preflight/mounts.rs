@@ -134,6 +134,22 @@ pub(super) fn parse_mounts(mountinfo: &str, own: &[String]) -> Vec<Mount> {
         .collect()
 }
 
+/// Network file systems among the mounts of one namespace, in words, where each is.
+pub fn network_file_systems(mountinfo: &str) -> Vec<String> {
+    let mounts = parse_mounts(mountinfo, &[]).into_iter();
+    let risky = mounts.filter_map(|mount| match mount.risk(true) {
+        Some((Risk::NetworkFs, what)) => Some(format!("{what} is mounted at {}", mount.target)),
+        _ => None,
+    });
+    risky.collect()
+}
+
+/// Whether a cgroup tree of version 2 is mounted there so that it can be written to.
+pub fn has_writable_cgroups(mountinfo: &str) -> bool {
+    let mounts = parse_mounts(mountinfo, &[]);
+    mounts.iter().any(|m| m.fstype == "cgroup2" && m.writable)
+}
+
 /// What of `/proc` acts on the host.
 pub(super) const SETTINGS: [&str; 2] = ["/sys", "/sysrq-trigger"];
 

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::{
+    branch,
     coverage::{OLDER, Vector, When},
     preflight::Risk,
 };
@@ -55,6 +56,9 @@ pub(crate) fn older(existing: &[Existing], accepted: &[&str], name: &str) -> Opt
         .map(|socket| socket.kind)
         .collect();
     let by = format!("nothing stands in the way of: {}", open.join(", "));
-    let mend = format!("docker restart {name}");
+    let mend = match name.starts_with(branch::PREFIX) {
+        true => "restart what is in it".to_owned(),
+        false => format!("docker restart {name}"),
+    };
     (!open.is_empty()).then(|| Vector::open(OLDER, When::Now, by, Some(mend)))
 }

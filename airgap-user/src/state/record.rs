@@ -46,6 +46,9 @@ pub struct Record {
     pub withdrawn: Vec<To>,
     /// Risks that an operator accepted beside a label, one bit each; in `accepted`, too.
     pub by_hand: u64,
+    /// Path of the cgroup that is sealed, from the root of the v2 hierarchy; `None`: it is a
+    /// container.
+    pub cgroup: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -68,6 +71,8 @@ struct Version1 {
     accepted_by_hand: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     errno: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cgroup: Option<String>,
 }
 
 /// An exception. One that ends belongs to the boot by whose clock it does: after that
@@ -129,6 +134,7 @@ impl Record {
             withdrawn: texts(&self.withdrawn),
             accepted_by_hand: texts(&Risk::names(self.by_hand)),
             errno: self.rules.errno.map(|errno| errno.to_string()),
+            cgroup: self.cgroup.clone(),
         };
         let mut bytes = serde_json::to_vec(&file).context("cannot write JSON")?;
         bytes.push(b'\n');
@@ -176,6 +182,7 @@ impl Record {
             by: file.by,
             withdrawn: parse(&file.withdrawn)?,
             by_hand: bits(&parse(&file.accepted_by_hand)?),
+            cgroup: file.cgroup,
         })
     }
 }
@@ -255,6 +262,7 @@ mod tests {
             by: Origin::Operator,
             withdrawn: vec![],
             by_hand: 0,
+            cgroup: None,
         }
     }
 
@@ -303,6 +311,7 @@ mod tests {
             by: Origin::Label,
             withdrawn: vec!["198.51.100.10:443".parse().unwrap()],
             by_hand: Risk::HostExit.bit(),
+            cgroup: None,
             accepted: Risk::HostExit.bit() | Risk::LogDriver.bit(),
             ..record()
         };

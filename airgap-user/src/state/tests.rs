@@ -35,6 +35,7 @@ fn record(digit: &str, name: &str) -> Record {
         by: Origin::Operator,
         withdrawn: vec![],
         by_hand: 0,
+        cgroup: None,
     }
 }
 

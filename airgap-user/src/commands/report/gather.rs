@@ -3,17 +3,19 @@
 use std::{os::unix::fs::MetadataExt as _, time::Duration};
 
 use airgap_common::map::{Seal, SealNumber};
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::{
     super::{existing::Layers, install},
     rows::{configuration, reboot},
 };
 use crate::{
+    branch::{self, Branch, is_branch},
     clock,
     command::Confined,
     container::{Cgroup, Container, Look, find_cgroups, interfaces_of, strayed},
     coverage::{self, Evidence, REBOOT, SealState, Vector, When, coverage},
+    failure::Failure,
     gate::{FrameGuard, Gate, Security, UnderWay, seal_id, seal_name},
     policy::Rules,
     preflight::{Facts, Risk},
@@ -42,6 +44,9 @@ impl Report {
         entry: Option<&Entry>,
         time: Duration,
     ) -> Result<Self> {
+        if let Some(branch) = branch_of(gate, number, &seal_id(seal))? {
+            return Self::of_branch(gate, number, seal, entry, &branch);
+        }
         let Some(known) = container else {
             return Self::with(gate, number, seal, None, entry, None);
         };
@@ -59,6 +64,35 @@ impl Report {
         Self::with(gate, number, seal, container, entry, Some(&seen))
     }
 
+    /// The same of a branch of the cgroup tree.
+    fn of_branch(
+        gate: &Gate,
+        number: SealNumber,
+        seal: &Seal,
+        entry: Option<&Entry>,
+        branch: &Branch,
+    ) -> Result<Self> {
+        let running = branch.cgroup.as_ref();
+        let running = running.filter(|cgroup| cgroup.first_process().is_some());
+        let mut look = running
+            .map(|cgroup| Look::at_branch(cgroup.clone()))
+            .transpose()?;
+        let exits = gate.exits_of(number)?.into_iter();
+        let exits: Vec<_> = exits.map(|exit| exit.exception).collect();
+        let facts = branch::gather(
+            &gate.place().cgroup,
+            branch,
+            look.as_mut(),
+            gate.security().in_force().is_some(),
+            &exits,
+        );
+        let seen = Seen {
+            look: look.as_ref(),
+            facts: &facts,
+        };
+        Self::with(gate, number, seal, None, entry, Some(&seen))
+    }
+
     /// The same, with what a look has found: one that takes time needs no lock.
     ///
     /// # Errors
@@ -72,14 +106,33 @@ impl Report {
         seen: Option<&Seen<'_>>,
     ) -> Result<Self> {
         let id = seal_id(seal);
-        let live = find_cgroups(&gate.place().cgroup, &id);
+        let branch = branch_of(gate, number, &id)?;
+        let live = match &branch {
+            Some(branch) => branch.cgroup.iter().cloned().collect(),
+            None => find_cgroups(&gate.place().cgroup, &id),
+        };
+        let running = match &branch {
+            // One without a process is made before its unit starts, and stays after it.
+            Some(_) => live.iter().any(|cgroup| cgroup.first_process().is_some()),
+            None => !live.is_empty(),
+        };
         let marked_ids = gate.cgroups_of(number)?;
         let broken_links = gate.broken_links();
-        let name = container.map_or_else(|| seal_name(seal), |c| c.name.clone());
+        let name = match (&branch, container) {
+            // The kernel keeps only the beginning of a long one.
+            (Some(branch), _) => branch.name.clone(),
+            (None, Some(container)) => container.name.clone(),
+            (None, None) => seal_name(seal),
+        };
         let command = Confined::of(&id);
+        // What attach takes.
+        let target = match &branch {
+            Some(branch) => format!("--cgroup {}", branch.path),
+            None => name.clone(),
+        };
         let mend = match command {
             Some(_) => "end the command, and run it again".to_owned(),
-            None => format!("airgap attach {name} mends it"),
+            None => format!("airgap attach {target} mends it"),
         };
         let mut problems: Vec<_> = broken_links
             .iter()
@@ -125,6 +178,7 @@ impl Report {
         }
         let frames = seen
             .and_then(|seen| seen.look)
+            .filter(|_| branch.is_none())
             .and_then(|look| frames(gate, number, look, container));
         problems.extend(silenced(frames.as_deref().unwrap_or_default()));
         let mut facts = seen.map(|seen| seen.facts.clone());
@@ -138,16 +192,17 @@ impl Report {
         let unseen = facts.map_or_else(Vec::new, |facts| facts.unseen.clone());
         let bare = frames.iter().flatten().any(|guard| guard.missing.is_some());
         let evidence = Evidence {
-            name: name.clone(),
+            name: target.clone(),
             // Trying costs an interface: only where it matters.
-            frame_layer: frames.is_some() && !bare || Layers::has_frames(),
+            frame_layer: branch.is_some() || frames.is_some() && !bare || Layers::has_frames(),
             broken_links,
             missing_hooks,
             capabilities: match &unseen[..] {
+                [] if branch.is_some() => look.map_or(0, reach),
                 [] => facts.map_or(u64::MAX, Facts::all_capabilities),
                 _ => u64::MAX,
             },
-            running: !live.is_empty(),
+            running,
             marked,
             frames,
             security: if marked {
@@ -162,6 +217,7 @@ impl Report {
                 .map(Facts::meeting_places),
             held: facts.map_or_else(Vec::new, |facts| facts.held.clone()),
             command,
+            branch: branch.is_some(),
         };
         let mut coverage = coverage(&evidence);
         let standing = gate.standing(&seal.id)?;
@@ -169,7 +225,7 @@ impl Report {
             Vector::covered(REBOOT, When::Later, "a reboot ends the command")
         } else {
             coverage.push(configuration(facts, seal.accepted));
-            reboot(entry, standing.as_ref(), &name)
+            reboot(entry, standing.as_ref(), &target)
         };
         coverage.push(reboot.clone());
         let opened_since = opened_since(seal, look, &evidence, &coverage);
@@ -184,7 +240,7 @@ impl Report {
             opened_since,
             seal: number,
             since: seal.since,
-            running: !live.is_empty(),
+            running,
             reboot: reboot.by,
             ports: policy
                 .iter()
@@ -214,6 +270,26 @@ impl Report {
         report.conclude();
         Ok(report)
     }
+}
+
+/// The branch that this seal is of; `None`: it is a container's or a command's.
+fn branch_of(gate: &Gate, number: SealNumber, id: &str) -> Result<Option<Branch>> {
+    if !is_branch(id) {
+        return Ok(None);
+    }
+    let path = gate.path_of(number)?.with_context(|| {
+        let what = format!("the path that the seal {number} is of is not in the gate's maps");
+        Failure::new(what, "airgap restore")
+    })?;
+    Ok(Some(Branch::at(&gate.place().cgroup, &path)))
+}
+
+/// Capabilities that a task of it has, or may come to by what it runs.
+fn reach(look: &Look) -> u64 {
+    let all = look.members.credentials.iter();
+    all.fold(0, |set, who| {
+        set | who.capabilities | if who.no_new_privs { 0 } else { who.bounding }
+    })
 }
 
 /// Since when the container is open: since its start, where that is younger than the seal

@@ -35,6 +35,7 @@ fn record(by: Origin, rules: Rules, accepted: u64) -> Record {
         by,
         withdrawn: vec![],
         by_hand: 0,
+        cgroup: None,
     }
 }
 

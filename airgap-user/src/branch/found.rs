@@ -1,0 +1,327 @@
+//! From what the operator names to a branch that can be sealed; what cannot is refused.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use airgap_common::{
+    cgroup::container_id,
+    map::{ID_LEN, MAX_LEVEL},
+};
+
+use super::{PREFIX, id_of};
+use crate::{command, container::Cgroup, failure::Failure, procfs};
+
+/// A cgroup that is sealed by its path, with all below it.
+#[derive(Clone, Debug)]
+pub struct Branch {
+    /// From the root of the v2 hierarchy, as in `/proc/PID/cgroup`.
+    pub path: String,
+    /// What it is called: `cgroup:` and the path.
+    pub name: String,
+    /// Id of its seal.
+    pub id: String,
+    /// What is there now; `None`: nothing.
+    pub cgroup: Option<Cgroup>,
+}
+
+/// Programs that make cgroups of containers and move processes: their own is nobody's seal.
+const ENGINES: [&str; 8] = [
+    "dockerd",
+    "containerd",
+    "containerd-shim",
+    "podman",
+    "conmon",
+    "crio",
+    "kubelet",
+    "dbus-daemon",
+];
+/// Where engines make the cgroups of their containers.
+const PARENTS: [&str; 5] = [
+    "docker",
+    "libpod_parent",
+    "machine.slice",
+    "kubepods",
+    "kubepods.slice",
+];
+/// How many names a refusal has.
+const NEAR: usize = 5;
+
+impl Branch {
+    /// The branch that was sealed at this path, as it is now. `root`: of the v2 hierarchy.
+    pub fn at(root: &Path, path: &str) -> Self {
+        let below = path.trim_start_matches('/');
+        let dir = root.join(below);
+        let cgroup = fs::metadata(&dir).ok().filter(fs::Metadata::is_dir);
+        Self {
+            name: format!("{PREFIX}{path}"),
+            id: id_of(path),
+            cgroup: cgroup.map(|about| Cgroup {
+                id: about.ino(),
+                level: below.split('/').count() as u32,
+                path: dir,
+            }),
+            path: path.to_owned(),
+        }
+    }
+
+    /// Its id as the gate's maps have it.
+    ///
+    /// # Errors
+    /// None that an id can cause.
+    pub fn key(&self) -> anyhow::Result<[u8; ID_LEN]> {
+        Ok(self.id.as_bytes().try_into()?)
+    }
+
+    /// The branch that an operator names: by its path in the hierarchy or in the file system.
+    ///
+    /// # Errors
+    /// If it is not there, is the root, a container's or a command's, holds what must not
+    /// be sealed, or cannot be.
+    pub fn named(root: &Path, text: &str) -> Result<Self, Failure> {
+        let path = path_of(root, text)?;
+        let branch = Self::at(root, &path);
+        let Some(cgroup) = &branch.cgroup else {
+            return Err(missing(root, &path));
+        };
+        refuse_others(&path)?;
+        if cgroup.level > MAX_LEVEL {
+            let what = format!(
+                "the cgroup {path} is {} levels deep, airgap looks at {MAX_LEVEL}",
+                cgroup.level
+            );
+            return Err(Failure::new(what, "seal one that holds it"));
+        }
+        refuse_content(&path, &cgroup.path)?;
+        Ok(branch)
+    }
+}
+
+/// The path in the hierarchy of what was named. Pure but for the mount's own name.
+fn path_of(root: &Path, text: &str) -> Result<String, Failure> {
+    let usage = "name it as in /proc/PID/cgroup: airgap attach --cgroup /system.slice/x.service";
+    let text = text.strip_prefix(PREFIX).unwrap_or(text);
+    let mount = root.to_string_lossy();
+    let below = text
+        .strip_prefix(&*mount)
+        .filter(|rest| rest.is_empty() || rest.starts_with('/'))
+        .unwrap_or(text);
+    let parts: Vec<_> = below.split('/').filter(|part| !part.is_empty()).collect();
+    if parts.iter().any(|part| matches!(*part, "." | "..")) {
+        return Err(Failure::new(
+            format!("'{text}' is no whole path of a cgroup"),
+            usage,
+        ));
+    }
+    if parts.is_empty() {
+        let what = "the root of the cgroup tree holds this host's own processes, and is not sealed";
+        return Err(Failure::new(what, usage));
+    }
+    Ok(format!("/{}", parts.join("/")))
+}
+
+/// A container's and a command's have seals of their own.
+fn refuse_others(path: &str) -> Result<(), Failure> {
+    let mut parts = path.split('/').skip(1);
+    if let Some(id) = parts.clone().find_map(container_id) {
+        let short = id.get(..12).unwrap_or(id);
+        return Err(Failure::new(
+            format!("{path} is a cgroup of the container {short}"),
+            format!("airgap attach {short}"),
+        ));
+    }
+    let first = parts.next().unwrap_or_default();
+    if PARENTS.contains(&first) {
+        let what = format!("an engine makes the cgroups of its containers in /{first}");
+        return Err(Failure::new(what, "airgap attach CONTAINER seals one"));
+    }
+    if first == command::PARENT {
+        let what = format!("{path} is of commands that airgap exec runs");
+        return Err(Failure::new(what, "airgap list names them; each is sealed"));
+    }
+    Ok(())
+}
+
+/// What must not be sealed, or cannot be, in it or below.
+fn refuse_content(path: &str, dir: &Path) -> Result<(), Failure> {
+    let own = std::process::id();
+    for dir in all(dir) {
+        let name = dir.file_name().unwrap_or_default().to_string_lossy();
+        if let Some(id) = container_id(&name) {
+            let short = id.get(..12).unwrap_or(id);
+            return Err(Failure::new(
+                format!("{path} holds the container {short}"),
+                format!("seal that: airgap attach {short}"),
+            ));
+        }
+        // Its threads may be in several, and /proc names one.
+        let kind = fs::read_to_string(dir.join("cgroup.type")).unwrap_or_default();
+        if !matches!(kind.trim(), "domain" | "") {
+            return Err(Failure::new(
+                format!("{} is a cgroup of threads ({})", dir.display(), kind.trim()),
+                "seal one that holds whole processes",
+            ));
+        }
+        let procs = fs::read_to_string(dir.join("cgroup.procs")).map_err(|error| {
+            Failure::new(
+                format!("cannot read the processes of {}: {error}", dir.display()),
+                "name a cgroup that is there",
+            )
+        })?;
+        for pid in procs.lines().filter_map(|line| line.parse::<u32>().ok()) {
+            let why = match pid {
+                1 => Some("the first process of this host".to_owned()),
+                pid if pid == own => Some("this airgap".to_owned()),
+                // A process of another pid namespace has no number here.
+                0 => None,
+                pid => engine(pid),
+            };
+            if let Some(why) = why {
+                return Err(Failure::new(
+                    format!("{path} holds {why}, which works for others"),
+                    "seal a cgroup that holds what is to be sealed and nothing else",
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The engine, or the bus, that this process is.
+fn engine(pid: u32) -> Option<String> {
+    let comm = procfs::text(format!("/proc/{pid}/comm")).ok()?;
+    let comm = comm.trim();
+    let known = ENGINES.iter().any(|engine| {
+        // The kernel keeps fifteen bytes of a name.
+        comm == engine.get(..15).unwrap_or(engine)
+    });
+    known.then(|| format!("'{comm}' ({pid})"))
+}
+
+/// A directory and those below it. One that goes meanwhile is none.
+fn all(dir: &Path) -> Vec<PathBuf> {
+    let mut found = vec![dir.to_owned()];
+    let mut at = 0;
+    while let Some(dir) = found.get(at) {
+        let below = fs::read_dir(dir).into_iter().flatten().flatten();
+        let below = below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        let below: Vec<_> = below.map(|entry| entry.path()).collect();
+        found.extend(below);
+        at += 1;
+    }
+    found
+}
+
+/// There is no such cgroup: what is near.
+fn missing(root: &Path, path: &str) -> Failure {
+    let mut dir = root.to_owned();
+    let mut wanted = "";
+    for part in path.split('/').skip(1) {
+        wanted = part;
+        let next = dir.join(part);
+        if !next.is_dir() {
+            break;
+        }
+        dir = next;
+    }
+    let within = dir.strip_prefix(root).unwrap_or(Path::new(""));
+    let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
+    let dirs = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let names = dirs.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let shown: Vec<_> = near(wanted, names.collect())
+        .into_iter()
+        .map(|name| format!("/{}", within.join(name).display()))
+        .collect();
+    let hint = match shown.is_empty() {
+        true => "systemd-cgls, or /proc/PID/cgroup, says what there is".to_owned(),
+        false => format!("there are {}", shown.join(", ")),
+    };
+    Failure::new(format!("there is no cgroup {path}"), hint)
+}
+
+/// Those most like `wanted`, the nearest first. Pure.
+pub(super) fn near(wanted: &str, names: Vec<String>) -> Vec<String> {
+    let mut ranked: Vec<_> = names
+        .into_iter()
+        .map(|name| (distance(wanted, &name), name))
+        .collect();
+    ranked.sort();
+    ranked
+        .into_iter()
+        .take(NEAR)
+        .map(|(_, name)| name)
+        .collect()
+}
+
+/// How many characters are to be put in, taken out or changed; none for what one only adds
+/// to the other.
+fn distance(a: &str, b: &str) -> usize {
+    if !a.is_empty() && (b.contains(a) || a.contains(b)) {
+        return 0;
+    }
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, one) in a.chars().enumerate() {
+        let mut before = row[0];
+        row[0] = i + 1;
+        for (j, other) in b.iter().enumerate() {
+            let changed = before + usize::from(one != *other);
+            before = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(before + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_named_in_many_ways() {
+        let root = Path::new("/sys/fs/cgroup/unified");
+        for text in [
+            "/system.slice/x.service",
+            "system.slice/x.service/",
+            "cgroup:/system.slice/x.service",
+            "/sys/fs/cgroup/unified/system.slice//x.service",
+        ] {
+            let path = path_of(root, text).unwrap();
+            assert_eq!(path, "/system.slice/x.service", "{text}");
+        }
+        for text in ["", "/", "/sys/fs/cgroup/unified", "/a/../b", "./a"] {
+            assert!(path_of(root, text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn others_have_seals_of_their_own() {
+        let id = "0123456789abcdef".repeat(4);
+        for (path, said) in [
+            (format!("/docker/{id}"), "the container 0123456789ab"),
+            (
+                format!("/system.slice/docker-{id}.scope/x"),
+                "the container",
+            ),
+            ("/airgap/x".to_owned(), "airgap exec"),
+            ("/docker".to_owned(), "an engine"),
+            ("/machine.slice/x.scope".to_owned(), "an engine"),
+        ] {
+            let refused = refuse_others(&path).unwrap_err();
+            assert!(refused.message.contains(said), "{refused}");
+        }
+        assert!(refuse_others("/system.slice/airgap-watch.service").is_ok());
+    }
+
+    #[test]
+    fn near_names_come_first() {
+        let names = |list: &[&str]| list.iter().map(|n| (*n).to_owned()).collect();
+        let found = near("nginz.service", names(&["ssh.service", "nginx.service"]));
+        assert_eq!(found[0], "nginx.service");
+        let found = near("nginx", names(&["a", "b", "nginx.service"]));
+        assert_eq!(found[0], "nginx.service");
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+}
