@@ -6,10 +6,10 @@ use airgap_common::{
         Arguments, Attempt, AttemptKey, Client, Counters, Destination, Exception, Exits, Flow,
         Follower, Gate, HINT_BUCKETS, ID_LEN, MAX_ATTEMPTS, MAX_BURSTS, MAX_CGROUPS, MAX_CLIENTS,
         MAX_DESTINATIONS, MAX_EXCEPTIONS, MAX_EXITS, MAX_FLOWS, MAX_FOLLOWERS, MAX_JUDGED,
-        MAX_OLDER, MAX_PATHS, MAX_PROGRAMS, MAX_SEALS, MAX_SHARES, MAX_SYNS, MAX_VETHS, MAX_WAITING,
-        OVERFLOW_SLOTS, Older, Own, PATH_LEN, Policy, Program, Questions, STATS as STAT_COUNT,
-        SWITCHES as SWITCH_COUNT, Seal, SealNumber, Share, Spent, Storage, Syn, SynSeen, Tally,
-        Use, Veth, WRITERS, Waiting,
+        MAX_OLDER, MAX_PATHS, MAX_PROGRAMS, MAX_SEALS, MAX_SHARES, MAX_SYNS, MAX_VETHS,
+        MAX_WAITING, OVERFLOW_SLOTS, Older, Own, PATH_LEN, Policy, Program, Questions,
+        STATS as STAT_COUNT, SWITCHES as SWITCH_COUNT, Seal, SealNumber, Share, Spent, Storage,
+        Syn, SynSeen, Tally, Use, Veth, WRITERS, Waiting,
     },
 };
 use aya_ebpf::{
