@@ -27,7 +27,10 @@ use crate::{
         OFF_CGROUP_KN, OFF_CGROUP_LEVEL, OFF_CGROUP_ROOT, OFF_KN_NAME, OFF_ROOT_HIERARCHY,
         cgroup_id, cgroup_parent, read,
     },
-    maps::{CGROUPS, HINTS, IDS, JUDGED, LEVELS, OVERFLOW, PATH, PATHS, STATS, SWITCHES, add},
+    maps::{
+        CGROUPS, HINTS, IDS, JUDGED, LEVELS, NEIGHBOURS, OVERFLOW, PATH, PATHS, STATS, SWITCHES,
+        add,
+    },
     subject::seal_of,
     verifier::forgotten,
 };
@@ -98,6 +101,18 @@ pub(crate) fn release(ctx: &BtfTracePointContext) {
                 *slot = 0;
             }
         }
+    }
+}
+
+/// `tp_btf/cgroup_rmdir`: a neighbour is gone as soon as its directory is, however long
+/// memory holds its cgroup.
+#[inline(always)]
+pub(crate) fn rmdir(ctx: &BtfTracePointContext) {
+    let cgroup = ctx.arg::<*const u8>(0) as u64;
+    if is_v2(cgroup)
+        && let Some(id) = cgroup_id(cgroup)
+    {
+        let _ = NEIGHBOURS.remove(id);
     }
 }
 

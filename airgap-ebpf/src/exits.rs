@@ -19,7 +19,7 @@ use crate::{
         OFF_DEV_IP, OFF_DEV_IP6, OFF_IDEV_LIST, OFF_IFA_LOCAL, OFF_IFA_NEXT, OFF_IFA6_ADDR,
         OFF_IFA6_LIST, OFF_INDEV_LIST, OFF_SKB_DEV, first, read,
     },
-    maps::{EXIT_FLOWS, EXIT_USE, EXITS, add},
+    maps::{EXIT_FLOWS, EXIT_USE, EXITS, NEIGHBOURS, add},
     older,
     subject::{Subject, epoch},
     verifier::below,
@@ -37,13 +37,23 @@ pub(crate) fn find(flow: &Flow, now: u64, only: u32) -> u64 {
         return 0;
     };
     // From 7.3 the verifier forgets how far a loop of this kind goes.
-    exits.find_by(
+    let found = exits.find_by(
         flow.protocol as u8,
         flow.peer_port,
         now,
         only,
         below::<SLOTS>,
-    )
+    );
+    if found.neighbour == 0 || Exit::of(found.exit >> 32) < Exit::Open {
+        return found.exit;
+    }
+    // Whoever has the address when it is over is not who was meant, connected or not.
+    // SAFETY: only whether there is a value.
+    let lives = unsafe { NEIGHBOURS.get(found.neighbour) }.is_some();
+    if lives && (found.until == 0 || self::now() < found.until) {
+        return found.exit;
+    }
+    (Exit::Lapsed as u64) << 32 | found.exit & u64::from(u32::MAX)
 }
 
 /// The same for what a task asks for.

@@ -87,6 +87,12 @@ pub fn airgap_release(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+#[btf_tracepoint(function = "cgroup_rmdir")]
+pub fn airgap_rmdir(ctx: BtfTracePointContext) -> i32 {
+    cgroup::rmdir(&ctx);
+    0
+}
+
 #[classifier]
 pub fn airgap_frame_out(ctx: TcContext) -> i32 {
     frame::out(&ctx)

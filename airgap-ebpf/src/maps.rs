@@ -6,8 +6,8 @@ use airgap_common::{
         Arguments, Attempt, AttemptKey, Client, Counters, Destination, Exception, Exits, Flow,
         Follower, Gate, HINT_BUCKETS, ID_LEN, MAX_ATTEMPTS, MAX_BURSTS, MAX_CGROUPS, MAX_CLIENTS,
         MAX_DESTINATIONS, MAX_EXCEPTIONS, MAX_EXITS, MAX_FLOWS, MAX_FOLLOWERS, MAX_JUDGED,
-        MAX_OLDER, MAX_PATHS, MAX_PROGRAMS, MAX_SEALS, MAX_SHARES, MAX_SYNS, MAX_VETHS,
-        MAX_WAITING, OVERFLOW_SLOTS, Older, Own, PATH_LEN, Policy, Program, Questions,
+        MAX_NEIGHBOURS, MAX_OLDER, MAX_PATHS, MAX_PROGRAMS, MAX_SEALS, MAX_SHARES, MAX_SYNS,
+        MAX_VETHS, MAX_WAITING, OVERFLOW_SLOTS, Older, Own, PATH_LEN, Policy, Program, Questions,
         STATS as STAT_COUNT, SWITCHES as SWITCH_COUNT, Seal, SealNumber, Share, Spent, Storage,
         Syn, SynSeen, Tally, Use, Veth, WRITERS, Waiting,
     },
@@ -90,6 +90,13 @@ pub(crate) static EXIT_USE: PerCpuHashMap<
 > = PerCpuHashMap::new();
 #[btf_map]
 pub(crate) static EXIT_FLOWS: LruHashMap<Flow, u64, { MAX_FLOWS as usize }> = LruHashMap::new();
+#[btf_map]
+pub(crate) static NEIGHBOURS: HashMap<
+    u64,
+    u32,
+    { MAX_NEIGHBOURS as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
 #[btf_map]
 pub(crate) static COUNTERS: HashMap<SealNumber, Counters, { MAX_SEALS as usize + 1 }> =
     HashMap::new();

@@ -61,6 +61,10 @@ pub(crate) fn of(page: &str) -> &'static [Example] {
             "sudo airgap allow --to 198.51.100.10:443 --for 15m web",
             "Open one address and port for a quarter of an hour.",
         )],
+        "airgap-keep" => &[(
+            "sudo airgap keep",
+            "Renew the addresses of --to container:NAME; its unit is airgap-keep.",
+        )],
         "airgap-disallow" => &[
             (
                 "sudo airgap disallow --to 198.51.100.10:443 web",

@@ -10,7 +10,7 @@ use crate::{
     command::Init,
     commands::{
         Allow, Attach, Configuration, Detach, Disallow, Doctor, Exec, Explain, Guard, Install,
-        List, Quarantine, Reporting, Restore, Run, Schema, Status, Tail, Verify, Watch,
+        Keep, List, Quarantine, Reporting, Restore, Run, Schema, Status, Tail, Verify, Watch,
     },
     verify::Probe,
 };
@@ -82,6 +82,12 @@ pub enum Command {
     /// risk is accepted only where --allow-accept names it. What is sealed needs
     /// no such process.
     Watch(Watch),
+    /// Look after the addresses of exceptions by name; a service.
+    ///
+    /// It looks again when a container starts, ends or changes its networks, and every 20
+    /// seconds, and writes the names into the hosts files of sealed containers. Without it
+    /// addresses hold for their --hold, and are shut then. airgap watch does the same.
+    Keep(Keep),
     /// Whether containers that nobody has judged start denied everything.
     ///
     /// airgap watch judges by labels, airgap attach and detach by command.

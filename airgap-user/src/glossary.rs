@@ -184,6 +184,7 @@ const fn of_risk(risk: Risk) -> &'static str {
         Risk::HostExit => {
             "an exception leads to this host, a gateway, metadata, or the container's own network"
         }
+        Risk::EndlessLease => "an exception by name keeps its addresses until somebody looks again",
         Risk::WideException => "an exception leads to more than one organization's networks",
         Risk::RootUser => {
             "a command that runs as root can write files that root's own programs run outside of its seal"

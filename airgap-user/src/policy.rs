@@ -16,7 +16,10 @@ use airgap_common::{
 
 pub use self::{
     errno::Errno,
-    exit::{Exception, To, earlier, narrower, parse_reason, settled, unions, with_room, within},
+    exit::{
+        Exception, Hold, Lease, Target, To, earlier, narrower, parse_reason, settled, unions,
+        with_room, within,
+    },
 };
 
 /// A service port: `5060` or `5060/tcp`.
@@ -119,6 +122,12 @@ impl Cidr {
             IpAddr::V6(a) => (IpAddr::V6(Ipv6Addr::from_bits(a.to_bits() | 1)), 128, 127),
         };
         (self.len < most).then_some(Self { addr, len })
+    }
+
+    /// One address.
+    pub const fn single(addr: IpAddr) -> Self {
+        let len = if addr.is_ipv4() { 32 } else { 128 };
+        Self { addr, len }
     }
 
     /// Whether some address is in both.

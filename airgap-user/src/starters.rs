@@ -63,6 +63,7 @@ pub fn starters(root: &Path) -> Vec<String> {
     }
     // Ours does not.
     found.remove(crate::units::WATCH_NAME);
+    found.remove(crate::units::KEEP_NAME);
     let starters = found.into_iter().filter(|(_, starts)| *starts);
     starters.map(|(name, _)| name).collect()
 }

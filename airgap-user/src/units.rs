@@ -14,9 +14,12 @@ use crate::{
 pub const RESTORE_NAME: &str = "airgap-restore.service";
 /// Name of the unit that watches labels.
 pub const WATCH_NAME: &str = "airgap-watch.service";
+/// Name of the unit that looks after the addresses of names.
+pub const KEEP_NAME: &str = "airgap-keep.service";
 /// Where the unit that restores is, below the root.
 pub const RESTORE: &str = "etc/systemd/system/airgap-restore.service";
 const WATCH: &str = "etc/systemd/system/airgap-watch.service";
+const KEEP: &str = "etc/systemd/system/airgap-keep.service";
 /// Engines that may be installed later; for a service that is not there a drop-in means
 /// nothing.
 const ENGINES: [&str; 4] = [
@@ -50,7 +53,7 @@ fn drop_in_of(unit: &str) -> String {
 
 /// Paths of all that was ever written below a root.
 pub fn written(root: &Path) -> Vec<String> {
-    let mut found: Vec<_> = [RESTORE, WATCH, RULE].map(str::to_owned).into();
+    let mut found: Vec<_> = [RESTORE, WATCH, KEEP, RULE].map(str::to_owned).into();
     let entries = fs::read_dir(root.join(UNITS))
         .into_iter()
         .flatten()
@@ -97,6 +100,7 @@ pub fn all(
     let mut units = vec![
         unit(RESTORE, restore(binary, state, &engines)),
         unit(WATCH, watch(binary, state, &engines, host.as_deref())),
+        unit(KEEP, keep(binary, state, &engines, host.as_deref())),
         unit(RULE, rule(MARK, binary)),
     ];
     units.extend(
@@ -233,6 +237,30 @@ WantedBy=multi-user.target
     )
 }
 
+/// The same for those who seal without labels: only one of the two looks at names.
+fn keep(binary: &str, state: &str, engines: &[String], host: Option<&str>) -> String {
+    let engines = engines.join(" ");
+    let host = host.map_or_else(String::new, |host| format!("--host {host} "));
+    format!(
+        "{MARK}.
+[Unit]
+Description=Look after the addresses of exceptions by name
+After={RESTORE_NAME} {engines}
+Conflicts={WATCH_NAME}
+
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart={binary} {host}--state-dir {state} keep
+Restart=always
+RestartSec=1
+
+[Install]
+WantedBy=multi-user.target
+"
+    )
+}
+
 fn drop_in() -> String {
     format!(
         "{MARK}: no container starts before its seal is back.
@@ -282,7 +310,7 @@ mod tests {
         let restore = text(&units, RESTORE);
         assert!(restore.contains("Before=basic.target containerd.service docker.service"));
         assert!(restore.contains(" web.service\n"), "{restore}");
-        assert_eq!(units.len(), 3 + 6);
+        assert_eq!(units.len(), 4 + 6);
     }
 
     #[test]
@@ -294,6 +322,11 @@ mod tests {
             "{watch}"
         );
         assert!(watch.contains("Wants=podman.socket\nAfter=podman.socket\n"));
+        let keep = text(&units, KEEP);
+        assert!(
+            keep.contains("--state-dir /var/lib/airgap keep\n"),
+            "{keep}"
+        );
         for host in [None, Some("unix:///run/docker.sock")] {
             let units = self::units(&[], host);
             assert!(!text(&units, WATCH).contains("podman.socket"), "{host:?}");
@@ -324,7 +357,7 @@ mod tests {
             None,
         )
         .unwrap();
-        assert_eq!(odd.len(), 7);
+        assert_eq!(odd.len(), 8);
     }
 
     #[test]
@@ -345,7 +378,7 @@ mod tests {
         assert_eq!(boot(&root, &starters), Boot::Ready);
         assert!(written(&root).contains(&drop_in_of("own.service")));
         fs::write(&own, "[Unit]\n").unwrap();
-        assert_eq!(written(&root), [RESTORE, WATCH, RULE]);
+        assert_eq!(written(&root), [KEEP, RESTORE, WATCH, RULE]);
         fs::remove_dir_all(root).unwrap();
     }
 }

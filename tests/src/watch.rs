@@ -37,6 +37,16 @@ impl Watch {
         Self::begin(command().arg("watch").args(args).stderr(log))
     }
 
+    /// Starts `airgap keep` in its place.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    #[must_use]
+    #[track_caller]
+    pub fn keeping() -> Self {
+        Self::begin(command().arg("keep"))
+    }
+
     #[track_caller]
     fn begin(command: &mut Command) -> Self {
         let path = PathBuf::from(format!("/run/airgap-test-notify-{}", std::process::id()));

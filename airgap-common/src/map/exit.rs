@@ -14,6 +14,10 @@ pub const MAX_EXCEPTIONS: u32 = 8_192;
 pub const EXCEPTIONS_PER_SEAL: usize = 64;
 /// Most exceptions that may hold for one address.
 pub const SLOTS: usize = 8;
+/// Most neighbours on one host that exceptions lead to by name.
+pub const MAX_NEIGHBOURS: u32 = 4_096;
+/// Longest name of an exception that leads to a container or host by name, bytes.
+pub const TARGET_LEN: usize = 256;
 /// Flows remembered that went out by an exception; those not used for longest go first.
 pub const MAX_FLOWS: u32 = 16_384;
 
@@ -30,6 +34,10 @@ pub const FLOW_LIFE: u64 = 120 * 1_000_000_000;
 pub struct Slot {
     /// From when on it is over, `CLOCK_BOOTTIME`, nanoseconds; 0: never.
     pub until: u64,
+    /// Cgroup id of the neighbour whose address it is: it is open while that one is in
+    /// `NEIGHBOURS`, and what is over ends connections, too, as the address may be
+    /// somebody else's by then; 0: nobody's in particular.
+    pub neighbour: u64,
     /// Number of the exception; 0: an empty slot.
     pub number: u32,
     /// First port, host byte order.
@@ -48,6 +56,7 @@ impl Slot {
     /// Nothing.
     pub const EMPTY: Self = Self {
         until: 0,
+        neighbour: 0,
         number: 0,
         from: 0,
         to: 0,
@@ -105,10 +114,12 @@ impl Exits {
     /// high word, that of the exception in the low one.
     #[inline(always)]
     pub fn find(&self, protocol: u8, port: u16, now: u64, only: u32) -> u64 {
-        self.find_by(protocol, port, now, only, |slot| slot)
+        self.find_by(protocol, port, now, only, |slot| slot).exit
     }
 
-    /// The same. `at`: the same number, of which a verifier then knows that it is a slot's.
+    /// The same, and whose address it is. Where more than one are open the first is found:
+    /// those that are nobody's come first. `at`: the same number, of which a verifier then
+    /// knows that it is a slot's.
     #[inline(always)]
     pub fn find_by(
         &self,
@@ -117,10 +128,14 @@ impl Exits {
         now: u64,
         only: u32,
         at: impl Fn(usize) -> usize,
-    ) -> u64 {
+    ) -> Found {
         let dns = (port == 53 || port == 853) as u32;
         let any = if only == 0 { 0 } else { u32::MAX };
-        let mut best = 0;
+        let mut best = Found {
+            exit: 0,
+            neighbour: 0,
+            until: 0,
+        };
         let mut i = 0;
         while i < SLOTS {
             let Some(slot) = self.slots.get(at(i)) else {
@@ -144,12 +159,27 @@ impl Exits {
                 Exit::Open
             };
             let found = (exit as u64) << 32 | slot.number as u64;
-            if found >> 32 > best >> 32 {
-                best = found;
+            if found >> 32 > best.exit >> 32 {
+                best = Found {
+                    exit: found,
+                    neighbour: slot.neighbour,
+                    until: slot.until,
+                };
             }
         }
         best
     }
+}
+
+/// What [`Exits::find_by`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Number of an [`Exit`] in the high word, that of the exception in the low one.
+    pub exit: u64,
+    /// As its slot has it.
+    pub neighbour: u64,
+    /// As its slot has it.
+    pub until: u64,
 }
 
 /// A flow that went out by an exception.
@@ -205,7 +235,7 @@ impl Flow {
 pub struct Exception {
     /// Seal that it is of.
     pub seal: SealNumber,
-    /// Network address; IPv4 mapped.
+    /// Network address; IPv4 mapped. Zero with a name: `EXITS` has its addresses.
     pub addr: Addr,
     /// Prefix length; of IPv4 with 96 bits before it.
     pub bits: u32,
@@ -217,6 +247,10 @@ pub struct Exception {
     pub since: u64,
     /// Why, in the operator's words, UTF-8, NUL-padded.
     pub reason: [u8; REASON_LEN],
+    /// How long an address that was found for the name holds, nanoseconds; 0: for ever.
+    pub hold: u64,
+    /// Name of the container that it leads to, NUL-padded; empty: it leads to addresses.
+    pub target: [u8; TARGET_LEN],
 }
 
 /// Longest reason, bytes.
@@ -320,6 +354,24 @@ mod tests {
             let open = find(&exits, TCP, port, 1, 0).0 == Exit::Open;
             assert_eq!(open, port != 53 && port != 853, "{port}");
         }
+    }
+
+    #[test]
+    fn whose_address_it_is_is_found_with_it() {
+        let mut db = slot(3, 5432, 5432, TCP);
+        (db.neighbour, db.until) = (77, 100);
+        let found = |exits: &Exits, port| exits.find_by(TCP, port, 1, 0, |slot| slot);
+        let one = exits(&[db]);
+        let of = |exit: Exit, number: u64, neighbour, until| Found {
+            exit: (exit as u64) << 32 | number,
+            neighbour,
+            until,
+        };
+        assert_eq!(found(&one, 5432), of(Exit::Open, 3, 77, 100));
+        // What is nobody's in particular comes first, and counts.
+        let two = exits(&[slot(4, 5432, 5432, TCP), db]);
+        assert_eq!(found(&two, 5432), of(Exit::Open, 4, 0, 0));
+        assert_eq!(two.find_by(TCP, 5432, 1, 3, |slot| slot).neighbour, 77);
     }
 
     #[test]

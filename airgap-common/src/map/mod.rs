@@ -16,8 +16,9 @@ pub use self::{
         SHARE_PER_SECOND, SHARE_RESERVED, SHARE_SECONDS, Share, Spent, Tally, admit, kind_of,
     },
     exit::{
-        DATAGRAM_LIFE, EXCEPTIONS_PER_SEAL, Exception, Exit, Exits, FLOW_LIFE, Flow,
-        MAX_EXCEPTIONS, MAX_EXITS, MAX_FLOWS, REASON_LEN, SLOTS, Slot, Use,
+        DATAGRAM_LIFE, EXCEPTIONS_PER_SEAL, Exception, Exit, Exits, FLOW_LIFE, Flow, Found,
+        MAX_EXCEPTIONS, MAX_EXITS, MAX_FLOWS, MAX_NEIGHBOURS, REASON_LEN, SLOTS, Slot, TARGET_LEN,
+        Use,
     },
     older::{CUT_LIFE, Ended, Layer, MAX_OLDER, Older},
     own::{ARP_LEN, MAX_OWN, Own},
@@ -313,10 +314,10 @@ const _: () = assert!(size_of::<Syn>() == 48);
 // One cache line.
 const _: () = assert!(size_of::<SynSeen>() == 64);
 const _: () = assert!(size_of::<Older>() == 40);
-const _: () = assert!(size_of::<Slot>() == 24);
-const _: () = assert!(size_of::<Exits>() == 192);
+const _: () = assert!(size_of::<Slot>() == 32);
+const _: () = assert!(size_of::<Exits>() == 256);
 const _: () = assert!(size_of::<Flow>() == 48);
-const _: () = assert!(size_of::<Exception>() == 192);
+const _: () = assert!(size_of::<Exception>() == 464);
 const _: () = assert!(size_of::<Use>() == 56);
 const _: () = assert!(size_of::<Own>() == 24);
 const _: () = assert!(size_of::<Waiting>() == 16);

@@ -32,6 +32,9 @@ pub const EXIT_USE: &str = "EXIT_USE";
 /// [`super::Flow`] → `u64`: when it last sent, `CLOCK_BOOTTIME`, nanoseconds; least
 /// recently used go first.
 pub const EXIT_FLOWS: &str = "EXIT_FLOWS";
+/// `u64` cgroup id → `u32` 1: a neighbour that exceptions lead to. The kernel side takes
+/// it out when its directory is removed.
+pub const NEIGHBOURS: &str = "NEIGHBOURS";
 /// `u64` seal number → [`super::Counters`].
 pub const COUNTERS: &str = "COUNTERS";
 /// `u64` seal number → [`super::Seal`]; the kernel side does not read it.
@@ -82,7 +85,7 @@ pub const SWITCHES: &str = "SWITCHES";
 pub const JUDGED: &str = "JUDGED";
 
 /// Every map that is pinned.
-pub const ALL: [&str; 35] = [
+pub const ALL: [&str; 36] = [
     IDS,
     PATHS,
     PATH,
@@ -97,6 +100,7 @@ pub const ALL: [&str; 35] = [
     EXCEPTIONS,
     EXIT_USE,
     EXIT_FLOWS,
+    NEIGHBOURS,
     COUNTERS,
     SEALS,
     GATE,

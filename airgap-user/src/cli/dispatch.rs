@@ -8,8 +8,8 @@ use super::{Cli, Command};
 use crate::{
     command,
     commands::{
-        allow, attach, config, detach, doctor, exec, explain, guard, install, list, quarantine,
-        reporting, restore, run, schema, status, tail, top, verify, watch,
+        allow, attach, config, detach, doctor, exec, explain, guard, install, keep_names, list,
+        quarantine, reporting, restore, run, schema, status, tail, top, verify, watch,
     },
     config::Config,
     failure::{Failure, exit},
@@ -71,6 +71,7 @@ impl Cli {
             Command::Run(args) => run::run(host, state, config, args).await?,
             Command::Exec(args) => exec::run(&args)?,
             Command::Watch(args) => watch::run(host, state, config, &args).await?,
+            Command::Keep(args) => keep_names::run(host, &args).await?,
             Command::Quarantine(args) => quarantine::run(state, &args)?,
             Command::Restore(args) => restore::run(state, &args)?,
             Command::Install(args) => install::install(host, state, &args)?,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{
     before::accepted_before,
     exit_change::ExitChange,
+    leasing::refuse_unkept,
     reference::refuse_command,
     refusing::refuse_configured,
     sealing,
@@ -19,7 +20,7 @@ use crate::{
     failure::{Failure, exit},
     gate::{Gate, Place, Reading},
     output,
-    policy::{Exception, Rules, To, parse_reason},
+    policy::{Exception, Hold, Rules, To, parse_reason},
     preflight::Risk,
     seal::Report,
     state::{Entry, Origin, Record, State},
@@ -34,6 +35,10 @@ pub struct Allow {
     /// How long, as 15m or 2h; by the kernel's own clock, and never over a reboot [default: for good]
     #[arg(long = "for", value_name = "TIME", value_parser = span)]
     pub time: Option<Duration>,
+    /// How long an address holds that was found for a name, from when it was last seen: 1m to
+    /// 24h, or forever (airgap explain endless-lease) [default: 2m]
+    #[arg(long, value_name = "TIME|forever")]
+    pub hold: Option<Hold>,
     /// Why, for whoever reads the status
     #[arg(long, value_name = "TEXT", value_parser = parse_reason)]
     pub reason: Option<String>,
@@ -82,11 +87,14 @@ pub(crate) async fn allow(host: Option<&str>, state: &State, args: &Allow) -> Re
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         clock::since_boot_nanos().saturating_add(nanos)
     });
-    let more = args.to.iter().map(|to| Exception {
-        to: *to,
-        until,
-        reason: args.reason.clone(),
-        allowed: true,
+    let more = args.to.iter().map(|to| {
+        Exception {
+            until,
+            reason: args.reason.clone(),
+            allowed: true,
+            ..Exception::from(to.clone())
+        }
+        .held(args.hold)
     });
     let change = ExitChange::Allow(more.collect());
     let report = changed(host, state, &args.container, change, &args.accept).await?;
@@ -157,6 +165,7 @@ async fn changed(
             ..wanted.rules.clone()
         };
         refuse_configured(&container, &new, &all)?;
+        refuse_unkept(more)?;
     }
     sealing::seal(&site, &container, &wanted)
         .await
@@ -167,7 +176,7 @@ async fn changed(
 /// operator accepted. A label's word is good for what it lets out by other ways than
 /// exceptions, which is nothing new. Pure.
 fn accepted_for(recorded: Option<&Record>, by_operator: u64) -> u64 {
-    let exits = Risk::HostExit.bit() | Risk::WideException.bit();
+    let exits = Risk::HostExit.bit() | Risk::WideException.bit() | Risk::EndlessLease.bit();
     match recorded {
         Some(recorded) if recorded.by == Origin::Label => recorded.accepted & !exits | by_operator,
         _ => by_operator,

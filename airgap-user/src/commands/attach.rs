@@ -13,6 +13,7 @@ use super::{
     before::{accepted_before, rules_before},
     existing::{Found, Layers, Terms, carried_in},
     exit_change::ExitChange,
+    leasing::refuse_unkept,
     reference::refuse_command,
     refusing::{self, refuse_configured, refuse_found},
     report::expected,
@@ -28,7 +29,7 @@ use crate::{
     failure::{Failure, exit},
     gate::{Gate, Place, Reading, mount_bpffs},
     output::{self, Detail, Format},
-    policy::{Cidr, Errno, Exception, Port, Rules, To},
+    policy::{Cidr, Errno, Exception, Hold, Port, Rules, To},
     preflight::{self, Risk},
     seal::{DryRun, Report, older},
     state::{Origin, State},
@@ -43,10 +44,13 @@ pub struct Attach {
     /// Only clients from here may connect; repeatable [default: any client]
     #[arg(long = "from", value_name = "CIDR")]
     pub from: Vec<Cidr>,
-    /// Where it may connect, or send datagrams to: ADDRESS, CIDR or [IPv6], and
+    /// Where it may connect, or send datagrams to: ADDRESS, CIDR, [IPv6] or container:NAME, and
     /// PORT, FIRST-LAST or * (all but 53 and 853); repeatable [default: nowhere]
     #[arg(long = "to", value_name = "TARGET:PORTS[/udp]")]
     pub to: Vec<To>,
+    /// How long an address holds that was found for a name (airgap allow --help) [default: 2m]
+    #[arg(long, value_name = "TIME|forever")]
+    pub hold: Option<Hold>,
     /// How refused calls fail, from Linux 5.18: as on a host without a network
     /// (ENETUNREACH and the like), or with EPERM [default: offline]
     #[arg(long, value_name = "offline|eperm")]
@@ -98,7 +102,8 @@ pub(crate) async fn run(
             _ => Ok(code),
         };
     }
-    let exits = args.to.iter().copied().map(Exception::from).collect();
+    let exits = args.to.iter().cloned().map(Exception::from);
+    let exits = exits.map(|exit| exit.held(args.hold)).collect();
     let ports = match args.ports.is_empty() {
         true => config.ports(),
         false => args.ports.clone(),
@@ -141,6 +146,7 @@ pub(crate) async fn run(
         accept.extend(Risk::ALL.iter().filter(|r| before & r.bit() != 0));
         if !refusing::narrows(&site, &container, &wanted)? {
             refuse_configured(&container, &wanted.rules, &accept)?;
+            refuse_unkept(&wanted.rules.exits)?;
         }
         let services = Services::of(&container);
         let known = rules_before(&site, &container)?;

@@ -3,14 +3,17 @@
 
 use std::collections::HashSet;
 
+use airgap_common::map::{Seal, SealNumber};
 use anyhow::Result;
 use clap::Args;
 
 use super::{
+    leasing::{forget_names, has_names},
     reference::{Directory, Meant, Presence, seals_of},
     standing,
 };
 use crate::{
+    container::Engine,
     failure::exit,
     gate::{Gate, Lock, Place, seal_id},
     output,
@@ -44,6 +47,7 @@ pub(crate) async fn run(host: Option<&str>, state: &State, args: &Detach) -> Res
         None => Vec::new(),
     };
     let (mut chosen, mut recorded) = (Vec::new(), Vec::new());
+    let mut named = false;
     if args.all {
         recorded = state.entries()?;
         chosen.clone_from(&seals);
@@ -62,6 +66,7 @@ pub(crate) async fn run(host: Option<&str>, state: &State, args: &Detach) -> Res
     // The kernel first: cut short, it comes up sealed after a reboot.
     if let Some(gate) = &mut gate {
         let numbers: Vec<_> = chosen.iter().map(|(number, _)| *number).collect();
+        named = numbers.iter().any(|number| has_names(gate, *number));
         let mut lifted = gate.unseal(&numbers, &lock)?;
         state.remove(lifted.iter().map(|lifted| lifted.id.as_str()), &lock)?;
         for lifted in &mut lifted {
@@ -86,7 +91,24 @@ pub(crate) async fn run(host: Option<&str>, state: &State, args: &Detach) -> Res
     } else if chosen.is_empty() && recorded.is_empty() {
         log::info!("no container is sealed on this host");
     }
+    // An engine may take its time.
+    drop(lock);
+    if named {
+        forget_names_of(host, &chosen).await;
+    }
     Ok(exit::OK)
+}
+
+/// Takes the names of their exceptions out of the hosts files of those that there are.
+async fn forget_names_of(host: Option<&str>, seals: &[(SealNumber, Seal)]) {
+    let Ok(engine) = Engine::connect(host).await else {
+        return;
+    };
+    for (_, seal) in seals {
+        if let Ok(Some(container)) = engine.look_up(&seal_id(seal)).await {
+            forget_names(&container);
+        }
+    }
 }
 
 /// All of them, or none is lifted.

@@ -78,7 +78,15 @@ const NOT_STARTED: u8 = 126;
 
 pub(crate) fn run(args: &Exec) -> Result<u8> {
     let usage = |e| Failure::new(e, "airgap exec --help").with_code(exit::USAGE);
-    let exits = args.to.iter().copied().map(Exception::from).collect();
+    if let Some(to) = args.to.iter().find(|to| to.target.net().is_none()) {
+        return Err(Failure::new(
+            format!("{to} leads to a container by name, and a command is in no network of one"),
+            "name its address in --to, or run the command in a container: airgap run",
+        )
+        .with_code(exit::USAGE)
+        .into());
+    }
+    let exits = args.to.iter().cloned().map(Exception::from).collect();
     let rules = match args.ports.is_empty() {
         // Not the default port: a command need not serve.
         true => Ok(Rules {

@@ -2,6 +2,8 @@
 //! opened them or the container did, so all are cut unless the operator says
 //! otherwise; then those on service ports stay.
 
+mod listeners;
+
 use std::{
     collections::{HashMap, HashSet},
     io,
@@ -12,10 +14,11 @@ use std::{
 use airgap_common::map::SealNumber;
 use anyhow::{Context as _, Result};
 
+use self::listeners::Listeners;
 use crate::{
     container::{
         Carried, Holder, Leads, Look, OpenSocket, SocketKind, apart, cgroup_ids, destroy,
-        disconnect, holders, is_own, listening, open_sockets,
+        disconnect, holders, is_own, open_sockets,
     },
     gate::{Fate, FrameLayer, Gate, KernelVersion, OlderConnection},
     policy::Port,
@@ -28,6 +31,7 @@ pub(super) struct Found {
     sockets: Vec<Socket>,
     /// Containers of the engine, by address.
     neighbours: HashMap<IpAddr, String>,
+    listeners: Listeners,
 }
 
 /// One of them.
@@ -70,6 +74,7 @@ impl Found {
         Ok(Self {
             sockets: found,
             neighbours: HashMap::new(),
+            listeners: Listeners::now(look),
         })
     }
 
@@ -83,6 +88,21 @@ impl Found {
     pub(super) fn knowing(mut self, neighbours: HashMap<IpAddr, String>) -> Self {
         self.neighbours = neighbours;
         self
+    }
+
+    /// In words for the report.
+    fn described(&self, one: &Socket, action: &'static str) -> Existing {
+        let container = self.name_of(&one.socket);
+        let own = one.socket.local.map_or(0, |(_, port)| port);
+        let served = self.listeners.of(one.network)(own);
+        let to = container
+            .as_deref()
+            .filter(|_| !served && matches!(action, "cut" | "blocked"))
+            .and_then(|name| kept_by(&one.socket, name));
+        Existing {
+            to,
+            ..describe(&one.socket, one.holders.first(), container, action)
+        }
     }
 
     fn name_of(&self, socket: &OpenSocket) -> Option<String> {
@@ -106,15 +126,10 @@ impl Found {
 
     /// What a seal does with each.
     pub(super) fn judged(&self, terms: &Terms<'_>) -> Vec<Existing> {
-        let judged = self.sockets.iter().map(
-            |Socket {
-                 socket, holders, ..
-             }| {
-                let action = action(socket, terms);
-                describe(socket, holders.first(), self.name_of(socket), action)
-            },
-        );
-        judged.collect()
+        let judged = self.sockets.iter();
+        judged
+            .map(|one| self.described(one, action(&one.socket, terms)))
+            .collect()
     }
 }
 
@@ -196,6 +211,7 @@ pub(super) fn carried_in(look: &mut Look, layers: Layers, cut: bool) -> Vec<Exis
             container: None,
             pid: Some(socket.holder.pid),
             name: Some(socket.holder.name),
+            to: None,
             action,
         });
     });
@@ -218,7 +234,16 @@ fn carried_action(socket: &Carried, layers: Layers) -> &'static str {
     }
 }
 
-/// In words for the report.
+/// The exception that would let a socket to a neighbour be. Pure.
+fn kept_by(socket: &OpenSocket, name: &str) -> Option<String> {
+    let (_, port) = socket.peer?;
+    match socket.kind {
+        SocketKind::Tcp => Some(format!("container:{name}:{port}")),
+        SocketKind::Udp => Some(format!("container:{name}:{port}/udp")),
+        SocketKind::Raw | SocketKind::Packet => None,
+    }
+}
+
 fn describe(
     socket: &OpenSocket,
     holder: Option<&Holder>,
@@ -233,6 +258,7 @@ fn describe(
         container,
         pid: holder.map(|h| h.pid),
         name: holder.map(|h| h.name.clone()),
+        to: None,
         action,
     }
 }
@@ -251,12 +277,12 @@ pub(super) fn settle(
     let mut out = Vec::new();
     let mut older = Vec::new();
     let listeners = Listeners::now(look);
-    for Socket {
-        socket,
-        holders,
-        network,
-    } in &found.sockets
-    {
+    for one in &found.sockets {
+        let Socket {
+            socket,
+            holders,
+            network,
+        } = one;
         let mut what = action(socket, terms);
         if what == "kept"
             && let Err(error) = adopt(gate, seal, socket, holders)
@@ -272,12 +298,7 @@ pub(super) fn settle(
             cut.push((*network, socket.clone()));
         }
         older.extend(connection(socket, what, listeners.of(*network)));
-        out.push(describe(
-            socket,
-            holders.first(),
-            found.name_of(socket),
-            what,
-        ));
+        out.push(found.described(one, what));
     }
     out.iter().for_each(tell);
     if let Err(error) = gate.tell_older(seal, &older) {
@@ -351,28 +372,6 @@ fn adopt(gate: &Gate, seal: SealNumber, socket: &OpenSocket, holders: &[Holder])
         let borrowed = borrowed.context("no process of the container holds it")?;
         gate.adopt(&*borrowed.context("cannot reach it")?, seal, port)
     })?
-}
-
-/// Ports with a TCP listener, by inode of the network namespace.
-struct Listeners(Vec<(u64, HashSet<u16>)>);
-
-impl Listeners {
-    fn now(look: &Look) -> Self {
-        let networks = look.networks.iter().map(|network| {
-            let served = listening(&network.netns).unwrap_or_else(|error| {
-                log::debug!("listeners are not known: {error:#}");
-                Default::default()
-            });
-            let tcp = served.iter().filter(|served| !served.udp);
-            (network.inode, tcp.map(|served| served.port).collect())
-        });
-        Self(networks.collect())
-    }
-
-    fn of(&self, network: u64) -> impl Fn(u16) -> bool + '_ {
-        let ports = self.0.iter().find(|(inode, _)| *inode == network);
-        move |port| ports.is_some_and(|(_, ports)| ports.contains(&port))
-    }
 }
 
 /// What the gate is told of a connection. Pure.

@@ -56,7 +56,7 @@ impl ExitChange {
                 Vec::new()
             }
             Self::Withdraw(gone) => gone.clone(),
-            Self::WithdrawAll => before.iter().map(|exit| exit.to).collect(),
+            Self::WithdrawAll => before.iter().map(|exit| exit.to.clone()).collect(),
         };
         for to in gone {
             if !after.contains(&to) {
@@ -132,13 +132,16 @@ mod tests {
     #[test]
     fn what_a_label_lost_is_remembered_until_it_is_allowed() {
         let to = |text: &str| text.parse::<To>().unwrap();
-        let (a, b) = (to("198.51.100.1:1"), to("198.51.100.2:2"));
-        let before = [Exception::from(a), b.into()];
-        let after = |change: ExitChange, known: &[To]| change.withdrawn(known, &before);
-        assert_eq!(after(ExitChange::Withdraw(vec![a]), &[]), [a]);
-        assert_eq!(after(ExitChange::Withdraw(vec![a]), &[a]), [a]);
-        assert_eq!(after(ExitChange::WithdrawAll, &[a]), [a, b]);
-        assert_eq!(after(ExitChange::Allow(vec![a.into()]), &[a, b]), [b]);
-        assert_eq!(after(ExitChange::Replace, &[a]), [a]);
+        let (a, b) = (&to("198.51.100.1:1"), &to("198.51.100.2:2"));
+        let list = |list: &[&To]| list.iter().copied().cloned().collect::<Vec<To>>();
+        let before = [a, b].map(|to| Exception::from(to.clone()));
+        let after = |change: ExitChange, known: &[&To]| change.withdrawn(&list(known), &before);
+        let withdraw = || ExitChange::Withdraw(list(&[a]));
+        assert_eq!(after(withdraw(), &[]), list(&[a]));
+        assert_eq!(after(withdraw(), &[a]), list(&[a]));
+        assert_eq!(after(ExitChange::WithdrawAll, &[a]), list(&[a, b]));
+        let allow = ExitChange::Allow(vec![a.clone().into()]);
+        assert_eq!(after(allow, &[a, b]), list(&[b]));
+        assert_eq!(after(ExitChange::Replace, &[a]), list(&[a]));
     }
 }

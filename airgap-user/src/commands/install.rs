@@ -72,7 +72,7 @@ pub(crate) fn install(host: Option<&str>, state: &State, args: &Install) -> Resu
         tell_udev();
         await_udev();
         log::info!(
-            "airgap restore runs before the engines start; for labels: systemctl enable --now airgap-watch"
+            "airgap restore runs before the engines start; for labels: systemctl enable --now airgap-watch; for --to container:NAME alone: airgap-keep"
         );
     }
     if starters.is_empty() {
@@ -116,7 +116,12 @@ pub(crate) fn uninstall(args: &Install) -> Result<u8> {
     }
     confirm(args, &changes)?;
     if root {
-        tell_systemd(&[&["disable", units::RESTORE_NAME, units::WATCH_NAME]])?;
+        tell_systemd(&[&[
+            "disable",
+            units::RESTORE_NAME,
+            units::WATCH_NAME,
+            units::KEEP_NAME,
+        ]])?;
     }
     make(&changes).context("uninstalled in part: run airgap uninstall again")?;
     if root {

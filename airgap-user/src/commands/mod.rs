@@ -13,6 +13,8 @@ pub(crate) mod explain;
 pub(crate) mod guard;
 pub(crate) mod install;
 mod keep;
+pub(crate) mod keep_names;
+mod leasing;
 pub(crate) mod list;
 mod marked;
 mod marking;
@@ -55,6 +57,7 @@ pub use {
     explain::Explain,
     guard::Guard,
     install::Install,
+    keep_names::Keep,
     list::List,
     quarantine::Quarantine,
     reporting::Reporting,

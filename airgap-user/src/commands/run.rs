@@ -12,6 +12,7 @@ use clap::Args;
 use super::{
     attach::refuse_place,
     exit_change::ExitChange,
+    leasing::refuse_unkept,
     refusing::refuse_configured,
     sealing,
     wanted::{Site, Wanted},
@@ -22,7 +23,7 @@ use crate::{
     docker_args::{self, Split},
     failure::{Failure, exit},
     gate::{Place, Reading, mount_bpffs},
-    policy::{Cidr, Errno, Exception, Port, Rules, To},
+    policy::{Cidr, Errno, Exception, Hold, Port, Rules, To},
     preflight::Risk,
     state::{Origin, State},
 };
@@ -39,6 +40,9 @@ pub struct Run {
     /// Where it may connect, or send datagrams to; repeatable (airgap attach --help)
     #[arg(long = "to", value_name = "TARGET:PORTS[/udp]")]
     pub to: Vec<To>,
+    /// How long an address holds that was found for a name (airgap allow --help) [default: 2m]
+    #[arg(long, value_name = "TIME|forever")]
+    pub hold: Option<Hold>,
     /// How refused calls fail (airgap attach --help)
     #[arg(long, value_name = "offline|eperm")]
     pub errno: Option<Errno>,
@@ -62,7 +66,8 @@ pub(crate) async fn run(
     args: Run,
 ) -> Result<u8> {
     let usage = |e| Failure::new(e, "airgap run --help").with_code(exit::USAGE);
-    let exits = args.to.iter().copied().map(Exception::from).collect();
+    let exits = args.to.iter().cloned().map(Exception::from);
+    let exits = exits.map(|exit| exit.held(args.hold)).collect();
     let ports = match args.ports.is_empty() {
         true => config.ports(),
         false => args.ports.clone(),
@@ -71,6 +76,7 @@ pub(crate) async fn run(
         .and_then(|rules| rules.with_exits(exits))
         .map_err(usage)?
         .failing_with(args.errno);
+    refuse_unkept(&rules.exits)?;
     let split = docker_args::split(&args.docker).map_err(usage)?;
     let wanted = Wanted {
         rules,

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result};
 
 use super::{
     existing::{self, Found, Layers, Terms, cut_exits},
+    leasing::lease_and_tell,
     marked::Marked,
     marking::mark,
     refusing::{not_accepted, refuse, refuse_gaps, refuse_removed},
@@ -90,6 +91,12 @@ async fn settle(site: &Site<'_>, marked: &Marked, wanted: &Wanted) -> Result<Rep
         look: look.as_ref(),
         facts: &facts,
     };
+    let before = marked
+        .before
+        .as_ref()
+        .map_or(&[][..], |before| &before.exits);
+    let had = before.iter().any(|exit| exit.to.target.net().is_none());
+    lease_and_tell(site, &container, marked.number, had).await;
     let first = marked.pending.as_ref().unwrap_or(rules);
     let mut report = read_back(site, marked, &container, &seen, first)?;
     report.ports_by_default = marked.ports_by_default;
@@ -99,6 +106,9 @@ async fn settle(site: &Site<'_>, marked: &Marked, wanted: &Wanted) -> Result<Rep
     if marked.pending.is_some() {
         refuse_removed(site, &container).await?;
         withdraw_pending(site, marked)?;
+        if had {
+            lease_and_tell(site, &container, marked.number, had).await;
+        }
         report = read_back(site, marked, &container, &seen, &marked.record.rules)?;
     }
     // Before they were allowed nothing was: only a renewal can have taken any back.

@@ -25,12 +25,12 @@ use tokio::{
 };
 
 use self::{judge::Judge, queue::Happening, workers::Workers};
-use super::{keep::Keeper, quarantine, with_metrics};
+use super::{keep::Keeper, keep_names, quarantine, with_metrics};
 use crate::{
     config::Config,
     container::{Engine, EngineEvent, Happened},
     failure::exit,
-    gate::{Gate, Lock, Place, mount_bpffs},
+    gate::{Gate, KeeperLock, Lock, Place, mount_bpffs},
     metrics::Address,
     preflight::Risk,
     sd_notify::notify,
@@ -98,6 +98,7 @@ async fn watch(host: Option<&str>, state: &State, config: &Config, args: &Watch)
             "no quarantine: a labelled container can send from its start until its seal, unless airgap run started it (airgap watch --quarantine)"
         );
     }
+    keep_names::begin(host, KeeperLock::try_take()?)?;
     let _arrivals = arrivals::Arrivals::begin(&place);
     // One engine for all its life: another's containers are not this one's that are gone.
     let host = Engine::host_of(host);
@@ -248,6 +249,8 @@ impl Watcher<'_> {
             Happened::Destroyed => self.workers.ask(&event.id, Happening::Destroyed),
             Happened::Appeared => self.workers.ask(&event.id, Happening::Appeared),
             // Its new veth is found by the next look.
+            // Addresses are looked after by somebody else.
+            Happened::Left => {}
             Happened::Connected => self.ticks = self.ticks.next_multiple_of(THOROUGH),
         }
     }

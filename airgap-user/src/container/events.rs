@@ -17,6 +17,8 @@ pub enum Happened {
     Appeared,
     /// It got another network.
     Connected,
+    /// It ended, left a network, or got another name.
+    Left,
     /// It was removed.
     Destroyed,
 }
@@ -69,11 +71,16 @@ fn read(message: EventMessage) -> Option<EngineEvent> {
     let actor = message.actor?;
     let (id, what) = match (kind.as_str(), message.action?.as_str()) {
         ("container", "create" | "start" | "restart" | "unpause") => (actor.id, Happened::Appeared),
+        ("container", "die" | "died" | "rename") => (actor.id, Happened::Left),
         // Podman says remove.
         ("container", "destroy" | "remove") => (actor.id, Happened::Destroyed),
         ("network", "connect") => {
             let mut attributes = actor.attributes?;
             (attributes.remove("container"), Happened::Connected)
+        }
+        ("network", "disconnect") => {
+            let mut attributes = actor.attributes?;
+            (attributes.remove("container"), Happened::Left)
         }
         _ => return None,
     };
@@ -99,6 +106,9 @@ mod tests {
         assert_eq!(event("container", "destroy"), a(Happened::Destroyed));
         let connected = Some(("c".to_owned(), Happened::Connected));
         assert_eq!(event("network", "connect"), connected);
+        let left = Some(("c".to_owned(), Happened::Left));
+        assert_eq!(event("network", "disconnect"), left);
+        assert_eq!(event("container", "die"), a(Happened::Left));
         assert_eq!(event("container", "exec_start: sh"), None);
         assert_eq!(event("network", "create"), None);
         assert!(read(serde_json::from_str("{}").unwrap()).is_none());

@@ -12,11 +12,13 @@ mod entering;
 mod events;
 mod freeze;
 mod holder;
+mod hosts;
 mod identity;
 mod inspected;
 mod interfaces;
 mod look;
 mod members;
+mod neighbour;
 mod options;
 mod peers;
 mod queued;
@@ -35,11 +37,13 @@ pub use self::{
     docker::Engine,
     events::{EngineEvent, EngineEvents, Happened},
     holder::{Holder, Holders, holders},
+    hosts::write_hosts,
     identity::Identity,
     inspected::{Container, Labels, is_usual_runtime},
     interfaces::{HostEnd, Interface, interfaces},
     look::Look,
     members::{Credentials, Grant, Members},
+    neighbour::{Absent, Neighbour},
     served::{Served, listening},
     socket::{OpenSocket, SocketKind},
     sockets::{is_own, open_sockets},

@@ -1,13 +1,14 @@
 //! Exceptions in the maps: what was asked for, what the kernel makes of it, and how it
 //! was used.
 
+mod leases;
 mod view;
 
 use std::collections::{BTreeSet, HashSet};
 
 use airgap_common::map::{
     Client, Exception as Entry, Exits as Value, Gate as GateInfo, ID_LEN, REASON_LEN, SealNumber,
-    Use, name,
+    TARGET_LEN, Use, name,
 };
 use anyhow::{Context as _, Result, anyhow};
 use aya::maps::{
@@ -18,7 +19,7 @@ pub use self::view::{Exit, ExitsView};
 use super::{Gate, Lock, hash, map};
 use crate::{
     clock,
-    policy::{Cidr, Exception, To, narrower, settled, unions},
+    policy::{Cidr, Exception, Hold, Target, To, narrower, settled, unions},
 };
 
 const BPF_NOEXIST: u64 = 1;
@@ -28,6 +29,7 @@ pub(super) struct Maps {
     exceptions: HashMap<MapData, u32, Entry>,
     exits: LpmTrie<MapData, Client, airgap_common::map::Exits>,
     used: PerCpuHashMap<MapData, u32, Use>,
+    neighbours: HashMap<MapData, u64, u32>,
 }
 
 impl Maps {
@@ -39,6 +41,7 @@ impl Maps {
             exits: LpmTrie::try_from(take(name::EXITS)?).with_context(wrong(name::EXITS))?,
             used: PerCpuHashMap::try_from(take(name::EXIT_USE)?)
                 .with_context(wrong(name::EXIT_USE))?,
+            neighbours: hash(place, name::NEIGHBOURS)?,
         })
     }
 
@@ -81,6 +84,18 @@ impl Maps {
                 .context("cannot write the map EXITS")?;
         }
         Ok(())
+    }
+
+    /// Has the prefixes of a seal say this, and no others.
+    fn write(&mut self, seal: SealNumber, wanted: &[(Cidr, Value)]) -> Result<()> {
+        // What stays is in each value that is written, and in those it replaces.
+        for (net, exits) in wanted {
+            self.exits
+                .insert(&key(seal, *net), exits, 0)
+                .context("cannot write the map EXITS")?;
+        }
+        let keep: Vec<_> = wanted.iter().map(|(net, _)| *net).collect();
+        self.remove_prefixes(|of| of == seal, |key| keep.contains(&net_of(key)))
     }
 
     fn remove_entry(&mut self, number: u32) -> Result<()> {
@@ -126,20 +141,33 @@ impl Gate {
     /// If a map cannot be read.
     pub fn exits_of(&self, seal: SealNumber) -> Result<Vec<Exit>> {
         let mut standing = Vec::new();
+        let mut values: Option<Vec<(Cidr, Value)>> = None;
         for (number, entry) in self.exits.entries()? {
             if entry.seal != seal {
                 continue;
             }
             let exit = exit(number, &entry);
+            let Some(net) = exit.exception.to.target.net() else {
+                let known = match values.take() {
+                    Some(known) => known,
+                    None => self.values_of(seal)?,
+                };
+                let own = known.iter().map(|(net, value)| (*net, value));
+                standing.push(exit.leased(own));
+                values = Some(known);
+                continue;
+            };
             // A shorter prefix may be found in the place of its own; it has others in it.
-            let value = self
-                .exits
-                .exits
-                .get(&key(seal, exit.exception.to.net), 0)
-                .ok();
+            let value = self.exits.exits.get(&key(seal, net), 0).ok();
             standing.extend(value.and_then(|value| exit.found_in(&value)));
         }
         Ok(standing)
+    }
+
+    fn values_of(&self, seal: SealNumber) -> Result<Vec<(Cidr, Value)>> {
+        let values = self.exits.values()?.into_iter();
+        let own = values.filter(|(of, ..)| *of == seal);
+        Ok(own.map(|(_, net, value)| (net, value)).collect())
     }
 
     /// What the maps say of a seal's exceptions, where they disagree, too.
@@ -194,18 +222,25 @@ impl Gate {
             let known = standing
                 .iter()
                 .find(|exit| exit.exception.to == exception.to);
-            let (number, since) = match known {
-                Some(exit) => (exit.number, exit.since),
+            numbered.push(match known {
+                Some(exit) => Exit {
+                    exception: exception.clone(),
+                    ..exit.clone()
+                },
                 None => {
                     last = last
                         .checked_add(1)
                         .context("no number is left for an exception")?;
-                    (last, clock::since_boot_nanos())
+                    Exit {
+                        number: last,
+                        exception: exception.clone(),
+                        leases: Vec::new(),
+                        since: clock::since_boot_nanos(),
+                    }
                 }
-            };
-            numbered.push((number, exception, since));
+            });
         }
-        let pairs: Vec<_> = numbered.iter().map(|(n, e, _)| (*n, *e)).collect();
+        let pairs: Vec<_> = numbered.iter().map(Exit::numbered).collect();
         let wanted = unions(&pairs).map_err(|error| anyhow!(error))?;
         // First of all: a number is never given twice.
         let info = GateInfo {
@@ -219,28 +254,20 @@ impl Gate {
             .iter()
             .filter(own)
             .map(|(number, _)| *number)
-            .filter(|number| !pairs.iter().any(|(kept, _)| kept == number))
+            .filter(|number| !numbered.iter().any(|kept| kept.number == *number))
             .collect();
         for number in &gone {
             self.exits.remove_entry(*number)?;
         }
-        for (number, exception, since) in &numbered {
-            self.exits.count(*number)?;
+        for exit in &numbered {
+            self.exits.count(exit.number)?;
             self.exits
                 .exceptions
-                .insert(number, entry(seal, exception, *number, *since), 0)
+                .insert(exit.number, entry(seal, exit), 0)
                 .context("cannot write the map EXCEPTIONS")?;
         }
-        // What stays is in each value that is written, and in those it replaces.
-        for (net, exits) in &wanted {
-            self.exits
-                .exits
-                .insert(&key(seal, *net), exits, 0)
-                .context("cannot write the map EXITS")?;
-        }
-        let keep: Vec<_> = wanted.iter().map(|(net, _)| *net).collect();
-        self.exits
-            .remove_prefixes(|of| of == seal, |key| keep.contains(&net_of(key)))?;
+        self.exits.write(seal, &wanted)?;
+        self.exits.forget_neighbours()?;
         for number in &gone {
             let _ = self.exits.used.remove(number);
         }
@@ -300,6 +327,7 @@ impl Gate {
             self.exits.remove_entry(*number)?;
         }
         self.exits.remove_prefixes(&of, |_| false)?;
+        self.exits.forget_neighbours()?;
         for (number, _) in &gone {
             let _ = self.exits.used.remove(number);
         }
@@ -326,6 +354,7 @@ fn exit(number: u32, entry: &Entry) -> Exit {
     Exit {
         number,
         exception: exception(entry),
+        leases: Vec::new(),
         since: entry.since,
     }
 }
@@ -339,30 +368,54 @@ fn net_of(key: &Key<Client>) -> Cidr {
     Cidr::from_key(key.data().addr, key.prefix_len() - Client::HEAD_BITS)
 }
 
-fn entry(seal: SealNumber, exception: &Exception, number: u32, since: u64) -> Entry {
-    let (addr, bits) = exception.to.net.key();
-    let mut reason = [0; REASON_LEN];
-    let text = exception.reason.as_deref().unwrap_or_default().as_bytes();
-    let len = text.len().min(REASON_LEN);
-    reason[..len].copy_from_slice(&text[..len]);
+fn entry(seal: SealNumber, exit: &Exit) -> Entry {
+    let exception = &exit.exception;
+    let (addr, bits) = exception
+        .to
+        .target
+        .net()
+        .map_or(Default::default(), Cidr::key);
+    let name = match &exception.to.target {
+        Target::Container(name) => name.as_str(),
+        Target::Net(_) => "",
+    };
     Entry {
         seal,
         addr,
         bits,
         allowed: exception.allowed.into(),
-        slot: exception.slot(number),
-        since,
-        reason,
+        slot: exception.slot(exit.number),
+        since: exit.since,
+        reason: padded::<REASON_LEN>(exception.reason.as_deref().unwrap_or_default()),
+        hold: exception.hold.map_or(0, Hold::nanos),
+        target: padded::<TARGET_LEN>(name),
     }
 }
 
+fn padded<const N: usize>(text: &str) -> [u8; N] {
+    let mut padded = [0; N];
+    let len = text.len().min(N);
+    padded[..len].copy_from_slice(&text.as_bytes()[..len]);
+    padded
+}
+
+/// Up to the first NUL; `None`: there is nothing.
+fn text(padded: &[u8]) -> Option<String> {
+    let end = padded.iter().position(|byte| *byte == 0);
+    let text = &padded[..end.unwrap_or(padded.len())];
+    (!text.is_empty()).then(|| String::from_utf8_lossy(text).into_owned())
+}
+
 fn exception(entry: &Entry) -> Exception {
-    let end = entry.reason.iter().position(|byte| *byte == 0);
-    let reason = &entry.reason[..end.unwrap_or(REASON_LEN)];
+    let name = text(&entry.target);
     Exception {
-        to: To::of_map(entry.addr, entry.bits, &entry.slot),
+        hold: name.is_some().then(|| Hold::of_nanos(entry.hold)),
+        to: match name {
+            Some(name) => To::of_slot(Target::Container(name), &entry.slot),
+            None => To::of_map(entry.addr, entry.bits, &entry.slot),
+        },
         until: (entry.slot.until != 0).then_some(entry.slot.until),
         allowed: entry.allowed != 0,
-        reason: (!reason.is_empty()).then(|| String::from_utf8_lossy(reason).into_owned()),
+        reason: text(&entry.reason),
     }
 }

@@ -9,6 +9,8 @@ use anyhow::{Context as _, Result, anyhow};
 
 const PATH: &str = "/run/airgap.lock";
 const VETHS: &str = "/run/airgap-veths.lock";
+const KEEPER: &str = "/run/airgap-keeper.lock";
+const LEASES: &str = "/run/airgap-leases.lock";
 
 /// Held until dropped; the kernel lets go of it if the process dies.
 pub struct Lock(#[expect(dead_code, reason = "held for its drop")] File);
@@ -42,6 +44,38 @@ impl VethLock {
     /// As [`Lock::take`].
     pub(super) fn take() -> Result<Self> {
         waited(VETHS, libc::LOCK_EX).map(Self)
+    }
+}
+
+/// Held by the one process that looks after the addresses of exceptions by name.
+pub struct KeeperLock(#[expect(dead_code, reason = "held for its drop")] File);
+
+impl KeeperLock {
+    /// Takes it if nobody else has it.
+    ///
+    /// # Errors
+    /// If the lock file cannot be opened or locked.
+    pub fn try_take() -> Result<Option<Self>> {
+        Ok(locked(KEEPER, libc::LOCK_EX | libc::LOCK_NB)?.map(Self))
+    }
+
+    /// Whether some process looks after them now.
+    pub fn is_held() -> bool {
+        is_held(KEEPER)
+    }
+}
+
+/// Held while an engine is asked for addresses until they are in the maps: what was asked
+/// later is not overwritten by what was asked before. Taken before [`Lock`].
+pub struct LeaseLock(#[expect(dead_code, reason = "held for its drop")] File);
+
+impl LeaseLock {
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// If the lock file cannot be opened or locked.
+    pub fn take() -> Result<Self> {
+        waited(LEASES, libc::LOCK_EX).map(Self)
     }
 }
 

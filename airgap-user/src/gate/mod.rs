@@ -45,7 +45,7 @@ pub use self::{
     exits::{Exit, ExitsView},
     frames::{Arrival, FrameGuard, FrameLayer, Trial},
     host::{cgroup_mount, mount_bpffs},
-    lock::{Lock, UnderWay},
+    lock::{KeeperLock, LeaseLock, Lock, UnderWay},
     older::{Fate, OlderConnection},
     seal::{Sealed, Sealing, Standing},
     security::{Mechanism, Security, Silence, likely as likely_security},
@@ -114,7 +114,7 @@ struct Hook {
 }
 
 /// In the order of arming: a cgroup that is marked is judged from the start.
-const HOOKS: [Hook; 9] = {
+const HOOKS: [Hook; 10] = {
     const fn hook(program: &'static str, link: &'static str, kind: Kind, attach_type: u32) -> Hook {
         Hook {
             program,
@@ -135,6 +135,12 @@ const HOOKS: [Hook; 9] = {
             "airgap_release",
             "cgroup_release",
             Kind::Tracepoint("cgroup_release"),
+            0,
+        ),
+        hook(
+            "airgap_rmdir",
+            "cgroup_rmdir",
+            Kind::Tracepoint("cgroup_rmdir"),
             0,
         ),
         hook(

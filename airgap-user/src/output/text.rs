@@ -49,7 +49,16 @@ pub(super) fn peer(container: &str, e: &Existing) -> String {
         "cut" => "is cut",
         _ => "can send no more",
     };
-    format!("{}: {what}: {}", escape(container), existing(e))
+    let mut out = format!("{}: {what}: {}", escape(container), existing(e));
+    if let Some(to) = &e.to {
+        let _ = write!(
+            out,
+            "; to allow it: airgap allow --to {} {}",
+            escape(to),
+            escape(container)
+        );
+    }
+    out
 }
 
 pub(super) fn list(rows: &[Row]) -> String {

@@ -4,20 +4,29 @@ use std::{fmt, net::IpAddr, str::FromStr};
 
 use airgap_common::{
     addr::Addr,
-    map::{REASON_LEN, Slot},
+    map::{REASON_LEN, Slot, TARGET_LEN},
     packet::{TCP, UDP},
 };
 
 mod ceiling;
+mod hold;
+mod lease;
 mod lists;
 mod places;
 
-pub use self::lists::{earlier, narrower, settled, unions, with_room, within};
 use self::places::{METADATA, NEVER};
+pub use self::{
+    hold::Hold,
+    lease::{Lease, unions},
+    lists::{earlier, narrower, settled, with_room, within},
+};
 use super::Cidr;
 
 /// How an exception is written.
-const FORM: &str = "write ADDRESS:PORT, CIDR:PORT or [IPv6]:PORT, such as 198.51.100.10:443";
+const FORM: &str =
+    "write ADDRESS:PORT, CIDR:PORT, [IPv6]:PORT or container:NAME:PORT, such as 198.51.100.10:443";
+/// Before the name of a container.
+const CONTAINER: &str = "container:";
 
 /// Transport protocol of an exception.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,11 +101,53 @@ impl fmt::Display for Ports {
     }
 }
 
+/// Who an exception leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Whoever has these addresses.
+    Net(Cidr),
+    /// A neighbour: the container of this name, or what is called so on a network that
+    /// both share.
+    Container(String),
+}
+
+impl Target {
+    /// The addresses, where they are what was written.
+    pub const fn net(&self) -> Option<Cidr> {
+        match self {
+            Self::Net(net) => Some(*net),
+            Self::Container(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Container(name) => write!(f, "{CONTAINER}{name}"),
+            Self::Net(net) => {
+                let (single, v6) = match net.addr {
+                    IpAddr::V4(_) => (net.len == 32, false),
+                    IpAddr::V6(_) => (net.len == 128, true),
+                };
+                let net = match single {
+                    true => net.addr.to_string(),
+                    false => net.to_string(),
+                };
+                match v6 {
+                    false => f.write_str(&net),
+                    true => write!(f, "[{net}]"),
+                }
+            }
+        }
+    }
+}
+
 /// Where an exception leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct To {
-    /// Addresses.
-    pub net: Cidr,
+    /// Who it leads to.
+    pub target: Target,
     /// Ports.
     pub ports: Ports,
     /// Protocol.
@@ -131,6 +182,13 @@ impl FromStr for To {
             }
         };
         let ports = ports.parse()?;
+        if let Some(name) = target.strip_prefix(CONTAINER) {
+            return Ok(Self {
+                target: Target::Container(container(name)?),
+                ports,
+                protocol,
+            });
+        }
         let net: Cidr = match target.parse() {
             Ok(net) => net,
             Err(_) if is_name(target) => {
@@ -141,7 +199,7 @@ impl FromStr for To {
             Err(error) => return Err(error),
         };
         let to = Self {
-            net,
+            target: Target::Net(net),
             ports,
             protocol,
         };
@@ -174,10 +232,14 @@ fn apart(text: &str) -> Result<(&str, &str), String> {
             )),
         };
     }
-    if text.starts_with("container:") {
-        return Err(format!(
-            "'{text}' is a neighbour by name, and names come later: give its address"
-        ));
+    if let Some(name) = text.strip_prefix(CONTAINER) {
+        let (name, rest) = name.split_once(':').unwrap_or((name, ""));
+        return match rest {
+            "" => Err(format!(
+                "'{text}' names no port; write {CONTAINER}{name}:5432, or {CONTAINER}{name}:* for all but 53 and 853"
+            )),
+            rest => Ok((&text[..CONTAINER.len() + name.len()], rest)),
+        };
     }
     match text.split_once(':') {
         None => Err(no_port(text)),
@@ -187,6 +249,24 @@ fn apart(text: &str) -> Result<(&str, &str), String> {
         )),
         Some((target, rest)) => Ok((target, rest)),
     }
+}
+
+/// The name of a container, as engines take it.
+fn container(name: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    if name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain) {
+        return match name.len() < TARGET_LEN {
+            true => Ok(name.to_owned()),
+            false => Err(format!(
+                "'{name}' has {} bytes, and no name of a container here has more than {}",
+                name.len(),
+                TARGET_LEN - 1
+            )),
+        };
+    }
+    Err(format!(
+        "'{name}' is no name of a container; write {CONTAINER}NAME:PORT, such as {CONTAINER}db:5432"
+    ))
 }
 
 /// Whether it looks like a name of a host rather than a bad address.
@@ -200,47 +280,38 @@ fn is_name(target: &str) -> bool {
 
 impl fmt::Display for To {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let single = match self.net.addr {
-            IpAddr::V4(_) => self.net.len == 32,
-            IpAddr::V6(_) => self.net.len == 128,
-        };
-        let net = match single {
-            true => self.net.addr.to_string(),
-            false => self.net.to_string(),
-        };
-        match self.net.addr {
-            IpAddr::V4(_) => write!(f, "{net}")?,
-            IpAddr::V6(_) => write!(f, "[{net}]")?,
-        }
-        write!(f, ":{}/{}", self.ports, self.protocol.name())
+        write!(f, "{}:{}/{}", self.target, self.ports, self.protocol.name())
     }
 }
 
 impl To {
     /// Why no exception leads there, whatever is accepted.
     fn never(&self) -> Option<&'static str> {
-        let within = |(net, _): &&(Cidr, &str)| self.net.len >= net.len && net.overlaps(&self.net);
+        let own = self.target.net()?;
+        let within = |(net, _): &&(Cidr, &str)| own.len >= net.len && net.overlaps(&own);
         NEVER.iter().find(within).map(|(_, why)| *why)
     }
 
     /// Whether it holds more than one network of an organization: IPv4 below /16,
     /// IPv6 below /32.
-    pub const fn is_wide(&self) -> bool {
-        match self.net.addr {
-            IpAddr::V4(_) => self.net.len < 16,
-            IpAddr::V6(_) => self.net.len < 32,
+    pub fn is_wide(&self) -> bool {
+        match &self.target {
+            Target::Net(net) if net.addr.is_ipv4() => net.len < 16,
+            Target::Net(net) => net.len < 32,
+            Target::Container(_) => false,
         }
     }
 
     /// What of link-local and metadata addresses it holds, in words.
     pub fn metadata(&self) -> Option<&'static str> {
-        let held = METADATA.iter().find(|(net, _)| net.overlaps(&self.net));
+        let own = self.target.net()?;
+        let held = METADATA.iter().find(|(net, _)| net.overlaps(&own));
         held.map(|(_, what)| *what)
     }
 
     /// Whether it allows this destination, by addresses alone.
     pub fn holds(&self, addr: IpAddr) -> bool {
-        self.net.holds(addr)
+        self.target.net().is_some_and(|net| net.holds(addr))
     }
 
     /// What it opens, in a sentence.
@@ -251,17 +322,23 @@ impl To {
             (Protocol::Udp, Ports::All) => "every datagram but to ports 53 and 853",
             (Protocol::Udp, _) => "every datagram to that port",
         };
-        format!("{what}, and its answers")
+        match &self.target {
+            Target::Net(_) => format!("{what}, and its answers"),
+            Target::Container(name) => format!(
+                "{what} of '{name}', and its answers; by address: a neighbour on their link that keeps CAP_NET_RAW can pose as it"
+            ),
+        }
     }
 
     /// Its slot, for the exception of this number.
-    fn slot(&self, number: u32, until: u64) -> Slot {
+    fn slot(&self, number: u32, until: u64, neighbour: u64) -> Slot {
         let (from, to, not_dns) = match self.ports {
             Ports::Range(first, last) => (first, last, 0),
             Ports::All => (1, u16::MAX, 1),
         };
         Slot {
             until,
+            neighbour,
             number,
             from,
             to,
@@ -273,8 +350,13 @@ impl To {
 
     /// What is in the map, read back.
     pub fn of_map(addr: Addr, bits: u32, slot: &Slot) -> Self {
+        Self::of_slot(Target::Net(Cidr::from_key(addr, bits)), slot)
+    }
+
+    /// The same for one that leads to `target`.
+    pub fn of_slot(target: Target, slot: &Slot) -> Self {
         Self {
-            net: Cidr::from_key(addr, bits),
+            target,
             ports: match (slot.not_dns, slot.from, slot.to) {
                 (1, ..) => Ports::All,
                 (_, from, to) => Ports::Range(from, to),
@@ -299,11 +381,14 @@ pub struct Exception {
     /// By `airgap allow`, and not with the whole policy: what labels say does not take it
     /// back.
     pub allowed: bool,
+    /// How long an address holds that was found for its name; `None`: it has none.
+    pub hold: Option<Hold>,
 }
 
 impl From<To> for Exception {
     fn from(to: To) -> Self {
         Self {
+            hold: to.target.net().is_none().then(Hold::default),
             to,
             until: None,
             reason: None,
@@ -320,7 +405,16 @@ impl Exception {
 
     /// Its slot under this number.
     pub fn slot(&self, number: u32) -> Slot {
-        self.to.slot(number, self.until.unwrap_or(0))
+        self.to.slot(number, self.until.unwrap_or(0), 0)
+    }
+
+    /// The same, with another hold where it has one.
+    #[must_use]
+    pub fn held(mut self, hold: Option<Hold>) -> Self {
+        if let (Some(own), Some(hold)) = (&mut self.hold, hold) {
+            *own = hold;
+        }
+        self
     }
 }
 

@@ -10,7 +10,7 @@ use super::{Finding, Risk, finding};
 use crate::{
     container::Container,
     interfaces::addresses,
-    policy::{Cidr, Exception},
+    policy::{Cidr, Exception, Hold},
 };
 
 /// What is around a container.
@@ -33,7 +33,7 @@ impl Surroundings {
             // That of a container which does not run: by the bridge that is its gateway.
             let link = own
                 .iter()
-                .find(|link| gateway.addresses.overlaps(&single(link.0)));
+                .find(|link| gateway.addresses.overlaps(&Cidr::single(link.0)));
             let link = link.and_then(|(addr, len)| Cidr::around(*addr, *len));
             networks.extend(link.map(|net| (gateway.network.clone(), net)));
         }
@@ -59,8 +59,9 @@ impl Surroundings {
     /// is for that one address.
     fn opened_by(&self, exception: &Exception) -> Option<(String, Option<&'static str>)> {
         let to = &exception.to;
-        let most = if to.net.addr.is_ipv4() { 32 } else { 128 };
-        let single = |mend| (to.net.len == most).then_some(mend);
+        let net = to.target.net()?;
+        let most = if net.addr.is_ipv4() { 32 } else { 128 };
+        let single = |mend| (net.len == most).then_some(mend);
         let held = |list: &[IpAddr]| list.iter().copied().find(|addr| to.holds(*addr));
         if let Some(what) = to.metadata() {
             let what = format!("{to} holds {what}");
@@ -76,8 +77,8 @@ impl Surroundings {
             let mend = "name in --to the address of the service itself, not its gateway";
             return Some((what, single(mend)));
         }
-        let within = self.networks.iter().find(|(_, net)| net.overlaps(&to.net));
-        within.filter(|_| to.net.len < most).map(|(name, net)| {
+        let within = self.networks.iter().find(|(_, own)| own.overlaps(&net));
+        within.filter(|_| net.len < most).map(|(name, net)| {
             let what = format!(
                 "{to} holds more than one address of the container's own network '{name}' ({net})"
             );
@@ -95,17 +96,18 @@ pub fn judge(exceptions: &[Exception], around: &Surroundings) -> Vec<Finding> {
             let what = format!("{to} is wider than /16, or /32 of IPv6");
             found.push(finding(Risk::WideException, what));
         }
+        if exception.hold == Some(Hold::Forever) {
+            let what = format!(
+                "{to} keeps its addresses until somebody looks again, also where they have become somebody else's"
+            );
+            found.push(finding(Risk::EndlessLease, what));
+        }
         found.extend(around.opened_by(exception).map(|(what, mend)| Finding {
             mend,
             ..finding(Risk::HostExit, what)
         }));
     }
     found
-}
-
-fn single(addr: IpAddr) -> Cidr {
-    let len = if addr.is_ipv4() { 32 } else { 128 };
-    Cidr { addr, len }
 }
 
 /// Gateways in this host's routing tables, by `/proc/net/route` and `ipv6_route`.
@@ -162,6 +164,14 @@ mod tests {
                 .collect();
             assert_eq!(found, risks, "{text}");
         }
+    }
+
+    #[test]
+    fn who_keeps_an_address_for_ever_has_to_say_so() {
+        let db = Exception::from("container:db:5432".parse::<crate::policy::To>().unwrap());
+        assert!(judge(std::slice::from_ref(&db), &around()).is_empty());
+        let found = judge(&[db.held(Some(Hold::Forever))], &around());
+        assert_eq!(found[0].risk, Risk::EndlessLease);
     }
 
     #[test]

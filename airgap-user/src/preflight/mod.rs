@@ -100,6 +100,9 @@ risks! {
     /// A task of no container that gains privileges by what it runs: set-user-id programs
     /// act for it (crontab, at, sudo).
     NewPrivileges = "new-privileges", "start it with no_new_privs (NoNewPrivileges=yes)";
+    /// An exception by name whose addresses hold until somebody looks again: whoever gets one
+    /// of them meanwhile is reached.
+    EndlessLease = "endless-lease", "leave out --hold forever, and have airgap watch or airgap keep run";
 }
 
 impl Risk {

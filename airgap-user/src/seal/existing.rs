@@ -29,6 +29,10 @@ pub struct Existing {
     /// Its `comm`, chosen by the container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// The exception that would let it be, as `--to` takes it: of a socket that the container
+    /// itself connected to a container of the same engine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
     /// `cut`, `kept`, `blocked`, or `open`: nothing stands in its way.
     pub action: &'static str,
 }

@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use crate::{
     clock,
-    gate::{ExitsView, Gate},
-    policy::Exception,
+    gate::{Exit, ExitsView, Gate},
+    policy::{Exception, Lease, Target},
     state::{Entry, Record},
 };
 
@@ -32,6 +32,16 @@ pub struct ExitRow {
     /// Why, in the operator's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Of a name: the addresses that it leads to now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
+    /// Of a name: until when they hold unless somebody looks again, seconds since
+    /// 1970-01-01 UTC; absent: for ever, or there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_until: Option<u64>,
+    /// Of a name without an address: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// TCP connections that the far side took.
     pub connections: u64,
     /// Segments and datagrams that left.
@@ -76,6 +86,9 @@ impl ExitRow {
             opens: exception.to.opens(),
             ends: exception.until.map(wall),
             reason: exception.reason.clone(),
+            addresses: Vec::new(),
+            held_until: None,
+            why: None,
             connections: used.connections,
             packets_out: used.packets_out,
             bytes_out: used.bytes_out,
@@ -109,8 +122,14 @@ pub(crate) fn rows(
     let view = settled_view(gate, seal)?;
     let (mut rows, mut problems) = (Vec::new(), Vec::new());
     for exit in &view.standing {
+        let live: Vec<_> = exit.leases.iter().filter(|one| gate.is_live(one)).collect();
+        let why = match live.is_empty() {
+            true => why_shut(exit),
+            false => None,
+        };
         let state = match is_over(&exit.exception) {
             true => ENDED,
+            false if why.is_some() => CLOSED,
             false => IN_FORCE,
         };
         let used = gate.use_of(exit.number)?;
@@ -120,17 +139,18 @@ pub(crate) fn rows(
                 exit.exception.to
             ));
         }
-        rows.push(ExitRow::new(
-            &exit.exception,
-            state,
-            &used.unwrap_or_default(),
-        ));
+        rows.push(ExitRow {
+            addresses: live.iter().map(|lease| lease.addr.to_string()).collect(),
+            held_until: live.iter().filter_map(|lease| lease.until).min().map(wall),
+            why: why.filter(|_| state == CLOSED),
+            ..ExitRow::new(&exit.exception, state, &used.unwrap_or_default())
+        });
     }
     for exit in &view.closed {
         rows.push(ExitRow::new(&exit.exception, CLOSED, &Use::default()));
     }
     for to in &view.stray {
-        rows.push(ExitRow::new(&(*to).into(), IN_FORCE, &Use::default()));
+        rows.push(ExitRow::new(&to.clone().into(), IN_FORCE, &Use::default()));
     }
     problems.extend(disagreement(&view, mend));
     if let Some(Entry::Known(record)) = entry {
@@ -144,6 +164,26 @@ pub(crate) fn rows(
         rows.extend(missing);
     }
     Ok((rows, problems))
+}
+
+/// Why a name leads nowhere now; `None`: it is none. Pure.
+fn why_shut(exit: &Exit) -> Option<String> {
+    let Target::Container(name) = &exit.exception.to.target else {
+        return None;
+    };
+    let over = |lease: &&Lease| {
+        let until = lease.until;
+        until.is_some_and(|until| until <= clock::since_boot_nanos())
+    };
+    Some(match exit.leases.iter().find(over) {
+        _ if exit.leases.is_empty() => {
+            format!("no address of '{name}' was found: it does not run, or they share no network")
+        }
+        Some(_) => format!(
+            "nobody has looked at the address of '{name}' in time, it may be somebody else's (airgap keep does)"
+        ),
+        None => format!("'{name}' has ended, and its address may be somebody else's"),
+    })
 }
 
 /// What the maps say once a change that may be under way has written both.

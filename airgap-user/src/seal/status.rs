@@ -172,6 +172,7 @@ impl Report {
         self.summary = match (state, &self.problems[..]) {
             // Each problem says what mends it, and not all are mended alike.
             (SealState::Broken, [first, ..]) => first.clone(),
+            (SealState::ExceptionClosed, _) if let Some(line) = self.shut_name() => line,
             _ => summary(
                 state,
                 &self.coverage,
@@ -181,6 +182,20 @@ impl Report {
             ),
         };
         self.state = state;
+    }
+
+    /// What is said of an exception by name that is shut, if there is one.
+    fn shut_name(&self) -> Option<String> {
+        let shut = self
+            .exits
+            .iter()
+            .find_map(|exit| Some((exit, exit.why.as_ref()?)));
+        shut.map(|(exit, why)| {
+            format!(
+                "{} is shut: {why}; run: airgap attach {}",
+                exit.to, self.container.name
+            )
+        })
     }
 
     /// Takes in what became of the sockets that are older than the seal.
@@ -289,6 +304,7 @@ mod tests {
             container: None,
             pid: None,
             name: None,
+            to: None,
             action,
         };
         let found = |kind, action, accepted: &[&str]| {

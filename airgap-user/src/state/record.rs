@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock,
-    policy::{Exception, Port, Rules, To, parse_reason},
+    policy::{Exception, Hold, Port, Rules, To, parse_reason},
     preflight::Risk,
 };
 
@@ -87,6 +87,8 @@ struct Recorded {
     reason: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     allowed: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hold: Option<String>,
 }
 
 /// `CLOCK_BOOTTIME`, nanoseconds, and of which boot.
@@ -200,6 +202,7 @@ fn recorded(exception: &Exception) -> Recorded {
         }),
         reason: exception.reason.clone(),
         allowed: exception.allowed,
+        hold: exception.hold.map(|hold| hold.to_string()),
     }
 }
 
@@ -208,7 +211,11 @@ fn exceptions(recorded: &[Recorded]) -> Result<Vec<Exception>> {
     let boot = clock::boot_id();
     let mut exceptions = Vec::new();
     for one in recorded {
-        let to = one.to.parse().map_err(anyhow::Error::msg)?;
+        let to: To = one.to.parse().map_err(anyhow::Error::msg)?;
+        let hold: Option<Hold> = parse(one.hold.as_slice())?.pop();
+        if hold.is_some() && to.target.net().is_some() {
+            bail!("it holds what is no name's: {to}");
+        }
         if let Some(reason) = &one.reason {
             parse_reason(reason).map_err(anyhow::Error::msg)?;
         }
@@ -217,12 +224,15 @@ fn exceptions(recorded: &[Recorded]) -> Result<Vec<Exception>> {
         if ends.is_some_and(|until| until.boot != boot || boot.is_empty()) {
             continue;
         }
-        exceptions.push(Exception {
-            to,
-            until: one.until.as_ref().map(|until| until.boottime),
-            reason: one.reason.clone(),
-            allowed: one.allowed,
-        });
+        exceptions.push(
+            Exception {
+                until: one.until.as_ref().map(|until| until.boottime),
+                reason: one.reason.clone(),
+                allowed: one.allowed,
+                ..Exception::from(to)
+            }
+            .held(hold),
+        );
     }
     Ok(exceptions)
 }
@@ -380,5 +390,27 @@ mod tests {
                 "{instead}"
             );
         }
+    }
+
+    #[test]
+    fn a_name_is_recorded_with_its_hold_and_no_address() {
+        let db = |hold: &str| {
+            let to: crate::policy::To = "container:db:5432".parse().unwrap();
+            Exception::from(to).held(Some(hold.parse().unwrap()))
+        };
+        let mut record = record();
+        for hold in ["2m", "forever"] {
+            record.rules.exits = vec![db(hold)];
+            let bytes = record.encode().unwrap();
+            assert_eq!(Record::decode(&id(), &bytes).unwrap(), record);
+        }
+        let text = String::from_utf8(record.encode().unwrap()).unwrap();
+        let to = "\"to\":[{\"to\":\"container:db:5432/tcp\",\"hold\":\"forever\"}]";
+        assert!(text.contains(to), "{text}");
+        // An address holds for itself.
+        let bad = text.replace("container:db:", "198.51.100.1:");
+        assert!(Record::decode(&id(), bad.as_bytes()).is_err());
+        let bad = text.replace("\"forever\"", "\"1s\"");
+        assert!(Record::decode(&id(), bad.as_bytes()).is_err());
     }
 }

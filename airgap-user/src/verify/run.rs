@@ -66,7 +66,13 @@ pub fn run(
     let container = Netns::of(pid)?;
     let numbers = Numbers::draw(facts.service)?;
     let exits = gate.exits_of(number)?.into_iter();
-    let exits: Vec<_> = exits.map(|exit| exit.exception.to.net).collect();
+    let exits: Vec<_> = exits
+        .flat_map(|exit| {
+            let own = exit.exception.to.target.net();
+            own.into_iter()
+                .chain(exit.leases.into_iter().map(|lease| lease.net()))
+        })
+        .collect();
     let (target, trial) = Target::open(&container, facts.index, &numbers.listened(), &exits, gate)?;
     let mut run = Run {
         number,

@@ -2,7 +2,7 @@
 
 use airgap_common::map::{Exits, SLOTS, Slot};
 
-use crate::policy::{Cidr, Exception, To, earlier, unions};
+use crate::policy::{Cidr, Exception, Lease, To, earlier, unions};
 
 /// An exception, and its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,11 +11,35 @@ pub struct Exit {
     pub number: u32,
     /// What it allows.
     pub exception: Exception,
+    /// Addresses that were found for its name.
+    pub leases: Vec<Lease>,
     /// When it was put in force, `CLOCK_BOOTTIME`, nanoseconds.
     pub since: u64,
 }
 
 impl Exit {
+    /// With its addresses, by what `EXITS` has of its seal, if it leads to a name.
+    #[must_use]
+    pub(super) fn leased<'a>(mut self, values: impl Iterator<Item = (Cidr, &'a Exits)>) -> Self {
+        if self.exception.to.target.net().is_none() {
+            self.leases = values
+                .flat_map(|(net, value)| slots(value).map(move |slot| (net, slot)))
+                .filter(|(_, slot)| slot.number == self.number)
+                .map(|(net, slot)| Lease {
+                    addr: net.addr,
+                    until: (slot.until != 0).then_some(slot.until),
+                    neighbour: slot.neighbour,
+                })
+                .collect();
+        }
+        self
+    }
+
+    /// What the map is to hold for it.
+    pub(super) fn numbered(&self) -> (u32, &Exception, &[Lease]) {
+        (self.number, &self.exception, &self.leases)
+    }
+
     /// As a value of `EXITS` has it, until the earlier end of the two; `None`: it is not
     /// in it.
     pub(super) fn found_in(mut self, value: &Exits) -> Option<Self> {
@@ -43,18 +67,26 @@ pub struct ExitsView {
 impl ExitsView {
     /// From what `EXCEPTIONS` and `EXITS` have of one seal.
     pub(super) fn of(entries: Vec<Exit>, mut values: Vec<(Cidr, Exits)>) -> Self {
-        let pairs: Vec<_> = entries.iter().map(|e| (e.number, &e.exception)).collect();
+        let entries: Vec<_> = entries
+            .into_iter()
+            .map(|entry| entry.leased(values.iter().map(|(net, value)| (*net, value))))
+            .collect();
+        let numbered: Vec<_> = entries.iter().map(Exit::numbered).collect();
         let mut view = Self {
-            whole: unions(&pairs).is_ok_and(|wanted| same(&wanted, &values)),
+            whole: unions(&numbered).is_ok_and(|wanted| same(&wanted, &values)),
             ..Self::default()
         };
         // The shortest prefix of an exception is its own.
         values.sort_by_key(|(net, _)| net.len);
         let mut known = Vec::new();
         for entry in entries {
-            let own = values
-                .iter()
-                .find(|(net, _)| *net == entry.exception.to.net);
+            let Some(net) = entry.exception.to.target.net() else {
+                // Without an address it is what it was asked to be.
+                known.push(entry.number);
+                view.standing.push(entry);
+                continue;
+            };
+            let own = values.iter().find(|(found, _)| *found == net);
             match own.and_then(|(_, value)| entry.clone().found_in(value)) {
                 Some(standing) => {
                     known.push(standing.number);
@@ -107,13 +139,14 @@ mod tests {
         Exit {
             number,
             exception: to.parse::<To>().unwrap().into(),
+            leases: vec![],
             since: 1,
         }
     }
 
     fn values(exits: &[Exit]) -> Vec<(Cidr, Exits)> {
-        let pairs: Vec<_> = exits.iter().map(|e| (e.number, &e.exception)).collect();
-        unions(&pairs).unwrap()
+        let numbered: Vec<_> = exits.iter().map(Exit::numbered).collect();
+        unions(&numbered).unwrap()
     }
 
     #[test]
@@ -137,10 +170,10 @@ mod tests {
         let view = ExitsView::of(vec![b.clone(), wide.clone()], values(&all));
         assert_eq!(view.standing, [b.clone(), wide.clone()]);
         assert!(!view.whole && view.closed.is_empty());
-        assert_eq!(view.stray, [a.exception.to]);
+        assert_eq!(view.stray, vec![a.exception.to.clone()]);
         // Within EXITS: its own prefix names it, or a longer one alone.
         let mut torn = values(&all);
-        torn.retain(|(net, _)| *net != wide.exception.to.net);
+        torn.retain(|(net, _)| Some(*net) != wide.exception.to.target.net());
         let view = ExitsView::of(all.to_vec(), torn);
         assert_eq!(view.standing, [a.clone(), b.clone()]);
         assert!(!view.whole && view.closed.is_empty() && view.stray.len() == 1);
@@ -149,6 +182,31 @@ mod tests {
         assert_eq!(view.closed, [a]);
         assert!(!view.whole && view.stray.is_empty());
         assert!(ExitsView::of(vec![], vec![]).whole);
+    }
+
+    #[test]
+    fn a_name_has_the_addresses_that_the_kernel_has() {
+        let lease = |addr: &str| Lease {
+            addr: addr.parse().unwrap(),
+            until: Some(9),
+            neighbour: 5,
+        };
+        let mut db = exit(1, "container:db:5432");
+        let net = exit(2, "198.51.100.0/24:443");
+        let bare = db.clone();
+        // With none it stands all the same, and nothing disagrees.
+        let view = ExitsView::of(vec![bare.clone()], vec![]);
+        assert!(view.whole && view.closed.is_empty());
+        assert!(view.standing == vec![bare.clone()]);
+        db.leases = vec![lease("198.51.100.7"), lease("2001:db8::7")];
+        let all = [db.clone(), net.clone()];
+        let view = ExitsView::of(vec![bare.clone(), net.clone()], values(&all));
+        assert!(view.whole, "{view:?}");
+        assert_eq!(view.standing, all);
+        // One that is known no more is open still, and told.
+        let view = ExitsView::of(vec![net.clone()], values(&all));
+        assert!(!view.whole);
+        assert_eq!(view.stray, ["198.51.100.7:5432".parse::<To>().unwrap()]);
     }
 
     #[test]

@@ -23,7 +23,20 @@ pub(super) fn line(exit: &ExitRow, red: &str, reset: &str) -> String {
         ("in-force", None) => {
             let _ = write!(out, ": {}", exit.opens);
         }
+        _ if let Some(why) = &exit.why => {
+            let _ = write!(out, ": {}", escape(why));
+        }
         _ => out += ": it is recorded, and not in force",
+    }
+    if !exit.addresses.is_empty() {
+        let _ = write!(out, "; at {}", exit.addresses.join(", "));
+    }
+    if let Some(until) = exit.held_until {
+        let _ = write!(
+            out,
+            " until {}Z, unless airgap watch or airgap keep looks again",
+            second(until)
+        );
     }
     if let Some(reason) = &exit.reason {
         let _ = write!(out, " ({})", escape(reason));

@@ -93,6 +93,7 @@ fn an_ordinary_attach_is_eight_lines_at_most() {
         container: None,
         pid: None,
         name: None,
+        to: None,
         action: "cut",
     }];
     assert!(super::report(&report, FRESH, false).lines().count() <= 8);
@@ -106,6 +107,9 @@ fn an_ordinary_attach_is_eight_lines_at_most() {
 #[test]
 fn exceptions_say_what_they_open_and_how_they_were_used() {
     let exit = |to: &str, state| ExitRow {
+        addresses: vec![],
+        held_until: None,
+        why: None,
         to: to.into(),
         state,
         opens: "anything over TCP on that port, and its answers".into(),
@@ -161,6 +165,29 @@ fn exceptions_say_what_they_open_and_how_they_were_used() {
         lines[7].starts_with("  shut      but for these exits: connections"),
         "{text}"
     );
+    // Names have addresses, or a reason why not.
+    report.exits = vec![
+        ExitRow {
+            addresses: vec!["198.51.100.3".into(), "2001:db8::3".into()],
+            held_until: Some(60),
+            ..exit("container:db:5432/tcp", "in-force")
+        },
+        ExitRow {
+            why: Some("'mail' has ended".into()),
+            ..exit("container:mail:25/tcp", "closed")
+        },
+        exit("198.51.100.10:443/tcp", "in-force"),
+    ];
+    report.set_state(SealState::ExceptionClosed);
+    let text = super::report(&report, FRESH, false);
+    for part in [
+        "EXCEPTION CLOSED  container:mail:25/tcp is shut: 'mail' has ended; run: airgap attach web",
+        "container:db:5432/tcp  IN FORCE: anything over TCP on that port, and its answers; at 198.51.100.3, 2001:db8::3 until 1970-01-01T00:01:00Z, unless airgap watch",
+        "container:mail:25/tcp  CLOSED: 'mail' has ended",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    report.exits.reverse();
     // Without counts right after an attach, and with how many in line one.
     report.exits.truncate(1);
     report.set_state(SealState::Limited);

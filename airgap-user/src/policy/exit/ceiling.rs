@@ -21,10 +21,12 @@ impl Ports {
 impl To {
     /// Whether all that it leads to is in `most`, too.
     pub fn is_within(&self, most: &Self) -> bool {
-        self.protocol == most.protocol
-            && self.net.len >= most.net.len
-            && self.net.overlaps(&most.net)
-            && self.ports.is_within(most.ports)
+        let targets = match (self.target.net(), most.target.net()) {
+            (Some(own), Some(most)) => own.len >= most.len && own.overlaps(&most),
+            // A name is within the same name alone: what it leads to changes.
+            _ => self.target == most.target,
+        };
+        targets && self.protocol == most.protocol && self.ports.is_within(most.ports)
     }
 }
 
@@ -45,6 +47,11 @@ mod tests {
             ("[2001:db8::1]:443", "0.0.0.0/0:443", false),
             ("[2001:db8::1]:443", "[2001:db8::/32]:443", true),
             ("198.51.101.10:443", "198.51.100.0/24:443", false),
+            ("container:db:5432", "container:db:5432", true),
+            ("container:db:5432", "container:db:1-65535", true),
+            ("container:db:5432", "container:other:5432", false),
+            ("container:db:5432", "0.0.0.0/0:1-65535", false),
+            ("198.51.100.10:5432", "container:db:5432", false),
             // A star is not every port.
             ("198.51.100.10:53", "198.51.100.0/24:*", false),
             ("198.51.100.10:50-60", "198.51.100.0/24:*", false),

@@ -1,11 +1,9 @@
-//! Lists of exceptions: which of them there is room for, what two of them have in common,
-//! and their form in the map. Pure.
+//! Lists of exceptions: which of them there is room for, and what two of them have in
+//! common. Pure.
 
-use std::collections::BTreeMap;
+use airgap_common::map::{EXCEPTIONS_PER_SEAL, SLOTS};
 
-use airgap_common::map::{EXCEPTIONS_PER_SEAL, Exits, SLOTS};
-
-use super::Exception;
+use super::{Exception, unions};
 use crate::policy::Cidr;
 
 /// Sorts, and leaves each destination in once: the last one counts.
@@ -24,17 +22,22 @@ pub fn settled(exceptions: Vec<Exception>) -> Result<Vec<Exception>, String> {
             settled.len()
         ));
     }
-    let numbered: Vec<_> = (1..).zip(&settled).collect();
+    let numbered: Vec<_> = (1..)
+        .zip(&settled)
+        .map(|(n, one)| (n, one, &[][..]))
+        .collect();
     unions(&numbered)?;
     Ok(settled)
 }
 
-/// Those that both lists have, each until the earlier of its two ends.
+/// Those that both lists have, each until the earlier of its two ends
+/// and with the shorter of its two holds.
 pub fn narrower(standing: &[Exception], other: &[Exception]) -> Vec<Exception> {
     let both = standing.iter().filter_map(|one| {
         let same = other.iter().find(|other| other.to == one.to)?;
         Some(Exception {
             until: earlier(one.until, same.until),
+            hold: one.hold.min(same.hold),
             ..one.clone()
         })
     });
@@ -53,7 +56,9 @@ pub fn earlier(a: Option<u64>, b: Option<u64>) -> Option<u64> {
 pub fn within(exceptions: &[Exception], others: &[Exception]) -> bool {
     exceptions.iter().all(|one| {
         let same = others.iter().find(|other| other.to == one.to);
-        same.is_some_and(|other| earlier(one.until, other.until) == one.until)
+        same.is_some_and(|other| {
+            earlier(one.until, other.until) == one.until && one.hold <= other.hold
+        })
     })
 }
 
@@ -76,43 +81,16 @@ pub fn with_room(mut exceptions: Vec<Exception>, now: u64) -> Vec<Exception> {
     }
 }
 
-fn holds_for(exception: &Exception, net: &Cidr) -> bool {
-    exception.to.net.len <= net.len && exception.to.net.overlaps(net)
+pub(super) fn holds_for(exception: &Exception, net: &Cidr) -> bool {
+    let own = exception.to.target.net();
+    own.is_some_and(|own| own.len <= net.len && own.overlaps(net))
 }
 
 /// A prefix for whose addresses more hold than there is room for.
 fn crowded(exceptions: &[Exception]) -> Option<Cidr> {
-    let mut nets = exceptions.iter().map(|one| one.to.net);
+    let mut nets = exceptions.iter().filter_map(|one| one.to.target.net());
     nets.find(|net| {
         let holding = exceptions.iter().filter(|one| holds_for(one, net));
         holding.count() > SLOTS
     })
-}
-
-/// What the map holds of them: for each prefix all that hold for its addresses, as a
-/// look-up finds the longest prefix alone.
-///
-/// # Errors
-/// If more than a map value has room for hold for one address.
-pub fn unions(numbered: &[(u32, &Exception)]) -> Result<Vec<(Cidr, Exits)>, String> {
-    let mut prefixes = BTreeMap::new();
-    for (_, exception) in numbered {
-        let net = exception.to.net;
-        prefixes.insert((net.addr, net.len), net);
-    }
-    let mut unions = Vec::new();
-    for net in prefixes.into_values() {
-        let holding = numbered.iter().filter(|(_, one)| holds_for(one, &net));
-        let slots: Vec<_> = holding.map(|(number, one)| one.slot(*number)).collect();
-        if slots.len() > SLOTS {
-            return Err(format!(
-                "{} exceptions hold for {net}, at most {SLOTS} are possible; write ranges of ports",
-                slots.len()
-            ));
-        }
-        let mut exits = Exits::EMPTY;
-        exits.slots[..slots.len()].copy_from_slice(&slots);
-        unions.push((net, exits));
-    }
-    Ok(unions)
 }

@@ -23,10 +23,40 @@ fn reads_what_it_writes() {
     ] {
         let to = to(text);
         assert_eq!(to.to_string(), shown);
-        assert_eq!(to.to_string().parse(), Ok(to));
-        let (addr, bits) = to.net.key();
-        assert_eq!(To::of_map(addr, bits, &to.slot(1, 0)), to);
+        assert_eq!(to.to_string().parse(), Ok(to.clone()));
+        let (addr, bits) = to.target.net().expect("addresses").key();
+        assert_eq!(To::of_map(addr, bits, &to.slot(1, 0, 0)), to);
     }
+}
+
+#[test]
+fn a_container_is_named_as_engines_name_it() {
+    for (text, shown) in [
+        ("container:db:5432", "container:db:5432/tcp"),
+        (
+            "container:proj-db_1.x:53/udp",
+            "container:proj-db_1.x:53/udp",
+        ),
+        ("container:db:*", "container:db:*/tcp"),
+        ("container:0:1-9", "container:0:1-9/tcp"),
+    ] {
+        let to = to(text);
+        assert_eq!(to.to_string(), shown);
+        assert_eq!(to.to_string().parse(), Ok(to.clone()));
+        assert_eq!(To::of_slot(to.target.clone(), &to.slot(1, 0, 7)), to);
+        assert_eq!((to.target.net(), to.is_wide()), (None, false));
+        let exception = Exception::from(to);
+        assert_eq!(exception.hold, Some(Hold::default()));
+        assert_eq!(
+            exception.held(Some(Hold::Forever)).hold,
+            Some(Hold::Forever)
+        );
+    }
+    let addresses = Exception::from(to("198.51.100.10:443"));
+    assert_eq!(addresses.held(Some(Hold::Forever)).hold, None);
+    let long = "n".repeat(TARGET_LEN);
+    assert!(format!("container:{long}:1").parse::<To>().is_err());
+    assert!(format!("container:{}:1", &long[1..]).parse::<To>().is_ok());
 }
 
 #[test]
@@ -68,7 +98,14 @@ fn says_what_is_wrong_and_how_to_write_it() {
         ("api.example.com:443", "give the address"),
         ("*.example.com:443", "give the address"),
         ("localhost:80", "give the address"),
-        ("container:db:5432", "give its address"),
+        ("container:db", "write container:db:5432"),
+        ("container:db:", "write container:db:5432"),
+        ("container::5432", "is no name of a container"),
+        ("container:", "names no port"),
+        ("container:-db:1", "is no name of a container"),
+        ("container:a/b:1", "is no name of a container"),
+        ("container:db:5432:1", "no port between"),
+        ("container:db:5432/icmp", "write PORT, PORT/tcp or PORT/udp"),
         ("127.0.0.1:80", "loopback"),
         ("127.1.2.0/24:80", "loopback"),
         ("[::1]:80", "loopback"),
@@ -137,7 +174,7 @@ fn any_text_is_read_or_refused() {
             text += PIECES[next(PIECES.len())];
         }
         if let Ok(to) = text.parse::<To>() {
-            assert_eq!(to.to_string().parse(), Ok(to), "{text}");
+            assert_eq!(to.to_string().parse(), Ok(to.clone()), "{text}");
             assert!(to.never().is_none());
             read += 1;
         }
@@ -194,7 +231,10 @@ fn prefixes_that_overlap_hide_nothing() {
     .iter()
     .map(|text| to(text).into())
     .collect();
-    let numbered: Vec<_> = (1..).zip(&exceptions).collect();
+    let numbered: Vec<_> = (1..)
+        .zip(&exceptions)
+        .map(|(n, one)| (n, one, &[][..]))
+        .collect();
     let unions = unions(&numbered).unwrap();
     for (addr, protocol, port, expected) in [
         ("198.51.100.10", TCP, 443, (Exit::Open, 1)),
@@ -245,7 +285,7 @@ fn unions_say_what_the_list_says() {
                 .into()
             })
             .collect();
-        let numbered: Vec<_> = (1..).zip(&list).collect();
+        let numbered: Vec<_> = (1..).zip(&list).map(|(n, one)| (n, one, &[][..])).collect();
         let unions = unions(&numbered).unwrap();
         for addr in [
             "10.1.2.3",
@@ -337,6 +377,11 @@ fn the_narrower_of_two_lists_counts() {
     assert!(within(&both, &kernel) && within(&both, &record));
     assert!(!within(&kernel, &record) && !within(&record, &kernel));
     assert!(!within(&[one(a, None)], &[one(a, Some(5))]));
+    // The longer an address holds, the wider.
+    let db = |hold| one("container:db:1", None).held(Some(hold));
+    let (short, long) = ([db(Hold::default())], [db(Hold::Forever)]);
+    assert!(within(&short, &long) && !within(&long, &short));
+    assert_eq!(narrower(&long, &short), short);
 }
 
 #[test]

@@ -8,13 +8,13 @@
 //! `peer NAME ADDRESS:PORT`, `connect …`, `disconnect NAME`, `listen NAME PORT`, `close NAME` ·
 //! `send NAME TEXT`, `to NAME ADDRESS:PORT TEXT`, `many NAME ADDRESS:PORT COUNT` ·
 //! `receive NAME`: a text, or a timeout · `done NAME`: sends no more ·
-//! `spoof SOURCE ADDRESS:PORT TEXT`: a datagram under that address
+//! `look NAME`: its addresses, by the C library · `spoof SOURCE ADDRESS:PORT TEXT`: a datagram under that address
 
 use airgap::technique::sys::{Fail, Socket, Step, check, family};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::io::Write as _;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 
 pub(crate) fn run() -> Result<(), String> {
     let mut sockets = HashMap::new();
@@ -105,6 +105,17 @@ fn obey(words: &[&str], sockets: &mut HashMap<String, Socket>) -> Step<Value> {
             socket.bind(source)?;
             socket.connect(to)?;
             sockets.insert((*name).to_owned(), socket);
+        }
+        ["look", name] => {
+            let found = (*name, 0).to_socket_addrs();
+            let found = found.map_err(|_none| Fail::Os {
+                step: "getaddrinfo",
+                errno: libc::ENOENT,
+            })?;
+            let mut texts: Vec<_> = found.map(|to| to.ip().to_string()).collect();
+            texts.sort_unstable();
+            texts.dedup();
+            return Ok(json!(texts));
         }
         ["spoof", source, to, text] => {
             let (source, to) = (address(source)?, address(to)?);

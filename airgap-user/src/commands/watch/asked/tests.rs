@@ -84,7 +84,7 @@ fn what_changes_is_told_and_clients_never_become_any() {
     let exit = |text: &str| Exception::from(text.parse::<To>().unwrap());
     let mut said = same.clone();
     said.rules.exits = vec![exit("198.51.100.1:1"), exit("198.51.100.2:2")];
-    by_hand.withdrawn = vec![said.rules.exits[0].to];
+    by_hand.withdrawn = vec![said.rules.exits[0].to.clone()];
     by_hand.by_hand = Risk::HostExit.bit();
     by_hand.accepted |= Risk::HostExit.bit();
     let allowed = Exception {

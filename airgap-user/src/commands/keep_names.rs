@@ -1,0 +1,164 @@
+//! Looking after the addresses of exceptions by name: `airgap keep`, and a part of
+//! `airgap watch`.
+
+use std::{
+    collections::HashMap,
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout_at},
+};
+
+use super::leasing::{has_names, lease};
+use crate::{
+    container::Engine,
+    failure::{Failure, exit},
+    gate::{Gate, KeeperLock, Place, seal_id},
+    sd_notify::notify,
+};
+
+/// Arguments of `keep`.
+#[derive(Args, Debug)]
+pub struct Keep {}
+
+/// Addresses are looked at so often, whatever events said.
+const RENEW: Duration = Duration::from_secs(20);
+/// Events come in heaps; one look is for all that came so soon after another.
+const HEAP: Duration = Duration::from_millis(50);
+/// How long an engine that does not answer is left alone.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Until asked to stop.
+///
+/// # Errors
+/// If another process looks after them.
+pub(crate) async fn run(host: Option<&str>, _args: &Keep) -> Result<u8> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let Some(lock) = KeeperLock::try_take()? else {
+        return Err(Failure::new(
+            "another airgap looks after the addresses of names on this host",
+            "airgap watch does so, too: one of them is enough",
+        )
+        .into());
+    };
+    begin(host, Some(lock))?;
+    if let Err(error) = notify("READY=1\nSTATUS=looking after the addresses of names") {
+        log::debug!("systemd cannot be told: {error}");
+    }
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(exit::OK)
+}
+
+/// Looks after them from a thread of its own, as engines and locks may take their time,
+/// until the process ends; without the lock as soon as nobody else does.
+///
+/// # Errors
+/// If no thread can be started.
+pub(super) fn begin(host: Option<&str>, lock: Option<KeeperLock>) -> Result<()> {
+    let host = Engine::host_of(host);
+    let place = Place::host()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a runtime")?;
+    thread::Builder::new()
+        .name("names".into())
+        .spawn(move || runtime.block_on(look_after(&host, &place, lock)))
+        .context("cannot start a thread")?;
+    Ok(())
+}
+
+async fn look_after(host: &str, place: &Place, mut lock: Option<KeeperLock>) {
+    while lock.is_none() {
+        match KeeperLock::try_take() {
+            Ok(taken) => lock = taken,
+            Err(error) => log::debug!("{error:#}"),
+        }
+        sleep(RETRY).await;
+    }
+    let mut said = HashMap::new();
+    loop {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        if let Ok(engine) = Engine::connect(Some(host)).await {
+            let error = follow(&engine, place, since.unwrap_or_default(), &mut said).await;
+            log::debug!("addresses are not looked after: {error:#}");
+        }
+        sleep(RETRY).await;
+    }
+}
+
+/// Until the engine is gone.
+async fn follow(
+    engine: &Engine,
+    place: &Place,
+    since: Duration,
+    said: &mut HashMap<String, Vec<String>>,
+) -> anyhow::Error {
+    let mut events = engine.events(since);
+    let mut timer = interval(RENEW);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let event = tokio::select! {
+            event = events.next() => Some(event),
+            _ = timer.tick() => None,
+        };
+        if let Some(event) = event {
+            if let Err(error) = event {
+                return error;
+            }
+            let end = Instant::now() + HEAP;
+            while let Ok(event) = timeout_at(end, events.next()).await {
+                if let Err(error) = event {
+                    return error;
+                }
+            }
+        }
+        if let Err(error) = renew(engine, place, said).await {
+            log::debug!("addresses cannot be looked after: {error:#}");
+        }
+    }
+}
+
+/// Looks at each seal once; what is in the way of one is said when it changes.
+async fn renew(
+    engine: &Engine,
+    place: &Place,
+    said: &mut HashMap<String, Vec<String>>,
+) -> Result<()> {
+    let Some(gate) = Gate::open(place)? else {
+        said.clear();
+        return Ok(());
+    };
+    let seals = gate.seals()?.into_iter();
+    let seals: Vec<_> = seals
+        .filter(|(number, _)| has_names(&gate, *number))
+        .collect();
+    drop(gate);
+    said.retain(|id, _| seals.iter().any(|(_, seal)| seal_id(seal) == *id));
+    for (number, seal) in seals {
+        let id = seal_id(&seal);
+        let Some(container) = engine.look_up(&id).await?.filter(|found| found.id == id) else {
+            continue;
+        };
+        let told = match lease(engine, place, &container, number).await {
+            Ok(told) => told,
+            Err(error) => vec![format!("{error:#}")],
+        };
+        if said.get(&id).is_none_or(|before| *before != told) {
+            for line in &told {
+                log::warn!("{}: {line}", container.name);
+            }
+            said.insert(id, told);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! Addresses of exceptions by name: who has them, and for how long they hold.
+
+use std::{collections::HashSet, fs, os::unix::fs::MetadataExt as _};
+
+use airgap_common::map::SealNumber;
+use anyhow::{Context as _, Result, anyhow};
+
+use super::{Exit, Maps, view_of};
+use crate::{
+    clock,
+    container::Cgroup,
+    gate::{Gate, Lock},
+    policy::{Lease, To, unions},
+};
+
+impl Maps {
+    /// Takes out the neighbours that no exception leads to any more.
+    pub(super) fn forget_neighbours(&mut self) -> Result<()> {
+        let known: Vec<u64> = self
+            .neighbours
+            .keys()
+            .collect::<Result<_, _>>()
+            .context("cannot read the map NEIGHBOURS")?;
+        if known.is_empty() {
+            return Ok(());
+        }
+        let values = self.values()?;
+        let slots = values.iter().flat_map(|(_, _, value)| &value.slots);
+        let meant: HashSet<u64> = slots.map(|slot| slot.neighbour).collect();
+        for cgroup in known.iter().filter(|cgroup| !meant.contains(cgroup)) {
+            // The kernel side may have been first.
+            let _ = self.neighbours.remove(cgroup);
+        }
+        Ok(())
+    }
+}
+
+impl Gate {
+    /// Whether an address that was found for a name lets anything new out now.
+    pub fn is_live(&self, lease: &Lease) -> bool {
+        let over = lease
+            .until
+            .is_some_and(|until| until <= clock::since_boot_nanos());
+        !over && self.exits.neighbours.get(&lease.neighbour, 0).is_ok()
+    }
+
+    /// Has each of these exceptions of a seal lead to these addresses, and to no others;
+    /// the rest stays as it is. Those that are not among the seal's are none.
+    ///
+    /// # Errors
+    /// If a map is full or cannot be written, or too much holds for one address.
+    pub fn lease(
+        &mut self,
+        seal: SealNumber,
+        found: &[(To, Vec<Lease>)],
+        _lock: &Lock,
+    ) -> Result<()> {
+        let view = view_of(seal, &self.exits.entries()?, &self.exits.values()?);
+        let mut exits = view.standing;
+        for exit in &mut exits {
+            if let Some((_, leases)) = found.iter().find(|(to, _)| *to == exit.exception.to) {
+                exit.leases.clone_from(leases);
+            }
+        }
+        let numbered: Vec<_> = exits.iter().map(Exit::numbered).collect();
+        let wanted = unions(&numbered).map_err(|error| anyhow!(error))?;
+        self.exits.write(seal, &wanted)?;
+        self.exits.forget_neighbours()
+    }
+
+    /// Has addresses of this neighbour hold until its cgroup is removed; whether it is
+    /// there still. Before [`Self::lease`]: what is leased to nobody is shut.
+    ///
+    /// # Errors
+    /// If the map is full or cannot be written.
+    pub fn add_neighbour(&mut self, cgroup: &Cgroup, _lock: &Lock) -> Result<bool> {
+        let map = &mut self.exits.neighbours;
+        map.insert(cgroup.id, 1, 0)
+            .context("cannot write the map NEIGHBOURS")?;
+        // Removed before it was in the map: nobody would take it out.
+        let there = fs::metadata(&cgroup.path).is_ok_and(|about| about.ino() == cgroup.id);
+        if !there {
+            let _ = map.remove(&cgroup.id);
+        }
+        Ok(there)
+    }
+}
