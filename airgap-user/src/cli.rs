@@ -85,7 +85,7 @@ pub enum Command {
     /// Look after the addresses of exceptions by name; a service.
     ///
     /// It looks again when a container starts, ends or changes its networks, and every 20
-    /// seconds, and writes the names into the hosts files of sealed containers. Without it
+    /// seconds, asks DNS servers every 30 to 300, and writes the names into the hosts files of sealed containers. Without it
     /// addresses hold for their --hold, and are shut then. airgap watch does the same.
     Keep(Keep),
     /// Whether containers that nobody has judged start denied everything.

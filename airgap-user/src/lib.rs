@@ -29,6 +29,7 @@ pub mod policy;
 pub mod preflight;
 pub mod procfs;
 pub mod report;
+pub mod resolve;
 pub mod sd_notify;
 pub mod seal;
 pub mod starters;

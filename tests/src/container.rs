@@ -91,7 +91,8 @@ impl ContainerSpec {
             ])
             .args(["--network", &self.network]);
         // A container in another's namespace has that one's resolver.
-        if !self.network.starts_with("container:") {
+        let own = self.options.iter().any(|option| option == "--dns");
+        if !own && !self.network.starts_with("container:") {
             docker.args(["--dns", &outside4.to_string()]);
         }
         docker

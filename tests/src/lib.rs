@@ -49,6 +49,7 @@ pub mod tail;
 pub mod tap;
 pub mod techniques;
 pub mod tmux;
+pub mod upstream;
 pub mod wait;
 pub mod watch;
 

@@ -84,7 +84,7 @@ fn sweep() {
     sweep_tables();
     for table in ["iptables", "ip6tables"] {
         for rule in cmd::attempt(&format!("{table} -w -S")).stdout.lines() {
-            if rule.contains(" agtb-") || rule.contains(" agto-") {
+            if rule.contains(" agtb-") || rule.contains(" agto-") || rule.contains(" agtn-") {
                 let undo = rule.replacen("-A ", "-D ", 1);
                 cmd::attempt(&format!("{table} -w {undo}"));
             }

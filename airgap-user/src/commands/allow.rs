@@ -36,7 +36,7 @@ pub struct Allow {
     #[arg(long = "for", value_name = "TIME", value_parser = span)]
     pub time: Option<Duration>,
     /// How long an address holds that was found for a name, from when it was last seen: 1m to
-    /// 24h, or forever (airgap explain endless-lease) [default: 2m]
+    /// 24h, or forever (airgap explain endless-lease) [default: 2m of a neighbour, 15m of a host]
     #[arg(long, value_name = "TIME|forever")]
     pub hold: Option<Hold>,
     /// Why, for whoever reads the status

@@ -44,11 +44,11 @@ pub struct Attach {
     /// Only clients from here may connect; repeatable [default: any client]
     #[arg(long = "from", value_name = "CIDR")]
     pub from: Vec<Cidr>,
-    /// Where it may connect, or send datagrams to: ADDRESS, CIDR, [IPv6] or container:NAME, and
+    /// Where it may connect, or send datagrams to: ADDRESS, CIDR, [IPv6], NAME or container:NAME, and
     /// PORT, FIRST-LAST or * (all but 53 and 853); repeatable [default: nowhere]
     #[arg(long = "to", value_name = "TARGET:PORTS[/udp]")]
     pub to: Vec<To>,
-    /// How long an address holds that was found for a name (airgap allow --help) [default: 2m]
+    /// How long an address holds that was found for a name (airgap allow --help)
     #[arg(long, value_name = "TIME|forever")]
     pub hold: Option<Hold>,
     /// How refused calls fail, from Linux 5.18: as on a host without a network

@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep, timeout_at},
 };
 
-use super::leasing::{has_names, lease};
+use super::leasing::{Asked, has_names, lease};
 use crate::{
     container::Engine,
     failure::{Failure, exit},
@@ -85,15 +85,23 @@ async fn look_after(host: &str, place: &Place, mut lock: Option<KeeperLock>) {
         }
         sleep(RETRY).await;
     }
-    let mut said = HashMap::new();
+    let mut known = Known::default();
     loop {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         if let Ok(engine) = Engine::connect(Some(host)).await {
-            let error = follow(&engine, place, since.unwrap_or_default(), &mut said).await;
+            let error = follow(&engine, place, since.unwrap_or_default(), &mut known).await;
             log::debug!("addresses are not looked after: {error:#}");
         }
         sleep(RETRY).await;
     }
+}
+
+/// What is known from one look to the next.
+#[derive(Default)]
+struct Known {
+    /// What was said of each container: once is enough.
+    said: HashMap<String, Vec<String>>,
+    asked: Asked,
 }
 
 /// Until the engine is gone.
@@ -101,7 +109,7 @@ async fn follow(
     engine: &Engine,
     place: &Place,
     since: Duration,
-    said: &mut HashMap<String, Vec<String>>,
+    known: &mut Known,
 ) -> anyhow::Error {
     let mut events = engine.events(since);
     let mut timer = interval(RENEW);
@@ -122,20 +130,16 @@ async fn follow(
                 }
             }
         }
-        if let Err(error) = renew(engine, place, said).await {
+        if let Err(error) = renew(engine, place, known).await {
             log::debug!("addresses cannot be looked after: {error:#}");
         }
     }
 }
 
 /// Looks at each seal once; what is in the way of one is said when it changes.
-async fn renew(
-    engine: &Engine,
-    place: &Place,
-    said: &mut HashMap<String, Vec<String>>,
-) -> Result<()> {
+async fn renew(engine: &Engine, place: &Place, known: &mut Known) -> Result<()> {
     let Some(gate) = Gate::open(place)? else {
-        said.clear();
+        *known = Known::default();
         return Ok(());
     };
     let seals = gate.seals()?.into_iter();
@@ -143,13 +147,14 @@ async fn renew(
         .filter(|(number, _)| has_names(&gate, *number))
         .collect();
     drop(gate);
+    let said = &mut known.said;
     said.retain(|id, _| seals.iter().any(|(_, seal)| seal_id(seal) == *id));
     for (number, seal) in seals {
         let id = seal_id(&seal);
         let Some(container) = engine.look_up(&id).await?.filter(|found| found.id == id) else {
             continue;
         };
-        let told = match lease(engine, place, &container, number).await {
+        let told = match lease(engine, place, &container, number, &mut known.asked).await {
             Ok(told) => told,
             Err(error) => vec![format!("{error:#}")],
         };

@@ -1,10 +1,20 @@
 //! Finds the addresses of exceptions by name, leases them, and has the container know the
 //! names. It can only open: who dies in between leaves what stood until its hold ends.
 
+mod answers;
+mod look;
+
 use std::{collections::BTreeMap, net::IpAddr, path::Path};
 
 use airgap_common::map::SealNumber;
 use anyhow::Result;
+use futures_util::future::join_all;
+
+pub(super) use self::look::Asked;
+use self::{
+    answers::{merged, newest},
+    look::{Seen, look, own_networks},
+};
 
 use super::wanted::Site;
 use crate::{
@@ -14,9 +24,6 @@ use crate::{
     gate::{Exit, Gate, KeeperLock, LeaseLock, Lock, Place},
     policy::{Exception, Hold, Lease, Target, To},
 };
-
-/// Neighbours by the name that an exception gives them; none: why not, in words.
-type Found = BTreeMap<String, Result<Vec<Neighbour>, String>>;
 
 /// Addresses that were leased, by name.
 type Addresses = BTreeMap<String, Vec<IpAddr>>;
@@ -29,7 +36,14 @@ pub(super) async fn lease_and_tell(
     seal: SealNumber,
     had: bool,
 ) {
-    let told = lease(site.engine, site.place, container, seal).await;
+    let told = lease(
+        site.engine,
+        site.place,
+        container,
+        seal,
+        &mut Asked::default(),
+    )
+    .await;
     let told = told.unwrap_or_else(|error| vec![format!("{error:#}")]);
     for line in told {
         log::warn!("{}: {line}", container.name);
@@ -51,25 +65,32 @@ pub(super) async fn lease(
     place: &Place,
     container: &Container,
     seal: SealNumber,
+    asked: &mut Asked,
 ) -> Result<Vec<String>> {
-    let names = match Gate::open(place)? {
-        Some(gate) => names(&gate.exits_of(seal)?),
+    let targets = match Gate::open(place)? {
+        Some(gate) => targets(&gate.exits_of(seal)?),
         None => Vec::new(),
     };
-    if names.is_empty() {
+    if targets.is_empty() {
         return Ok(Vec::new());
     }
     let _leases = LeaseLock::take()?;
-    // Before the engine is asked: what it says is older than its answer.
+    // Before anybody is asked: what they say is older than their answer.
     let now = clock::since_boot_nanos();
     // It may have been connected or restarted since it was looked at.
     let container = engine.find(&container.id).await?;
-    let mut found = Found::new();
-    for name in names {
-        let neighbours = engine.neighbours_called(&container, &name).await?;
-        let neighbours = neighbours.map_err(|absent| absent.told(&name));
-        found.insert(name, neighbours);
+    let looks = targets.into_iter().map(|target| {
+        let due = asked.is_due(seal, &target);
+        look(engine, &container, target, due)
+    });
+    let found: Vec<_> = join_all(looks).await.into_iter().collect::<Result<_>>()?;
+    for (target, (_, ttl)) in &found {
+        asked.note(seal, target, *ttl);
     }
+    let found: Vec<_> = found
+        .into_iter()
+        .map(|(target, (seen, _))| (target, seen))
+        .collect();
     let (told, addresses) = write(place, &container, seal, &found, now)?;
     let names: Vec<_> = addresses.into_iter().collect();
     Ok([told, tell_names(&container, &names)].concat())
@@ -111,20 +132,19 @@ pub(super) fn refuse_unkept(exits: &[Exception]) -> Result<()> {
 /// Whether a seal has exceptions by name.
 pub(super) fn has_names(gate: &Gate, seal: SealNumber) -> bool {
     gate.exits_of(seal)
-        .is_ok_and(|exits| !names(&exits).is_empty())
+        .is_ok_and(|exits| !targets(&exits).is_empty())
 }
 
-fn names(exits: &[Exit]) -> Vec<String> {
-    let mut names: Vec<_> = exits
-        .iter()
-        .filter_map(|exit| match &exit.exception.to.target {
-            Target::Container(name) => Some(name.clone()),
-            Target::Net(_) => None,
-        })
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names
+/// What the exceptions by name lead to, each once.
+fn targets(exits: &[Exit]) -> Vec<Target> {
+    let mut targets = Vec::new();
+    for exit in exits {
+        let target = &exit.exception.to.target;
+        if target.name().is_some() && !targets.contains(target) {
+            targets.push(target.clone());
+        }
+    }
+    targets
 }
 
 /// Leases what was found at `now`; what is missing, and the addresses by name.
@@ -132,7 +152,7 @@ fn write(
     place: &Place,
     container: &Container,
     seal: SealNumber,
-    found: &Found,
+    found: &[(Target, Seen)],
     now: u64,
 ) -> Result<(Vec<String>, Addresses)> {
     let lock = Lock::take()?;
@@ -143,47 +163,67 @@ fn write(
     if gate.number_of(&container.key()?) != Some(seal) {
         return Ok((told, addresses));
     }
-    let mut live: BTreeMap<&str, Vec<(IpAddr, u64)>> = BTreeMap::new();
-    for (name, neighbours) in found {
-        let mut own = Vec::new();
-        match neighbours {
-            Err(why) => told.push(why.clone()),
-            Ok(neighbours) => {
-                for neighbour in neighbours {
-                    match cgroup_of(&place.cgroup, neighbour) {
-                        Some(cgroup) if gate.add_neighbour(&cgroup, &lock)? => {
-                            own.extend(neighbour.addresses.iter().map(|addr| (*addr, cgroup.id)));
-                        }
-                        _ => told.push(format!(
-                            "the container '{name}' has no cgroup here by which its end is seen"
-                        )),
-                    }
-                }
-            }
-        }
-        addresses.insert(name.clone(), own.iter().map(|(addr, _)| *addr).collect());
-        live.insert(name, own);
-    }
+    let own = own_networks(container);
     let mut leases: Vec<(To, Vec<Lease>)> = Vec::new();
     for exit in gate.exits_of(seal)? {
-        let Target::Container(name) = &exit.exception.to.target else {
-            continue;
-        };
+        let target = &exit.exception.to.target;
         // One that came since is looked for by whoever brought it.
-        let Some(own) = live.get(name.as_str()) else {
+        let seen = found.iter().find(|(known, _)| known == target);
+        let (Some((_, seen)), Some(name)) = (seen, target.name()) else {
             continue;
         };
         let until = exit.exception.hold.and_then(|hold| hold.until(now));
-        let lease = |(addr, neighbour): &(IpAddr, u64)| Lease {
-            addr: *addr,
-            until,
-            neighbour: *neighbour,
+        let (current, why) = match seen {
+            Seen::Neighbours(neighbours) => leased(&mut gate, neighbours, until, place, &lock)?,
+            Seen::Nobody(why) => (Vec::new(), vec![why.clone()]),
+            Seen::Answer(answer) => merged(&exit.leases, answer.as_deref(), until, now, &own),
+            Seen::NoAnswer(why) => {
+                let (kept, _) = merged(&exit.leases, None, until, now, &own);
+                (kept, vec![format!("'{name}': {why}")])
+            }
         };
-        let own = own.iter().map(lease).collect();
-        leases.push((exit.exception.to, own));
+        told.extend(
+            why.into_iter()
+                .filter(|line| !told.contains(line))
+                .collect::<Vec<_>>(),
+        );
+        let known = addresses.entry(name.to_owned()).or_default();
+        for address in newest(&current, now) {
+            if !known.contains(&address) {
+                known.push(address);
+            }
+        }
+        leases.push((exit.exception.to, current));
     }
     gate.lease(seal, &leases, &lock)?;
     Ok((told, addresses))
+}
+
+/// Leases of the neighbours that are there still, and what keeps others out.
+fn leased(
+    gate: &mut Gate,
+    neighbours: &[Neighbour],
+    until: Option<u64>,
+    place: &Place,
+    lock: &Lock,
+) -> Result<(Vec<Lease>, Vec<String>)> {
+    let (mut leases, mut told) = (Vec::new(), Vec::new());
+    for neighbour in neighbours {
+        match cgroup_of(&place.cgroup, neighbour) {
+            Some(cgroup) if gate.add_neighbour(&cgroup, lock)? => {
+                leases.extend(neighbour.addresses.iter().map(|addr| Lease {
+                    addr: *addr,
+                    until,
+                    neighbour: cgroup.id,
+                }));
+            }
+            _ => told.push(format!(
+                "the container '{}' has no cgroup here by which its end is seen",
+                neighbour.container.name
+            )),
+        }
+    }
+    Ok((leases, told))
 }
 
 /// The neighbour's own cgroup, the outermost one of it.

@@ -40,7 +40,7 @@ pub struct Run {
     /// Where it may connect, or send datagrams to; repeatable (airgap attach --help)
     #[arg(long = "to", value_name = "TARGET:PORTS[/udp]")]
     pub to: Vec<To>,
-    /// How long an address holds that was found for a name (airgap allow --help) [default: 2m]
+    /// How long an address holds that was found for a name (airgap allow --help)
     #[arg(long, value_name = "TIME|forever")]
     pub hold: Option<Hold>,
     /// How refused calls fail (airgap attach --help)

@@ -1,25 +1,26 @@
 //! Exceptions in the maps: what was asked for, what the kernel makes of it, and how it
 //! was used.
 
+mod entry;
 mod leases;
 mod view;
 
 use std::collections::{BTreeSet, HashSet};
 
 use airgap_common::map::{
-    Client, Exception as Entry, Exits as Value, Gate as GateInfo, ID_LEN, REASON_LEN, SealNumber,
-    TARGET_LEN, Use, name,
+    Client, Exception as Entry, Exits as Value, Gate as GateInfo, ID_LEN, SealNumber, Use, name,
 };
 use anyhow::{Context as _, Result, anyhow};
 use aya::maps::{
     HashMap, LpmTrie, Map, MapData, MapError, PerCpuHashMap, PerCpuValues, lpm_trie::Key,
 };
 
+use self::entry::{entry, exception};
 pub use self::view::{Exit, ExitsView};
 use super::{Gate, Lock, hash, map};
 use crate::{
     clock,
-    policy::{Cidr, Exception, Hold, Target, To, narrower, settled, unions},
+    policy::{Cidr, Exception, narrower, settled, unions},
 };
 
 const BPF_NOEXIST: u64 = 1;
@@ -366,56 +367,4 @@ fn key(seal: SealNumber, net: Cidr) -> Key<Client> {
 
 fn net_of(key: &Key<Client>) -> Cidr {
     Cidr::from_key(key.data().addr, key.prefix_len() - Client::HEAD_BITS)
-}
-
-fn entry(seal: SealNumber, exit: &Exit) -> Entry {
-    let exception = &exit.exception;
-    let (addr, bits) = exception
-        .to
-        .target
-        .net()
-        .map_or(Default::default(), Cidr::key);
-    let name = match &exception.to.target {
-        Target::Container(name) => name.as_str(),
-        Target::Net(_) => "",
-    };
-    Entry {
-        seal,
-        addr,
-        bits,
-        allowed: exception.allowed.into(),
-        slot: exception.slot(exit.number),
-        since: exit.since,
-        reason: padded::<REASON_LEN>(exception.reason.as_deref().unwrap_or_default()),
-        hold: exception.hold.map_or(0, Hold::nanos),
-        target: padded::<TARGET_LEN>(name),
-    }
-}
-
-fn padded<const N: usize>(text: &str) -> [u8; N] {
-    let mut padded = [0; N];
-    let len = text.len().min(N);
-    padded[..len].copy_from_slice(&text.as_bytes()[..len]);
-    padded
-}
-
-/// Up to the first NUL; `None`: there is nothing.
-fn text(padded: &[u8]) -> Option<String> {
-    let end = padded.iter().position(|byte| *byte == 0);
-    let text = &padded[..end.unwrap_or(padded.len())];
-    (!text.is_empty()).then(|| String::from_utf8_lossy(text).into_owned())
-}
-
-fn exception(entry: &Entry) -> Exception {
-    let name = text(&entry.target);
-    Exception {
-        hold: name.is_some().then(|| Hold::of_nanos(entry.hold)),
-        to: match name {
-            Some(name) => To::of_slot(Target::Container(name), &entry.slot),
-            None => To::of_map(entry.addr, entry.bits, &entry.slot),
-        },
-        until: (entry.slot.until != 0).then_some(entry.slot.until),
-        allowed: entry.allowed != 0,
-        reason: text(&entry.reason),
-    }
 }

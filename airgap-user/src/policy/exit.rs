@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, str::FromStr};
 
 use airgap_common::{
     addr::Addr,
-    map::{REASON_LEN, Slot, TARGET_LEN},
+    map::{REASON_LEN, Slot},
     packet::{TCP, UDP},
 };
 
@@ -13,20 +13,22 @@ mod hold;
 mod lease;
 mod lists;
 mod places;
+mod target;
 
-use self::places::{METADATA, NEVER};
 pub use self::{
     hold::Hold,
     lease::{Lease, unions},
     lists::{earlier, narrower, settled, with_room, within},
+    target::Target,
+};
+use self::{
+    places::{METADATA, NEVER},
+    target::CONTAINER,
 };
 use super::Cidr;
 
 /// How an exception is written.
-const FORM: &str =
-    "write ADDRESS:PORT, CIDR:PORT, [IPv6]:PORT or container:NAME:PORT, such as 198.51.100.10:443";
-/// Before the name of a container.
-const CONTAINER: &str = "container:";
+const FORM: &str = "write ADDRESS:PORT, CIDR:PORT, [IPv6]:PORT, NAME:PORT or container:NAME:PORT, such as 198.51.100.10:443";
 
 /// Transport protocol of an exception.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,48 +103,6 @@ impl fmt::Display for Ports {
     }
 }
 
-/// Who an exception leads to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// Whoever has these addresses.
-    Net(Cidr),
-    /// A neighbour: the container of this name, or what is called so on a network that
-    /// both share.
-    Container(String),
-}
-
-impl Target {
-    /// The addresses, where they are what was written.
-    pub const fn net(&self) -> Option<Cidr> {
-        match self {
-            Self::Net(net) => Some(*net),
-            Self::Container(_) => None,
-        }
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Container(name) => write!(f, "{CONTAINER}{name}"),
-            Self::Net(net) => {
-                let (single, v6) = match net.addr {
-                    IpAddr::V4(_) => (net.len == 32, false),
-                    IpAddr::V6(_) => (net.len == 128, true),
-                };
-                let net = match single {
-                    true => net.addr.to_string(),
-                    false => net.to_string(),
-                };
-                match v6 {
-                    false => f.write_str(&net),
-                    true => write!(f, "[{net}]"),
-                }
-            }
-        }
-    }
-}
-
 /// Where an exception leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct To {
@@ -182,24 +142,8 @@ impl FromStr for To {
             }
         };
         let ports = ports.parse()?;
-        if let Some(name) = target.strip_prefix(CONTAINER) {
-            return Ok(Self {
-                target: Target::Container(container(name)?),
-                ports,
-                protocol,
-            });
-        }
-        let net: Cidr = match target.parse() {
-            Ok(net) => net,
-            Err(_) if is_name(target) => {
-                return Err(format!(
-                    "'{target}' is a name, and names come later: give the address, and have the container know it (--add-host {target}:ADDRESS)"
-                ));
-            }
-            Err(error) => return Err(error),
-        };
         let to = Self {
-            target: Target::Net(net),
+            target: target.parse()?,
             ports,
             protocol,
         };
@@ -251,33 +195,6 @@ fn apart(text: &str) -> Result<(&str, &str), String> {
     }
 }
 
-/// The name of a container, as engines take it.
-fn container(name: &str) -> Result<String, String> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-    if name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain) {
-        return match name.len() < TARGET_LEN {
-            true => Ok(name.to_owned()),
-            false => Err(format!(
-                "'{name}' has {} bytes, and no name of a container here has more than {}",
-                name.len(),
-                TARGET_LEN - 1
-            )),
-        };
-    }
-    Err(format!(
-        "'{name}' is no name of a container; write {CONTAINER}NAME:PORT, such as {CONTAINER}db:5432"
-    ))
-}
-
-/// Whether it looks like a name of a host rather than a bad address.
-fn is_name(target: &str) -> bool {
-    let last = target.rsplit('.').find(|label| !label.is_empty());
-    target
-        .chars()
-        .all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '*'))
-        && last.is_some_and(|label| label.chars().any(char::is_alphabetic))
-}
-
 impl fmt::Display for To {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}/{}", self.target, self.ports, self.protocol.name())
@@ -298,7 +215,7 @@ impl To {
         match &self.target {
             Target::Net(net) if net.addr.is_ipv4() => net.len < 16,
             Target::Net(net) => net.len < 32,
-            Target::Container(_) => false,
+            Target::Container(_) | Target::Name(_) => false,
         }
     }
 
@@ -326,6 +243,9 @@ impl To {
             Target::Net(_) => format!("{what}, and its answers"),
             Target::Container(name) => format!(
                 "{what} of '{name}', and its answers; by address: a neighbour on their link that keeps CAP_NET_RAW can pose as it"
+            ),
+            Target::Name(name) => format!(
+                "{what} at the addresses of '{name}', whoever else is served there, and its answers"
             ),
         }
     }
@@ -388,7 +308,7 @@ pub struct Exception {
 impl From<To> for Exception {
     fn from(to: To) -> Self {
         Self {
-            hold: to.target.net().is_none().then(Hold::default),
+            hold: to.target.hold(),
             to,
             until: None,
             reason: None,

@@ -141,7 +141,7 @@ pub(crate) fn rows(
         }
         rows.push(ExitRow {
             addresses: live.iter().map(|lease| lease.addr.to_string()).collect(),
-            held_until: live.iter().filter_map(|lease| lease.until).min().map(wall),
+            held_until: live.iter().filter_map(|lease| lease.until).max().map(wall),
             why: why.filter(|_| state == CLOSED),
             ..ExitRow::new(&exit.exception, state, &used.unwrap_or_default())
         });
@@ -168,21 +168,26 @@ pub(crate) fn rows(
 
 /// Why a name leads nowhere now; `None`: it is none. Pure.
 fn why_shut(exit: &Exit) -> Option<String> {
-    let Target::Container(name) = &exit.exception.to.target else {
-        return None;
-    };
     let over = |lease: &&Lease| {
         let until = lease.until;
         until.is_some_and(|until| until <= clock::since_boot_nanos())
     };
-    Some(match exit.leases.iter().find(over) {
-        _ if exit.leases.is_empty() => {
+    let over = exit.leases.iter().any(|lease| over(&lease));
+    Some(match &exit.exception.to.target {
+        Target::Net(_) => return None,
+        Target::Container(name) if exit.leases.is_empty() => {
             format!("no address of '{name}' was found: it does not run, or they share no network")
         }
-        Some(_) => format!(
+        Target::Container(name) if over => format!(
             "nobody has looked at the address of '{name}' in time, it may be somebody else's (airgap keep does)"
         ),
-        None => format!("'{name}' has ended, and its address may be somebody else's"),
+        Target::Container(name) => {
+            format!("'{name}' has ended, and its address may be somebody else's")
+        }
+        Target::Name(name) if over => format!(
+            "no server has named the addresses of '{name}' in time (airgap keep asks again)"
+        ),
+        Target::Name(name) => format!("no server has named an address of '{name}'"),
     })
 }
 

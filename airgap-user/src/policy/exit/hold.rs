@@ -16,13 +16,12 @@ pub enum Hold {
 const SHORTEST: Duration = Duration::from_mins(1);
 const LONGEST: Duration = Duration::from_hours(24);
 
-impl Default for Hold {
-    fn default() -> Self {
-        Self::Time(Duration::from_mins(2))
-    }
-}
-
 impl Hold {
+    /// Of a neighbour's address, which may be somebody else's soon after.
+    pub(super) const NEIGHBOUR: Self = Self::Time(Duration::from_mins(2));
+    /// Of what a name's server said.
+    pub(super) const NAME: Self = Self::Time(Duration::from_mins(15));
+
     /// As the map has it: nanoseconds, 0 for ever.
     pub fn nanos(self) -> u64 {
         match self {

@@ -1,4 +1,4 @@
-use airgap_common::map::{Exit, Exits};
+use airgap_common::map::{Exit, Exits, REASON_LEN, TARGET_LEN};
 
 use super::*;
 
@@ -46,7 +46,7 @@ fn a_container_is_named_as_engines_name_it() {
         assert_eq!(To::of_slot(to.target.clone(), &to.slot(1, 0, 7)), to);
         assert_eq!((to.target.net(), to.is_wide()), (None, false));
         let exception = Exception::from(to);
-        assert_eq!(exception.hold, Some(Hold::default()));
+        assert_eq!(exception.hold, Some(Hold::NEIGHBOUR));
         assert_eq!(
             exception.held(Some(Hold::Forever)).hold,
             Some(Hold::Forever)
@@ -54,9 +54,42 @@ fn a_container_is_named_as_engines_name_it() {
     }
     let addresses = Exception::from(to("198.51.100.10:443"));
     assert_eq!(addresses.held(Some(Hold::Forever)).hold, None);
-    let long = "n".repeat(TARGET_LEN);
+    let long = "n".repeat(TARGET_LEN - "container:".len());
     assert!(format!("container:{long}:1").parse::<To>().is_err());
     assert!(format!("container:{}:1", &long[1..]).parse::<To>().is_ok());
+}
+
+#[test]
+fn a_host_has_one_name_however_it_is_written() {
+    let one = to("api.example.com:443");
+    for text in [
+        "API.example.COM:443/tcp",
+        "api.example.com.:443",
+        "Api.Example.com:443-443",
+    ] {
+        assert_eq!(to(text), one, "{text}");
+    }
+    assert_eq!(one.to_string(), "api.example.com:443/tcp");
+    assert_eq!(
+        (one.target.name(), one.target.net()),
+        (Some("api.example.com"), None)
+    );
+    assert!(one.opens().contains("whoever else is served there"));
+    assert_eq!(Exception::from(one).hold, Some(Hold::NAME));
+    for text in [
+        "xn--bcher-kva.example:443",
+        "1.2.3.a:1/udp",
+        "a.b:1",
+        "8.8.8.example:53",
+    ] {
+        assert_eq!(to(text).to_string().parse(), Ok(to(text)));
+    }
+    let label = "a".repeat(63);
+    assert!(format!("{label}.test:1").parse::<To>().is_ok());
+    assert!(format!("a{label}.test:1").parse::<To>().is_err());
+    let long = [&label[..], &label, &label, &label[..57]].join(".");
+    assert!(format!("{long}.test:1").parse::<To>().is_err());
+    assert!(format!("{}.test:1", &long[..248]).parse::<To>().is_ok());
 }
 
 #[test]
@@ -95,9 +128,20 @@ fn says_what_is_wrong_and_how_to_write_it() {
         ("198.51.100.10:443 198.51.100.11:443", "repeat --to"),
         ("198.51.100.10:443\n", "blank"),
         ("https://api.example.com", "is a URL"),
-        ("api.example.com:443", "give the address"),
-        ("*.example.com:443", "give the address"),
+        ("*.example.com:443", "is a wildcard"),
+        ("api.*.com:443", "is a wildcard"),
         ("localhost:80", "give the address"),
+        ("printer.local:80", "give the address"),
+        ("host.docker.internal:80", "give the address"),
+        ("db:5432", "write container:db"),
+        ("com:443", "write container:com"),
+        ("a_b.example.com:443", "is no name of a host"),
+        ("-a.example.com:443", "is no name of a host"),
+        ("a..example.com:443", "is no name of a host"),
+        (".example.com:443", "is no name of a host"),
+        ("api.example.com..:443", "is no name of a host"),
+        ("b\u{fc}cher.example:443", "xn--"),
+        ("api.example.com", "write api.example.com:443"),
         ("container:db", "write container:db:5432"),
         ("container:db:", "write container:db:5432"),
         ("container::5432", "is no name of a container"),
@@ -379,7 +423,7 @@ fn the_narrower_of_two_lists_counts() {
     assert!(!within(&[one(a, None)], &[one(a, Some(5))]));
     // The longer an address holds, the wider.
     let db = |hold| one("container:db:1", None).held(Some(hold));
-    let (short, long) = ([db(Hold::default())], [db(Hold::Forever)]);
+    let (short, long) = ([db(Hold::NEIGHBOUR)], [db(Hold::Forever)]);
     assert!(within(&short, &long) && !within(&long, &short));
     assert_eq!(narrower(&long, &short), short);
 }

@@ -1,0 +1,101 @@
+//! Looking for who has a name: an engine for neighbours, DNS servers for hosts.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use airgap_common::map::SealNumber;
+use anyhow::Result;
+use tokio::time::timeout;
+
+use crate::{
+    container::{Container, Engine, Neighbour},
+    interfaces,
+    policy::{Cidr, Target},
+    resolve::{resolve, servers},
+};
+
+/// A server is asked again after so long at least, and at most, whatever it says.
+const SOONEST: Duration = Duration::from_secs(30);
+const LATEST: Duration = Duration::from_secs(300);
+
+/// All servers together are waited for so long, whatever they have for an answer.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// When each name of each seal is to be asked for again.
+#[derive(Debug, Default)]
+pub(in crate::commands) struct Asked(HashMap<(SealNumber, String), Instant>);
+
+impl Asked {
+    pub(super) fn is_due(&self, seal: SealNumber, target: &Target) -> bool {
+        let next = self.0.get(&(seal, target.to_string()));
+        next.is_none_or(|next| *next <= Instant::now())
+    }
+
+    /// After it was asked for, with the seconds that its server would have it kept.
+    pub(super) fn note(&mut self, seal: SealNumber, target: &Target, ttl: Option<u32>) {
+        if let Some(ttl) = ttl {
+            let after = Duration::from_secs(ttl.into()).clamp(SOONEST, LATEST);
+            self.0
+                .insert((seal, target.to_string()), Instant::now() + after);
+        }
+        // Of seals that are gone, too.
+        self.0.retain(|_, next| Instant::now() < *next + LATEST);
+    }
+}
+
+/// What was seen of a name.
+pub(super) enum Seen {
+    /// These have it.
+    Neighbours(Vec<Neighbour>),
+    /// No neighbour has it: why, in words.
+    Nobody(String),
+    /// Its server's answer; `None`: it was not time to ask.
+    Answer(Option<Vec<IpAddr>>),
+    /// No answer: why, in words.
+    NoAnswer(String),
+}
+
+/// What was seen, and the seconds to keep it if a server was asked.
+pub(super) type Look = (Target, (Seen, Option<u32>));
+
+/// Looks for it; a server is asked only if that is due.
+///
+/// # Errors
+/// If the engine does not answer.
+pub(super) async fn look(
+    engine: &Engine,
+    container: &Container,
+    target: Target,
+    due: bool,
+) -> Result<Look> {
+    let seen = match &target {
+        Target::Container(name) => match engine.neighbours_called(container, name).await? {
+            Ok(neighbours) => (Seen::Neighbours(neighbours), None),
+            Err(absent) => (Seen::Nobody(absent.told(name)), None),
+        },
+        Target::Name(name) if due => {
+            let host = container.inspect.host_config.as_ref();
+            let given = host.and_then(|host| host.dns.clone()).unwrap_or_default();
+            match timeout(PATIENCE, resolve(name, &servers(&given))).await {
+                Ok(Ok(found)) => (Seen::Answer(Some(found.addresses)), Some(found.ttl)),
+                Ok(Err(why)) => (Seen::NoAnswer(why), Some(0)),
+                Err(_late) => (Seen::NoAnswer("its servers take too long".into()), Some(0)),
+            }
+        }
+        Target::Name(_) | Target::Net(_) => (Seen::Answer(None), None),
+    };
+    Ok((target, seen))
+}
+
+/// Networks of this host and of a container, which no name leads to.
+pub(super) fn own_networks(container: &Container) -> Vec<Cidr> {
+    let own = interfaces::addresses().into_iter();
+    let mut networks: Vec<_> = own
+        .filter_map(|(addr, len)| Cidr::around(addr, len))
+        .collect();
+    networks.extend(container.prefixes().into_iter().map(|(_, net)| net));
+    networks
+}
