@@ -4,6 +4,7 @@
 use airgap_common::{
     addr::Addr,
     denial::{Hook, Reason},
+    map::Policy,
     verdict::{self, Inbound, short},
 };
 use aya_ebpf::{
@@ -39,7 +40,39 @@ pub(crate) fn egress(ctx: &SkBuffContext) -> i32 {
             }
             PASS
         }
-        reason => refuse::<true>(skb, forgotten(reason.into(), 32, ifindex(skb))),
+        reason => {
+            let near = ifindex(skb) == LOOPBACK && reason == Reason::Loopback as u32;
+            let reason = if near { judge_near(skb) } else { reason };
+            if reason == 0 {
+                return PASS;
+            }
+            refuse::<true>(skb, forgotten(reason.into(), 32, ifindex(skb)))
+        }
+    }
+}
+
+/// What exceptions say of a packet on loopback, as [`judge_egress`]. A function of its own
+/// for its stack.
+#[inline(never)]
+fn judge_near(skb: *mut __sk_buff) -> u32 {
+    let epoch = epoch();
+    let Some(subject) = Subject::of_packet(skb, epoch) else {
+        return 0;
+    };
+    let Ok(policy) = subject.policy_in(epoch) else {
+        return Reason::Unrecorded as u32;
+    };
+    if policy.flags & Policy::LOOPBACK_EXITS == 0 {
+        return Reason::Loopback as u32;
+    }
+    let packet = Packet::new(skb, 0, subject);
+    let Some((ip, transport)) = packet.parse() else {
+        return Reason::Header as u32;
+    };
+    let socket = packet.socket(&ip);
+    match verdict::near(&ip, &transport, &socket, subject.seal, policy, &packet) {
+        Ok(()) => 0,
+        Err(reason) => reason as u32,
     }
 }
 

@@ -94,6 +94,13 @@ pub(crate) fn connect(ctx: &SockAddrContext, dst: Addr, hook: Hook) -> i32 {
     let judgement = judge(ctx, &subject, dst);
     let is_elsewhere = dst.is_loopback() && is_bound_elsewhere(ctx);
     if matches!(judgement, Judgement::Allow) && !is_elsewhere {
+        if dst.is_loopback() && protocol(ctx) == TCP {
+            let flags = flags(&subject);
+            if flags & Policy::LOOPBACK_EXITS != 0 {
+                // Whatever it says: egress judges the segments by what is on the socket.
+                exit(ctx, &subject, flags, dst);
+            }
+        }
         return ALLOW;
     }
     let flags = flags(&subject);

@@ -17,8 +17,8 @@ use airgap_common::{
 pub use self::{
     errno::Errno,
     exit::{
-        Exception, Hold, Lease, Target, To, earlier, narrower, parse_reason, settled, unions,
-        with_room, within,
+        Exception, Hold, Lease, NearTo, Ports, Protocol, Target, To, earlier, narrower,
+        parse_reason, settled, unions, with_room, within,
     },
 };
 
@@ -294,6 +294,9 @@ impl Rules {
         };
         if !self.exits.is_empty() {
             flags |= Policy::HAS_EXITS;
+        }
+        if self.exits.iter().any(|exit| exit.to.is_near()) {
+            flags |= Policy::LOOPBACK_EXITS;
         }
         if self.errno == Some(Errno::Eperm) {
             flags |= Policy::NOT_PERMITTED;

@@ -463,8 +463,62 @@ l=socket.create_server(('127.0.0.1',0)); socket.create_connection(l.getsockname(
         let out = sealed(options, &["python3", "-c", own]);
         assert_eq!(out.code, 0, "{}", out.describe());
     }
-    let to = format!("127.0.0.1:{t}");
-    sealed(&["--to", &to], &["true"]).expect_code(2);
+}
+
+/// By name, with the risk, and no further: not the port beside it, nor the other protocol.
+#[test]
+fn an_exception_on_loopback_reaches_its_service_alone() {
+    let _turn = sweep::take_turn();
+    let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let beside = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    for listener in [&tcp, &beside] {
+        listener.set_nonblocking(true).unwrap();
+    }
+    udp.set_nonblocking(true).unwrap();
+    let port = |at: std::io::Result<SocketAddr>| at.unwrap().port();
+    let (t, u, b) = (
+        port(tcp.local_addr()),
+        port(udp.local_addr()),
+        port(beside.local_addr()),
+    );
+    // The same number, by the other protocol.
+    let other = UdpSocket::bind((Ipv4Addr::LOCALHOST, t)).unwrap();
+    other.set_nonblocking(true).unwrap();
+    let (tcp_to, udp_to) = (format!("127.0.0.1:{t}"), format!("127.0.0.1:{u}/udp"));
+    let out = sealed(&["--to", &tcp_to], &["true"]).expect_code(1);
+    let who = format!("({}) of the cgroup /", std::process::id());
+    for said in ["host-exit", &who] {
+        assert!(out.stderr.contains(said), "{said}: {}", out.describe());
+    }
+    let dns = sealed(&["--to", "127.0.0.53:53/udp"], &["true"]).expect_code(1);
+    assert!(dns.stderr.contains("a DNS exit"), "{}", dns.describe());
+    sealed(&["--to", "127.0.0.0/8:80"], &["true"]).expect_code(2);
+    let script = "import sys
+from socket import *
+said=''
+for a,k in zip(sys.argv[1:],(SOCK_STREAM,SOCK_DGRAM,SOCK_STREAM,SOCK_DGRAM)):
+  s=socket(AF_INET,k); s.settimeout(1)
+  try: s.connect(('127.0.0.1',int(a))); s.send(b'word'); said+='y'
+  except OSError: said+='n'
+print(said)";
+    let [t, u, b] = [t, u, b].map(|port| port.to_string());
+    let words = ["python3", "-c", script, &t, &u, &b, &t];
+    let options = ["--to", &tcp_to, "--to", &udp_to, "--accept", "host-exit"];
+    let out = sealed(&options, &words);
+    assert_eq!(out.stdout, "yynn\n", "{}", out.describe());
+    let mut got = [0; 9];
+    assert_eq!(udp.recv(&mut got).unwrap(), 4);
+    let (mut stream, _) = tcp.accept().unwrap();
+    stream.set_nonblocking(false).unwrap();
+    assert_eq!(std::io::Read::read(&mut stream, &mut got).unwrap(), 4);
+    let quiet = |got: &mut [u8]| udp.recv(got).is_err() && other.recv(got).is_err();
+    assert!(beside.accept().is_err() && quiet(&mut got));
+    let shut = sealed(&["-p", "18082"], &words);
+    assert_eq!(shut.stdout, "nnnn\n", "{}", shut.describe());
+    assert!(tcp.accept().is_err() && quiet(&mut got));
+    assert_eq!(free(&words).stdout, "yyyy\n", "the control");
+    assert_nothing_left("after exceptions");
 }
 
 /// Where the host's resolver is one on loopback, programs ask outside: the name is told.

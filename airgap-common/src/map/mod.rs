@@ -117,8 +117,8 @@ pub const SWITCHES: u32 = 1;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Bits of [`Policy::CLIENTS_ANY`], [`Policy::HAS_EXITS`], [`Policy::NOT_PERMITTED`] and
-    /// [`Policy::SHARED_NETWORK`].
+    /// Bits of [`Policy::CLIENTS_ANY`], [`Policy::HAS_EXITS`], [`Policy::NOT_PERMITTED`],
+    /// [`Policy::SHARED_NETWORK`] and [`Policy::LOOPBACK_EXITS`].
     pub flags: u32,
     /// Neighbour discovery messages a second before they are dropped.
     pub nd_per_second: u32,
@@ -135,6 +135,8 @@ impl Policy {
     pub const NOT_PERMITTED: u32 = 4;
     /// Others have sockets in the same network namespace: its addresses are theirs, too.
     pub const SHARED_NETWORK: u32 = 8;
+    /// Exceptions count on loopback, too: others of the same network namespace are there.
+    pub const LOOPBACK_EXITS: u32 = 16;
 
     /// Whether `port` (host byte order) is a TCP service port.
     #[inline(always)]

@@ -114,6 +114,36 @@ fn on_loopback<K: Kernel>(
     }
 }
 
+/// Judges once more what [`egress`] has refused for [`Reason::Loopback`]: an exception may
+/// let it to others of the same network namespace.
+///
+/// # Errors
+/// The reason to drop it.
+#[inline(always)]
+pub fn near<K: Kernel>(
+    ip: &Ip,
+    transport: &Transport,
+    socket: &Socket,
+    seal: SealNumber,
+    policy: &Policy,
+    kernel: &K,
+) -> Result<(), Reason> {
+    let excepted = policy.flags & Policy::LOOPBACK_EXITS != 0 && ip.plain;
+    if !excepted || !ip.src.is_loopback() || !ip.dst.is_loopback() {
+        return Err(Reason::Loopback);
+    }
+    match transport.kind {
+        Kind::Tcp if exit::is_of(socket, seal) => {
+            exit::segment(ip, transport, socket, seal, kernel)
+        }
+        Kind::Udp => match exit::datagram(ip, transport, socket, seal, kernel) {
+            Err(Reason::Egress | Reason::Dns) => Err(Reason::Loopback),
+            verdict => verdict,
+        },
+        _ => Err(Reason::Loopback),
+    }
+}
+
 #[inline(always)]
 fn loopback_addresses(ip: &Ip) -> bool {
     ip.src.is(ip.dst) || (ip.src.is_loopback() && ip.dst.is_loopback())

@@ -29,7 +29,7 @@ use crate::{
     failure::{Failure, exit},
     gate::{Gate, Place, Reading, mount_bpffs},
     output::{self, Detail, Format},
-    policy::{Cidr, Errno, Exception, Hold, Port, Rules, To},
+    policy::{Cidr, Errno, Exception, Hold, NearTo, Port, Rules, To},
     preflight::{self, Risk},
     seal::{DryRun, Report, older},
     state::{Origin, State},
@@ -47,7 +47,7 @@ pub struct Attach {
     /// Where it may connect, or send datagrams to: ADDRESS, CIDR, [IPv6], NAME or container:NAME, and
     /// PORT, FIRST-LAST or * (all but 53 and 853); repeatable [default: nowhere]
     #[arg(long = "to", value_name = "TARGET:PORTS[/udp]")]
-    pub to: Vec<To>,
+    pub to: Vec<NearTo>,
     /// How long an address holds that was found for a name (airgap allow --help)
     #[arg(long, value_name = "TIME|forever")]
     pub hold: Option<Hold>,
@@ -102,7 +102,10 @@ pub(crate) async fn run(
             _ => Ok(code),
         };
     }
-    let exits = args.to.iter().cloned().map(Exception::from);
+    let far = |to: &NearTo| to.0.to_string().parse::<To>();
+    let exits: Result<Vec<_>, _> = args.to.iter().map(far).collect();
+    let usage = |e| Failure::new(e, "airgap attach --help").with_code(exit::USAGE);
+    let exits = exits.map_err(usage)?.into_iter().map(Exception::from);
     let exits = exits.map(|exit| exit.held(args.hold)).collect();
     let ports = match args.ports.is_empty() {
         true => config.ports(),

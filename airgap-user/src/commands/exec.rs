@@ -30,7 +30,7 @@ use crate::{
     coverage::SealState,
     failure::{Failure, exit},
     gate::{Gate, Lock, Place, Reading, Sealing, mount_bpffs, seal_id},
-    policy::{Cidr, Errno, Exception, Port, Rules, To},
+    policy::{Cidr, Errno, Exception, NearTo, Port, Rules},
     preflight::Risk,
     seal::Report,
 };
@@ -47,7 +47,7 @@ pub struct Exec {
     pub from: Vec<Cidr>,
     /// Where it may connect, or send datagrams to; repeatable (airgap attach --help)
     #[arg(long = "to", value_name = "TARGET:PORTS[/udp]")]
-    pub to: Vec<To>,
+    pub to: Vec<NearTo>,
     /// How refused calls fail (airgap attach --help)
     #[arg(long, value_name = "offline|eperm")]
     pub errno: Option<Errno>,
@@ -78,7 +78,12 @@ const NOT_STARTED: u8 = 126;
 
 pub(crate) fn run(args: &Exec) -> Result<u8> {
     let usage = |e| Failure::new(e, "airgap exec --help").with_code(exit::USAGE);
-    if let Some(to) = args.to.iter().find(|to| to.target.net().is_none()) {
+    if let Some(to) = args
+        .to
+        .iter()
+        .map(|to| &to.0)
+        .find(|to| to.target.net().is_none())
+    {
         return Err(Failure::new(
             format!("{to} leads to a container by name, and a command is in no network of one"),
             "name its address in --to, or run the command in a container: airgap run",
@@ -86,7 +91,11 @@ pub(crate) fn run(args: &Exec) -> Result<u8> {
         .with_code(exit::USAGE)
         .into());
     }
-    let exits = args.to.iter().cloned().map(Exception::from).collect();
+    let exits = args
+        .to
+        .iter()
+        .map(|to| Exception::from(to.0.clone()))
+        .collect();
     let rules = match args.ports.is_empty() {
         // Not the default port: a command need not serve.
         true => Ok(Rules {

@@ -22,7 +22,7 @@ pub use self::{
     target::Target,
 };
 use self::{
-    places::{METADATA, NEVER},
+    places::{LOOPBACK, METADATA, NEVER},
     target::CONTAINER,
 };
 use super::Cidr;
@@ -118,6 +118,29 @@ impl FromStr for To {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let to = Self::near_or_far(text)?;
+        match to.is_near() {
+            true => Err(format!("'{text}' {LOOPBACK}")),
+            false => Ok(to),
+        }
+    }
+}
+
+/// Where an exception leads of what has the host's network: one address of loopback is
+/// such a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NearTo(pub To);
+
+impl FromStr for NearTo {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        To::near_or_far(text).map(Self)
+    }
+}
+
+impl To {
+    pub(crate) fn near_or_far(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Err(format!("an exception must lead somewhere; {FORM}"));
         }
@@ -202,9 +225,21 @@ impl fmt::Display for To {
 }
 
 impl To {
+    /// Whether it leads to loopback, where others of the same network namespace are.
+    pub const fn is_near(&self) -> bool {
+        match self.target.net() {
+            Some(net) => net.addr.is_loopback(),
+            None => false,
+        }
+    }
+
     /// Why no exception leads there, whatever is accepted.
     fn never(&self) -> Option<&'static str> {
         let own = self.target.net()?;
+        let most = if own.addr.is_ipv4() { 32 } else { 128 };
+        if self.is_near() {
+            return (own.len < most).then_some(LOOPBACK);
+        }
         let within = |(net, _): &&(Cidr, &str)| own.len >= net.len && net.overlaps(&own);
         NEVER.iter().find(within).map(|(_, why)| *why)
     }

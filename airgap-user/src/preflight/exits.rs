@@ -6,11 +6,11 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use super::{Finding, Risk, finding};
+use super::{Finding, Risk, finding, listener};
 use crate::{
     container::Container,
     interfaces::addresses,
-    policy::{Cidr, Exception, Hold},
+    policy::{Cidr, Exception, Hold, Ports},
 };
 
 /// What is around a container.
@@ -63,6 +63,18 @@ impl Surroundings {
         let most = if net.addr.is_ipv4() { 32 } else { 128 };
         let single = |mend| (net.len == most).then_some(mend);
         let held = |list: &[IpAddr]| list.iter().copied().find(|addr| to.holds(*addr));
+        if to.is_near() {
+            let who = match listener::of(to) {
+                Some(who) => format!("{who} of this host"),
+                None => "whoever listens there on this host".into(),
+            };
+            let dns = match to.ports {
+                Ports::Range(53, 53) => ", a DNS exit: what it is asked goes on to other servers",
+                _ => "",
+            };
+            let mend = "name in --to the address of the service itself, not one of this host";
+            return Some((format!("{to} leads to {who}{dns}"), Some(mend)));
+        }
         if let Some(what) = to.metadata() {
             let what = format!("{to} holds {what}");
             return Some((what, single("leave that address out of --to")));
@@ -180,10 +192,11 @@ mod tests {
             ("198.51.100.1:22", "not one of this host"),
             ("198.51.100.254:22", "not its gateway"),
             ("169.254.169.254:80", "leave that address out"),
+            ("127.0.0.1:1", "not one of this host"),
             ("198.51.100.0/30:22", "the one address that is meant"),
             ("198.51.100.64/28:22", "the one address that is meant"),
         ] {
-            let exception = Exception::from(text.parse::<crate::policy::To>().unwrap());
+            let exception = Exception::from(crate::policy::To::near_or_far(text).unwrap());
             let found = judge(&[exception], &around());
             assert!(
                 found[0].mend().contains(hint),

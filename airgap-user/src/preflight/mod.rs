@@ -9,6 +9,7 @@ mod devices;
 mod engine_thread;
 mod exits;
 mod facts;
+mod listener;
 mod mounts;
 mod seccomp;
 mod sharers;

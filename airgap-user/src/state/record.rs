@@ -170,7 +170,7 @@ impl Record {
             _ => Rules::new(ports, parse(&file.from)?).map_err(anyhow::Error::msg)?,
         };
         let rules = rules
-            .with_exits(exceptions(&file.to)?)
+            .with_exits(exceptions(&file.to, file.cgroup.is_some())?)
             .map_err(anyhow::Error::msg)?
             .failing_with(parse(file.errno.as_slice())?.pop());
         let accepted: Vec<Risk> = parse(&file.accepted)?;
@@ -206,12 +206,16 @@ fn recorded(exception: &Exception) -> Recorded {
     }
 }
 
-/// What is left of them in this boot.
-fn exceptions(recorded: &[Recorded]) -> Result<Vec<Exception>> {
+/// What is left of them in this boot. `near`: they may lead to loopback.
+fn exceptions(recorded: &[Recorded], near: bool) -> Result<Vec<Exception>> {
     let boot = clock::boot_id();
     let mut exceptions = Vec::new();
     for one in recorded {
-        let to: To = one.to.parse().map_err(anyhow::Error::msg)?;
+        let to = match near {
+            true => To::near_or_far(&one.to),
+            false => one.to.parse(),
+        };
+        let to = to.map_err(anyhow::Error::msg)?;
         let hold: Option<Hold> = parse(one.hold.as_slice())?.pop();
         if hold.is_some() && to.target.net().is_some() {
             bail!("it holds what is no name's: {to}");

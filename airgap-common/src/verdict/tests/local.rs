@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     denial::Reason,
     packet::{ACK, SYN},
-    verdict::{egress, frame},
+    verdict::{egress, frame, near},
 };
 
 #[test]
@@ -92,6 +92,67 @@ fn in_a_shared_network_only_what_is_seen_is_reached() {
         assert!(!judge(&rules, OWN, udp, 17, peer), "{peer:?}");
     }
     assert!(judge(&rules, OWN, tcp(1, 2, ACK), 6, Peer::TimeWait));
+}
+
+/// By an exception that names it, and by a socket that connected by that: to nobody else.
+#[test]
+fn others_on_loopback_are_reached_by_an_exception_alone() {
+    let lo = Addr::from_v4([127, 0, 0, 1]);
+    let far = Addr::from_v4([127, 0, 0, 53]);
+    let mut rules = policy(&[5060]);
+    rules.flags |= Policy::SHARED_NETWORK | Policy::HAS_EXITS;
+    let without = rules;
+    rules.flags |= Policy::LOOPBACK_EXITS;
+    let connected = Socket {
+        exists: true,
+        kind: 1,
+        protocol: 6,
+        state: state::SYN_SENT,
+        sport: 40_000,
+        dport: 443,
+        peer: far,
+        tag: Tag::exit(SEAL, EXIT),
+    };
+    let world = World {
+        peer: Peer::Outside,
+        exit: Exit::Open,
+        ..WORLD
+    };
+    let syn = tcp(40_000, 443, SYN);
+    let judge = |rules: &Policy, dst, t: &Transport, protocol, socket: &Socket, world: &World| {
+        let ip = ip(lo, dst, protocol);
+        let judged = egress(&ip, t, true, socket, SEAL, Some(rules), world);
+        match judged {
+            Err(Reason::Loopback) => near(&ip, t, socket, SEAL, rules, world),
+            judged => judged,
+        }
+    };
+    // `World` names one far side, outside: here the flow is to nobody's.
+    let to_far = judge(&rules, far, &syn, 6, &connected, &world);
+    assert_eq!(to_far, Err(Reason::StaleProvenance));
+    let shut = Err(Reason::Loopback);
+    assert_eq!(judge(&without, far, &syn, 6, &connected, &world), shut);
+    for tag in [Tag::NONE, Tag::exit(SEAL + 1, EXIT)] {
+        let socket = Socket { tag, ..connected };
+        assert_eq!(judge(&rules, far, &syn, 6, &socket, &world), shut);
+    }
+    assert_eq!(judge(&rules, far, &syn, 6, &Socket::NONE, &world), shut);
+    assert_eq!(judge(&rules, OWN, &syn, 6, &connected, &world), shut);
+    let udp = Transport {
+        kind: Kind::Udp,
+        ..tcp(40_000, 443, 0)
+    };
+    assert_eq!(judge(&rules, far, &udp, 17, &Socket::NONE, &world), shut);
+    let ping = Transport {
+        kind: Kind::Icmp,
+        ..tcp(0, 0, 0)
+    };
+    assert_eq!(judge(&rules, far, &ping, 1, &Socket::NONE, &world), shut);
+    let own = World {
+        peer: Peer::Inside,
+        ..world
+    };
+    assert_eq!(judge(&rules, far, &syn, 6, &Socket::NONE, &own), Ok(()));
 }
 
 #[test]

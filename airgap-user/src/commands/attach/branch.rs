@@ -98,13 +98,22 @@ fn bits(risks: &[Risk]) -> u64 {
 
 fn wanted(args: &Attach) -> Result<Wanted> {
     let usage = |e| Failure::new(e, "airgap attach --help").with_code(exit::USAGE);
-    if let Some(to) = args.to.iter().find(|to| to.target.net().is_none()) {
+    if let Some(to) = args
+        .to
+        .iter()
+        .map(|to| &to.0)
+        .find(|to| to.target.net().is_none())
+    {
         return Err(usage(format!(
             "{to} leads to something by its name, which only a container can: name its address in --to"
         ))
         .into());
     }
-    let exits = args.to.iter().cloned().map(Exception::from).collect();
+    let exits = args
+        .to
+        .iter()
+        .map(|to| Exception::from(to.0.clone()))
+        .collect();
     let rules = match (&args.ports[..], &args.from[..]) {
         // Not the default port: it need not serve.
         ([], from) => Ok(Rules {

@@ -19,16 +19,12 @@ const fn v6(high: [u16; 4], low: u16, len: u8) -> Cidr {
     }
 }
 
+/// Why no exception leads there, but one address of it for what has the host's network.
+pub(super) const LOOPBACK: &str =
+    "is loopback: its own sockets are open to it anyway, and those of others never";
+
 /// Where no exception leads, and why.
-pub(super) const NEVER: [(Cidr, &str); 7] = [
-    (
-        v4(127, 0, 0, 0, 8),
-        "is loopback: its own sockets are open to it anyway, and those of others never",
-    ),
-    (
-        v6([0; 4], 1, 128),
-        "is loopback: its own sockets are open to it anyway, and those of others never",
-    ),
+pub(super) const NEVER: [(Cidr, &str); 5] = [
     (v4(0, 0, 0, 0, 8), "is no address of anybody"),
     (v6([0; 4], 0, 128), "is no address of anybody"),
     (
