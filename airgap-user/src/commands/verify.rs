@@ -14,6 +14,7 @@ use super::{
     standing,
 };
 use crate::{
+    command::is_command,
     failure::{Failure, exit},
     gate::{Gate, Lock, seal_id},
     output,
@@ -48,7 +49,12 @@ pub(crate) async fn run(host: Option<&str>, state: &State, args: &Verify) -> Res
     };
     let name = meant.name(&seal);
     if is_engineless(&meant.id) {
-        let what = format!("{name} is no container, and verify is for those");
+        let kind = if is_command(&meant.id) {
+            "a command"
+        } else {
+            "a cgroup"
+        };
+        let what = format!("{name} is {kind}, and verify is for containers");
         let hint = "airgap status says what covers it; what it runs can try ways out itself";
         return Err(Failure::new(what, hint).into());
     }
