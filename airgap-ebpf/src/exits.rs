@@ -22,7 +22,7 @@ use crate::{
     maps::{EXIT_FLOWS, EXIT_USE, EXITS, NEIGHBOURS, add},
     older,
     subject::{Subject, epoch},
-    verifier::below,
+    verifier::{below, unknown},
 };
 
 const BPF_ANY: u64 = 0;
@@ -43,14 +43,19 @@ pub(crate) fn find(flow: &Flow, now: u64, only: u32) -> u64 {
         now,
         only,
         below::<SLOTS>,
+        unknown,
     );
-    if found.neighbour == 0 || Exit::of(found.exit >> 32) < Exit::Open {
+    let Some(slot) = exits.slots.get(below::<SLOTS>(found.slot)) else {
+        return 0;
+    };
+    if slot.neighbour == 0 || Exit::of(found.exit >> 32) < Exit::Open {
         return found.exit;
     }
     // Whoever has the address when it is over is not who was meant, connected or not.
-    // SAFETY: only whether there is a value.
-    let lives = unsafe { NEIGHBOURS.get(found.neighbour) }.is_some();
-    if lives && (found.until == 0 || self::now() < found.until) {
+    // SAFETY: only whether there is a value; the key is the slot's own, as the stack has no
+    // room for another.
+    let lives = unsafe { NEIGHBOURS.get(&slot.neighbour) }.is_some();
+    if lives && (slot.until == 0 || self::now() < slot.until) {
         return found.exit;
     }
     (Exit::Lapsed as u64) << 32 | found.exit & u64::from(u32::MAX)

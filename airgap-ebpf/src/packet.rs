@@ -296,16 +296,17 @@ impl Kernel for Packet {
                 36
             };
             let ctx = self.skb.cast();
-            let mut state = 0;
-            let mut interface = 0;
+            // State, and the interface above it: one word, as there is no room for two.
+            let mut seen = 0_u64;
             let sk = if transport.kind == Kind::Tcp {
                 // Unlike bpf_sk_lookup_tcp, this one also finds TIME_WAIT, and what is
                 // being opened.
                 let sk = bpf_skc_lookup_tcp(ctx, &raw mut tuple, len, CURRENT_NETNS, 0);
                 if !sk.is_null() {
                     // Read here alone: for the verifier what UDP finds is of another type.
-                    state = ptr::read_volatile(&raw const (*sk).state);
-                    interface = ptr::read_volatile(&raw const (*sk).bound_dev_if);
+                    let bound = ptr::read_volatile(&raw const (*sk).bound_dev_if);
+                    let state = ptr::read_volatile(&raw const (*sk).state);
+                    seen = u64::from(bound) << 32 | u64::from(state);
                 }
                 sk
             } else {
@@ -317,11 +318,11 @@ impl Kernel for Packet {
             // Of a connection being opened, that of its listener.
             let cgroup = bpf_sk_ancestor_cgroup_id(sk.cast(), self.subject.level as i32);
             bpf_sk_release(sk.cast());
-            if cgroup == self.subject.cgroup && interface == 0 {
+            if cgroup == self.subject.cgroup && seen >> 32 == 0 {
                 Peer::Inside
             } else if cgroup == self.subject.cgroup {
                 Peer::Bound
-            } else if state == TIME_WAIT {
+            } else if seen as u32 == TIME_WAIT {
                 Peer::TimeWait
             } else {
                 Peer::Outside

@@ -50,6 +50,18 @@ pub(crate) fn below<const LIMIT: usize>(n: usize) -> usize {
     number as usize
 }
 
+/// The same number, of which the compiler knows nothing: what is made of it is made anew
+/// each time, and not kept on the stack.
+#[inline(always)]
+pub(crate) fn unknown(n: u64) -> u64 {
+    let mut number = n;
+    // SAFETY: no instruction.
+    unsafe {
+        core::arch::asm!("/* {n} */", n = inout(reg) number);
+    }
+    number
+}
+
 /// The same number, from 1 to `limit`, a power of two: a mask shows that to the
 /// verifier, which a comparison does not, where LLVM cannot tell that it is idle.
 #[inline(always)]

@@ -114,12 +114,14 @@ impl Exits {
     /// high word, that of the exception in the low one.
     #[inline(always)]
     pub fn find(&self, protocol: u8, port: u16, now: u64, only: u32) -> u64 {
-        self.find_by(protocol, port, now, only, |slot| slot).exit
+        self.find_by(protocol, port, now, only, |slot| slot, |asked| asked)
+            .exit
     }
 
-    /// The same, and whose address it is. Where more than one are open the first is found:
+    /// The same, and the slot that says so. Where more than one are open the first is found:
     /// those that are nobody's come first. `at`: the same number, of which a verifier then
-    /// knows that it is a slot's.
+    /// knows that it is a slot's. `again`: the same word, of which a compiler then knows
+    /// nothing, so that it keeps no parts of it on a stack that has no room for them.
     #[inline(always)]
     pub fn find_by(
         &self,
@@ -128,28 +130,29 @@ impl Exits {
         now: u64,
         only: u32,
         at: impl Fn(usize) -> usize,
+        again: impl Fn(u64) -> u64,
     ) -> Found {
-        let dns = (port == 53 || port == 853) as u32;
+        let dns = (port == 53 || port == 853) as u64;
+        let asked = port as u64 | (protocol as u64) << 16 | dns << 24;
         let any = if only == 0 { 0 } else { u32::MAX };
-        let mut best = Found {
-            exit: 0,
-            neighbour: 0,
-            until: 0,
-        };
+        // Exit, slot and number in one word: the kernel's stack has no room for more.
+        let mut best = 0_u64;
         let mut i = 0;
         while i < SLOTS {
             let Some(slot) = self.slots.get(at(i)) else {
                 break;
             };
-            i += 1;
             if slot.number == 0 {
+                i += 1;
                 continue;
             }
+            let asked = again(asked);
+            let (port, protocol, dns) = (asked as u16, (asked >> 16) as u8, asked >> 24);
             // Below zero where it is out of range; one comparison for all.
             let range = (port as i32 - slot.from as i32) | (slot.to as i32 - port as i32);
             let differs = (range as u32 >> 31)
                 | (slot.protocol ^ protocol) as u32
-                | (slot.not_dns as u32 & dns)
+                | (slot.not_dns as u32 & dns as u32)
                 | ((slot.number ^ only) & any);
             let exit = if differs != 0 {
                 Exit::Port
@@ -158,16 +161,15 @@ impl Exits {
             } else {
                 Exit::Open
             };
-            let found = (exit as u64) << 32 | slot.number as u64;
-            if found >> 32 > best.exit >> 32 {
-                best = Found {
-                    exit: found,
-                    neighbour: slot.neighbour,
-                    until: slot.until,
-                };
+            if (exit as u64) > best >> 40 {
+                best = (exit as u64) << 40 | (i as u64) << 32 | slot.number as u64;
             }
+            i += 1;
         }
-        best
+        Found {
+            exit: best >> 40 << 32 | best & u32::MAX as u64,
+            slot: (best >> 32) as usize & 0xff,
+        }
     }
 }
 
@@ -176,10 +178,8 @@ impl Exits {
 pub struct Found {
     /// Number of an [`Exit`] in the high word, that of the exception in the low one.
     pub exit: u64,
-    /// As its slot has it.
-    pub neighbour: u64,
-    /// As its slot has it.
-    pub until: u64,
+    /// Whose slot that is.
+    pub slot: usize,
 }
 
 /// A flow that went out by an exception.
@@ -360,18 +360,23 @@ mod tests {
     fn whose_address_it_is_is_found_with_it() {
         let mut db = slot(3, 5432, 5432, TCP);
         (db.neighbour, db.until) = (77, 100);
-        let found = |exits: &Exits, port| exits.find_by(TCP, port, 1, 0, |slot| slot);
+        let found = |exits: &Exits, port| {
+            let found = exits.find_by(TCP, port, 1, 0, |slot| slot, |asked| asked);
+            let slot = exits.slots[found.slot];
+            (found.exit, slot.neighbour, slot.until)
+        };
         let one = exits(&[db]);
-        let of = |exit: Exit, number: u64, neighbour, until| Found {
-            exit: (exit as u64) << 32 | number,
-            neighbour,
-            until,
+        let of = |exit: Exit, number: u64, neighbour, until| {
+            ((exit as u64) << 32 | number, neighbour, until)
         };
         assert_eq!(found(&one, 5432), of(Exit::Open, 3, 77, 100));
         // What is nobody's in particular comes first, and counts.
         let two = exits(&[slot(4, 5432, 5432, TCP), db]);
         assert_eq!(found(&two, 5432), of(Exit::Open, 4, 0, 0));
-        assert_eq!(two.find_by(TCP, 5432, 1, 3, |slot| slot).neighbour, 77);
+        assert_eq!(
+            two.slots[two.find_by(TCP, 5432, 1, 3, |s| s, |a| a).slot].neighbour,
+            77
+        );
     }
 
     #[test]
