@@ -14,7 +14,7 @@ use std::path::Path;
 
 /// Programs of the machine's own `/usr`, which containers see read-only.
 const IMAGE: &str = "servers";
-const FOLDER: &str = "/opt/servers";
+const FOLDER: &str = "/run/servers";
 const REQUESTS: usize = 1000;
 /// Enough to meet the reload.
 const CONTROL: usize = 200;
@@ -29,22 +29,22 @@ struct Server {
 
 const NGINX: Server = Server {
     program: "/usr/sbin/nginx",
-    line: "/usr/sbin/nginx -e /dev/stderr -c /opt/servers/nginx.conf",
+    line: "/usr/sbin/nginx -e /dev/stderr -c /run/servers/nginx.conf",
     reload: "HUP",
 };
 const GUNICORN: Server = Server {
     program: "/usr/bin/gunicorn",
-    line: "/usr/bin/gunicorn -w 2 -b 0.0.0.0:5060 --worker-tmp-dir /dev/shm --chdir /opt/servers app:app",
+    line: "/usr/bin/gunicorn -w 2 -b 0.0.0.0:5060 --worker-tmp-dir /dev/shm --chdir /run/servers app:app",
     reload: "HUP",
 };
 const HAPROXY: Server = Server {
     program: "/usr/sbin/haproxy",
-    line: "/usr/sbin/haproxy -W -f /opt/servers/haproxy.cfg",
+    line: "/usr/sbin/haproxy -W -f /run/servers/haproxy.cfg",
     reload: "USR2",
 };
 const NODE: Server = Server {
     program: "/usr/bin/node",
-    line: "/usr/bin/node /opt/servers/server.js",
+    line: "/usr/bin/node /run/servers/server.js",
     reload: "HUP",
 };
 
@@ -161,7 +161,7 @@ fn prepare(engine: &Engine) -> Result<(), String> {
     }
     let root = "/run/airgap-servers";
     cmd::attempt(&format!("rm -rf {root}"));
-    for dir in ["usr", "etc", "tmp", "run", "var/log", "opt/servers"] {
+    for dir in ["usr", "etc", "tmp", "run/servers", "var/log"] {
         fs::create_dir_all(format!("{root}/{dir}")).map_err(|e| format!("{dir}: {e}"))?;
     }
     for link in ["bin", "sbin", "lib", "lib64"] {
