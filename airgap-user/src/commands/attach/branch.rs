@@ -3,6 +3,8 @@
 //! As for containers: what can be judged is judged before anything changes, then the cgroup
 //! is marked, then its tasks are looked at again, and nothing is cut until all is judged.
 
+mod asked;
+
 use std::os::fd::AsRawFd as _;
 
 use airgap_common::map::SealNumber;
@@ -11,13 +13,14 @@ use anyhow::{Context as _, Result};
 use super::{
     super::{
         existing::{self, Found, Layers, Terms, cut_exits},
-        exit_change::ExitChange,
         refusing::{not_accepted, refuse_gaps},
         report::Seen,
         wanted::Wanted,
     },
     Attach,
 };
+use asked::{bits, refuse, unaccepted, wanted};
+
 use crate::{
     branch::{self, Branch},
     clock::now,
@@ -26,8 +29,8 @@ use crate::{
     failure::{Failure, exit},
     gate::{Gate, Lock, Place, Reading, Sealing, Standing, UnderWay, mount_bpffs},
     output::{self, Detail},
-    policy::{Cidr, Exception, Rules},
-    preflight::{Facts, Finding, Risk},
+    policy::{Exception, Rules},
+    preflight::Facts,
     seal::{Existing, Report},
     state::{Entry, Origin, Record, State},
 };
@@ -90,94 +93,6 @@ pub(super) fn run(state: &State, args: &Attach, path: &str) -> Result<(Option<Se
     };
     output::report(&report, args.json, fresh)?;
     Ok((Some(report.seal), report.code()))
-}
-
-fn bits(risks: &[Risk]) -> u64 {
-    risks.iter().fold(0, |set, risk| set | risk.bit())
-}
-
-fn wanted(args: &Attach) -> Result<Wanted> {
-    let usage = |e| Failure::new(e, "airgap attach --help").with_code(exit::USAGE);
-    if let Some(to) = args
-        .to
-        .iter()
-        .map(|to| &to.0)
-        .find(|to| to.target.net().is_none())
-    {
-        return Err(usage(format!(
-            "{to} leads to something by its name, which only a container can: name its address in --to"
-        ))
-        .into());
-    }
-    let exits = args
-        .to
-        .iter()
-        .map(|to| Exception::from(to.0.clone()))
-        .collect();
-    let rules = match (&args.ports[..], &args.from[..]) {
-        // Not the default port: it need not serve.
-        ([], from) => Ok(Rules {
-            ports: Vec::new(),
-            clients: match from {
-                [] => vec![Cidr::NOBODY],
-                some => some.to_vec(),
-            },
-            exits: Vec::new(),
-            errno: None,
-        }),
-        (ports, from) => Rules::new(ports.to_vec(), from.to_vec()),
-    };
-    let rules = rules
-        .and_then(|rules| rules.with_exits(exits))
-        .map_err(usage)?
-        .failing_with(args.errno);
-    Ok(Wanted {
-        rules,
-        ports_named: !args.ports.is_empty(),
-        // Who may connect to ports that were named anew is said anew, too.
-        from_named: !args.from.is_empty() || !args.ports.is_empty(),
-        exits: match args.to.is_empty() {
-            true => ExitChange::Keep,
-            false => ExitChange::Replace,
-        },
-        accept: args.accept.clone(),
-        full: args.require.is_some(),
-        refuse: true,
-        by: Origin::Operator,
-    })
-}
-
-fn unaccepted(facts: &Facts, accepted: u64) -> Vec<Finding> {
-    let mut found = crate::preflight::judge(facts);
-    found.retain(|finding| accepted & finding.risk.bit() == 0);
-    found
-}
-
-/// Refuses what was found, by name: each risk once, with what mends it.
-fn refuse(branch: &Branch, found: &[Finding]) -> Result<()> {
-    if found.is_empty() {
-        return Ok(());
-    }
-    let what: Vec<_> = found
-        .iter()
-        .map(|f| format!("{} ({})", f.what, f.risk))
-        .collect();
-    let mut mends: Vec<String> = Vec::new();
-    for finding in found {
-        let mend = format!("{}, or pass --accept {}", finding.mend(), finding.risk);
-        if !mends.contains(&mend) {
-            mends.push(mend);
-        }
-    }
-    Err(Failure::new(
-        format!(
-            "{} could leave around a seal: {}",
-            branch.name,
-            what.join("; ")
-        ),
-        mends.join("; "),
-    )
-    .into())
 }
 
 impl Site<'_> {

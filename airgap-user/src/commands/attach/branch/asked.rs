@@ -1,0 +1,96 @@
+//! What is asked of a branch, and what of it is refused.
+
+use anyhow::Result;
+
+use super::super::{
+    super::{exit_change::ExitChange, wanted::Wanted},
+    Attach,
+};
+use crate::{
+    branch::Branch,
+    failure::{Failure, exit},
+    policy::{Cidr, Exception, Rules},
+    preflight::{Facts, Finding, Risk, judge},
+    state::Origin,
+};
+
+pub(super) fn bits(risks: &[Risk]) -> u64 {
+    risks.iter().fold(0, |set, risk| set | risk.bit())
+}
+
+pub(super) fn wanted(args: &Attach) -> Result<Wanted> {
+    let usage = |e| Failure::new(e, "airgap attach --help").with_code(exit::USAGE);
+    let mut named = args.to.iter().map(|to| &to.0);
+    if let Some(to) = named.find(|to| to.target.net().is_none()) {
+        return Err(usage(format!(
+            "{to} leads to something by its name, which only a container can: name its address in --to"
+        ))
+        .into());
+    }
+    let exits = args.to.iter().map(|to| Exception::from(to.0.clone()));
+    let exits = exits.collect();
+    let rules = match (&args.ports[..], &args.from[..]) {
+        // Not the default port: it need not serve.
+        ([], from) => Ok(Rules {
+            ports: Vec::new(),
+            clients: match from {
+                [] => vec![Cidr::NOBODY],
+                some => some.to_vec(),
+            },
+            exits: Vec::new(),
+            errno: None,
+        }),
+        (ports, from) => Rules::new(ports.to_vec(), from.to_vec()),
+    };
+    let rules = rules
+        .and_then(|rules| rules.with_exits(exits))
+        .map_err(usage)?
+        .failing_with(args.errno);
+    Ok(Wanted {
+        rules,
+        ports_named: !args.ports.is_empty(),
+        // Who may connect to ports that were named anew is said anew, too.
+        from_named: !args.from.is_empty() || !args.ports.is_empty(),
+        exits: match args.to.is_empty() {
+            true => ExitChange::Keep,
+            false => ExitChange::Replace,
+        },
+        accept: args.accept.clone(),
+        full: args.require.is_some(),
+        refuse: true,
+        by: Origin::Operator,
+    })
+}
+
+pub(super) fn unaccepted(facts: &Facts, accepted: u64) -> Vec<Finding> {
+    let mut found = judge(facts);
+    found.retain(|finding| accepted & finding.risk.bit() == 0);
+    found
+}
+
+/// Refuses what was found, by name: each risk once, with what mends it.
+pub(super) fn refuse(branch: &Branch, found: &[Finding]) -> Result<()> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    let what: Vec<_> = found
+        .iter()
+        .map(|f| format!("{} ({})", f.what, f.risk))
+        .collect();
+    let mut mends: Vec<String> = Vec::new();
+    for finding in found {
+        let mend = format!("{}, or pass --accept {}", finding.mend(), finding.risk);
+        if !mends.contains(&mend) {
+            mends.push(mend);
+        }
+    }
+    Err(Failure::new(
+        format!(
+            "{} could leave around a seal: {}",
+            branch.name,
+            what.join("; ")
+        ),
+        mends.join("; "),
+    )
+    .into())
+}
