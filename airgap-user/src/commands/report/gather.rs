@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use super::{
     super::{existing::Layers, install},
-    rows::{configuration, reboot},
+    rows::{configuration, reboot, unordered},
 };
 use crate::{
     branch::{self, Branch, is_branch},
@@ -225,7 +225,10 @@ impl Report {
             Vector::covered(REBOOT, When::Later, "a reboot ends the command")
         } else {
             coverage.push(configuration(facts, seal.accepted));
-            reboot(entry, standing.as_ref(), &target)
+            match reboot(entry, standing.as_ref(), &target) {
+                restored if restored.covered && branch.is_some() => unordered(),
+                row => row,
+            }
         };
         coverage.push(reboot.clone());
         let opened_since = opened_since(seal, look, &evidence, &coverage);

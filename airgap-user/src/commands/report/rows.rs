@@ -74,6 +74,14 @@ fn restored_at_boot() -> Vector {
     Report::opened_by_reboot(by, mend.into())
 }
 
+/// Of what no engine starts: the restore is ordered before those alone.
+pub(super) fn unordered() -> Vector {
+    Report::opened_by_reboot(
+        "sealed again at boot by airgap-restore.service, and open until then: nothing says that it starts after that".into(),
+        "Requires=airgap-restore.service and After=airgap-restore.service in its unit".into(),
+    )
+}
+
 /// Whether they allow the same, in whatever order.
 fn same(a: &Rules, b: &Rules) -> bool {
     let sorted = |rules: &Rules| {
