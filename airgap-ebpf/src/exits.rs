@@ -197,8 +197,13 @@ pub(crate) fn framed(skb: *mut __sk_buff, flow: &Flow) -> Exit {
 pub(crate) fn reply(flow: &Flow, ip: &Ip, connected: bool) -> bool {
     // One that is in force rather than one that is over.
     let found = find(flow, now(), 0);
+    let mut exit = Exit::of(found >> 32);
+    if exit == Exit::Lapsed {
+        // Over by its time; a neighbour that is gone is over for answers, too.
+        exit = Exit::of(find(flow, 0, found as u32) >> 32);
+    }
     let answers = connected || has_sent(flow, DATAGRAM_LIFE) != 0;
-    if Exit::of(found >> 32) < Exit::Lapsed || !answers {
+    if exit != Exit::Open || !answers {
         return false;
     }
     count(found as u32, 0, 1, behind_udp(ip), 0);

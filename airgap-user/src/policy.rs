@@ -167,6 +167,17 @@ impl Cidr {
         Some(Self { addr, len })
     }
 
+    /// Every IPv4 address.
+    pub const ANY4: Self = Self {
+        addr: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        len: 0,
+    };
+    /// Every IPv6 address.
+    pub const ANY6: Self = Self {
+        addr: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        len: 0,
+    };
+
     /// No client: nobody connects from `::`.
     pub const NOBODY: Self = Self {
         addr: IpAddr::V6(Ipv6Addr::UNSPECIFIED),

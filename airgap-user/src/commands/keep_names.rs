@@ -151,16 +151,21 @@ async fn renew(engine: &Engine, place: &Place, known: &mut Known) -> Result<()> 
     said.retain(|id, _| seals.iter().any(|(_, seal)| seal_id(seal) == *id));
     for (number, seal) in seals {
         let id = seal_id(&seal);
-        let Some(container) = engine.look_up(&id).await?.filter(|found| found.id == id) else {
-            continue;
-        };
-        let told = match lease(engine, place, &container, number, &mut known.asked).await {
-            Ok(told) => told,
-            Err(error) => vec![format!("{error:#}")],
+        // One that the engine cannot tell of keeps no other from being looked after.
+        let (name, told) = match engine.look_up(&id).await {
+            Ok(Some(container)) if container.id == id => {
+                let told = lease(engine, place, &container, number, &mut known.asked, true).await;
+                (
+                    container.name,
+                    told.unwrap_or_else(|error| vec![format!("{error:#}")]),
+                )
+            }
+            Ok(_) => continue,
+            Err(error) => (id[..12].to_owned(), vec![format!("{error:#}")]),
         };
         if said.get(&id).is_none_or(|before| *before != told) {
             for line in &told {
-                log::warn!("{}: {line}", container.name);
+                log::warn!("{name}: {line}");
             }
             said.insert(id, told);
         }

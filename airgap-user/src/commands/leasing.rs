@@ -4,7 +4,7 @@
 mod answers;
 mod look;
 
-use std::{collections::BTreeMap, net::IpAddr, path::Path};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use airgap_common::map::SealNumber;
 use anyhow::Result;
@@ -19,10 +19,11 @@ use self::{
 use super::wanted::Site;
 use crate::{
     clock,
-    container::{Cgroup, Container, Engine, Neighbour, find_cgroups, locate, write_hosts},
+    container::{Cgroup, Container, Engine, Neighbour, write_hosts},
     failure::{Failure, exit},
     gate::{Exit, Gate, KeeperLock, LeaseLock, Lock, Place},
     policy::{Exception, Hold, Lease, Target, To},
+    state::Origin,
 };
 
 /// Addresses that were leased, by name.
@@ -35,15 +36,13 @@ pub(super) async fn lease_and_tell(
     container: &Container,
     seal: SealNumber,
     had: bool,
+    by: Origin,
 ) {
-    let told = lease(
-        site.engine,
-        site.place,
-        container,
-        seal,
-        &mut Asked::default(),
-    )
-    .await;
+    // What a label asks for is sealed by whoever keeps names, too: it asks servers beside
+    // that, and delays nobody's seal.
+    let ask = by != Origin::Label;
+    let mut asked = Asked::default();
+    let told = lease(site.engine, site.place, container, seal, &mut asked, ask).await;
     let told = told.unwrap_or_else(|error| vec![format!("{error:#}")]);
     for line in told {
         log::warn!("{}: {line}", container.name);
@@ -56,7 +55,7 @@ pub(super) async fn lease_and_tell(
     }
 }
 
-/// As [`lease_and_tell`], and returns what is to be said.
+/// As [`lease_and_tell`], and returns what is to be said. `ask`: name servers may be asked.
 ///
 /// # Errors
 /// If the engine does not answer, or the gate cannot be read or written.
@@ -66,32 +65,49 @@ pub(super) async fn lease(
     container: &Container,
     seal: SealNumber,
     asked: &mut Asked,
+    ask: bool,
 ) -> Result<Vec<String>> {
-    let targets = match Gate::open(place)? {
-        Some(gate) => targets(&gate.exits_of(seal)?),
+    let exits = match Gate::open(place)? {
+        Some(gate) => gate.exits_of(seal)?,
         None => Vec::new(),
     };
+    let targets = targets(&exits);
     if targets.is_empty() {
         return Ok(Vec::new());
     }
-    let _leases = LeaseLock::take()?;
     // Before anybody is asked: what they say is older than their answer.
     let now = clock::since_boot_nanos();
+    let root = &place.cgroup;
+    let (hosts, neighbours): (Vec<_>, Vec<_>) = targets
+        .into_iter()
+        .partition(|target| matches!(target, Target::Name(_)));
+    // Servers may take their time: nobody waits for them but this seal.
+    let looks = hosts.into_iter().map(|target| {
+        let due = ask && asked.is_due(seal, &target);
+        look(engine, root, container, target, due)
+    });
+    let mut found: Vec<_> = join_all(looks).await.into_iter().collect::<Result<_>>()?;
+    let _leases = LeaseLock::take()?;
     // It may have been connected or restarted since it was looked at.
     let container = engine.find(&container.id).await?;
-    let looks = targets.into_iter().map(|target| {
-        let due = asked.is_due(seal, &target);
-        look(engine, &container, target, due)
-    });
-    let found: Vec<_> = join_all(looks).await.into_iter().collect::<Result<_>>()?;
-    for (target, (_, ttl)) in &found {
-        asked.note(seal, target, *ttl);
+    let looks = neighbours
+        .into_iter()
+        .map(|target| look(engine, root, &container, target, true));
+    for seen in join_all(looks).await {
+        found.push(seen?);
     }
+    let times: Vec<_> = found
+        .iter()
+        .map(|(target, (_, ttl))| (target.clone(), *ttl))
+        .collect();
     let found: Vec<_> = found
         .into_iter()
         .map(|(target, (seen, _))| (target, seen))
         .collect();
     let (told, addresses) = write(place, &container, seal, &found, now)?;
+    for (target, ttl) in &times {
+        asked.note(seal, target, *ttl, shortest(&exits, target));
+    }
     let names: Vec<_> = addresses.into_iter().collect();
     Ok([told, tell_names(&container, &names)].concat())
 }
@@ -135,6 +151,15 @@ pub(super) fn has_names(gate: &Gate, seal: SealNumber) -> bool {
         .is_ok_and(|exits| !targets(&exits).is_empty())
 }
 
+/// How long the addresses of a target hold, where they do not hold for ever.
+fn shortest(exits: &[Exit], target: &Target) -> Option<Duration> {
+    let holds = exits.iter().filter_map(|exit| match exit.exception.hold {
+        Some(Hold::Time(time)) if exit.exception.to.target == *target => Some(time),
+        _ => None,
+    });
+    holds.min()
+}
+
 /// What the exceptions by name lead to, each once.
 fn targets(exits: &[Exit]) -> Vec<Target> {
     let mut targets = Vec::new();
@@ -174,7 +199,7 @@ fn write(
         };
         let until = exit.exception.hold.and_then(|hold| hold.until(now));
         let (current, why) = match seen {
-            Seen::Neighbours(neighbours) => leased(&mut gate, neighbours, until, place, &lock)?,
+            Seen::Neighbours(neighbours) => leased(&mut gate, neighbours, until, &lock)?,
             Seen::Nobody(why) => (Vec::new(), vec![why.clone()]),
             Seen::Answer(answer) => merged(&exit.leases, answer.as_deref(), until, now, &own),
             Seen::NoAnswer(why) => {
@@ -195,22 +220,21 @@ fn write(
         }
         leases.push((exit.exception.to, current));
     }
-    gate.lease(seal, &leases, &lock)?;
+    told.extend(gate.lease(seal, &leases, &lock)?);
     Ok((told, addresses))
 }
 
 /// Leases of the neighbours that are there still, and what keeps others out.
 fn leased(
     gate: &mut Gate,
-    neighbours: &[Neighbour],
+    neighbours: &[(Neighbour, Option<Cgroup>)],
     until: Option<u64>,
-    place: &Place,
     lock: &Lock,
 ) -> Result<(Vec<Lease>, Vec<String>)> {
     let (mut leases, mut told) = (Vec::new(), Vec::new());
-    for neighbour in neighbours {
-        match cgroup_of(&place.cgroup, neighbour) {
-            Some(cgroup) if gate.add_neighbour(&cgroup, lock)? => {
+    for (neighbour, cgroup) in neighbours {
+        match cgroup {
+            Some(cgroup) if gate.add_neighbour(cgroup, lock)? => {
                 leases.extend(neighbour.addresses.iter().map(|addr| Lease {
                     addr: *addr,
                     until,
@@ -224,16 +248,6 @@ fn leased(
         }
     }
     Ok((leases, told))
-}
-
-/// The neighbour's own cgroup, the outermost one of it.
-fn cgroup_of(root: &Path, neighbour: &Neighbour) -> Option<Cgroup> {
-    let container = &neighbour.container;
-    let at = container.pid.map(|pid| locate(root, &container.id, pid));
-    match at {
-        Some(Ok(cgroup)) => Some(cgroup),
-        _ => find_cgroups(root, &container.id).into_iter().next(),
-    }
 }
 
 /// What stands in the way of the names, in words.

@@ -96,7 +96,6 @@ async fn settle(site: &Site<'_>, marked: &Marked, wanted: &Wanted) -> Result<Rep
         .as_ref()
         .map_or(&[][..], |before| &before.exits);
     let had = before.iter().any(|exit| exit.to.target.net().is_none());
-    lease_and_tell(site, &container, marked.number, had).await;
     let first = marked.pending.as_ref().unwrap_or(rules);
     let mut report = read_back(site, marked, &container, &seen, first)?;
     report.ports_by_default = marked.ports_by_default;
@@ -106,9 +105,6 @@ async fn settle(site: &Site<'_>, marked: &Marked, wanted: &Wanted) -> Result<Rep
     if marked.pending.is_some() {
         refuse_removed(site, &container).await?;
         withdraw_pending(site, marked)?;
-        if had {
-            lease_and_tell(site, &container, marked.number, had).await;
-        }
         report = read_back(site, marked, &container, &seen, &marked.record.rules)?;
     }
     // Before they were allowed nothing was: only a renewal can have taken any back.
@@ -119,6 +115,23 @@ async fn settle(site: &Site<'_>, marked: &Marked, wanted: &Wanted) -> Result<Rep
         let tell = |peer: &Existing| output::peer(&container.name, peer);
         let ended = end_older(site, marked, wanted, look, &sockets, tell)?;
         report = report.with_existing(ended);
+    }
+    // Last, as others are asked for it: what is removed is cut by now.
+    if had
+        || rules
+            .exits
+            .iter()
+            .any(|exit| exit.to.target.net().is_none())
+    {
+        lease_and_tell(site, &container, marked.number, had, wanted.by).await;
+        let existing = std::mem::take(&mut report.existing);
+        let seen = Seen {
+            look: look.as_ref(),
+            facts: &facts,
+        };
+        report = read_back(site, marked, &container, &seen, &marked.record.rules)?;
+        report.existing = existing;
+        report.ports_by_default = marked.ports_by_default;
     }
     // Removed meanwhile: nobody would lift it.
     refuse_removed(site, &container).await?;

@@ -27,6 +27,8 @@ pub enum Absent {
     Apart,
     /// It is the container itself.
     Itself,
+    /// These are called so, and are not one service of the container's own Compose project.
+    Several(Vec<String>),
 }
 
 impl Absent {
@@ -39,14 +41,19 @@ impl Absent {
             Self::Stopped => format!("the container '{name}' does not run"),
             Self::Apart => format!("it shares no network with the container '{name}'"),
             Self::Itself => format!("'{name}' is the container itself"),
+            Self::Several(names) => format!(
+                "several containers are called '{name}' on its networks, and which one is meant nobody says: {}; name that one",
+                names.join(", ")
+            ),
         }
     }
 }
 
 impl Engine {
     /// The neighbours of a container that a name stands for: the container of that name,
-    /// or else all that are called so on a network that both share (`--network-alias`; the
-    /// services of Compose).
+    /// or if there is none the one that is called so on a network that both share
+    /// (`--network-alias`). Several count where they are one service of Compose, in the
+    /// container's own project. A hostname is no name: whoever makes a container draws it.
     ///
     /// # Errors
     /// If the engine does not answer.
@@ -59,24 +66,26 @@ impl Engine {
         if named.as_ref().is_some_and(|found| found.id == own.id) {
             return Ok(Err(Absent::Itself));
         }
-        if let Some(neighbour) = named.clone().and_then(|found| shared(own, found, |_| true)) {
-            return Ok(Ok(vec![neighbour]));
+        // Nobody else takes its place while it is stopped, or elsewhere.
+        if let Some(named) = named {
+            let runs = named.pid.is_some();
+            return Ok(match shared(own, named, |_| true) {
+                Some(neighbour) => Ok(vec![neighbour]),
+                None if runs => Err(Absent::Apart),
+                None => Err(Absent::Stopped),
+            });
         }
         let mut found = Vec::new();
         for id in self.on_networks_of(own).await? {
-            let Some(other) = self.look_up(&id).await?.filter(|other| other.id == id) else {
+            // One that the engine cannot tell of keeps no other from being found.
+            let Some(other) = self.look_up(&id).await.ok().flatten() else {
                 continue;
             };
-            found.extend(shared(own, other, |endpoint| is_called(endpoint, name)));
+            if other.id == id {
+                found.extend(shared(own, other, |endpoint| is_called(endpoint, name)));
+            }
         }
-        if !found.is_empty() {
-            return Ok(Ok(found));
-        }
-        Ok(Err(match named {
-            None => Absent::Unknown,
-            Some(named) if named.pid.is_none() => Absent::Stopped,
-            Some(_) => Absent::Apart,
-        }))
+        Ok(meant(own, found))
     }
 
     /// Ids of the running containers that are in a network of this one's, without itself.
@@ -115,8 +124,44 @@ fn is_in(own: &Container, name: &str, endpoint: &EndpointSettings) -> bool {
 }
 
 fn is_called(endpoint: &EndpointSettings, name: &str) -> bool {
-    let lists = [&endpoint.aliases, &endpoint.dns_names];
-    lists.into_iter().flatten().flatten().any(|own| own == name)
+    let aliases = endpoint.aliases.iter().flatten();
+    aliases.into_iter().any(|own| own == name)
+}
+
+/// Project and service of a container that Compose made.
+fn service(container: &Container) -> Option<(String, String)> {
+    let labels = container.labels();
+    let label = |name: &str| labels.get(&format!("com.docker.compose.{name}")).cloned();
+    Some((label("project")?, label("service")?))
+}
+
+/// Which of those that are called so are meant. Pure.
+fn meant(own: &Container, mut found: Vec<Neighbour>) -> Result<Vec<Neighbour>, Absent> {
+    let project = service(own).map(|(project, _)| project);
+    let of_project = |one: &Neighbour| {
+        let other = service(&one.container).map(|(project, _)| project);
+        project.is_some() && other == project
+    };
+    if found.iter().any(of_project) {
+        found.retain(of_project);
+        let mut services: Vec<_> = found
+            .iter()
+            .filter_map(|one| service(&one.container))
+            .collect();
+        services.dedup();
+        if services.len() == 1 {
+            return Ok(found);
+        }
+    }
+    match found.len() {
+        0 => Err(Absent::Unknown),
+        1 => Ok(found),
+        _ => {
+            let mut names: Vec<_> = found.into_iter().map(|one| one.container.name).collect();
+            names.sort_unstable();
+            Err(Absent::Several(names))
+        }
+    }
 }
 
 /// The other with its addresses on networks that both share, of those that `counts`; `None`
@@ -177,5 +222,48 @@ mod tests {
         // A container that does not run has no ids of networks.
         let own = one("web", 0, r#""app":{"NetworkID":""}"#);
         assert!(shared(&own, one("x", 8, db), |_| true).is_some());
+    }
+
+    #[test]
+    fn of_several_none_is_meant_but_one_service_of_the_own_project() {
+        let made = |id: &str, labels: &str| {
+            container_of(&format!(
+                "{{\"Id\":\"{id}\",\"Name\":\"/{id}\",\"Config\":{{\"Labels\":{{{labels}}}}}}}"
+            ))
+        };
+        let of = |project: &str, service: &str| {
+            format!(
+                "\"com.docker.compose.project\":\"{project}\",\"com.docker.compose.service\":\"{service}\""
+            )
+        };
+        let web = made("web", &of("shop", "web"));
+        let neighbour = |id: &str, labels: &str| Neighbour {
+            container: made(id, labels),
+            addresses: Vec::new(),
+        };
+        let ids = |found: Result<Vec<Neighbour>, Absent>| {
+            found.map(|all| {
+                all.into_iter()
+                    .map(|one| one.container.id)
+                    .collect::<Vec<_>>()
+            })
+        };
+        let (own, twin) = (
+            || neighbour("db1", &of("shop", "db")),
+            || neighbour("db2", &of("shop", "db")),
+        );
+        let (other, plain) = (|| neighbour("x", &of("mail", "db")), || neighbour("y", ""));
+        assert_eq!(ids(meant(&web, vec![])), Err(Absent::Unknown));
+        assert_eq!(ids(meant(&web, vec![plain()])).unwrap(), ["y"]);
+        assert_eq!(
+            ids(meant(&web, vec![own(), twin(), other()])).unwrap(),
+            ["db1", "db2"]
+        );
+        assert_eq!(ids(meant(&web, vec![plain(), own()])).unwrap(), ["db1"]);
+        let several = Absent::Several(vec!["x".into(), "y".into()]);
+        assert_eq!(ids(meant(&web, vec![plain(), other()])), Err(several));
+        let cache = neighbour("c", &of("shop", "cache"));
+        assert!(meant(&web, vec![own(), cache]).is_err());
+        assert!(meant(&made("alone", ""), vec![own(), twin()]).is_err());
     }
 }

@@ -20,7 +20,7 @@ pub use self::view::{Exit, ExitsView};
 use super::{Gate, Lock, hash, map};
 use crate::{
     clock,
-    policy::{Cidr, Exception, narrower, settled, unions},
+    policy::{Cidr, Exception, Lease, earlier, narrower, settled, unions},
 };
 
 const BPF_NOEXIST: u64 = 1;
@@ -89,14 +89,16 @@ impl Maps {
 
     /// Has the prefixes of a seal say this, and no others.
     fn write(&mut self, seal: SealNumber, wanted: &[(Cidr, Value)]) -> Result<()> {
-        // What stays is in each value that is written, and in those it replaces.
+        // What goes goes first: it must not depend on room for what comes. Until that is
+        // there, wider prefixes say what held before, which is not more than both.
+        let keep: Vec<_> = wanted.iter().map(|(net, _)| *net).collect();
+        self.remove_prefixes(|of| of == seal, |key| keep.contains(&net_of(key)))?;
         for (net, exits) in wanted {
             self.exits
                 .insert(&key(seal, *net), exits, 0)
                 .context("cannot write the map EXITS")?;
         }
-        let keep: Vec<_> = wanted.iter().map(|(net, _)| *net).collect();
-        self.remove_prefixes(|of| of == seal, |key| keep.contains(&net_of(key)))
+        Ok(())
     }
 
     fn remove_entry(&mut self, number: u32) -> Result<()> {
@@ -218,6 +220,7 @@ impl Gate {
         let standing = view_of(seal, &entries, &values).standing;
         let mut last = self.info()?.last_exit;
         let exceptions = settled(exceptions.to_vec()).map_err(|error| anyhow!(error))?;
+        let now = clock::since_boot_nanos();
         let mut numbered = Vec::new();
         for exception in &exceptions {
             let known = standing
@@ -226,6 +229,18 @@ impl Gate {
             numbered.push(match known {
                 Some(exit) => Exit {
                     exception: exception.clone(),
+                    // A hold that is shorter now is shorter for what stands, too.
+                    leases: exit
+                        .leases
+                        .iter()
+                        .map(|lease| Lease {
+                            until: earlier(
+                                lease.until,
+                                exception.hold.and_then(|hold| hold.until(now)),
+                            ),
+                            ..lease.clone()
+                        })
+                        .collect(),
                     ..exit.clone()
                 },
                 None => {

@@ -63,7 +63,7 @@ pub fn refused(address: IpAddr, own: &[Cidr]) -> Option<&'static str> {
     }
 }
 
-/// The IPv4 address that an IPv6 one leads to: mapped, by NAT64, by 6to4, by ISATAP.
+/// The IPv4 address that an IPv6 one leads to: mapped, translated (RFC 2765), by NAT64, by 6to4, by ISATAP.
 fn hidden(six: Ipv6Addr) -> Option<Ipv4Addr> {
     let octets = six.octets();
     let at = |from: usize| {
@@ -71,7 +71,9 @@ fn hidden(six: Ipv6Addr) -> Option<Ipv4Addr> {
         Some(Ipv4Addr::from(four))
     };
     match six.segments() {
-        [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => at(12),
+        [0, 0, 0, 0, 0, 0xffff, ..]
+        | [0, 0, 0, 0, 0xffff, 0, ..]
+        | [0x64, 0xff9b, 0, 0, 0, 0, ..] => at(12),
         [0x2002, ..] => at(2),
         [_, _, _, _, 0 | 0x200, 0x5efe, ..] => at(12),
         _ => None,

@@ -1,9 +1,14 @@
 //! Which servers are asked.
 
-use std::{fs, net::IpAddr};
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr},
+};
 
 /// Most that are asked, one after the other (MAXNS of resolv.conf(5)).
 const MOST: usize = 3;
+/// Docker's own, inside of containers.
+const EMBEDDED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
 
 /// Those that the container was given (`--dns`), or else the host's own by
 /// `/etc/resolv.conf`. Never Docker's own at 127.0.0.11, which is the container's.
@@ -13,6 +18,7 @@ pub fn servers(given: &[String]) -> Vec<IpAddr> {
         true => listed(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default()),
         false => given,
     };
+    all.retain(|server| *server != EMBEDDED);
     all.truncate(MOST);
     all
 }
@@ -41,5 +47,6 @@ mod tests {
         assert_eq!(found, ["198.51.100.2", "2001:db8::53"]);
         let given = ["198.51.100.9".to_owned(), "x".to_owned()];
         assert_eq!(servers(&given).len(), 1);
+        assert!(servers(&["127.0.0.11".to_owned()]).is_empty());
     }
 }

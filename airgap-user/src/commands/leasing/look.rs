@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -11,7 +12,7 @@ use anyhow::Result;
 use tokio::time::timeout;
 
 use crate::{
-    container::{Container, Engine, Neighbour},
+    container::{Cgroup, Container, Engine, Neighbour, locate},
     interfaces,
     policy::{Cidr, Target},
     resolve::{resolve, servers},
@@ -35,9 +36,17 @@ impl Asked {
     }
 
     /// After it was asked for, with the seconds that its server would have it kept.
-    pub(super) fn note(&mut self, seal: SealNumber, target: &Target, ttl: Option<u32>) {
+    /// `hold`: how long its addresses hold; it is asked for often enough to renew them.
+    pub(super) fn note(
+        &mut self,
+        seal: SealNumber,
+        target: &Target,
+        ttl: Option<u32>,
+        hold: Option<Duration>,
+    ) {
         if let Some(ttl) = ttl {
             let after = Duration::from_secs(ttl.into()).clamp(SOONEST, LATEST);
+            let after = hold.map_or(after, |hold| after.min(hold / 3));
             self.0
                 .insert((seal, target.to_string()), Instant::now() + after);
         }
@@ -48,8 +57,8 @@ impl Asked {
 
 /// What was seen of a name.
 pub(super) enum Seen {
-    /// These have it.
-    Neighbours(Vec<Neighbour>),
+    /// These have it, each with the cgroup that it had when it was looked at.
+    Neighbours(Vec<(Neighbour, Option<Cgroup>)>),
     /// No neighbour has it: why, in words.
     Nobody(String),
     /// Its server's answer; `None`: it was not time to ask.
@@ -67,13 +76,22 @@ pub(super) type Look = (Target, (Seen, Option<u32>));
 /// If the engine does not answer.
 pub(super) async fn look(
     engine: &Engine,
+    root: &Path,
     container: &Container,
     target: Target,
     due: bool,
 ) -> Result<Look> {
     let seen = match &target {
         Target::Container(name) => match engine.neighbours_called(container, name).await? {
-            Ok(neighbours) => (Seen::Neighbours(neighbours), None),
+            Ok(neighbours) => {
+                // At once: one that restarts leaves its address, and has another cgroup then.
+                let with = |neighbour: Neighbour| {
+                    let cgroup = cgroup_of(root, &neighbour.container);
+                    (neighbour, cgroup)
+                };
+                let neighbours = neighbours.into_iter().map(with).collect();
+                (Seen::Neighbours(neighbours), None)
+            }
             Err(absent) => (Seen::Nobody(absent.told(name)), None),
         },
         Target::Name(name) if due => {
@@ -90,9 +108,19 @@ pub(super) async fn look(
     Ok((target, seen))
 }
 
+/// The cgroup of the very process that the engine named; `None` once it has ended.
+fn cgroup_of(root: &Path, container: &Container) -> Option<Cgroup> {
+    locate(root, &container.id, container.pid?).ok()
+}
+
 /// Networks of this host and of a container, which no name leads to.
 pub(super) fn own_networks(container: &Container) -> Vec<Cidr> {
-    let own = interfaces::addresses().into_iter();
+    let own = interfaces::addresses();
+    if own.is_empty() {
+        // They could not be read, as every host has some: then every address may be own.
+        return vec![Cidr::ANY4, Cidr::ANY6];
+    }
+    let own = own.into_iter();
     let mut networks: Vec<_> = own
         .filter_map(|(addr, len)| Cidr::around(addr, len))
         .collect();

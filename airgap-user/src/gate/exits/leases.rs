@@ -13,6 +13,42 @@ use crate::{
     policy::{Lease, To, unions},
 };
 
+/// Most addresses of a seal's exceptions by name together: others want room as well.
+const MOST: usize = 1024;
+
+/// Takes out the addresses that there is no room for, and says which: one that does not fit
+/// keeps no other out.
+fn fit(exits: &mut [Exit]) -> Vec<String> {
+    let total: usize = exits.iter().map(|exit| exit.leases.len()).sum();
+    let numbered: Vec<_> = exits.iter().map(Exit::numbered).collect();
+    if total <= MOST && unions(&numbered).is_ok() {
+        return Vec::new();
+    }
+    let mut left_out = Vec::new();
+    let wanted: Vec<_> = exits
+        .iter_mut()
+        .map(|exit| std::mem::take(&mut exit.leases))
+        .collect();
+    let mut taken = 0;
+    for (at, leases) in wanted.into_iter().enumerate() {
+        for lease in leases {
+            let addr = lease.addr;
+            exits[at].leases.push(lease);
+            taken += 1;
+            let numbered: Vec<_> = exits.iter().map(Exit::numbered).collect();
+            if taken > MOST || unions(&numbered).is_err() {
+                exits[at].leases.pop();
+                taken -= 1;
+                left_out.push(format!(
+                    "{} does not lead to {addr}: too many exceptions hold for it, or of this seal at all",
+                    exits[at].exception.to
+                ));
+            }
+        }
+    }
+    left_out
+}
+
 impl Maps {
     /// Takes out the neighbours that no exception leads to any more.
     pub(super) fn forget_neighbours(&mut self) -> Result<()> {
@@ -46,16 +82,17 @@ impl Gate {
     }
 
     /// Has each of these exceptions of a seal lead to these addresses, and to no others;
-    /// the rest stays as it is. Those that are not among the seal's are none.
+    /// the rest stays as it is. Those that are not among the seal's are none. Returns what
+    /// there was no room for, in words.
     ///
     /// # Errors
-    /// If a map is full or cannot be written, or too much holds for one address.
+    /// If a map is full or cannot be written.
     pub fn lease(
         &mut self,
         seal: SealNumber,
         found: &[(To, Vec<Lease>)],
         _lock: &Lock,
-    ) -> Result<()> {
+    ) -> Result<Vec<String>> {
         let view = view_of(seal, &self.exits.entries()?, &self.exits.values()?);
         let mut exits = view.standing;
         for exit in &mut exits {
@@ -63,10 +100,12 @@ impl Gate {
                 exit.leases.clone_from(leases);
             }
         }
+        let left_out = fit(&mut exits);
         let numbered: Vec<_> = exits.iter().map(Exit::numbered).collect();
         let wanted = unions(&numbered).map_err(|error| anyhow!(error))?;
         self.exits.write(seal, &wanted)?;
-        self.exits.forget_neighbours()
+        self.exits.forget_neighbours()?;
+        Ok(left_out)
     }
 
     /// Has addresses of this neighbour hold until its cgroup is removed; whether it is
