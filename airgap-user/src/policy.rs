@@ -167,6 +167,16 @@ impl Cidr {
         Some(Self { addr, len })
     }
 
+    /// IPv4's loopback.
+    pub const LOOPBACK4: Self = Self {
+        addr: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)),
+        len: 8,
+    };
+    /// IPv6's loopback.
+    pub const LOOPBACK6: Self = Self {
+        addr: IpAddr::V6(Ipv6Addr::LOCALHOST),
+        len: 128,
+    };
     /// Every IPv4 address.
     pub const ANY4: Self = Self {
         addr: IpAddr::V4(Ipv4Addr::UNSPECIFIED),

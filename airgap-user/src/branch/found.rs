@@ -28,7 +28,7 @@ pub struct Branch {
 }
 
 /// Programs that make cgroups of containers and move processes: their own is nobody's seal.
-const ENGINES: [&str; 8] = [
+const ENGINES: [&str; 11] = [
     "dockerd",
     "containerd",
     "containerd-shim",
@@ -37,6 +37,9 @@ const ENGINES: [&str; 8] = [
     "crio",
     "kubelet",
     "dbus-daemon",
+    "dbus-broker",
+    "dbus-broker-launch",
+    "k3s-server",
 ];
 /// Where engines make the cgroups of their containers.
 const PARENTS: [&str; 5] = [
@@ -96,6 +99,17 @@ impl Branch {
         }
         refuse_content(&path, &cgroup.path)?;
         Ok(branch)
+    }
+
+    /// Once it is sealed: whoever came in while it was not.
+    ///
+    /// # Errors
+    /// If it holds what must not be sealed with it.
+    pub fn refuse_newcomers(&self) -> Result<(), Failure> {
+        match &self.cgroup {
+            Some(cgroup) if cgroup.path.exists() => refuse_content(&self.path, &cgroup.path),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -182,6 +182,14 @@ impl Layers {
         }
     }
 
+    /// Of what has the host's network: no veth is between it and the link.
+    pub(super) fn without_frames(gate: &Gate) -> Self {
+        Self {
+            frames: false,
+            ..Self::now(Some(gate))
+        }
+    }
+
     /// Whether frame programs can stand on veths.
     pub(super) fn has_frames() -> bool {
         // tcx is no module that could be missing.

@@ -156,7 +156,10 @@ fn record_as_in_force(state: &State, gate: &mut Gate, ids: &[&str], lock: &Lock)
             by: Origin::Operator,
             withdrawn: vec![],
             by_hand: 0,
-            cgroup: None,
+            cgroup: match gate.number_of(key) {
+                Some(number) => gate.path_of(number)?,
+                None => None,
+            },
         };
         state.write(&record, lock)?;
         log::warn!("{id} is recorded as it is in force: airgap status {id}");
@@ -254,7 +257,10 @@ fn seal_running(
     let terms = Terms {
         keep: accepts(Risk::ExistingConnections),
         ports,
-        layers: Layers::now(Some(gate)),
+        layers: match branch {
+            true => Layers::without_frames(gate),
+            false => Layers::now(Some(gate)),
+        },
     };
     let tell = |socket: &Existing| output::peer(entry.name(), socket);
     existing::settle(gate, done.number, &look, &found, &terms, tell);

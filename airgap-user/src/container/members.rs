@@ -83,6 +83,15 @@ impl Credentials {
         })
     }
 
+    /// The same in a user namespace of its own, where no capability counts on this host.
+    fn without_capabilities(self) -> Self {
+        Self {
+            capabilities: 0,
+            bounding: 0,
+            ..self
+        }
+    }
+
     /// Those of another task that are the same.
     fn is_same(&self, other: &Self) -> bool {
         (&self.users, &self.groups) == (&other.users, &other.groups)
@@ -204,6 +213,9 @@ impl Members {
             format!("its process '{name}' ({pid})")
         };
         let user = fs::metadata(dir.join("ns/user")).map(|m| m.ino()).ok();
+        if user.is_none() && dir.exists() {
+            budget.skip(format!("the user namespace of {}", who()));
+        }
         let in_host_user = user.is_some() && user == own.user;
         self.host_user |= in_host_user;
         let set = capabilities(&status).unwrap_or_else(|| {
@@ -214,15 +226,19 @@ impl Members {
             true => &mut seen.in_host,
             false => &mut seen.elsewhere,
         };
-        if in_host_user {
-            match Credentials::read(&status, &who) {
-                Some(found) if self.credentials.iter().any(|known| known.is_same(&found)) => {}
-                Some(_) if self.credentials.len() >= CREDENTIALS => {
-                    budget.skip("users of some of its processes".into());
-                }
-                Some(found) => self.credentials.push(found),
-                None => budget.skip(format!("users of {}", who())),
+        // In another user namespace it is the same user to this host's files, and has no
+        // capability here.
+        let read = Credentials::read(&status, &who).map(|found| match in_host_user {
+            true => found,
+            false => found.without_capabilities(),
+        });
+        match read {
+            Some(found) if self.credentials.iter().any(|known| known.is_same(&found)) => {}
+            Some(_) if self.credentials.len() >= CREDENTIALS => {
+                budget.skip("users of some of its processes".into());
             }
+            Some(found) => self.credentials.push(found),
+            None => budget.skip(format!("users of {}", who())),
         }
         let before = grants.iter().fold(0, |all: u64, one: &Grant| all | one.set);
         if set & !before != 0 {

@@ -33,9 +33,10 @@ pub(super) fn vectors(evidence: &Evidence) -> Vec<Vector> {
     let sockets = || refused("socket_create, socket_sendmsg");
     vec![
         match raw {
-            false => Vector::covered(RAW_FRAMES, now, NO_RAW_TASK),
+            // Whoever has no right to one now may have one from before.
+            false if nothing_older => Vector::covered(RAW_FRAMES, now, NO_RAW_TASK),
             // An AF_XDP socket that was there before sends by poll, past every hook.
-            true => either(
+            _ => either(
                 RAW_FRAMES,
                 now,
                 sockets().filter(|_| nothing_older),
@@ -109,13 +110,15 @@ mod tests {
     fn what_is_not_closed_is_named() {
         let none = Security::Absent;
         let hooks = Security::InForce(Mechanism::BpfLsm);
-        assert_eq!(open(true, 0, none), [JOINS, PROBES, OTHERS, SERVED]);
-        assert_eq!(
-            open(true, 1 << NET_RAW, none),
-            [RAW_FRAMES, JOINS, PROBES, OTHERS, SERVED]
-        );
-        // What was joined before the seal is announced by its end.
-        assert_eq!(open(true, 0, hooks), [JOINS, PROBES, SERVED]);
+        for capabilities in [0, 1 << NET_RAW] {
+            assert_eq!(
+                open(true, capabilities, none),
+                [RAW_FRAMES, JOINS, PROBES, OTHERS, SERVED]
+            );
+        }
+        // What was joined before the seal is announced by its end; and who has no right to
+        // packet sockets now may have one from before.
+        assert_eq!(open(true, 0, hooks), [RAW_FRAMES, JOINS, PROBES, SERVED]);
         assert_eq!(open(false, u64::MAX, none), [""; 0]);
     }
 }

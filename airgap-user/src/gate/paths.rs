@@ -15,9 +15,25 @@ impl Gate {
     /// If the path is none, or too long, or the map is full or cannot be written.
     pub fn seal_path(&mut self, number: SealNumber, path: &str, _lock: &Lock) -> Result<()> {
         let key = key(path)?;
+        self.refuse_nested_path(number, path)?;
         self.paths
             .insert(key, number, 0)
             .context("cannot write the map PATHS")
+    }
+
+    /// What is sealed above or below by its path may be gone now, and would come again under
+    /// the other's seal.
+    fn refuse_nested_path(&self, number: SealNumber, path: &str) -> Result<()> {
+        for entry in self.paths.iter() {
+            let (key, seal) = entry.context("cannot read the map PATHS")?;
+            let other = text(&key);
+            if seal != number && (is_in(&other, path) || is_in(path, &other)) {
+                let what = format!("{path} and {other}, which is sealed, are one in the other");
+                let hint = format!("airgap detach cgroup:{other} lifts the other seal");
+                return Err(Failure::new(what, hint).into());
+            }
+        }
+        Ok(())
     }
 
     /// The path by which this seal's cgroups are told; `None`: by an id.
@@ -28,9 +44,7 @@ impl Gate {
         for entry in self.paths.iter() {
             let (key, seal) = entry.context("cannot read the map PATHS")?;
             if seal == number {
-                let end = key.iter().position(|byte| *byte == 0);
-                let path = &key[..end.unwrap_or(PATH_LEN)];
-                return Ok(Some(String::from_utf8_lossy(path).into_owned()));
+                return Ok(Some(text(&key)));
             }
         }
         Ok(None)
@@ -46,6 +60,18 @@ impl Gate {
         }
         Ok(())
     }
+}
+
+/// Whether a path is below another. Pure.
+fn is_in(path: &str, other: &str) -> bool {
+    path.strip_prefix(other)
+        .is_some_and(|rest| rest.starts_with('/'))
+}
+
+fn text(key: &[u8; PATH_LEN]) -> String {
+    let end = key.iter().position(|byte| *byte == 0);
+    let path = &key[..end.unwrap_or(PATH_LEN)];
+    String::from_utf8_lossy(path).into_owned()
 }
 
 /// As the kernel writes it, padded. Pure.
@@ -72,7 +98,13 @@ fn key(path: &str) -> Result<[u8; PATH_LEN]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{PATH_LEN, key};
+    use super::{PATH_LEN, is_in, key};
+
+    #[test]
+    fn a_path_is_in_what_it_continues() {
+        assert!(is_in("/a.slice/b.service", "/a.slice"));
+        assert!(!is_in("/a.slice2", "/a.slice") && !is_in("/a.slice", "/a.slice"));
+    }
 
     #[test]
     fn keys_are_as_the_kernel_writes_paths() {

@@ -245,6 +245,7 @@ impl Site<'_> {
     fn settle(&self, marked: &Marked) -> Result<Report> {
         let (mut look, facts) = self.look(&marked.record.rules.exits, false)?;
         refuse(self.branch, &not_accepted(&facts, marked.record.accepted))?;
+        self.branch.refuse_newcomers()?;
         let gate = || Gate::open(self.place)?.context("the gate is gone again");
         let sockets = match &mut look {
             Some(look) if marked.fresh => {
@@ -315,7 +316,7 @@ impl Site<'_> {
         look: &mut Look,
         sockets: &Found,
     ) -> Result<Vec<Existing>> {
-        let layers = Layers::now(Some(gate));
+        let layers = Layers::without_frames(gate);
         let terms = Terms {
             keep: self.wanted.keeps(),
             ports: &marked.record.rules.ports,

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use super::{
     super::{existing::Layers, install},
-    rows::{configuration, reboot, unordered},
+    rows::{configuration, not_looked_at, reboot, unordered},
 };
 use crate::{
     branch::{self, Branch, is_branch},
@@ -224,7 +224,10 @@ impl Report {
         let reboot = if command.is_some() {
             Vector::covered(REBOOT, When::Later, "a reboot ends the command")
         } else {
-            coverage.push(configuration(facts, seal.accepted));
+            coverage.push(match branch.is_some() && look.is_none() {
+                true => not_looked_at(&target),
+                false => configuration(facts, seal.accepted),
+            });
             match reboot(entry, standing.as_ref(), &target) {
                 restored if restored.covered && branch.is_some() => unordered(),
                 row => row,

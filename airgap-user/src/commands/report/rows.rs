@@ -145,6 +145,16 @@ pub(in crate::commands) fn expected(
     coverage
 }
 
+/// Of a cgroup that nothing runs in. Pure.
+pub(super) fn not_looked_at(target: &str) -> Vector {
+    let why = "nothing runs in it, and what will was not looked at";
+    let mend = format!("airgap attach {target}, once it runs");
+    Vector {
+        effect: Some("what comes to run in it may have rights that lead around the seal".into()),
+        ..Vector::open(CONFIGURATION, When::Later, why, Some(mend))
+    }
+}
+
 /// What preflight finds now: a mount, a neighbour in the network namespace or
 /// a capability may have come after the attach.
 pub(super) fn configuration(facts: Option<&Facts>, accepted: u64) -> Vector {

@@ -44,6 +44,15 @@ pub fn unions(numbered: &[(u32, &Exception, &[Lease])]) -> Result<Vec<(Cidr, Exi
             prefixes.insert((net.addr, net.len), net);
         }
     }
+    // A look-up of another address of loopback ends here, and not at a wider prefix.
+    if numbered
+        .iter()
+        .any(|(_, exception, _)| exception.to.is_near())
+    {
+        for net in [Cidr::LOOPBACK4, Cidr::LOOPBACK6] {
+            prefixes.insert((net.addr, net.len), net);
+        }
+    }
     let mut unions = Vec::new();
     for net in prefixes.into_values() {
         let mut slots = Vec::new();
@@ -72,6 +81,24 @@ pub fn unions(numbered: &[(u32, &Exception, &[Lease])]) -> Result<Vec<(Cidr, Exi
 mod tests {
     use super::*;
     use crate::policy::To;
+
+    #[test]
+    fn no_wide_exception_opens_loopback_beside_one_that_names_it() {
+        let one = |to: &str| Exception::from(To::near_or_far(to).unwrap());
+        let (near, wide) = (one("127.0.0.1:5432"), one("0.0.0.0/0:3128"));
+        let found = unions(&[(1, &near, &[]), (2, &wide, &[])]).unwrap();
+        let at = |text: &str| {
+            let net: Cidr = text.parse().unwrap();
+            let (_, exits) = found.iter().find(|(found, _)| *found == net).unwrap();
+            let numbers = exits.slots.iter().map(|slot| slot.number);
+            numbers.filter(|number| *number != 0).collect::<Vec<_>>()
+        };
+        assert_eq!(at("127.0.0.1/32"), [1]);
+        assert_eq!(at("127.0.0.0/8"), [0; 0]);
+        assert_eq!(at("::1/128"), [0; 0]);
+        assert_eq!(at("0.0.0.0/0"), [2]);
+        assert_eq!(unions(&[(2, &wide, &[])]).unwrap().len(), 1);
+    }
 
     #[test]
     fn an_address_of_a_name_has_what_holds_for_it_too() {

@@ -83,7 +83,9 @@ pub fn with_room(mut exceptions: Vec<Exception>, now: u64) -> Vec<Exception> {
 
 pub(super) fn holds_for(exception: &Exception, net: &Cidr) -> bool {
     let own = exception.to.target.net();
-    own.is_some_and(|own| own.len <= net.len && own.overlaps(net))
+    // Loopback is meant by who names it, and by no prefix that happens to hold it.
+    let wide = |own: &Cidr| net.addr.is_loopback() && !own.addr.is_loopback();
+    own.is_some_and(|own| own.len <= net.len && own.overlaps(net) && !wide(&own))
 }
 
 /// A prefix for whose addresses more hold than there is room for.
