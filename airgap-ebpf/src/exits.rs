@@ -4,7 +4,9 @@
 
 use airgap_common::{
     addr::Addr,
-    map::{Client, DATAGRAM_LIFE, Exit, FLOW_LIFE, Flow, Layer, SLOTS, SealNumber, Syn, Use},
+    map::{
+        Client, DATAGRAM_LIFE, Exit, Exits, FLOW_LIFE, Flow, Layer, SLOTS, SealNumber, Syn, Use,
+    },
     packet::{FIN, Ip, RST, SYN, Transport},
     verdict::exit::Passage,
 };
@@ -30,12 +32,29 @@ const BPF_ANY: u64 = 0;
 /// What exceptions say of the far side of a flow, as [`Exits::find`] has it.
 ///
 /// [`Exits::find`]: airgap_common::map::Exits::find
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn find(flow: &Flow, now: u64, only: u32) -> u64 {
+    find_in(look_up(flow), flow, now, only)
+}
+
+/// What holds for the far side of a flow; null if nothing does. By itself, as there is no
+/// room on the stack for its key and for what comes after it together (Linux 6.1).
+#[inline(never)]
+fn look_up(flow: &Flow) -> *const Exits {
     let key = Key::new(Client::BITS, Client::new(flow.seal, flow.peer));
-    let Some(exits) = EXITS.get(&key) else {
+    match EXITS.get(&key) {
+        Some(exits) => exits,
+        None => core::ptr::null(),
+    }
+}
+
+#[inline(never)]
+fn find_in(exits: *const Exits, flow: &Flow, now: u64, only: u32) -> u64 {
+    if exits.is_null() {
         return 0;
-    };
+    }
+    // SAFETY: a live map value.
+    let exits = unsafe { &*exits };
     // From 7.3 the verifier forgets how far a loop of this kind goes.
     let found = exits.find_by(
         flow.protocol as u8,

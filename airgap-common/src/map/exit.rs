@@ -133,8 +133,7 @@ impl Exits {
         again: impl Fn(u64) -> u64,
     ) -> Found {
         let dns = (port == 53 || port == 853) as u64;
-        let asked = port as u64 | (protocol as u64) << 16 | dns << 24;
-        let any = if only == 0 { 0 } else { u32::MAX };
+        let asked = port as u64 | (protocol as u64) << 16 | dns << 24 | (only as u64) << 32;
         // Exit, slot and number in one word: the kernel's stack has no room for more.
         let mut best = 0_u64;
         let mut i = 0;
@@ -148,6 +147,8 @@ impl Exits {
             }
             let asked = again(asked);
             let (port, protocol, dns) = (asked as u16, (asked >> 16) as u8, asked >> 24);
+            let only = (asked >> 32) as u32;
+            let any = if only == 0 { 0 } else { u32::MAX };
             // Below zero where it is out of range; one comparison for all.
             let range = (port as i32 - slot.from as i32) | (slot.to as i32 - port as i32);
             let differs = (range as u32 >> 31)
@@ -162,7 +163,7 @@ impl Exits {
                 Exit::Open
             };
             if (exit as u64) > best >> 40 {
-                best = (exit as u64) << 40 | (i as u64) << 32 | slot.number as u64;
+                best = (exit as u64) << 40 | again(i as u64) << 32 | slot.number as u64;
             }
             i += 1;
         }
