@@ -50,15 +50,15 @@ pub(crate) fn below<const LIMIT: usize>(n: usize) -> usize {
     number as usize
 }
 
-/// The same number, of which the compiler knows nothing: what is made of it is made anew
-/// each time, and not kept on the stack.
+/// The same number, of which neither compiler nor verifier knows anything: what is made of
+/// it is made anew each time, and not kept on the stack, and what follows is walked once.
+/// `any` is something that the verifier does not know, such as a field of a map value.
 #[inline(always)]
-pub(crate) fn unknown(n: u64) -> u64 {
+pub(crate) fn unknown(n: u64, any: u64) -> u64 {
     let mut number = n;
-    // SAFETY: one instruction on one register. One there must be: two lines of the source
-    // at one instruction are refused (check_btf_line).
+    // SAFETY: two instructions on two registers.
     unsafe {
-        core::arch::asm!("{n} |= 0", n = inout(reg) number);
+        core::arch::asm!("{n} ^= {a}", "{n} ^= {a}", n = inout(reg) number, a = in(reg) any);
     }
     number
 }

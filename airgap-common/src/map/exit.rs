@@ -114,14 +114,14 @@ impl Exits {
     /// high word, that of the exception in the low one.
     #[inline(always)]
     pub fn find(&self, protocol: u8, port: u16, now: u64, only: u32) -> u64 {
-        self.find_by(protocol, port, now, only, |slot| slot, |asked| asked)
+        self.find_by(protocol, port, now, only, |slot| slot, |n, _| n)
             .exit
     }
 
     /// The same, and the slot that says so. Where more than one are open the first is found:
     /// those that are nobody's come first. `at`: the same number, of which a verifier then
-    /// knows that it is a slot's. `again`: the same word, of which a compiler then knows
-    /// nothing, so that it keeps no parts of it on a stack that has no room for them.
+    /// knows that it is a slot's. `again`: the same word, of which neither a compiler nor a
+    /// verifier then knows anything, by another that they do not know.
     #[inline(always)]
     pub fn find_by(
         &self,
@@ -130,7 +130,7 @@ impl Exits {
         now: u64,
         only: u32,
         at: impl Fn(usize) -> usize,
-        again: impl Fn(u64) -> u64,
+        again: impl Fn(u64, u64) -> u64,
     ) -> Found {
         let dns = (port == 53 || port == 853) as u64;
         let asked = port as u64 | (protocol as u64) << 16 | dns << 24 | (only as u64) << 32;
@@ -145,10 +145,11 @@ impl Exits {
                 i += 1;
                 continue;
             }
-            let asked = again(asked);
+            let asked = again(asked, slot.until);
             let (port, protocol, dns) = (asked as u16, (asked >> 16) as u8, asked >> 24);
             let only = (asked >> 32) as u32;
-            let any = if only == 0 { 0 } else { u32::MAX };
+            // All ones unless it is 0, without a branch.
+            let any = ((only | only.wrapping_neg()) as i32 >> 31) as u32;
             // Below zero where it is out of range; one comparison for all.
             let range = (port as i32 - slot.from as i32) | (slot.to as i32 - port as i32);
             let differs = (range as u32 >> 31)
@@ -163,8 +164,9 @@ impl Exits {
                 Exit::Open
             };
             if (exit as u64) > best >> 40 {
-                best = (exit as u64) << 40 | again(i as u64) << 32 | slot.number as u64;
+                best = (exit as u64) << 40 | again(i as u64, slot.until) << 32 | slot.number as u64;
             }
+            best = again(best, slot.until);
             i += 1;
         }
         Found {
@@ -362,7 +364,7 @@ mod tests {
         let mut db = slot(3, 5432, 5432, TCP);
         (db.neighbour, db.until) = (77, 100);
         let found = |exits: &Exits, port| {
-            let found = exits.find_by(TCP, port, 1, 0, |slot| slot, |asked| asked);
+            let found = exits.find_by(TCP, port, 1, 0, |slot| slot, |n, _| n);
             let slot = exits.slots[found.slot];
             (found.exit, slot.neighbour, slot.until)
         };
@@ -375,7 +377,7 @@ mod tests {
         let two = exits(&[slot(4, 5432, 5432, TCP), db]);
         assert_eq!(found(&two, 5432), of(Exit::Open, 4, 0, 0));
         assert_eq!(
-            two.slots[two.find_by(TCP, 5432, 1, 3, |s| s, |a| a).slot].neighbour,
+            two.slots[two.find_by(TCP, 5432, 1, 3, |s| s, |n, _| n).slot].neighbour,
             77
         );
     }
