@@ -16,6 +16,7 @@ pub mod bench;
 pub mod browser;
 pub mod client;
 pub mod cmd;
+pub mod collector;
 pub mod contained;
 pub mod container;
 pub mod disk;

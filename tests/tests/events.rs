@@ -1,7 +1,8 @@
 //! Promise: told live. Each refused attempt is an event that says who, where and how, safely.
 
 use airgap_tests::airgap::seal;
-use airgap_tests::{Container, Outcome, Outside, Tail, airgap_ok, wait};
+use airgap_tests::collector::{Collector, attribute};
+use airgap_tests::{Container, Outcome, Outside, Tail, airgap, airgap_ok, wait};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader};
 use std::time::Duration;
@@ -331,5 +332,62 @@ fn an_event_is_explained() {
     for part in ["airgap-probe", "To:   127.0.0.11 port 53", "look a name up"] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    assert_eq!(airgap_tests::airgap(&["explain", "nothing"]).code, 2);
+    assert_eq!(airgap(&["explain", "nothing"]).code, 2);
+}
+
+#[test]
+fn a_collector_of_opentelemetry_gets_each_event() {
+    let outside = Outside::new();
+    let container = outside.container("exported").run();
+    seal(&container.name, &[]);
+    let collector = Collector::start();
+    let url = collector.url();
+    let tail = Tail::start(&["tail", "--output", "otlp", "--otlp", &url, &container.name]);
+    let ip = outside.plan.outside4.to_string();
+    let attempt = container.attempt("tcp4", PORT, "exported");
+    assert_eq!(attempt.outcome, Outcome::Refused, "{attempt:?}");
+    let record = collector.await_record("the attempt", wait::SOON, |record| {
+        attribute(record, "destination.ip")["stringValue"] == ip.as_str()
+    });
+    assert_eq!(record["eventName"], "airgap.denied", "{record}");
+    let name = &attribute(&record, "container.name")["stringValue"];
+    assert_eq!(name, container.name.as_str(), "{record}");
+    let port = &attribute(&record, "destination.port")["intValue"];
+    assert_eq!(port, PORT.to_string().as_str(), "{record}");
+    drop(tail);
+    // What the kernel remembers, to a collector that comes later.
+    let later = Collector::start();
+    let url = later.url();
+    airgap_ok(&[
+        "tail",
+        "--no-follow",
+        "--output",
+        "otlp",
+        "--otlp",
+        &url,
+        &container.name,
+    ]);
+    let told = later.records();
+    assert!(!told.is_empty());
+    drop(later);
+    // Nobody listens there; and a place for another output.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let nobody = format!("http://{}", closed.local_addr().expect("an address"));
+    drop(closed);
+    let out = airgap(&[
+        "tail",
+        "--output",
+        "otlp",
+        "--otlp",
+        &nobody,
+        &container.name,
+    ]);
+    assert_eq!(out.code, 1, "{}", out.describe());
+    assert!(
+        out.stderr.contains("no collector listens"),
+        "{}",
+        out.describe()
+    );
+    let out = airgap(&["tail", "--otlp", &url, &container.name]);
+    assert_eq!(out.code, 2, "{}", out.describe());
 }

@@ -28,7 +28,7 @@ use crate::{
     coverage::{SealState, summary},
     failure::{Failure, exit},
     gate::{Gate, Place, Reading, mount_bpffs},
-    output::{self, Detail, Format},
+    output::{self, Detail, Format, Sink},
     policy::{Cidr, Errno, Exception, Hold, NearTo, Port, Rules, To},
     preflight::{self, Risk},
     seal::{DryRun, Report, older},
@@ -212,13 +212,14 @@ pub(crate) async fn run(
 
 /// Shows what is refused until Ctrl-C; the exit code if the seals were lifted meanwhile.
 async fn watch_on(host: Option<&str>, args: &Attach, seals: &[SealNumber]) -> Result<Option<u8>> {
+    let sink = Sink::Print(match args.json {
+        true => Format::Json,
+        false => Format::Text,
+    });
     let following = tail::Following {
         host,
         seals,
-        format: match args.json {
-            true => Format::Json,
-            false => Format::Text,
-        },
+        sink: &sink,
         since: None,
         keep: true,
     };

@@ -22,7 +22,10 @@ use crate::{
     failure::{Failure, exit},
     gate::{Gate, bpf_log_level},
     metrics::Address,
-    output::{self, Format, Syslog},
+    output::{
+        self, Format, Sink, Syslog,
+        otlp::{self, Collector, Exporter},
+    },
     state::State,
 };
 
@@ -44,6 +47,10 @@ pub struct Tail {
     /// Tell what the kernel remembers (all of it without --since), and end
     #[arg(long)]
     pub no_follow: bool,
+    /// Send to this collector over OTLP/HTTP [default: $OTEL_EXPORTER_OTLP_ENDPOINT, or
+    /// http://127.0.0.1:4318]
+    #[arg(long, value_name = "http://ADDRESS:PORT")]
+    pub otlp: Option<Collector>,
     /// Serve OpenMetrics of all seals meanwhile
     #[arg(
         long,
@@ -57,7 +64,7 @@ pub struct Tail {
 }
 
 /// Where events go.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     /// A line for people on stdout
     Text,
@@ -67,34 +74,76 @@ pub enum Output {
     Journald,
     /// Messages of syslog (RFC 5424): to /dev/log, or where --syslog says
     Syslog,
+    /// Logs of OpenTelemetry, to the collector that --otlp names
+    Otlp,
 }
 
 impl Tail {
-    fn format(&self) -> Format {
-        match self.output {
+    /// Where events go; somebody has to listen there.
+    async fn sink(&self) -> Result<Sink> {
+        let format = match self.output {
             _ if self.json => Format::Json,
             Output::Text => Format::Text,
             Output::Json => Format::Json,
-            Output::Journald => Format::Journald,
-            Output::Syslog => Format::Syslog(self.syslog.unwrap_or(Syslog::Local)),
-        }
+            Output::Journald => {
+                output::journal::check()?;
+                Format::Journald
+            }
+            Output::Syslog => {
+                let syslog = self.syslog.unwrap_or(Syslog::Local);
+                syslog.check()?;
+                Format::Syslog(syslog)
+            }
+            Output::Otlp => {
+                let collector = self.otlp.clone().map_or_else(usual, Ok)?;
+                return Ok(Sink::Export(Exporter::start(collector).await?));
+            }
+        };
+        Ok(Sink::Print(format))
     }
 }
 
+/// The collector that the environment names as OpenTelemetry's own programs read it, or the
+/// host's.
+fn usual() -> Result<Collector> {
+    const VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    let named = std::env::var(VARIABLE)
+        .ok()
+        .filter(|named| !named.is_empty());
+    named
+        .as_deref()
+        .unwrap_or(otlp::DEFAULT)
+        .parse()
+        .map_err(|wrong: String| {
+            Failure::new(format!("${VARIABLE}: {wrong}"), "or give --otlp")
+                .with_code(exit::USAGE)
+                .into()
+        })
+}
+
 pub(crate) async fn run(host: Option<&str>, state: &State, args: &Tail) -> Result<u8> {
-    let format = args.format();
-    if args.syslog.is_some() && !matches!(format, Format::Syslog(_)) {
-        return Err(Failure::new(
-            "--syslog says where to, and the output is another",
-            "airgap tail --output syslog --syslog ADDRESS:PORT",
-        )
-        .with_code(exit::USAGE)
-        .into());
-    }
-    match format {
-        Format::Journald => output::journal::check()?,
-        Format::Syslog(syslog) => syslog.check()?,
-        _ => {}
+    for (named, output, flag, place) in [
+        (
+            args.syslog.is_some(),
+            Output::Syslog,
+            "syslog",
+            "ADDRESS:PORT",
+        ),
+        (
+            args.otlp.is_some(),
+            Output::Otlp,
+            "otlp",
+            "http://ADDRESS:PORT",
+        ),
+    ] {
+        if named && args.output != output {
+            return Err(Failure::new(
+                format!("--{flag} says where to, and the output is another"),
+                format!("airgap tail --output {flag} --{flag} {place}"),
+            )
+            .with_code(exit::USAGE)
+            .into());
+        }
     }
     let mut gate = standing()?;
     let seals = seals_of(gate.as_ref())?;
@@ -105,24 +154,27 @@ pub(crate) async fn run(host: Option<&str>, state: &State, args: &Tail) -> Resul
         chosen.push(number);
     }
     let gate = gate.take().ok_or_else(nothing_sealed)?;
+    let sink = args.sink().await?;
     let since = args.since.map(|ago| SystemTime::now() - ago);
     if args.no_follow {
         let mut names = Names::new(host).await;
         for event in past(&gate, &chosen, since.unwrap_or(UNIX_EPOCH))? {
-            tell(&event, &gate, &mut names, format, true).await?;
+            tell(&event, &gate, &mut names, &sink, true).await?;
         }
+        sink.finish().await;
         log::info!("what a reason means, and what to do: airgap explain REASON");
         return Ok(exit::OK);
     }
     let following = Following {
         host,
         seals: &chosen,
-        format,
+        sink: &sink,
         since,
         keep: false,
     };
     drop(gate);
     let end = with_metrics(args.metrics.as_ref(), host, state, follow(&following)).await?;
+    sink.finish().await;
     Ok(match end? {
         End::Asked => exit::OK,
         End::Unsealed => exit::NOT_SEALED,
@@ -134,7 +186,7 @@ pub(super) struct Following<'a> {
     pub(super) host: Option<&'a str>,
     /// Empty: all.
     pub(super) seals: &'a [SealNumber],
-    pub(super) format: Format,
+    pub(super) sink: &'a Sink,
     /// Begin with what happened since.
     pub(super) since: Option<SystemTime>,
     /// Guard the veths that they get meanwhile.
@@ -163,7 +215,7 @@ fn nothing_sealed() -> Failure {
 
 /// Prints events until asked to end or nothing is sealed any more.
 pub(super) async fn follow(following: &Following<'_>) -> Result<End> {
-    let Following { seals, format, .. } = *following;
+    let Following { seals, sink, .. } = *following;
     let mut gate = standing()?.ok_or_else(nothing_sealed)?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
@@ -206,7 +258,7 @@ pub(super) async fn follow(following: &Following<'_>) -> Result<End> {
             log.flush();
         }
         for event in follower.poll()? {
-            tell(&event, &gate, &mut names, format, dated).await?;
+            tell(&event, &gate, &mut names, sink, dated).await?;
         }
         dated = false;
         if unsealed {
@@ -220,9 +272,9 @@ async fn tell(
     event: &Event,
     gate: &Gate,
     names: &mut Names,
-    format: Format,
+    sink: &Sink,
     dated: bool,
 ) -> Result<()> {
     let container = names.of(gate, event.seal()).await?;
-    output::event(event, &container, format, dated)
+    sink.tell(event, &container, dated)
 }

@@ -38,6 +38,15 @@ impl Event {
             Self::Lost(lost) => lost.seal.unwrap_or(0),
         }
     }
+
+    /// When; the last, if there were several.
+    pub fn time(&self) -> SystemTime {
+        match self {
+            Self::Denial(denial) => denial.time,
+            Self::Suppressed(suppressed) => suppressed.time,
+            Self::Lost(lost) => lost.time,
+        }
+    }
 }
 
 /// Refused attempts that were too many new ones at once to tell who made them.

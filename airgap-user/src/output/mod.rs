@@ -5,6 +5,7 @@ mod document;
 pub mod journal;
 pub mod json;
 mod line;
+pub mod otlp;
 mod proof;
 mod status;
 mod syslog;
@@ -240,6 +241,38 @@ pub enum Format {
     Journald,
     /// A message to a syslog.
     Syslog(Syslog),
+}
+
+/// Where events go.
+pub enum Sink {
+    /// To whoever reads them here, or to the host's own logs.
+    Print(Format),
+    /// To a collector of OpenTelemetry.
+    Export(otlp::Exporter),
+}
+
+impl Sink {
+    /// One event of a container; `dated`: with the date in text.
+    ///
+    /// # Errors
+    /// As for [`event`].
+    pub fn tell(&self, event: &Event, container: &Identity, dated: bool) -> Result<()> {
+        match self {
+            Self::Print(format) => self::event(event, container, *format, dated),
+            Self::Export(exporter) => {
+                exporter.send(event, container);
+                Ok(())
+            }
+        }
+    }
+
+    /// After the last event: waits a moment until a collector has them all.
+    pub async fn finish(self) {
+        match self {
+            Self::Print(_) => {}
+            Self::Export(exporter) => exporter.finish().await,
+        }
+    }
 }
 
 /// One event of a container; `dated`: with the date in text.

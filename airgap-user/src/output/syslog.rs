@@ -113,7 +113,7 @@ fn send(path: &Path, message: &str) -> Result<()> {
 /// Header, each leaf of the JSON event as a parameter, and the text. Pure.
 fn message(event: &Event, container: &Identity, host: &str, pid: u32) -> String {
     let told = json::event(event, container);
-    let time = event_time(event);
+    let time = timestamp(event.time());
     let host = word(host, 255);
     let action = word(told["event"]["action"].as_str().unwrap_or_default(), NAME);
     let mut out = format!("<{PRIORITY}>1 {time} {host} airgap {pid} {action} [{ELEMENT}");
@@ -131,14 +131,6 @@ fn message(event: &Event, container: &Identity, host: &str, pid: u32) -> String 
         out.truncate(end);
     }
     out
-}
-
-fn event_time(event: &Event) -> String {
-    timestamp(match event {
-        Event::Denial(denial) => denial.time,
-        Event::Suppressed(suppressed) => suppressed.time,
-        Event::Lost(lost) => lost.time,
-    })
 }
 
 /// Printable ASCII without blanks, or `-` for nothing.
