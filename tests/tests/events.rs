@@ -132,7 +132,7 @@ fn a_tail_ends_with_the_seal() {
     let outside = Outside::new();
     let container = outside.container("ended").run();
     seal(&container.name, &[]);
-    let mut tail = std::process::Command::new(airgap_tests::airgap::binary())
+    let mut tail = std::process::Command::new(airgap::binary())
         .args(["tail", &container.name])
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::piped())

@@ -5,7 +5,7 @@ mod stage;
 mod tools;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -16,10 +16,11 @@ use crate::workspace;
 /// Makes the static binary, a Debian package, an RPM package, an SBOM and their sums. No file in
 /// them is younger than the commit. The binary's own code names no folder of the builder's; the
 /// line information of the BPF object inside still does, so bytes differ from folder to folder.
+/// Returns the folder.
 ///
 /// # Errors
 /// When a tool cannot be installed, or a step fails.
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run() -> Result<PathBuf> {
     let root = workspace::root()?;
     let tools = tools::install(&root)?;
     let epoch = epoch(&root)?;
@@ -30,7 +31,7 @@ pub(crate) fn run() -> Result<()> {
     let sums = sums(&dist)?;
     print!("{sums}");
     println!("{}", dist.display());
-    Ok(())
+    Ok(dist)
 }
 
 /// When the commit was made, seconds since 1970-01-01 UTC: no file is younger.

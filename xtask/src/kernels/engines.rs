@@ -17,13 +17,13 @@ use crate::command;
 use crate::{build, setup, test};
 
 /// A Debian with both engines, and the kernel that it is booted with.
-struct Suite {
-    system: System,
-    kernel: &'static str,
+pub(super) struct Suite {
+    pub(super) system: System,
+    pub(super) kernel: &'static str,
 }
 
 /// Docker 20.10 and Podman 4.3; 26.1 and 5.4; 28.5 and 5.8.
-const SUITES: [Suite; 3] = [
+pub(super) const SUITES: [Suite; 3] = [
     Suite {
         system: System {
             suite: "bookworm",
@@ -61,7 +61,7 @@ const ENGINES: [&str; 2] = ["docker", "podman"];
 /// Half an hour when measured, with another load beside it.
 const LIMIT: Duration = Duration::from_secs(3600);
 
-const SINK: &str = "\
+pub(super) const SINK: &str = "\
 [Unit]
 Description=The outside world, recorded
 Before=containerd.service docker.service podman.service
@@ -141,7 +141,14 @@ pub(crate) fn run(
 }
 
 /// Those of these names, or all.
-fn chosen<'a, T>(names: &[String], all: &'a [T], name: fn(&T) -> &str) -> Result<Vec<&'a T>> {
+///
+/// # Errors
+/// For a name that is none of them.
+pub(super) fn chosen<'a, T>(
+    names: &[String],
+    all: &'a [T],
+    name: fn(&T) -> &str,
+) -> Result<Vec<&'a T>> {
     if names.is_empty() {
         return Ok(all.iter().collect());
     }
@@ -207,7 +214,8 @@ fn pack(lab: &Lab) -> Result<Luggage> {
     Ok(luggage)
 }
 
-fn show(ran: &Ran, column: &Column) {
+/// Prints what one machine showed; all of its output if something failed.
+pub(super) fn show(ran: &Ran, column: &Column) {
     println!("{}", column.versions());
     for row in column.rows() {
         println!("{:<8} {:<40} {}", row.outcome.word(), row.what, row.figure);

@@ -19,6 +19,7 @@ mod lab;
 mod machine;
 mod outcome;
 mod package;
+pub(crate) mod packages;
 pub(crate) mod reboot;
 mod sources;
 mod table;

@@ -1,7 +1,7 @@
 //! The two boots of the machine: the list, and what is there after a reboot.
 
 use crate::app::App;
-use crate::engine::{AIRGAP, Engine};
+use crate::engine::Engine;
 use crate::list;
 use crate::seen::{Scenario, Seen, must};
 use airgap_tests::cmd;
@@ -9,6 +9,8 @@ use std::fs;
 
 /// What the first boot leaves for the second: ports of the sealed container and of its twin, and
 /// whether all was well.
+/// Where those without a package have it.
+const AIRGAP: &str = "/usr/local/sbin/airgap";
 const LEFT: &str = "/var/lib/airgap-engines";
 
 /// Runs this boot's part, then reboots or goes off.
@@ -68,6 +70,11 @@ fn first(engine: &Engine, release: &str) -> Option<bool> {
 fn install(engine: &Engine) -> Scenario {
     let out = engine.airgap("install --yes");
     must(out.code == 0, crate::app::said(&out))?;
+    is_restored(engine)
+}
+
+/// What doctor says: seals come back at boot.
+pub(crate) fn is_restored(engine: &Engine) -> Scenario {
     let doctor = engine.airgap("doctor");
     let line = |word: &str| {
         let lines = doctor.stdout.lines().map(str::trim);

@@ -6,7 +6,6 @@ use std::cell::Cell;
 use std::fs;
 use std::process::{Command, Stdio};
 
-pub(crate) const AIRGAP: &str = "/usr/local/sbin/airgap";
 /// Has the probe in it, and nothing else.
 pub(crate) const IMAGE: &str = "drill";
 
@@ -112,7 +111,7 @@ impl Engine {
     }
 
     pub(crate) fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(AIRGAP);
+        let mut command = Command::new("airgap");
         if let Some(host) = &self.host {
             command.args(["--host", host]);
         }

@@ -3,6 +3,7 @@
 //! - `sink`: the outside world, as in `airgap-reboot`
 //! - `list`: every scenario on the engine `AIRGAP_ENGINE`, each a line `row: WORD|WHAT|FIGURE`;
 //!   then a reboot, and what there is to see after it
+//! - `package`: the Debian package, installed, upgraded, removed and purged
 //! - `one NUMBER`: one of them
 
 mod app;
@@ -13,6 +14,7 @@ mod labels;
 mod life;
 mod list;
 mod networks;
+mod package;
 mod pods;
 mod refusals;
 mod rootless;
@@ -32,9 +34,10 @@ fn main() {
     {
         ["sink"] => sink::run(),
         ["list"] => boots::run(),
+        ["package"] => package::run(),
         ["one", number] => list::one(number),
         _ => {
-            eprintln!("usage: airgap-engines sink | list | one NUMBER");
+            eprintln!("usage: airgap-engines sink | list | package | one NUMBER");
             std::process::exit(2);
         }
     }
