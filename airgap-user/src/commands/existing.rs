@@ -2,18 +2,20 @@
 //! opened them or the container did, so all are cut unless the operator says
 //! otherwise; then those on service ports stay.
 
+mod exits;
 mod listeners;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     io,
     net::{IpAddr, SocketAddr},
-    os::fd::{AsRawFd as _, RawFd},
+    os::fd::RawFd,
 };
 
 use airgap_common::map::SealNumber;
 use anyhow::{Context as _, Result};
 
+pub(super) use self::exits::cut_exits;
 use self::listeners::Listeners;
 use crate::{
     container::{
@@ -323,50 +325,6 @@ pub(super) fn settle(
         }
     }
     out
-}
-
-/// Cuts connections that went out by an exception which is no more; returns how many.
-/// The gate refuses what they send anyhow: this tells the programs at once.
-///
-/// # Errors
-/// If the exceptions cannot be read.
-pub(super) fn cut_exits(gate: &Gate, seal: SealNumber, look: &Look) -> Result<usize> {
-    let standing: HashSet<u32> = gate.exits_of(seal)?.iter().map(|e| e.number).collect();
-    let storage = gate.storage()?;
-    let mut cut = 0;
-    for network in &look.networks {
-        let mut sockets = match open_sockets(&network.netns, Some(storage.as_raw_fd())) {
-            Ok(sockets) => sockets,
-            Err(error) => {
-                log::warn!(
-                    "connections of removed exceptions are refused, but not closed: {error:#}"
-                );
-                continue;
-            }
-        };
-        sockets
-            .retain(|one| one.seal == Some(seal) && one.exit != 0 && !standing.contains(&one.exit));
-        if sockets.is_empty() {
-            continue;
-        }
-        // The far side is told.
-        let ends: Vec<_> = sockets
-            .iter()
-            .filter_map(|socket| connection(socket, "cut", |_| true))
-            .collect();
-        if let Err(error) = gate.tell_older(seal, &ends) {
-            log::debug!("the far side does not hear of the end: {error:#}");
-        }
-        match destroy(&network.netns, &sockets) {
-            Ok(gone) => cut += gone,
-            Err(error) => {
-                log::warn!(
-                    "connections of removed exceptions are refused, but not closed: {error:#}"
-                );
-            }
-        }
-    }
-    Ok(cut)
 }
 
 /// Has the gate keep a connection on a service port.

@@ -1,13 +1,17 @@
 //! The facts preflight judges: what the engine was told, and of a running container what
 //! the kernel says of all its tasks.
 
+mod configured;
+
 use std::{collections::HashSet, fs, os::unix::fs::MetadataExt as _, path::Path};
 
+pub use self::configured::user_namespaces_usable;
+use self::configured::{configured_devices, filtered, proxied};
 use super::{
     Finding, POD_SLICE, Surroundings,
     capabilities::{ALL, granted},
     carried::{Counted, is_foreign, leads_outside},
-    devices::{self, Device, Drivers},
+    devices::{self, Drivers},
     judge_exits,
     mounts::{Mount, SETTINGS, parse_mounts, writable_settings},
     seccomp::{self, Filter},
@@ -328,87 +332,6 @@ impl Facts {
         self.foreign_sockets.extend(foreign.told());
         self.unseen = look.budget.skipped().to_vec();
     }
-}
-
-/// Risks of a seccomp filter, in words: kernel keys, user namespaces.
-fn filtered(filter: &Filter) -> (Vec<String>, Vec<String>) {
-    let words = |call: &Option<String>| {
-        call.iter()
-            .map(|call| format!("its seccomp profile lets {call} through"))
-            .collect()
-    };
-    match filter {
-        Filter::Default => (Vec::new(), Vec::new()),
-        Filter::Unconfined => (vec!["it has no seccomp filter".into()], Vec::new()),
-        Filter::Unknown => (
-            vec!["its seccomp profile cannot be read".into()],
-            Vec::new(),
-        ),
-        Filter::Own { keys, namespaces } => (
-            words(keys),
-            match user_namespaces_usable() {
-                true => words(namespaces),
-                false => Vec::new(),
-            },
-        ),
-    }
-}
-
-/// Whether this host lets processes without CAP_SYS_ADMIN make user namespaces.
-pub fn user_namespaces_usable() -> bool {
-    let is_zero = |path| fs::read_to_string(path).is_ok_and(|text| text.trim() == "0");
-    !is_zero("/proc/sys/user/max_user_namespaces")
-        && !is_zero("/proc/sys/kernel/unprivileged_userns_clone")
-}
-
-fn configured_devices(
-    paths: impl Iterator<Item = String>,
-    rules: impl Iterator<Item = String>,
-) -> Vec<String> {
-    let drivers = Drivers::of_kernel();
-    let mut found = Vec::new();
-    for path in paths {
-        match devices::at(Path::new(&path)) {
-            Ok(all) => found.extend(
-                all.iter()
-                    .filter_map(|device| device.risk(&drivers))
-                    .map(|what| format!("{what}, {path} of the host")),
-            ),
-            Err(error) => found.push(format!(
-                "{path} of the host, which cannot be looked at ({error})"
-            )),
-        }
-    }
-    for text in rules {
-        let risks = devices::rule(&text);
-        let risks = risks
-            .iter()
-            .filter_map(|device: &Device| device.risk(&drivers));
-        found.extend(risks.map(|what| format!("{what}, by the rule '{text}'")));
-    }
-    found
-}
-
-/// Prefixes of clients that hold a gateway, or overlap with a routing mesh. One that holds
-/// every address means everybody.
-fn proxied(container: &Container, clients: &[Cidr]) -> Vec<String> {
-    let mut found = Vec::new();
-    for gateway in &container.gateways {
-        for client in clients
-            .iter()
-            .filter(|c| c.len > 0 && c.overlaps(&gateway.addresses))
-        {
-            let holds = match *client == gateway.addresses {
-                true => format!("{} is the address", client.addr),
-                false => format!("{client} holds {}", gateway.addresses.addr),
-            };
-            found.push(format!(
-                "{holds} by which the network '{}' passes on whoever reaches a published port",
-                gateway.network
-            ));
-        }
-    }
-    found
 }
 
 fn own_part(cgroup: &Cgroup) -> String {
