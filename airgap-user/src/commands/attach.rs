@@ -44,8 +44,8 @@ pub struct Attach {
     /// Only clients from here may connect; repeatable [default: any client]
     #[arg(long = "from", value_name = "CIDR")]
     pub from: Vec<Cidr>,
-    /// Where it may connect, or send datagrams to: ADDRESS, CIDR, [IPv6], NAME or container:NAME, and
-    /// PORT, FIRST-LAST or * (all but 53 and 853); repeatable [default: nowhere]
+    /// Where it may connect, or send datagrams to: ADDRESS or CIDR (IPv6 in brackets), NAME or
+    /// container:NAME, and PORT, FIRST-LAST or * (all but 53 and 853); repeatable [default: nowhere]
     #[arg(long = "to", value_name = "TARGET:PORTS[/udp]")]
     pub to: Vec<NearTo>,
     /// How long an address holds that was found for a name (airgap allow --help)

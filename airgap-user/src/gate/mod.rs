@@ -1,6 +1,6 @@
 //! The gate in the kernel: loaded once a host, pinned, and read back.
 //!
-//! Sealing is a few map writes ([`seal`]); [`arm`] loads and attaches the
+//! Sealing is a few map writes (`seal`); `arm` loads and attaches the
 //! programs, [`health`] asks the kernel what is in force right now.
 
 mod arm;

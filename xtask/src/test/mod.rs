@@ -38,6 +38,12 @@ pub(crate) fn run(filter: Option<&str>) -> Result<bool> {
         tally.step("format", command::run(&mut format));
         step("lints");
         tally.step("lints", lints(&root));
+        step("reference");
+        let mut reference = workspace::cargo(&root);
+        reference
+            .args(["doc", "--no-deps", "--workspace", "--exclude", "airgap-ebpf"])
+            .env("RUSTDOCFLAGS", "-D warnings");
+        tally.step("reference", command::run(&mut reference));
     }
     step("pure tests");
     let mut pure = workspace::cargo(&root);
