@@ -134,6 +134,16 @@ pub(crate) fn of(page: &str) -> &'static [Example] {
             ),
         ],
         "airgap-top" => &[("sudo airgap top", "Watch all seals of this host.")],
+        "airgap-learn" => &[
+            (
+                "sudo airgap learn web",
+                "What was refused, as the exceptions that would let it out.",
+            ),
+            (
+                "sudo airgap learn --since 1h --format compose web",
+                "Of the last hour, as a label of a Compose file.",
+            ),
+        ],
         "airgap-report" => &[(
             "sudo airgap report --html web.html web",
             "Write one page that tells who tried to reach what.",

@@ -10,7 +10,8 @@ use crate::{
     command::Init,
     commands::{
         Allow, Attach, Configuration, Detach, Disallow, Doctor, Exec, Explain, Guard, Install,
-        Keep, List, Quarantine, Reporting, Restore, Run, Schema, Status, Tail, Verify, Watch,
+        Keep, Learn, List, Quarantine, Reporting, Restore, Run, Schema, Status, Tail, Verify,
+        Watch,
     },
     verify::Probe,
 };
@@ -113,6 +114,11 @@ pub enum Command {
     ///
     /// All of it is read from the kernel, whether anybody watched or not.
     Report(Reporting),
+    /// Say what exceptions would have let out what was refused.
+    ///
+    /// Read it before you take any: what a container tries is its own choice. A neighbour is
+    /// named, and not its address. Nothing changes.
+    Learn(Learn),
     /// Prove a seal: try every known way out from inside the container.
     ///
     /// The target is airgap's own, in a network namespace of its own; nothing

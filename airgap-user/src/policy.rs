@@ -18,7 +18,7 @@ pub use self::{
     errno::Errno,
     exit::{
         Exception, Hold, Lease, NearTo, Ports, Protocol, Target, To, earlier, narrower,
-        parse_reason, settled, unions, with_room, within,
+        parse_reason, settled, suggested, suggested_name, unions, with_room, within,
     },
 };
 

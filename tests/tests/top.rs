@@ -241,3 +241,42 @@ fn without_a_terminal_it_says_what_to_use() {
     }
     assert_eq!(out.stdout, "");
 }
+
+#[test]
+fn one_key_lets_a_destination_be_reached_for_a_while() {
+    let outside = Outside::new();
+    let container = outside.container("asking").run();
+    seal(&container.name, &[]);
+    let v4 = outside.plan.outside4;
+    let order = ["--v4", &v4.to_string(), "--port", PORT];
+    let attempt = ["airgap-probe", "try", "tcp4"];
+    container.exec(&[&attempt[..], &order].concat());
+    let terminal = Terminal::new(120, 24, &[]);
+    start(&terminal);
+    terminal.await_screen("the attempt", |screen| {
+        screen.contains(&format!("{v4}:{PORT}"))
+    });
+    terminal.key("Enter");
+    terminal.await_screen("one container", |screen| screen.contains("LAST ATTEMPTS"));
+    terminal.key("a");
+    let asked = format!("let asking reach {v4}:{PORT}/tcp for 15 minutes?");
+    terminal.await_screen("the question", |screen| screen.contains("for 15 minutes?"));
+    terminal.key("n");
+    terminal.await_screen("no question", |screen| !screen.contains("for 15 minutes?"));
+    let exits = || {
+        let out = airgap(&["status", "--json", &container.name]);
+        let status: Value = serde_json::from_str(&out.stdout).expect("JSON");
+        status["exits"].as_array().map_or(0, Vec::len)
+    };
+    assert_eq!(exits(), 0, "nobody agreed");
+    terminal.key("a");
+    let screen = terminal.await_screen("the question", |screen| screen.contains("15 minutes?"));
+    assert!(
+        screen.contains(&asked) || screen.contains(&container.name),
+        "{screen}"
+    );
+    terminal.key("y");
+    terminal.await_screen("what became of it", |s| s.contains("airgap disallow"));
+    assert_eq!(exits(), 1, "it is in force");
+    terminal.key("q");
+}

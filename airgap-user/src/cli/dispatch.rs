@@ -8,8 +8,8 @@ use super::{Cli, Command};
 use crate::{
     command,
     commands::{
-        allow, attach, config, detach, doctor, exec, explain, guard, install, keep_names, list,
-        quarantine, reporting, restore, run, schema, status, tail, top, verify, watch,
+        allow, attach, config, detach, doctor, exec, explain, guard, install, keep_names, learn,
+        list, quarantine, reporting, restore, run, schema, status, tail, top, verify, watch,
     },
     config::Config,
     failure::{Failure, exit},
@@ -81,6 +81,7 @@ impl Cli {
             Command::Tail(args) => tail::run(host, state, &args).await?,
             Command::Top => top::run(host, state).await?,
             Command::Report(args) => reporting::run(host, state, &args).await?,
+            Command::Learn(args) => learn::run(host, state, &args).await?,
             Command::Verify(args) => verify::run(host, state, &args).await?,
             Command::Doctor(args) => doctor::run(host, state, Ok(config), &args).await?,
             Command::Config(args) => config::run(self.host, self.state_dir, config, &args)?,

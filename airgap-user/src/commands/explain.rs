@@ -11,6 +11,7 @@ use crate::{
     glossary::{self, Term},
     notation::escape,
     output,
+    policy::{To, suggested_name},
 };
 
 /// Longest event that is read from stdin, bytes.
@@ -62,7 +63,7 @@ fn words(text: &str) -> Result<String> {
         }
         _ => out += &of_word(event["airgap"]["reason"].as_str().unwrap_or(""))?,
     }
-    Ok(out)
+    Ok(out + &open(&event))
 }
 
 /// Every word that has an entry, by kind.
@@ -99,6 +100,32 @@ fn of_word(word: &str) -> Result<String> {
         ),
     });
     Ok(texts.collect::<Vec<_>>().join("\n"))
+}
+
+/// The command that would let it out, if an exception can. What the event says is checked: it
+/// may be from anywhere.
+fn open(event: &Value) -> String {
+    let name = &event["dns"]["question"]["name"];
+    let to = match event["airgap"]["allow"].as_str() {
+        Some(to) => to.parse::<To>().ok().map(|to| to.to_string()),
+        None => name.as_str().and_then(suggested_name).map(|n| n + ":PORT"),
+    };
+    let Some(to) = to else {
+        return String::new();
+    };
+    let container = event["container"]["name"].as_str().unwrap_or_default();
+    let container = match container {
+        // Nothing that ends the command.
+        word if is_plain(word) => word,
+        _ => "CONTAINER",
+    };
+    format!("Open: airgap allow {container} --to '{to}' --for 15m --reason 'why'\n")
+}
+
+/// Whether a shell takes it as one word, and as no option.
+fn is_plain(word: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    !word.is_empty() && !word.starts_with('-') && word.chars().all(plain)
 }
 
 /// Who and where, as far as the event says it.
@@ -139,6 +166,35 @@ mod tests {
     use crate::glossary;
 
     #[test]
+    fn what_would_let_an_attempt_out_is_a_command_and_nothing_else() {
+        let of = |name: &str, rest: &str| {
+            let event = format!(
+                r#"{{"event":{{"action":"denied"}},"container":{{"name":"{name}"}},{rest}}}"#
+            );
+            let text = words(&event).unwrap();
+            let open = text.lines().find_map(|line| line.strip_prefix("Open: "));
+            open.unwrap_or_default().to_owned()
+        };
+        let connect = r#""airgap":{"reason":"egress","allow":"198.51.100.7:443/tcp"}"#;
+        assert_eq!(
+            of("web", connect),
+            "airgap allow web --to '198.51.100.7:443/tcp' --for 15m --reason 'why'"
+        );
+        let named = r#""dns":{"question":{"name":"api.example.com"}},"airgap":{"reason":"dns"}"#;
+        assert_eq!(
+            of("web; id", named),
+            "airgap allow CONTAINER --to 'api.example.com:PORT' --for 15m --reason 'why'"
+        );
+        for rest in [
+            r#""airgap":{"reason":"egress","allow":"x'; id #"}"#,
+            r#""airgap":{"reason":"egress"}"#,
+            r#""dns":{"question":{"name":"a'; id #.example.com"}},"airgap":{"reason":"dns"}"#,
+        ] {
+            assert_eq!(of("web", rest), "", "{rest}");
+        }
+    }
+
+    #[test]
     fn explains_events_and_reasons_safely() {
         let event = r#"{"event":{"action":"denied"},"container":{"name":"web"},
             "process":{"name":"a\u001b","pid":7,"command_line":"a --b"},
@@ -154,6 +210,7 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
+        assert!(!text.contains("Open:"), "it names none: {text}");
         let list = all(&glossary::terms());
         for word in [
             "states\n  not-sealed\n",

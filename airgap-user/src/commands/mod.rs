@@ -14,6 +14,7 @@ pub(crate) mod guard;
 pub(crate) mod install;
 mod keep;
 pub(crate) mod keep_names;
+pub(crate) mod learn;
 mod leasing;
 pub(crate) mod list;
 mod marked;
@@ -58,6 +59,7 @@ pub use {
     guard::Guard,
     install::Install,
     keep_names::Keep,
+    learn::Learn,
     list::List,
     quarantine::Quarantine,
     reporting::Reporting,

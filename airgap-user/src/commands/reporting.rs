@@ -72,6 +72,40 @@ pub(crate) fn difference(old: &Path, new: &Path, json: bool) -> Result<u8> {
 
 pub(crate) async fn run(host: Option<&str>, state: &State, args: &Reporting) -> Result<u8> {
     let reference = args.container.as_deref().unwrap_or_default();
+    let wanted = Wanted {
+        since: args.since,
+        verify: args.verify.as_deref(),
+    };
+    let document = gather(host, state, reference, &wanted).await?;
+    match &args.html {
+        Some(path) => {
+            fs::write(path, html(&document))
+                .with_context(|| format!("cannot write {}", path.display()))?;
+            log::info!("{} is written", path.display());
+        }
+        None => output::document(&document, args.json)?,
+    }
+    Ok(document.status.code())
+}
+
+/// What of a seal is told.
+pub(super) struct Wanted<'a> {
+    /// Only kinds of attempts of which one was made in this time.
+    pub(super) since: Option<Duration>,
+    /// A saved proof.
+    pub(super) verify: Option<&'a Path>,
+}
+
+/// All that the kernel, the records and the engine tell of one seal.
+///
+/// # Errors
+/// If it is not in force, or cannot be read.
+pub(super) async fn gather(
+    host: Option<&str>,
+    state: &State,
+    reference: &str,
+    wanted: &Wanted<'_>,
+) -> Result<Document> {
     let gate = standing()?;
     let seals = seals_of(gate.as_ref())?;
     let asked = [reference.to_owned()];
@@ -82,7 +116,7 @@ pub(crate) async fn run(host: Option<&str>, state: &State, args: &Reporting) -> 
         anyhow::bail!("the gate is gone while its seals were read");
     };
     let id = meant.id.clone();
-    let verify = args.verify.as_deref().map(|p| proof(p, &id)).transpose()?;
+    let verify = wanted.verify.map(|p| proof(p, &id)).transpose()?;
     // One seal's, all of it: what is left out is counted.
     let mut events = past(&gate, &[number], UNIX_EPOCH)?;
     let mut origins = Origins::default();
@@ -104,23 +138,14 @@ pub(crate) async fn run(host: Option<&str>, state: &State, args: &Reporting) -> 
     if meant.is_gone() {
         status.set_state(SealState::Gone);
     }
-    let document = Document::collect(Material {
+    Ok(Document::collect(Material {
         now,
         identity,
         status,
         events,
-        since: args.since.map(|ago| now - ago),
+        since: wanted.since.map(|ago| now - ago),
         verify,
-    });
-    match &args.html {
-        Some(path) => {
-            fs::write(path, html(&document))
-                .with_context(|| format!("cannot write {}", path.display()))?;
-            log::info!("{} is written", path.display());
-        }
-        None => output::document(&document, args.json)?,
-    }
-    Ok(document.status.code())
+    }))
 }
 
 /// A saved proof of the container `id`.

@@ -1,5 +1,7 @@
 //! `airgap top`: reads the kernel about once a second, off the display's thread.
 
+mod allowing;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -17,6 +19,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
+use self::allowing::Allowing;
 use super::{list, standing};
 use crate::{
     container::Engine,
@@ -51,7 +54,7 @@ pub(crate) async fn run(host: Option<&str>, state: &State) -> Result<u8> {
     let mut timer = interval(KEYS);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let [terminate, hangup, interrupt] = &mut ends;
-    let mut view = View::new();
+    let mut view = View::new(Allowing::new(host, state));
     loop {
         tokio::select! {
             _ = timer.tick() => {}
@@ -68,14 +71,16 @@ pub(crate) async fn run(host: Option<&str>, state: &State) -> Result<u8> {
 /// The model, and when it was shown.
 struct View {
     model: Model,
+    allowing: Allowing,
     begun: Instant,
     shown: Option<Instant>,
 }
 
 impl View {
-    fn new() -> Self {
+    fn new(allowing: Allowing) -> Self {
         Self {
             model: Model::new(output::colour()),
+            allowing,
             begun: Instant::now(),
             shown: None,
         }
@@ -86,6 +91,13 @@ impl View {
         let (keys, mut changed) = screen.keys()?;
         if !keys.into_iter().all(|key| self.model.press(key)) {
             return Ok(false);
+        }
+        if let Some(ask) = self.model.agreed() {
+            self.allowing.start(ask);
+        }
+        if let Ok(said) = self.allowing.said.try_recv() {
+            self.model.say(said);
+            changed = true;
         }
         loop {
             match news.try_recv() {

@@ -10,6 +10,8 @@ mod past;
 
 use std::{net::IpAddr, time::SystemTime};
 
+use crate::policy::{To, suggested};
+
 pub use self::{
     decode::{REASONS, decode, is_silent},
     dns::question,
@@ -117,6 +119,17 @@ pub struct Denial {
     /// Address of a unix socket outside; an abstract one starts with `@`. Its
     /// owner chose it: not safe for terminals.
     pub unix_peer: Option<String>,
+}
+
+impl Denial {
+    /// The exception that would have let it out, if there is one.
+    pub fn exception(&self) -> Option<To> {
+        if self.socket.is_some() || !matches!(self.reason, "egress" | "exit-port" | "exit-lapsed") {
+            return None;
+        }
+        let (ip, port) = self.destination?;
+        suggested(ip, port, self.protocol?)
+    }
 }
 
 /// Who made the attempt.

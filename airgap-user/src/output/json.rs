@@ -60,6 +60,9 @@ fn denial(denial: &Denial, container: &Identity) -> Value {
     if let Some((name, kind)) = &denial.question {
         out["dns"] = json!({ "question": { "name": name, "type": kind } });
     }
+    if let Some(to) = denial.exception() {
+        out["airgap"]["allow"] = json!(to.to_string());
+    }
     if container.image.is_none() {
         unknown.push("container.image.name");
     }

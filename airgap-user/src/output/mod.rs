@@ -4,6 +4,7 @@ mod diff;
 mod document;
 pub mod journal;
 pub mod json;
+mod learned;
 mod line;
 pub mod otlp;
 mod proof;
@@ -18,6 +19,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
+pub use learned::Form;
 pub(crate) use line::attempt;
 pub use status::Detail;
 pub use syslog::Syslog;
@@ -27,7 +29,7 @@ use crate::{
     container::Identity,
     events::Event,
     gate::Unsealed,
-    report::{Difference, Document},
+    report::{Difference, Document, Learned},
     seal::{Check, DryRun, Existing, Report, Row},
     state::Entry,
     verify::Proof,
@@ -167,6 +169,17 @@ pub fn document(document: &Document, json: bool) -> Result<()> {
         print_json(document)
     } else {
         print(&document::document(document, colour()))
+    }
+}
+
+/// What was refused, as the exceptions that would have let it out; without a form as JSON.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn learned(learned: &Learned, form: Option<Form>) -> Result<()> {
+    match form {
+        Some(form) => print(&learned::learned(learned, form)),
+        None => print_json(learned),
     }
 }
 

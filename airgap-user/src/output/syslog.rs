@@ -216,7 +216,10 @@ mod tests {
         ] {
             assert!(message.contains(part), "{part}: {message}");
         }
-        assert!(message.ends_with("egress (connect4)"), "{message}");
+        assert!(
+            message.ends_with("egress (connect4)  allow=198.51.100.7:443/tcp"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -13,12 +13,14 @@ mod hold;
 mod lease;
 mod lists;
 mod places;
+mod suggest;
 mod target;
 
 pub use self::{
     hold::Hold,
     lease::{Lease, unions},
     lists::{earlier, narrower, settled, with_room, within},
+    suggest::{suggested, suggested_name},
     target::Target,
 };
 use self::{
@@ -231,6 +233,18 @@ impl To {
             Some(net) => net.addr.is_loopback(),
             None => false,
         }
+    }
+
+    /// Whether it is one host by its name.
+    pub fn is_of_host(&self) -> bool {
+        matches!(self.target, Target::Name(_))
+    }
+
+    /// The same ports of a neighbour, by its name; `None`: no container is called so.
+    #[must_use]
+    pub fn of_neighbour(&self, name: &str) -> Option<Self> {
+        let text = format!("container:{name}:{}/{}", self.ports, self.protocol.name());
+        text.parse().ok()
     }
 
     /// Why no exception leads there, whatever is accepted.

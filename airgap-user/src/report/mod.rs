@@ -5,6 +5,7 @@
 mod collect;
 mod diff;
 mod html;
+mod learn;
 mod markup;
 mod plot;
 mod sums;
@@ -20,6 +21,7 @@ pub use self::{
     collect::Material,
     diff::{Change, Difference, Saved, Side, compare},
     html::html,
+    learn::{Learned, Opens},
     target::Target,
     verified::{Rollup, Tried, Verified},
 };

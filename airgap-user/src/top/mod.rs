@@ -12,7 +12,7 @@ mod render;
 mod screen;
 
 pub use self::{
-    model::{Key, Model, News},
+    model::{Ask, Key, Model, News},
     ranking::{Count, Ranking},
     render::draw,
     screen::Screen,

@@ -53,10 +53,27 @@ pub enum Key {
     Next,
     /// By another order.
     Sort,
+    /// Let out what the first destination shown is.
+    Allow,
+    /// Do what was asked.
+    Yes,
+    /// Any other: it answers no.
+    Other,
     /// What the keys do.
     Help,
     /// End.
     Quit,
+}
+
+/// An exception for 15 minutes, to be agreed to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Container id.
+    pub id: String,
+    /// Its name: not safe for terminals.
+    pub name: String,
+    /// What `--to` takes.
+    pub to: String,
 }
 
 /// The lists of one container.
@@ -78,6 +95,12 @@ pub struct Model {
     pub(super) sort: Sort,
     pub(super) detail: Option<Detail>,
     pub(super) help: bool,
+    /// What is to be agreed to.
+    pub(super) ask: Option<Ask>,
+    /// What became of it, until the next key: not safe for terminals.
+    pub(super) said: Option<String>,
+    /// What was agreed to.
+    agreed: Option<Ask>,
     /// When the counts were read.
     pub(super) time: Option<SystemTime>,
     /// Why the kernel's counts cannot be read.
@@ -105,6 +128,9 @@ impl Model {
             sort: Sort::Rate,
             detail: None,
             help: false,
+            ask: None,
+            said: None,
+            agreed: None,
             time: None,
             counts_failed: None,
             rows_failed: None,
@@ -151,14 +177,23 @@ impl Model {
 
     /// Does what a key asks for; `false`: it asks for the end.
     pub fn press(&mut self, key: Key) -> bool {
+        self.said = None;
+        if key == Key::Quit {
+            return false;
+        }
+        if let Some(ask) = self.ask.take() {
+            self.agreed = (key == Key::Yes).then_some(ask);
+            return true;
+        }
         match key {
-            Key::Quit => return false,
             _ if self.help => self.help = false,
             Key::Help => self.help = true,
             Key::Sort => {
                 self.sort = self.sort.next();
                 self.arrange();
             }
+            Key::Allow => self.ask(),
+            Key::Yes | Key::Other => {}
             Key::Back => self.detail = None,
             Key::Enter if self.detail.is_none() => {
                 let line = self.chosen().and_then(|at| self.lines.get(at));
@@ -178,6 +213,44 @@ impl Model {
             },
         }
         true
+    }
+
+    /// What was agreed to since the last call.
+    pub fn agreed(&mut self) -> Option<Ask> {
+        self.agreed.take()
+    }
+
+    /// Says what became of it.
+    pub fn say(&mut self, what: String) {
+        self.said = Some(what);
+    }
+
+    /// Asks whether the first destination shown may be reached.
+    fn ask(&mut self) {
+        let Some(detail) = &self.detail else {
+            self.say("open a container first: Enter".to_owned());
+            return;
+        };
+        let line = self.lines.iter().find(|line| line.id == detail.id);
+        let shown = line.and_then(|line| {
+            let destinations = &line.count.as_ref()?.ranking.destinations;
+            let last = destinations.len().checked_sub(1)?;
+            Some((line, &destinations[detail.offsets[0].min(last)]))
+        });
+        let Some((line, shown)) = shown else {
+            self.say("nothing was refused of it".to_owned());
+            return;
+        };
+        match shown.exception() {
+            Some(to) => {
+                self.ask = Some(Ask {
+                    id: line.id.clone(),
+                    name: line.name.clone(),
+                    to: to.to_string(),
+                });
+            }
+            None => self.say(format!("no exception leads to {}", shown.target)),
+        }
     }
 
     /// Index of the chosen line; the first, if it is gone.

@@ -53,7 +53,8 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>) {
     let keys = match (&model.detail, opened) {
         (_, Some((detail, line))) => {
             detail::draw(detail, line, &paint, frame, body);
-            " Esc back  Tab next list  ↑↓ scroll  ? help  q quit".to_owned()
+            " Esc back  Tab next list  ↑↓ scroll  a allow the first destination  ? help  q quit"
+                .to_owned()
         }
         (Some(_), None) => {
             let gone = "This container has no seal any more, and no record of one.  Esc: back";
@@ -66,7 +67,17 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>) {
             format!(" ↑↓ choose  Enter open  s sort (by {sort})  ? help  q quit")
         }
     };
-    frame.render_widget(Paragraph::new(keys).style(paint.faint()), foot);
+    let foot_line = match (&model.ask, &model.said) {
+        (Some(ask), _) => Paragraph::new(format!(
+            " let {} reach {} for 15 minutes?  y yes, another key no",
+            escape(&ask.name),
+            ask.to
+        ))
+        .style(paint.alarm()),
+        (None, Some(said)) => Paragraph::new(format!(" {}", escape(said))).style(paint.strong()),
+        (None, None) => Paragraph::new(keys).style(paint.faint()),
+    };
+    frame.render_widget(foot_line, foot);
     if model.help {
         help(&paint, frame, area);
     }
@@ -147,6 +158,8 @@ fn help(paint: &Paint, frame: &mut Frame<'_>, area: Rect) {
         "Enter                   open a container",
         "Tab                     next list of a container",
         "Esc                     back to all containers",
+        "a                       let the first destination shown",
+        "                        be reached for 15 minutes; asks",
         "s                       sort by rate, refused, last, name",
         "q Ctrl-C                quit; seals stay",
         "",
@@ -155,7 +168,7 @@ fn help(paint: &Paint, frame: &mut Frame<'_>, area: Rect) {
         "to unknown: destinations beyond those counted singly",
         "Any key closes this.",
     ];
-    let (width, height) = (58.min(area.width), 13.min(area.height));
+    let (width, height) = (58.min(area.width), 15.min(area.height));
     let popup = Rect::new(
         (area.width - width) / 2,
         (area.height - height) / 2,

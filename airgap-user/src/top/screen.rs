@@ -134,9 +134,11 @@ fn key(event: KeyEvent) -> Option<Key> {
         KeyCode::Esc | KeyCode::Left | KeyCode::Backspace => Key::Back,
         KeyCode::Tab => Key::Next,
         KeyCode::Char('s') => Key::Sort,
+        KeyCode::Char('a') => Key::Allow,
+        KeyCode::Char('y') => Key::Yes,
         KeyCode::Char('?' | 'h') => Key::Help,
         KeyCode::Char('q') => Key::Quit,
-        _ => return None,
+        _ => Key::Other,
     })
 }
 
@@ -150,7 +152,7 @@ mod tests {
         assert_eq!(plain(KeyCode::Char('q')), Some(Key::Quit));
         assert_eq!(plain(KeyCode::Char('?')), Some(Key::Help));
         assert_eq!(plain(KeyCode::Esc), Some(Key::Back));
-        assert_eq!(plain(KeyCode::Char('c')), None);
+        assert_eq!(plain(KeyCode::Char('c')), Some(Key::Other));
         let control = |c| key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL));
         assert_eq!(control('c'), Some(Key::Quit));
         assert_eq!(control('s'), None);

@@ -234,3 +234,46 @@ fn labels_open_what_the_operator_said_and_no_image_does() {
     reach.does(&format!("tcp a {}", world.v4(OTHER)));
     airgap_tests::airgap_ok(&["detach", "--all"]);
 }
+
+#[test]
+fn what_was_refused_is_told_as_the_exceptions_that_let_it_out() {
+    let world = World::new();
+    let container = &world.sealed("learnt", &[]);
+    let v4 = world.outside.plan.outside4;
+    container.attempt("tcp4", OTHER, "learnt");
+    container.attempt("udp6", OTHER, "learnt");
+    container.attempt("raw4-udp", OTHER, "learnt");
+    let learn = |form: &str| {
+        let out = airgap(&["learn", "--format", form, &container.name]).expect_code(0);
+        out.stdout
+    };
+    let options = learn("options");
+    let v6 = world.outside.plan.outside6;
+    let (tcp, udp) = (format!("{v4}:{OTHER}/tcp"), format!("[{v6}]:{OTHER}/udp"));
+    for line in [format!("\n--to {tcp} "), format!("\n--to '{udp}' ")] {
+        assert!(options.contains(&line), "{line:?}: {options}");
+    }
+    // Taken as they are, they open what was refused.
+    let out = airgap(&["allow", &container.name, "--to", &tcp, "--to", &udp]);
+    out.expect_code(0);
+    let label = learn("label");
+    assert!(
+        label
+            .lines()
+            .any(|line| line.starts_with("airgap.to=") && line.contains(&tcp))
+    );
+    let compose = learn("compose");
+    assert!(compose.contains("labels:\n  airgap.to: \""), "{compose}");
+    let out = airgap(&["learn", "--json", &container.name]).expect_code(0);
+    let learned: Value = serde_json::from_str(&out.stdout).expect("JSON");
+    let to: Vec<_> = learned["exceptions"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|e| &e["to"])
+        .collect();
+    assert!(
+        to.contains(&&Value::from(&*tcp)) && to.contains(&&Value::from(&*udp)),
+        "{learned}"
+    );
+}

@@ -41,7 +41,13 @@ pub(crate) fn run(filter: Option<&str>) -> Result<bool> {
         step("reference");
         let mut reference = workspace::cargo(&root);
         reference
-            .args(["doc", "--no-deps", "--workspace", "--exclude", "airgap-ebpf"])
+            .args([
+                "doc",
+                "--no-deps",
+                "--workspace",
+                "--exclude",
+                "airgap-ebpf",
+            ])
             .env("RUSTDOCFLAGS", "-D warnings");
         tally.step("reference", command::run(&mut reference));
     }

@@ -109,7 +109,10 @@ mod tests {
         assert_eq!(record["observedTimeUnixNano"], "2000000000");
         assert_eq!(record["eventName"], "airgap.denied");
         let body = record["body"]["stringValue"].as_str().unwrap();
-        assert!(body.ends_with("egress (connect4)"), "{body}");
+        assert!(
+            body.ends_with("egress (connect4)  allow=198.51.100.7:443/tcp"),
+            "{body}"
+        );
         let attributes = record["attributes"].as_array().unwrap();
         let of = |key: &str| {
             let found = attributes.iter().find(|a| a["key"] == key);

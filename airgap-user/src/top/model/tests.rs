@@ -222,3 +222,44 @@ fn names_are_todays_and_what_is_gone_is_called_so() {
     let count = model.lines[2].count.as_ref().unwrap();
     assert_eq!(count.name, "web-old");
 }
+
+#[test]
+fn a_key_asks_before_it_lets_anything_out() {
+    let mut model = model(
+        vec![count(1, "web", 5)],
+        vec![row(1, "web", SealState::Sealed)],
+    );
+    assert!(model.press(Key::Allow) && model.ask.is_none());
+    assert!(model.said.as_deref().is_some_and(|s| s.contains("Enter")));
+    assert!(model.press(Key::Enter) && model.said.is_none());
+    for no in [Key::Other, Key::Enter, Key::Back, Key::Allow] {
+        assert!(model.press(Key::Allow));
+        let ask = model.ask.clone().unwrap();
+        assert_eq!((&*ask.name, &*ask.id), ("web", &*id(1)));
+        assert_eq!(ask.to, "198.51.100.7:443/tcp");
+        assert!(model.press(no));
+        assert!(model.ask.is_none() && model.agreed().is_none(), "{no:?}");
+    }
+    assert!(model.press(Key::Yes) && model.agreed().is_none());
+    assert!(model.press(Key::Allow) && model.press(Key::Yes));
+    assert_eq!(model.agreed().unwrap().to, "198.51.100.7:443/tcp");
+    assert!(model.agreed().is_none());
+    // What cannot be let out is said to be so.
+    let events = [Event::Denial(Box::new(Denial {
+        reason: "no-provenance",
+        ..Denial::example()
+    }))];
+    let never = Count {
+        ranking: Arc::new(Ranking::of(&events)),
+        ..count(1, "web", 6)
+    };
+    model.learn(second(1), News::Counts(UNIX_EPOCH, Ok(vec![never])));
+    assert!(model.press(Key::Allow) && model.ask.is_none());
+    assert!(
+        model
+            .said
+            .as_deref()
+            .is_some_and(|s| s.contains("no exception"))
+    );
+    assert!(model.press(Key::Allow) && !model.press(Key::Quit));
+}

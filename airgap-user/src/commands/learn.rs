@@ -1,0 +1,65 @@
+//! `airgap learn`.
+
+use std::{collections::HashMap, time::Duration};
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+
+use super::reporting::{Wanted, gather};
+use crate::{
+    clock::parse_ago,
+    container::Engine,
+    failure::exit,
+    output::{self, Form},
+    report::Learned,
+    state::State,
+};
+
+/// Arguments of `learn`.
+#[derive(Args, Debug)]
+pub struct Learn {
+    /// Only kinds of attempts of which one was made since
+    #[arg(long, value_name = "90s|15m|1h|2d", value_parser = parse_ago)]
+    pub since: Option<Duration>,
+    /// For whom they are written
+    #[arg(long, value_enum, default_value = "options", conflicts_with = "json")]
+    pub format: Format,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Name, id or unique prefix of an id
+    #[arg(value_name = "CONTAINER")]
+    pub container: String,
+}
+
+/// For whom exceptions are written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Format {
+    /// One --to a line, for airgap attach, allow and run
+    Options,
+    /// The label airgap.to
+    Label,
+    /// The same in a Compose file
+    Compose,
+}
+
+pub(crate) async fn run(host: Option<&str>, state: &State, args: &Learn) -> Result<u8> {
+    let wanted = Wanted {
+        since: args.since,
+        verify: None,
+    };
+    let document = gather(host, state, &args.container, &wanted).await?;
+    // Without it addresses are what is told.
+    let neighbours = match Engine::connect(host).await {
+        Ok(engine) => engine.neighbours().await,
+        Err(_) => HashMap::new(),
+    };
+    let learned = Learned::of(&document, &neighbours);
+    let form = match args.format {
+        Format::Options => Form::Options,
+        Format::Label => Form::Label,
+        Format::Compose => Form::Compose,
+    };
+    output::learned(&learned, (!args.json).then_some(form))?;
+    Ok(exit::OK)
+}

@@ -1,0 +1,164 @@
+//! What a seal refused, as the words that would let it out.
+
+use std::fmt::Write as _;
+
+use crate::{
+    notation::escape,
+    report::{Learned, Opens, clock},
+};
+
+/// Rows of a list; the rest is in the JSON.
+const ROWS: usize = 50;
+
+/// For whom exceptions are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `airgap attach`, `allow` and `run`.
+    Options,
+    /// The engine's `--label`.
+    Label,
+    /// A Compose file.
+    Compose,
+}
+
+/// Lines that are no exception begin with `#`.
+pub(super) fn learned(learned: &Learned, form: Form) -> String {
+    let name = escape(&learned.container.name);
+    let since = clock(learned.sealed);
+    if learned.exceptions.is_empty() && learned.names.is_empty() && learned.never.is_empty() {
+        return format!("# nothing was refused of {name} since {since} UTC\n");
+    }
+    let mut out = format!("# refused of {name} since {since} UTC; take what it needs, no more\n");
+    match form {
+        Form::Options => {
+            rows(&mut out, &learned.exceptions, |out, one| {
+                let _ = writeln!(out, "{:<44}  # {}", option(&one.to), by(one));
+            });
+        }
+        Form::Label | Form::Compose => {
+            rows(&mut out, &learned.exceptions, |out, one| {
+                let _ = writeln!(out, "# {:<42}  {}", one.to, by(one));
+            });
+            let all: Vec<_> = learned.exceptions.iter().map(|one| &*one.to).collect();
+            let all = all.join(",");
+            out += &match form {
+                _ if all.is_empty() => String::new(),
+                Form::Compose => format!("labels:\n  airgap.to: \"{all}\"\n"),
+                _ => format!("airgap.to={all}\n"),
+            };
+        }
+    }
+    if !learned.names.is_empty() {
+        out += "# names that it looked up; to which ports is seen once they are allowed\n";
+        rows(&mut out, &learned.names, |out, one| {
+            let to = format!("--to {}:PORT", one.to);
+            let _ = writeln!(out, "# {to:<42}  {}", by(one));
+        });
+    }
+    if !learned.never.is_empty() {
+        out += "# no exception leads there\n";
+        rows(&mut out, &learned.never, |out, one| {
+            let _ = writeln!(out, "# {:<42}  {}", escape(&one.to), by(one));
+        });
+    }
+    if learned.lost > 0 {
+        let _ = writeln!(out, "# {} attempts led nobody knows where", learned.lost);
+    }
+    out
+}
+
+/// As a shell takes it: `[` and `*` mean something to it.
+fn option(to: &str) -> String {
+    match to.contains(['[', '*']) {
+        true => format!("--to '{to}'"),
+        false => format!("--to {to}"),
+    }
+}
+
+fn by(one: &Opens) -> String {
+    let who: Vec<_> = one.processes.iter().map(|name| escape(name)).collect();
+    let who = match who.as_slice() {
+        [] => "?".to_owned(),
+        some => some.join(", "),
+    };
+    let times = if one.count == 1 { "time" } else { "times" };
+    format!("{} {times}, last {} by {who}", one.count, clock(one.last))
+}
+
+fn rows(out: &mut String, all: &[Opens], each: impl Fn(&mut String, &Opens)) {
+    all.iter().take(ROWS).for_each(|one| each(out, one));
+    if all.len() > ROWS {
+        let _ = writeln!(out, "# {} more, in --json", all.len() - ROWS);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::report::Subject;
+
+    fn opens(to: &str) -> Opens {
+        Opens {
+            to: to.into(),
+            count: 2,
+            first: UNIX_EPOCH,
+            last: UNIX_EPOCH,
+            processes: vec!["a\nb".into()],
+        }
+    }
+
+    fn some() -> Learned {
+        Learned {
+            schema: 1,
+            container: Subject {
+                name: "web".into(),
+                ..Subject::default()
+            },
+            sealed: UNIX_EPOCH,
+            exceptions: vec![
+                opens("198.51.100.7:443/tcp"),
+                opens("[2001:db8::7]:123/udp"),
+            ],
+            names: vec![opens("api.example.com")],
+            never: vec![opens("name a\x1b")],
+            lost: 3,
+        }
+    }
+
+    #[test]
+    fn each_form_is_one_that_its_reader_takes() {
+        let text = learned(&some(), Form::Options);
+        assert!(text.contains("\n--to 198.51.100.7:443/tcp "), "{text}");
+        assert!(text.contains("\n--to '[2001:db8::7]:123/udp' "), "{text}");
+        assert!(text.contains("\n# --to api.example.com:PORT"), "{text}");
+        assert!(text.contains("2 times, last 1970-01-01 00:00:00 by a\\nb"));
+        assert!(text.contains("# name a\\x1b") && text.contains("3 attempts"));
+        let both = "198.51.100.7:443/tcp,[2001:db8::7]:123/udp";
+        let label = learned(&some(), Form::Label);
+        assert!(label.contains(&format!("\nairgap.to={both}\n")), "{label}");
+        let compose = learned(&some(), Form::Compose);
+        let lines = format!("\nlabels:\n  airgap.to: \"{both}\"\n");
+        assert!(compose.contains(&lines), "{compose}");
+        for text in [text, label, compose] {
+            let plain = |line: &str| {
+                ["#", "--to ", "airgap.to=", "labels:", "  airgap.to: "]
+                    .iter()
+                    .any(|begin| line.starts_with(begin))
+            };
+            assert!(text.lines().all(plain), "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_refused_is_said() {
+        let none = Learned {
+            exceptions: Vec::new(),
+            names: Vec::new(),
+            never: Vec::new(),
+            ..some()
+        };
+        assert!(learned(&none, Form::Options).starts_with("# nothing was refused of web"));
+    }
+}
