@@ -11,6 +11,7 @@ pub mod cgroup;
 pub mod denial;
 pub mod map;
 pub mod packet;
+pub mod systemd;
 pub mod verdict;
 
 #[cfg(test)]

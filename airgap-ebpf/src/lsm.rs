@@ -11,6 +11,7 @@
 use airgap_common::{
     addr::Addr,
     denial::{Hook, Reason},
+    map::Policy,
     verdict::socket::{
         AF_ALG, AF_INET, AF_INET6, AF_UNIX, SELF_TEST_ERRNO, family_errno, is_membership, use_of,
     },
@@ -26,6 +27,7 @@ use crate::{
         SELF_TEST, load, read, socket_cgroup, task_cgroup_by_type,
     },
     subject::Subject,
+    systemd,
 };
 
 const ALLOW: i32 = 0;
@@ -132,6 +134,10 @@ fn unix_peer(other: u64) -> i32 {
         return ALLOW;
     };
     if is_inside(&subject, other) {
+        return ALLOW;
+    }
+    let policy = subject.policy().map_or(0, |policy| policy.flags);
+    if policy & Policy::OF_SYSTEMD != 0 && systemd::is_made_by_it(other) != 0 {
         return ALLOW;
     }
     refuse(&subject, Reason::UnixPeer, AF_UNIX, 0, &address(other))

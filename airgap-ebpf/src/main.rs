@@ -25,6 +25,7 @@ mod sock;
 mod sock_addr;
 mod socket;
 mod subject;
+mod systemd;
 mod task;
 mod verifier;
 

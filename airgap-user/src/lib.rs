@@ -34,6 +34,7 @@ pub mod sd_notify;
 pub mod seal;
 pub mod starters;
 pub mod state;
+pub mod systemd;
 #[expect(
     missing_docs,
     reason = "system calls and packets, named after what they are"

@@ -338,6 +338,13 @@ impl Rules {
         policy
     }
 
+    /// The same for a cgroup of this host: a unit of systemd's, as far as anybody can tell.
+    pub fn compile_on_host(&self) -> Policy {
+        let mut policy = self.compile_in(true);
+        policy.flags |= Policy::OF_SYSTEMD;
+        policy
+    }
+
     /// How calls fail by a policy read back from the map; `None`: as nobody said.
     pub fn errno_of(policy: &Policy) -> Option<Errno> {
         (policy.flags & Policy::NOT_PERMITTED != 0).then_some(Errno::Eperm)

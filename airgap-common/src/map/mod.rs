@@ -118,7 +118,7 @@ pub const SWITCHES: u32 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Bits of [`Policy::CLIENTS_ANY`], [`Policy::HAS_EXITS`], [`Policy::NOT_PERMITTED`],
-    /// [`Policy::SHARED_NETWORK`] and [`Policy::LOOPBACK_EXITS`].
+    /// [`Policy::SHARED_NETWORK`], [`Policy::LOOPBACK_EXITS`] and [`Policy::OF_SYSTEMD`].
     pub flags: u32,
     /// Neighbour discovery messages a second before they are dropped.
     pub nd_per_second: u32,
@@ -137,6 +137,8 @@ impl Policy {
     pub const SHARED_NETWORK: u32 = 8;
     /// Exceptions count on loopback, too: others of the same network namespace are there.
     pub const LOOPBACK_EXITS: u32 = 16;
+    /// It may be what systemd starts: the sockets by which that is done are not shut.
+    pub const OF_SYSTEMD: u32 = 32;
 
     /// Whether `port` (host byte order) is a TCP service port.
     #[inline(always)]

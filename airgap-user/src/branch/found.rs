@@ -12,7 +12,7 @@ use airgap_common::{
 };
 
 use super::{PREFIX, id_of};
-use crate::{command, container::Cgroup, failure::Failure, procfs};
+use crate::{command, container::Cgroup, failure::Failure, notation::near, procfs};
 
 /// A cgroup that is sealed by its path, with all below it.
 #[derive(Clone, Debug)]
@@ -49,8 +49,6 @@ const PARENTS: [&str; 5] = [
     "kubepods",
     "kubepods.slice",
 ];
-/// How many names a refusal has.
-const NEAR: usize = 5;
 
 impl Branch {
     /// The branch that was sealed at this path, as it is now. `root`: of the v2 hierarchy.
@@ -255,40 +253,6 @@ fn missing(root: &Path, path: &str) -> Failure {
     Failure::new(format!("there is no cgroup {path}"), hint)
 }
 
-/// Those most like `wanted`, the nearest first. Pure.
-pub(super) fn near(wanted: &str, names: Vec<String>) -> Vec<String> {
-    let mut ranked: Vec<_> = names
-        .into_iter()
-        .map(|name| (distance(wanted, &name), name))
-        .collect();
-    ranked.sort();
-    ranked
-        .into_iter()
-        .take(NEAR)
-        .map(|(_, name)| name)
-        .collect()
-}
-
-/// How many characters are to be put in, taken out or changed; none for what one only adds
-/// to the other.
-fn distance(a: &str, b: &str) -> usize {
-    if !a.is_empty() && (b.contains(a) || a.contains(b)) {
-        return 0;
-    }
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, one) in a.chars().enumerate() {
-        let mut before = row[0];
-        row[0] = i + 1;
-        for (j, other) in b.iter().enumerate() {
-            let changed = before + usize::from(one != *other);
-            before = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(before + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -327,15 +291,5 @@ mod tests {
             assert!(refused.message.contains(said), "{refused}");
         }
         assert!(refuse_others("/system.slice/airgap-watch.service").is_ok());
-    }
-
-    #[test]
-    fn near_names_come_first() {
-        let names = |list: &[&str]| list.iter().map(|n| (*n).to_owned()).collect();
-        let found = near("nginz.service", names(&["ssh.service", "nginx.service"]));
-        assert_eq!(found[0], "nginx.service");
-        let found = near("nginx", names(&["a", "b", "nginx.service"]));
-        assert_eq!(found[0], "nginx.service");
-        assert_eq!(distance("kitten", "sitting"), 3);
     }
 }

@@ -203,12 +203,15 @@ fn seal_id(gate: &mut Gate, entry: &Entry, lock: &Lock) -> Result<crate::gate::S
             None => (&nothing, 0, 0),
         },
     };
-    let shared = is_branch(entry.id()) || Risk::share_network(accepted);
+    let policy = match is_branch(entry.id()) {
+        true => rules.compile_on_host(),
+        false => rules.compile_in(Risk::share_network(accepted)),
+    };
     let sealed = gate.seal_id(
         &Sealing {
             id,
             name: entry.name(),
-            policy: rules.compile_in(shared),
+            policy,
             clients: &rules.clients,
             exits: &rules.exits,
             accepted,

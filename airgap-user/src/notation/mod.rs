@@ -1,13 +1,14 @@
 //! How times, endpoints, kinds of sockets and strings of containers are written. Pure.
 
 mod escape;
+mod near;
 
 use std::{
     net::IpAddr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-pub use self::escape::escape;
+pub use self::{escape::escape, near::near};
 
 /// UTC, RFC 3339, microseconds.
 pub(crate) fn timestamp(time: SystemTime) -> String {

@@ -364,7 +364,7 @@ fn sealing<'a>(key: &'a [u8; airgap_common::map::ID_LEN], record: &'a Record) ->
     Sealing {
         id: key,
         name: &record.name,
-        policy: record.rules.compile_in(true),
+        policy: record.rules.compile_on_host(),
         clients: &record.rules.clients,
         exits: &record.rules.exits,
         accepted: record.accepted,

@@ -1,6 +1,11 @@
 //! From the BPF object to maps that are pinned, and programs to be verified.
 
-use std::{fs::File, io};
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+};
 
 use airgap_common::map::name;
 use anyhow::{Context as _, Result};
@@ -10,6 +15,7 @@ use super::{
     super::{Place, bpf_log_level, object, security},
     kernel::{Kernel, OFFSETS},
 };
+use crate::systemd;
 
 /// Programs to be verified.
 pub(super) struct Loaded {
@@ -37,6 +43,7 @@ pub(super) fn load(place: &Place, kernel: Kernel, version: KernelVersion) -> Res
     let since = |major, minor| u32::from(version >= KernelVersion::new(major, minor, 0));
     let (has_set_retval, has_task_ancestor) = (u32::from(version >= SET_RETVAL), since(5, 15));
     let has_typed_loads = since(6, 1);
+    let systemd = first_process(&place.cgroup);
     let test = security::test_protocol(random()?);
     let seed = random()?;
     let log_level = bpf_log_level();
@@ -49,6 +56,7 @@ pub(super) fn load(place: &Place, kernel: Kernel, version: KernelVersion) -> Res
     loader.override_global("HAS_TASK_ANCESTOR", &has_task_ancestor, true);
     loader.override_global("HAS_TYPED_LOADS", &has_typed_loads, true);
     loader.override_global("SELF_TEST", &test, true);
+    loader.override_global("SYSTEMD", &systemd, true);
     loader.override_global("HASH_SEED", &seed, true);
     loader.override_global(aya_log::LEVEL, &log_level, true);
     for (offset, (global, _, _)) in offsets.iter().zip(OFFSETS) {
@@ -68,6 +76,19 @@ pub(super) fn load(place: &Place, kernel: Kernel, version: KernelVersion) -> Res
         btf,
         test,
     })
+}
+
+/// Id of the cgroup of the first process, where that is systemd and has one of its own, else 0:
+/// in the root are others, too.
+fn first_process(root: &Path) -> u64 {
+    let id = || {
+        systemd::require().ok()?;
+        let text = fs::read_to_string("/proc/1/cgroup").ok()?;
+        let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
+        let about = fs::metadata(root.join(path)).ok()?;
+        (!path.is_empty()).then(|| about.ino())
+    };
+    id().unwrap_or(0)
 }
 
 fn random() -> Result<u64> {
