@@ -35,8 +35,16 @@ pub(crate) fn of(page: &str) -> &'static [Example] {
                 "Let it connect to one database, and nowhere else.",
             ),
             (
+                "sudo airgap attach -d -p 80 --harden --unit nginx",
+                "Confine a systemd service, and seal it over all its restarts.",
+            ),
+            (
+                "sudo airgap attach -d --slice user-1000",
+                "Seal all that one user runs.",
+            ),
+            (
                 "sudo airgap attach -d -p 80 --cgroup /system.slice/web.service",
-                "Seal a service without a container, by its cgroup.",
+                "Seal whatever is in a cgroup, by its path.",
             ),
             (
                 "sudo airgap attach --dry-run web",

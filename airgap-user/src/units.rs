@@ -51,6 +51,14 @@ fn drop_in_of(unit: &str) -> String {
     format!("{UNITS}/{unit}.d/{DROP_IN}")
 }
 
+/// What has a unit start once the restore has succeeded, and not otherwise.
+pub fn bound(unit: &str) -> Unit {
+    Unit {
+        path: drop_in_of(unit),
+        content: Some(drop_in()),
+    }
+}
+
 /// Paths of all that was ever written below a root.
 pub fn written(root: &Path) -> Vec<String> {
     let mut found: Vec<_> = [RESTORE, WATCH, KEEP, RULE].map(str::to_owned).into();
@@ -263,7 +271,7 @@ WantedBy=multi-user.target
 
 fn drop_in() -> String {
     format!(
-        "{MARK}: no container starts before its seal is back.
+        "{MARK}: nothing starts before its seal is back.
 [Unit]
 Requires={RESTORE_NAME}
 After={RESTORE_NAME}

@@ -374,6 +374,26 @@ fn what_could_leave_is_refused_and_nothing_changes() {
         let out = airgap(words);
         assert_ne!(out.code, 0, "{words:?}: {}", out.describe());
     }
+    // What systemd does with units, `cargo xtask units` tries; here it does not run.
+    for (words, said) in [
+        (&["--unit", "nginx"][..], "systemd does not run this host"),
+        (&["--slice", "user-1000"], "systemd does not run this host"),
+        (&["--unit", "ngin*"], "no name of a unit"),
+        (&["--unit", "web@"], "web@INSTANCE.service"),
+        (&["--unit", "web.socket"], "name the service"),
+        (&["--slice", "web.service"], "--unit web.service"),
+    ] {
+        refused(&[&["attach", "-d"], words].concat(), &[said]);
+    }
+    for words in [
+        &["attach", "unit:nginx.service"][..],
+        &["attach", "--unit", "nginx", "web"],
+        &["attach", "--unit", "nginx", "--slice", "x"],
+        &["attach", "--harden", "--cgroup", &place],
+    ] {
+        let out = airgap(words);
+        assert_ne!(out.code, 0, "{words:?}: {}", out.describe());
+    }
     let mut dry = attach.to_vec();
     dry.push("--dry-run");
     airgap_ok(&dry);

@@ -42,7 +42,7 @@ const MANAGERS: [&str; 6] = [
     "run/snapd.socket",
 ];
 /// What the kernel runs as root for whoever asks for a key (keyrings(7)).
-const REQUEST_KEY: &str = "/sbin/request-key";
+pub(super) const REQUEST_KEY: &str = "/sbin/request-key";
 
 /// All that is known of a branch, and what of it leads around a seal. `look`: at its tasks,
 /// if it has any; `hooks`: security hooks are in force.
@@ -250,7 +250,7 @@ fn unix_sockets(look: &Look) -> String {
 
 /// What mends it here, where that is not what mends it for a container. By systemd's words:
 /// most of what is in a cgroup is of a unit's.
-const fn mend(risk: Risk) -> Option<&'static str> {
+pub(super) const fn mend(risk: Risk) -> Option<&'static str> {
     Some(match risk {
         Risk::Capability => "take its capabilities (CapabilityBoundingSet=)",
         Risk::RootUser => "run it as a user of its own (User=, DynamicUser=)",

@@ -12,7 +12,14 @@ use airgap_common::{
 };
 
 use super::{PREFIX, id_of};
-use crate::{command, container::Cgroup, failure::Failure, notation::near, procfs};
+use crate::{
+    command,
+    container::Cgroup,
+    failure::Failure,
+    notation::near,
+    procfs,
+    systemd::{PREFIX as UNIT, Unit},
+};
 
 /// A cgroup that is sealed by its path, with all below it.
 #[derive(Clone, Debug)]
@@ -41,6 +48,8 @@ const ENGINES: [&str; 11] = [
     "dbus-broker-launch",
     "k3s-server",
 ];
+/// `SYS_UID_MAX` and one (login.defs(5), systemd's users-groups).
+const FIRST_OF_PEOPLE: u32 = 1000;
 /// Where engines make the cgroups of their containers.
 const PARENTS: [&str; 5] = [
     "docker",
@@ -89,14 +98,32 @@ impl Branch {
         };
         refuse_others(&path)?;
         if cgroup.level > MAX_LEVEL {
-            let what = format!(
-                "the cgroup {path} is {} levels deep, airgap looks at {MAX_LEVEL}",
-                cgroup.level
-            );
-            return Err(Failure::new(what, "seal one that holds it"));
+            return Err(too_deep(&path, cgroup.level));
         }
         refuse_content(&path, &cgroup.path)?;
         Ok(branch)
+    }
+
+    /// That of a unit, running or not: it is sealed at its next start.
+    ///
+    /// # Errors
+    /// As [`Self::named`], but for one that is not there.
+    pub fn of_unit(root: &Path, unit: &Unit) -> Result<Self, Failure> {
+        if unit.path.is_empty() {
+            return Err(root_of_all());
+        }
+        refuse_others(&unit.path)?;
+        let level = unit.path.matches('/').count();
+        let level = u32::try_from(level).unwrap_or(u32::MAX);
+        if level > MAX_LEVEL {
+            return Err(too_deep(&unit.path, level));
+        }
+        let branch = Self::at(root, &unit.path);
+        branch.refuse_newcomers()?;
+        Ok(Self {
+            name: format!("{UNIT}{}", unit.name),
+            ..branch
+        })
     }
 
     /// Once it is sealed: whoever came in while it was not.
@@ -109,6 +136,18 @@ impl Branch {
             _ => Ok(()),
         }
     }
+}
+
+fn root_of_all() -> Failure {
+    Failure::new(
+        "the root of the cgroup tree holds this host's own processes, and is not sealed",
+        "name what is to be sealed: airgap attach --unit web.service, or --cgroup /system.slice/web.service",
+    )
+}
+
+fn too_deep(path: &str, level: u32) -> Failure {
+    let what = format!("the cgroup {path} is {level} levels deep, airgap looks at {MAX_LEVEL}");
+    Failure::new(what, "seal one that holds it")
 }
 
 /// The path in the hierarchy of what was named. Pure but for the mount's own name.
@@ -128,8 +167,7 @@ fn path_of(root: &Path, text: &str) -> Result<String, Failure> {
         ));
     }
     if parts.is_empty() {
-        let what = "the root of the cgroup tree holds this host's own processes, and is not sealed";
-        return Err(Failure::new(what, usage));
+        return Err(root_of_all());
     }
     Ok(format!("/{}", parts.join("/")))
 }
@@ -209,7 +247,14 @@ fn engine(pid: u32) -> Option<String> {
         // The kernel keeps fifteen bytes of a name.
         comm == engine.get(..15).unwrap_or(engine)
     });
+    let known = known && !(comm.starts_with("dbus") && is_of_people(pid));
     known.then(|| format!("'{comm}' ({pid})"))
+}
+
+/// Whether it is a user's own: the bus of a session works for that session.
+fn is_of_people(pid: u32) -> bool {
+    let owner = fs::metadata(format!("/proc/{pid}")).map(|about| about.uid());
+    owner.is_ok_and(|uid| uid >= FIRST_OF_PEOPLE)
 }
 
 /// A directory and those below it. One that goes meanwhile is none.

@@ -1,29 +1,37 @@
 //! Branches of the cgroup tree that are no container's and no command's: a cgroup with all
 //! below it, sealed by its path. Whatever is made at that path is born sealed.
 
+mod drop_in;
+mod expected;
 mod facts;
 mod found;
 mod leaving;
+mod service;
 
 use airgap_common::map::ID_LEN;
 
-pub use self::{facts::gather, found::Branch};
+pub use self::{
+    drop_in::{DropIn, MARK, Service},
+    expected::expected,
+    facts::gather,
+    found::Branch,
+};
 
 /// What stands before the path of a cgroup: no engine's container can have it.
 pub const PREFIX: &str = "cgroup:";
 /// The id's digits before its last: no container's are these, but by chance, one in 2^92.
-const MARK: &str = "7d0f5a3e91c84b26f3d17a9";
+const IDS: &str = "7d0f5a3e91c84b26f3d17a9";
 
 /// Whether this id is a branch's.
 pub fn is_branch(id: &str) -> bool {
-    id.len() == ID_LEN && id.as_bytes()[..ID_LEN - 1].ends_with(MARK.as_bytes())
+    id.len() == ID_LEN && id.as_bytes()[..ID_LEN - 1].ends_with(IDS.as_bytes())
 }
 
 /// The id of the branch of this path, always the same. Pure.
 pub fn id_of(path: &str) -> String {
     let [a, b] = [0xcbf2_9ce4_8422_2325, 0x6c62_272e_07bb_0142].map(|basis| hash(basis, path));
-    let room = ID_LEN - MARK.len() - 1;
-    format!("{:0<room$}{MARK}0", format!("{a:016x}{b:016x}"))
+    let room = ID_LEN - IDS.len() - 1;
+    format!("{:0<room$}{IDS}0", format!("{a:016x}{b:016x}"))
 }
 
 /// FNV-1a, from this basis.

@@ -74,10 +74,21 @@ pub struct Attach {
     /// there again is born sealed. Without -p nobody may connect to it
     #[arg(long, value_name = "PATH")]
     pub cgroup: Option<String>,
+    /// The same of a systemd unit: a service, a scope or a slice, running or not; a short
+    /// name is a service's
+    #[arg(long, value_name = "NAME", conflicts_with = "cgroup")]
+    pub unit: Option<String>,
+    /// The same of a slice, with all units in it
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["cgroup", "unit"])]
+    pub slice: Option<String>,
+    /// With --unit: show what a service lacks so that it cannot leave around the seal, write
+    /// that as a drop-in, and restart the service, sealed
+    #[arg(long, requires = "unit")]
+    pub harden: bool,
     /// Name, id or unique prefix of an id
     #[arg(
-        required_unless_present = "cgroup",
-        conflicts_with = "cgroup",
+        required_unless_present_any = ["cgroup", "unit", "slice"],
+        conflicts_with_all = ["cgroup", "unit", "slice"],
         value_name = "CONTAINER"
     )]
     pub containers: Vec<String>,
@@ -89,8 +100,8 @@ pub(crate) async fn run(
     config: &Config,
     args: Attach,
 ) -> Result<u8> {
-    if let Some(path) = &args.cgroup {
-        let (number, code) = branch::run(state, &args, path)?;
+    if args.cgroup.is_some() || args.unit.is_some() || args.slice.is_some() {
+        let (number, code) = branch::run(state, &args)?;
         return match number {
             Some(number) if !args.detach => {
                 if let Some(ended) = watch_on(host, &args, &[number]).await? {

@@ -1,7 +1,7 @@
 //! `airgap detach`. Needs no engine for ids and for names that nobody has any
 //! more: a seal may outlive its container.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, fs};
 
 use airgap_common::map::{Seal, SealNumber};
 use anyhow::Result;
@@ -13,11 +13,13 @@ use super::{
     standing,
 };
 use crate::{
+    branch::{DropIn, MARK},
     container::Engine,
     failure::exit,
-    gate::{Gate, Lock, Place, seal_id},
+    gate::{Gate, Lock, Place, seal_id, seal_name},
     output,
     state::{Entry, State, is_id},
+    systemd,
 };
 
 /// Arguments of `detach`.
@@ -84,6 +86,10 @@ pub(crate) async fn run(host: Option<&str>, state: &State, args: &Detach) -> Res
     recorded.retain(|entry| !chosen_ids.contains(entry.id()));
     state.remove(recorded.iter().map(Entry::id), &lock)?;
     recorded.iter().try_for_each(output::forgotten)?;
+    let names = chosen.iter().map(|(_, seal)| seal_name(seal));
+    names
+        .chain(recorded.iter().map(|entry| entry.name().to_owned()))
+        .for_each(|name| stays(&name));
     if let Some(gate) = gate
         && gate.disarm_if_idle(&lock)?
     {
@@ -97,6 +103,18 @@ pub(crate) async fn run(host: Option<&str>, state: &State, args: &Detach) -> Res
         forget_names_of(host, &chosen).await;
     }
     Ok(exit::OK)
+}
+
+/// Says that what confines a service is still there: it is no part of the seal.
+fn stays(name: &str) {
+    let Some(unit) = systemd::unit_of(name) else {
+        return;
+    };
+    let path = DropIn::path_of(unit);
+    if fs::read_to_string(&path).is_ok_and(|text| text.starts_with(MARK)) {
+        let [reload, restart] = DropIn::commands(unit);
+        log::info!("{path} stays; to take it away: rm {path}; {reload}; {restart}");
+    }
 }
 
 /// Takes the names of their exceptions out of the hosts files of those that there are.

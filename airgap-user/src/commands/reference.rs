@@ -8,12 +8,13 @@ use airgap_common::map::{Seal, SealNumber};
 use anyhow::Result;
 
 use crate::{
-    branch::{self, is_branch},
+    branch::{self, id_of, is_branch},
     command::{PREFIX, is_command},
     container::{Container, Engine, find_cgroups},
     failure::{Failure, exit},
     gate::{Gate, Place, seal_id, seal_name},
     state::{Entry, State, UNKNOWN},
+    systemd::{self, PREFIX as UNIT},
 };
 
 /// A seal in force, or only recorded.
@@ -272,6 +273,10 @@ pub(super) fn refuse_command(reference: &str) -> Result<()> {
         let what = format!("'{reference}' is a cgroup, and no container");
         return Err(Failure::new(what, format!("airgap attach --cgroup {path}")).into());
     }
+    if let Some(unit) = reference.strip_prefix(UNIT) {
+        let what = format!("'{reference}' is a unit, and no container");
+        return Err(Failure::new(what, format!("airgap attach --unit {unit}")).into());
+    }
     if !reference.starts_with(PREFIX) {
         return Ok(());
     }
@@ -279,11 +284,16 @@ pub(super) fn refuse_command(reference: &str) -> Result<()> {
     Err(Failure::new(what, "end it, and run it again: airgap exec --help").into())
 }
 
-/// The command or the cgroup that a reference stands for: by its name, which no container
-/// can have, or by its id.
+/// The command, the unit or the cgroup that a reference stands for: by its name, which no
+/// container can have, or by its id. A unit is its cgroup's path, too.
 fn command<'a>(known: &'a [Known], reference: &str) -> Option<&'a Known> {
+    let id = reference.strip_prefix(branch::PREFIX).map(id_of);
+    let unit = reference.strip_prefix(UNIT);
+    let unit = unit.and_then(|unit| systemd::whole(unit, false).ok());
+    let name = unit.map_or_else(|| reference.to_owned(), |unit| format!("{UNIT}{unit}"));
     let mut commands = known.iter().filter(|known| is_engineless(&known.id));
-    commands.find(|known| known.name == reference || known.id == reference)
+    commands
+        .find(|known| known.name == name || known.id == reference || id.as_ref() == Some(&known.id))
 }
 
 fn short(id: &str) -> &str {

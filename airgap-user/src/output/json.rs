@@ -9,6 +9,7 @@ use crate::notation::{self, timestamp};
 use crate::{
     container::Identity,
     events::{Denial, Event, Lost, Process, Suppressed},
+    systemd,
 };
 
 /// Version of the Elastic Common Schema whose names are used.
@@ -116,6 +117,9 @@ fn frame(action: &str, time: SystemTime, first: Option<SystemTime>, container: &
     }
     if !container.id.is_empty() {
         out["container"]["id"] = json!(container.id);
+    }
+    if let Some(unit) = systemd::unit_of(&container.name) {
+        out["systemd"] = json!({ "unit": unit });
     }
     if let Some(image) = &container.image {
         out["container"]["image"] = json!({ "name": image });

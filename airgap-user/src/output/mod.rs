@@ -25,6 +25,7 @@ pub use status::Detail;
 pub use syslog::Syslog;
 
 use crate::{
+    branch::DropIn,
     config::Setting,
     container::Identity,
     events::Event,
@@ -122,6 +123,17 @@ pub fn dry_run(would: &DryRun, json: bool) -> Result<()> {
 /// What becomes of one socket that is older than the seal, on stderr.
 pub fn peer(container: &str, existing: &Existing) {
     log::warn!("{}", text::peer(container, existing));
+}
+
+/// What a service lacks so that it cannot leave around a seal, on stderr: the whole file,
+/// and what to do with it.
+pub fn lacks(unit: &str, drop_in: &DropIn) {
+    eprint!("{}", text::lacks(unit, drop_in));
+}
+
+/// What a service is going to be restarted under, on stderr.
+pub fn hardens(unit: &str, drop_in: &DropIn) {
+    eprint!("{}", text::hardens(unit, drop_in));
 }
 
 /// What this host can do.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::{
+    branch::DropIn,
     config::Setting,
     coverage::SealState,
     gate::Unsealed,
@@ -40,6 +41,37 @@ pub(super) fn existing(e: &Existing) -> String {
     });
     let (local, peer) = (end(&e.local), end(&e.peer));
     format!("{} {local} → {peer}{container}, {who}", e.kind)
+}
+
+/// Whole lines, as they are to be written.
+pub(super) fn lacks(unit: &str, drop_in: &DropIn) -> String {
+    let accept: String = drop_in
+        .accept
+        .iter()
+        .map(|risk| format!(" --accept {risk}"))
+        .collect();
+    let commands = DropIn::commands(unit).map(|line| format!("  {line}\n"));
+    format!(
+        "{unit} can be sealed with this in {path}:\n\n{text}\nthen:\n{commands}  \
+         airgap attach{accept} --unit {unit}\n\
+         or all of it at once, sealed before it starts again: airgap attach --harden --unit {unit}\n\n",
+        path = drop_in.path,
+        text = escape_lines(&drop_in.text),
+        commands = commands.concat(),
+    )
+}
+
+pub(super) fn hardens(unit: &str, drop_in: &DropIn) -> String {
+    format!(
+        "{unit} is sealed, and starts again with this in {}:\n\n{}\n",
+        drop_in.path,
+        escape_lines(&drop_in.text)
+    )
+}
+
+fn escape_lines(text: &str) -> String {
+    let lines = text.lines().map(|line| format!("{}\n", escape(line)));
+    lines.collect()
 }
 
 pub(super) fn peer(container: &str, e: &Existing) -> String {

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Attempts, Compose, Document, Program, SCHEMA, Subject, Verified, sums::Sums};
-use crate::{container::Identity, events::Event, seal::Report};
+use crate::{container::Identity, events::Event, seal::Report, systemd};
 
 /// What a report is made of.
 #[derive(Debug)]
@@ -40,6 +40,7 @@ impl Document {
         let (attempts, destinations, processes) = sums.ranked();
         let container = Subject {
             id: identity.id,
+            unit: systemd::unit_of(&identity.name).map(str::to_owned),
             name: identity.name,
             image: identity.image,
             compose: identity

@@ -80,6 +80,9 @@ pub struct Subject {
     pub name: String,
     /// Image as it was asked for; `None`: not known.
     pub image: Option<String>,
+    /// The systemd unit that it is; `None`: it was not named as one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
     /// Compose project and service; `None`: none, or not known.
     pub compose: Option<Compose>,
 }

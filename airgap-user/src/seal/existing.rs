@@ -6,6 +6,7 @@ use crate::{
     branch,
     coverage::{OLDER, Vector, When},
     preflight::Risk,
+    systemd::PREFIX as UNIT,
 };
 
 /// A socket older than the seal, and what became of it.
@@ -60,9 +61,10 @@ pub(crate) fn older(existing: &[Existing], accepted: &[&str], name: &str) -> Opt
         .map(|socket| socket.kind)
         .collect();
     let by = format!("nothing stands in the way of: {}", open.join(", "));
-    let mend = match name.starts_with(branch::PREFIX) {
-        true => "restart what is in it".to_owned(),
-        false => format!("docker restart {name}"),
+    let mend = match (name.strip_prefix(UNIT), name.starts_with(branch::PREFIX)) {
+        (Some(unit), _) => format!("systemctl restart {unit}"),
+        (None, true) => "restart what is in it".to_owned(),
+        (None, false) => format!("docker restart {name}"),
     };
     (!open.is_empty()).then(|| Vector::open(OLDER, When::Now, by, Some(mend)))
 }

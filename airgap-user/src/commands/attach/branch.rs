@@ -1,9 +1,11 @@
-//! `airgap attach --cgroup`: a cgroup that is no container's, sealed by its path.
+//! `airgap attach --cgroup`, `--unit`, `--slice`: a cgroup that is no container's, sealed by its path.
 //!
 //! As for containers: what can be judged is judged before anything changes, then the cgroup
 //! is marked, then its tasks are looked at again, and nothing is cut until all is judged.
 
 mod asked;
+mod hardening;
+mod marking;
 
 use std::os::fd::AsRawFd as _;
 
@@ -20,27 +22,31 @@ use super::{
     Attach,
 };
 use asked::{bits, refuse, unaccepted, wanted};
+use hardening::{closed, not_running};
 
 use crate::{
-    branch::{self, Branch},
-    clock::now,
+    branch::{self, Branch, DropIn, Service},
     container::Look,
     coverage::SealState,
     failure::{Failure, exit},
-    gate::{Gate, Lock, Place, Reading, Sealing, Standing, UnderWay, mount_bpffs},
+    gate::{Gate, Lock, Place, Reading, Standing, UnderWay, mount_bpffs},
     output::{self, Detail},
     policy::{Exception, Rules},
-    preflight::Facts,
+    preflight::{Facts, Finding},
     seal::{Existing, Report},
-    state::{Entry, Origin, Record, State},
+    state::{Entry, Record, State},
+    systemd::Unit,
 };
 
 /// What is to be sealed, and where that is recorded.
+#[derive(Clone, Copy)]
 struct Site<'a> {
     place: &'a Place,
     state: &'a State,
     kernel: &'a Reading,
     branch: &'a Branch,
+    /// Whose cgroup it is; `None`: a path was named.
+    unit: Option<&'a Unit>,
     wanted: &'a Wanted,
 }
 
@@ -56,24 +62,53 @@ struct Marked {
 
 /// Seals it, says what is in force, and returns its number with the report's exit code;
 /// `None` as the number: nothing was to be changed.
-pub(super) fn run(state: &State, args: &Attach, path: &str) -> Result<(Option<SealNumber>, u8)> {
+pub(super) fn run(state: &State, args: &Attach) -> Result<(Option<SealNumber>, u8)> {
     let wanted = wanted(args)?;
     let place = Place::host()?;
-    let branch = Branch::named(&place.cgroup, path)?;
+    let unit = match (&args.unit, &args.slice) {
+        (Some(unit), _) => Some(Unit::named(unit, false)?),
+        (None, Some(slice)) => Some(Unit::named(slice, true)?),
+        (None, None) => None,
+    };
+    if let (true, Some(unit)) = (args.harden, unit.as_ref().filter(|unit| !unit.is_service())) {
+        let what = format!(
+            "{} is no service: a drop-in cannot confine what runs in it",
+            unit.name
+        );
+        return Err(Failure::new(what, "attach without --harden").into());
+    }
+    let branch = match &unit {
+        Some(unit) => Branch::of_unit(&place.cgroup, unit)?,
+        None => Branch::named(&place.cgroup, args.cgroup.as_deref().unwrap_or_default())?,
+    };
     let kernel = Reading::begin(&place);
     let site = Site {
         place: &place,
         state,
         kernel: &kernel,
         branch: &branch,
+        unit: unit.as_ref(),
         wanted: &wanted,
     };
     let (rules, accepted) = site.before()?;
     let rules = wanted.rules_after(rules.as_ref());
     let accepted = accepted | bits(&wanted.accept);
     // A gate that does not stand may have hooks once it does: those are judged then.
-    let (_, facts) = site.look(&rules.exits, true)?;
-    refuse(&branch, &unaccepted(&facts, accepted))?;
+    let (mut look, facts) = site.look(&rules.exits, true)?;
+    let found = unaccepted(&facts, accepted);
+    if let Some(unit) = site.service(&found) {
+        let service = Service::of(unit, &branch, look.as_mut(), &rules.ports);
+        let lacks = DropIn::of(unit, &found, &service);
+        match (args.harden, args.dry_run) {
+            (true, true) => output::raw(&lacks.text)?,
+            (true, false) => {}
+            (false, _) => output::lacks(&unit.name, &lacks),
+        }
+        if args.harden && look.is_none() {
+            return Err(not_running(unit).into());
+        }
+    }
+    refuse(&branch, &closed(&found, args.harden))?;
     if args.dry_run {
         log::info!(
             "{} would be sealed, as far as can be told before: nothing was changed",
@@ -85,7 +120,7 @@ pub(super) fn run(state: &State, args: &Attach, path: &str) -> Result<(Option<Se
         log::info!("mounted bpffs at /sys/fs/bpf");
     }
     let report = site
-        .seal()
+        .seal(args.harden)
         .with_context(|| format!("cannot seal {}", branch.name))?;
     let fresh = Detail {
         fresh: true,
@@ -116,7 +151,13 @@ impl Site<'_> {
         }
     }
 
-    /// Looks at its tasks. `likely`: where no gate stands, hooks count that it would have.
+    /// The unit, if it is a service of which something was found.
+    fn service(&self, found: &[Finding]) -> Option<&Unit> {
+        let closed = found.iter().any(DropIn::closes);
+        self.unit.filter(|unit| unit.is_service() && closed)
+    }
+
+    /// Looks at its tasks, or where it has none at its unit's settings. `likely`: where no gate stands, hooks count that it would have.
     fn look(&self, exits: &[Exception], likely: bool) -> Result<(Option<Look>, Facts)> {
         let running = self.branch.cgroup.as_ref();
         let running = running.filter(|cgroup| cgroup.first_process().is_some());
@@ -127,15 +168,24 @@ impl Site<'_> {
             Some(gate) => gate.security().in_force().is_some(),
             None => likely,
         };
-        let facts = branch::gather(&self.place.cgroup, self.branch, look.as_mut(), hooks, exits);
+        let mut facts =
+            branch::gather(&self.place.cgroup, self.branch, look.as_mut(), hooks, exits);
+        if let (None, Some(unit)) = (&look, self.unit) {
+            facts.branch.extend(branch::expected(unit, hooks));
+        }
         Ok((look, facts))
     }
 
-    /// On an error everything, kernel and record, is as before.
-    fn seal(&self) -> Result<Report> {
+    /// On an error everything, kernel, record and unit, is as before.
+    fn seal(&self, harden: bool) -> Result<Report> {
         let _under_way = UnderWay::begin(&self.branch.id)?;
-        let marked = self.mark()?;
-        match self.settle(&marked) {
+        let mut marked = self.mark()?;
+        let mut hardening = None;
+        let done = match self.unit.filter(|_| harden) {
+            Some(unit) => self.harden(unit, &mut marked, &mut hardening),
+            None => self.settle(&marked),
+        };
+        match done {
             Ok(report) => Ok(report),
             Err(error) => {
                 if let Err(more) = self.take_back(&marked) {
@@ -144,98 +194,10 @@ impl Site<'_> {
                         self.branch.name
                     );
                 }
-                Err(error)
-            }
-        }
-    }
-
-    /// Record, gate, path and cgroup, in that order.
-    fn mark(&self) -> Result<Marked> {
-        let lock = Lock::take()?;
-        Gate::clear_remains(self.place, &lock)?;
-        let earlier = self.state.raw(&self.branch.id)?;
-        let recorded = match self.state.entry(&self.branch.id) {
-            Some(Entry::Known(record)) => Some(record),
-            _ => None,
-        };
-        let before = self.standing()?;
-        let rules_before = before.as_ref().map(Standing::rules);
-        let rules_before = rules_before.or_else(|| recorded.as_ref().map(|r| r.rules.clone()));
-        let accepted = match (&before, &recorded) {
-            (Some(before), _) => before.accepted,
-            (None, Some(recorded)) => recorded.accepted,
-            (None, None) => 0,
-        };
-        let record = Record {
-            id: self.branch.id.clone(),
-            name: self.branch.name.clone(),
-            engine: String::new(),
-            rules: self.wanted.rules_after(rules_before.as_ref()),
-            accepted: accepted | bits(&self.wanted.accept),
-            since: recorded.map_or_else(now, |record| record.since),
-            by: Origin::Operator,
-            withdrawn: Vec::new(),
-            by_hand: 0,
-            cgroup: Some(self.branch.path.clone()),
-        };
-        // First of all: from here on a reboot comes up sealed, whatever happens.
-        let done = self.state.write(&record, &lock);
-        match done.and_then(|()| self.in_kernel(&record, before.as_ref(), &lock)) {
-            Ok((number, fresh)) => Ok(Marked {
-                number,
-                record,
-                fresh,
-                before,
-                earlier,
-            }),
-            Err(error) => {
-                Gate::clear_remains(self.place, &lock)?;
-                self.state
-                    .put_back(&self.branch.id, earlier.as_deref(), &lock)?;
-                Err(error)
-            }
-        }
-    }
-
-    fn in_kernel(
-        &self,
-        record: &Record,
-        before: Option<&Standing>,
-        lock: &Lock,
-    ) -> Result<(SealNumber, bool)> {
-        let mut gate = Gate::arm_for(None, self.kernel, self.place, lock)?;
-        let key = self.branch.key()?;
-        let sealed = gate.seal_id(&sealing(&key, record), lock);
-        let done = sealed.and_then(|sealed| {
-            let marked = gate
-                .seal_path(sealed.number, &self.branch.path, lock)
-                .and_then(|()| match &self.branch.cgroup {
-                    Some(cgroup) => match gate.seal_cgroup(sealed.number, cgroup, lock) {
-                        // The kernel has marked the one that came in its place.
-                        Err(_) if !cgroup.path.exists() => Ok(()),
-                        done => done,
-                    },
-                    None => Ok(()),
-                });
-            match marked {
-                Ok(()) => Ok(sealed),
-                Err(error) if before.is_none() => {
-                    gate.unseal(&[sealed.number], lock)?;
-                    Err(error)
+                // Last: it may be the seal by which it does not come up.
+                if let Some(hardening) = hardening {
+                    hardening.undo();
                 }
-                Err(error) => Err(error),
-            }
-        });
-        match done {
-            Ok(sealed) => {
-                let whole = gate.seal(sealed.number)?.complete == 1;
-                Ok((sealed.number, !sealed.renewed || !whole))
-            }
-            Err(error) => {
-                if let Some(before) = before {
-                    gate.seal_id(&as_before(&key, record, before), lock)?;
-                }
-                gate.disarm_if_idle(lock)?;
                 Err(error)
             }
         }
@@ -334,54 +296,5 @@ impl Site<'_> {
         let late = existing::settle(gate, marked.number, look, &late, &terms, tell);
         ended.extend(late);
         Ok(ended)
-    }
-
-    /// Lifts what `mark` has put in force, unless somebody else has taken it over since.
-    fn take_back(&self, marked: &Marked) -> Result<()> {
-        let lock = Lock::take()?;
-        let Some(mut gate) = Gate::open(self.place)? else {
-            return Ok(());
-        };
-        let key = self.branch.key()?;
-        if gate.number_of(&key) != Some(marked.number) {
-            return Ok(());
-        }
-        match &marked.before {
-            Some(before) => {
-                gate.seal_id(&as_before(&key, &marked.record, before), &lock)?;
-            }
-            None => {
-                gate.unseal(&[marked.number], &lock)?;
-                gate.disarm_if_idle(&lock)?;
-            }
-        }
-        self.state
-            .put_back(&self.branch.id, marked.earlier.as_deref(), &lock)
-    }
-}
-
-fn sealing<'a>(key: &'a [u8; airgap_common::map::ID_LEN], record: &'a Record) -> Sealing<'a> {
-    Sealing {
-        id: key,
-        name: &record.name,
-        policy: record.rules.compile_on_host(),
-        clients: &record.rules.clients,
-        exits: &record.rules.exits,
-        accepted: record.accepted,
-        since: record.since,
-    }
-}
-
-fn as_before<'a>(
-    key: &'a [u8; airgap_common::map::ID_LEN],
-    record: &'a Record,
-    before: &'a Standing,
-) -> Sealing<'a> {
-    Sealing {
-        policy: before.policy,
-        clients: &before.clients,
-        exits: &before.exits,
-        accepted: before.accepted,
-        ..sealing(key, record)
     }
 }

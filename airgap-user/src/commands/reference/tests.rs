@@ -1,4 +1,4 @@
-use super::{Known, Listed, Presence, Says, begins, exit, resolve};
+use super::{Known, Listed, Presence, Says, begins, command, exit, id_of, refuse_command, resolve};
 
 fn id(digits: &str) -> String {
     format!("{digits:0<64}")
@@ -48,6 +48,31 @@ fn refused(result: Result<(String, Presence), (u8, String)>, code: u8, words: &[
     for word in words {
         assert!(message.contains(word), "{word}: {message}");
     }
+}
+
+#[test]
+fn a_unit_has_its_name_and_its_path() {
+    let path = "/system.slice/web.service";
+    let sealed = [Known {
+        id: id_of(path),
+        ..known("ab1", "unit:web.service")
+    }];
+    for reference in [
+        "unit:web.service",
+        "unit:web",
+        "cgroup:/system.slice/web.service",
+        &id_of(path),
+    ] {
+        assert!(command(&sealed, reference).is_some(), "{reference}");
+    }
+    for reference in ["web", "web.service", "unit:other", "unit:", "cgroup:/web"] {
+        assert!(command(&sealed, reference).is_none(), "{reference}");
+    }
+    let refused = refuse_command("unit:web").unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "'unit:web' is a unit, and no container"
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use super::{
     super::{existing::Layers, install},
-    rows::{configuration, not_looked_at, reboot, unordered},
+    rows::{configuration, not_looked_at, ordered, reboot},
 };
 use crate::{
     branch::{self, Branch, is_branch},
@@ -21,6 +21,7 @@ use crate::{
     preflight::{Facts, Risk},
     seal::{CgroupRef, ContainerRef, Denials, Report, exit_rows, failing, withdrawn},
     state::Entry,
+    systemd::{self, PREFIX as UNIT},
 };
 
 /// What a look at the container has found already.
@@ -120,14 +121,20 @@ impl Report {
         let broken_links = gate.broken_links();
         let name = match (&branch, container) {
             // The kernel keeps only the beginning of a long one.
-            (Some(branch), _) => branch.name.clone(),
+            (Some(branch), _) => match entry {
+                Some(Entry::Known(record)) => record.name.clone(),
+                _ => branch.name.clone(),
+            },
             (None, Some(container)) => container.name.clone(),
             (None, None) => seal_name(seal),
         };
         let command = Confined::of(&id);
         // What attach takes.
         let target = match &branch {
-            Some(branch) => format!("--cgroup {}", branch.path),
+            Some(branch) => match name.strip_prefix(UNIT) {
+                Some(unit) => format!("--unit {unit}"),
+                None => format!("--cgroup {}", branch.path),
+            },
             None => name.clone(),
         };
         let mend = match command {
@@ -175,6 +182,9 @@ impl Report {
         let under_way = seal.complete != 1 && UnderWay::is(&id);
         if seal.complete != 1 && !under_way {
             problems.push("the attach was not finished: run airgap attach again".into());
+        }
+        if let (Some(branch), Some(unit), false) = (&branch, name.strip_prefix(UNIT), running) {
+            problems.extend(moved(unit, &branch.path));
         }
         let frames = seen
             .and_then(|seen| seen.look)
@@ -229,7 +239,9 @@ impl Report {
                 false => configuration(facts, seal.accepted),
             });
             match reboot(entry, standing.as_ref(), &target) {
-                restored if restored.covered && branch.is_some() => unordered(),
+                restored if restored.covered && branch.is_some() => {
+                    ordered(systemd::unit_of(&name))
+                }
                 row => row,
             }
         };
@@ -288,6 +300,14 @@ fn branch_of(gate: &Gate, number: SealNumber, id: &str) -> Result<Option<Branch>
         Failure::new(what, "airgap restore")
     })?;
     Ok(Some(Branch::at(&gate.place().cgroup, &path)))
+}
+
+/// Whether a unit runs elsewhere than where it is sealed: somebody has moved it to another slice.
+fn moved(unit: &str, path: &str) -> Option<String> {
+    let at = systemd::whereabouts(unit).filter(|at| at != path)?;
+    Some(format!(
+        "{unit} runs in the cgroup {at}, and its seal is of {path}: nothing is refused to it: airgap detach unit:{unit}, then airgap attach --unit {unit}"
+    ))
 }
 
 /// Capabilities that a task of it has, or may come to by what it runs.

@@ -10,7 +10,8 @@ use crate::{
     preflight::{self, Facts, Risk},
     seal::{Report, texts},
     state::Entry,
-    units::Boot,
+    systemd::{self, Order},
+    units::{Boot, RESTORE_NAME},
 };
 
 impl Report {
@@ -74,8 +75,24 @@ fn restored_at_boot() -> Vector {
     Report::opened_by_reboot(by, mend.into())
 }
 
-/// Of what no engine starts: the restore is ordered before those alone.
-pub(super) fn unordered() -> Vector {
+/// Of what no engine starts. `unit`: the unit that it is.
+pub(super) fn ordered(unit: Option<&str>) -> Vector {
+    let order = |unit| systemd::order(unit, RESTORE_NAME, "basic.target");
+    match unit.and_then(order) {
+        Some(Order::Bound) => {
+            let by = "sealed again before it starts (airgap-restore.service)";
+            Vector::covered(REBOOT, When::Later, by)
+        }
+        Some(Order::After) => Report::opened_by_reboot(
+            "sealed again before it starts, and it starts also where that has failed".into(),
+            format!("Requires={RESTORE_NAME} in its unit"),
+        ),
+        None => unordered(),
+    }
+}
+
+/// Nothing says when it starts.
+fn unordered() -> Vector {
     Report::opened_by_reboot(
         "sealed again at boot by airgap-restore.service, and open until then: nothing says that it starts after that".into(),
         "Requires=airgap-restore.service and After=airgap-restore.service in its unit".into(),

@@ -1,0 +1,206 @@
+//! `attach --harden`: puts the drop-in of a service in force, and takes it away again.
+
+use std::{fs, io::ErrorKind, path::Path};
+
+use anyhow::{Context as _, Result};
+
+use super::{
+    super::super::{install, refusing::not_accepted},
+    Marked, Site,
+    asked::{bits, refuse},
+    marking::sealing,
+};
+use crate::{
+    branch::{Branch, DropIn, MARK, Service},
+    failure::Failure,
+    gate::{Gate, Lock},
+    output,
+    preflight::{Finding, Risk},
+    seal::Report,
+    systemd::{ANSWER, JOB, Unit, systemctl},
+    units::{self, Boot},
+};
+
+impl Site<'_> {
+    /// Sealed already, the service starts anew under the drop-in that it lacks. `begun`: what
+    /// is to be undone on an error.
+    pub(super) fn harden<'a>(
+        &self,
+        unit: &'a Unit,
+        marked: &mut Marked,
+        begun: &mut Option<Hardening<'a>>,
+    ) -> Result<Report> {
+        let rules = &marked.record.rules;
+        let (mut look, facts) = self.look(&rules.exits, false)?;
+        let found = not_accepted(&facts, marked.record.accepted);
+        if found.is_empty() {
+            log::info!("{} lacks nothing: it is not restarted", unit.name);
+            return self.settle(marked);
+        }
+        if look.is_none() {
+            return Err(not_running(unit).into());
+        }
+        refuse(self.branch, &closed(&found, true))?;
+        let service = Service::of(unit, self.branch, look.as_mut(), &rules.ports);
+        drop(look);
+        let hardening = Hardening::plan(unit, DropIn::of(unit, &found, &service))?;
+        self.accept(marked, &hardening.drop_in.accept)?;
+        output::hardens(&unit.name, &hardening.drop_in);
+        begun.insert(hardening).install()?;
+        let unit = Unit::named(&unit.name, false)?;
+        let branch = Branch::of_unit(&self.place.cgroup, &unit)?;
+        let site = Site {
+            branch: &branch,
+            unit: Some(&unit),
+            ..*self
+        };
+        site.settle(marked)
+    }
+
+    /// Accepts what a drop-in closes and nobody can see closed.
+    fn accept(&self, marked: &mut Marked, risks: &[Risk]) -> Result<()> {
+        let lock = Lock::take()?;
+        marked.record.accepted |= bits(risks);
+        self.state.write(&marked.record, &lock)?;
+        let gate = Gate::open(self.place)?;
+        let mut gate = gate.context("the gate is gone again")?;
+        let key = self.branch.key()?;
+        gate.seal_id(&sealing(&key, &marked.record), &lock)?;
+        Ok(())
+    }
+}
+
+/// What is left of what was found; `harden`: once a drop-in has closed what it can.
+pub(super) fn closed(found: &[Finding], harden: bool) -> Vec<Finding> {
+    let left = found
+        .iter()
+        .filter(|found| !harden || !DropIn::closes(found));
+    left.cloned().collect()
+}
+
+pub(super) fn not_running(unit: &Unit) -> Failure {
+    let what = format!(
+        "{} does not run: what it needs is seen from its processes",
+        unit.name
+    );
+    let hint = format!(
+        "systemctl start {0}, and attach again; or write {1} yourself",
+        unit.name,
+        DropIn::path_of(&unit.name)
+    );
+    Failure::new(what, hint)
+}
+
+/// A drop-in that is to be in force, and what was there before.
+pub(super) struct Hardening<'a> {
+    unit: &'a Unit,
+    drop_in: DropIn,
+    earlier: Option<String>,
+    /// That has it wait for the restore at boot; `None`: there is one, or no restore.
+    bound: Option<units::Unit>,
+}
+
+impl<'a> Hardening<'a> {
+    /// Somebody else's file is not overwritten.
+    ///
+    /// # Errors
+    /// If there is one, or it cannot be read.
+    fn plan(unit: &'a Unit, drop_in: DropIn) -> Result<Self> {
+        let path = Path::new(&drop_in.path);
+        let earlier = path.exists().then(|| fs::read_to_string(path)).transpose();
+        let earlier = earlier.with_context(|| format!("cannot read {}", drop_in.path))?;
+        if earlier.as_ref().is_some_and(|text| !text.starts_with(MARK)) {
+            let what = format!("{} is there, and airgap has not written it", drop_in.path);
+            return Err(Failure::new(what, "give it another name, and attach again").into());
+        }
+        let bound = Some(units::bound(&unit.name));
+        let bound = bound.filter(|bound| !Path::new("/").join(&bound.path).exists());
+        Ok(Self {
+            unit,
+            drop_in,
+            earlier,
+            bound: bound.filter(|_| install::boot() == Boot::Ready),
+        })
+    }
+
+    /// Writes it, and starts the service anew under it.
+    fn install(&self) -> Result<()> {
+        self.write(Some(&self.drop_in.text))?;
+        self.bind(true)?;
+        self.apply()
+    }
+
+    /// Takes it away again, and starts the service as it was.
+    pub(super) fn undo(&self) {
+        let done = self.bind(false);
+        let done = done.and_then(|()| self.write(self.earlier.as_deref()));
+        match done.and_then(|()| self.apply()) {
+            Ok(()) => log::warn!(
+                "{} runs as before: {} is gone again",
+                self.unit.name,
+                self.drop_in.path
+            ),
+            Err(error) => log::error!(
+                "{} is not as before ({error:#}): see to {}",
+                self.unit.name,
+                self.drop_in.path
+            ),
+        }
+    }
+
+    fn apply(&self) -> Result<()> {
+        systemctl(&["--system", "daemon-reload"], JOB)?;
+        systemctl(&["--system", "restart", "--", &self.unit.name], JOB).map_err(
+            |mut failure| {
+                failure.hint = Some(format!("journalctl -u {} says why", self.unit.name));
+                failure
+            },
+        )?;
+        let state = ["--system", "is-active", "--", &self.unit.name];
+        if systemctl(&state, ANSWER).is_err() {
+            let what = format!("{} has ended right after its start", self.unit.name);
+            let hint = format!("journalctl -u {} says why", self.unit.name);
+            return Err(Failure::new(what, hint).into());
+        }
+        Ok(())
+    }
+
+    /// Has it wait for the restore at boot, or no longer.
+    fn bind(&self, bound: bool) -> Result<()> {
+        let Some(file) = &self.bound else {
+            return Ok(());
+        };
+        let path = Path::new("/").join(&file.path);
+        let done = match (&file.content, bound) {
+            (Some(text), true) => fs::write(&path, text),
+            _ => fs::remove_file(&path).or_else(|error| match error.kind() {
+                ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            }),
+        };
+        done.with_context(|| format!("cannot change {}", path.display()))
+    }
+
+    fn write(&self, text: Option<&str>) -> Result<()> {
+        let path = Path::new(&self.drop_in.path);
+        let dir = path.parent().context("no folder")?;
+        let wrong = || format!("cannot write {}", self.drop_in.path);
+        match text {
+            Some(text) => {
+                fs::create_dir_all(dir).with_context(wrong)?;
+                let fresh = path.with_extension("conf.new");
+                // Systemd reads no other names than those in .conf.
+                fs::write(&fresh, text).with_context(wrong)?;
+                fs::rename(&fresh, path).with_context(wrong)
+            }
+            None => {
+                if path.exists() {
+                    fs::remove_file(path).with_context(wrong)?;
+                }
+                // Others may have theirs in it.
+                let _ = fs::remove_dir(dir);
+                Ok(())
+            }
+        }
+    }
+}
