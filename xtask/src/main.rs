@@ -75,6 +75,17 @@ enum Task {
         #[arg(long, value_name = "NAME", default_value = "6.12")]
         kernel: String,
     },
+    /// Seal systemd units, Debian's nginx among them, in QEMU: restarts, a reboot, ways around
+    /// (root; `test` leaves it out)
+    Units {
+        /// Only this suite: bookworm, trixie or sid; may be repeated [default: trixie]
+        #[arg(long = "suite", value_name = "SUITE")]
+        suites: Vec<String>,
+        /// Boot this kernel instead of the suite's own: a series such as 6.12, `newest`, or one
+        /// of these with -nolsm, without BPF LSM
+        #[arg(long, value_name = "NAME")]
+        kernel: Option<String>,
+    },
     /// Run one list of everyday scenarios on the engines of Debian 12, 13 and sid, in QEMU, with
     /// systemd and cgroup v2 alone (root; half an hour each; `test` leaves it out)
     Engines {
@@ -165,6 +176,8 @@ fn main() -> ExitCode {
         Task::Reboot { kernel } => {
             kernels::reboot::run(&kernel).map(|good| ExitCode::from(u8::from(!good)))
         }
+        Task::Units { suites, kernel } => kernels::units::run(&suites, kernel.as_deref())
+            .map(|good| ExitCode::from(u8::from(!good))),
         Task::Engines {
             suites,
             engines,

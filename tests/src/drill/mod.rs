@@ -1,4 +1,6 @@
-//! What emulated machines with an engine have in common: their addresses, and the world outside.
+//! What emulated machines with systemd have in common: their addresses, the world outside, and
+//! how checks are printed.
 
+pub mod check;
 pub mod place;
 pub mod sink;

@@ -4,6 +4,7 @@
 //! file system; the host's kernel is not involved.
 
 mod archive;
+mod checks;
 pub(crate) mod count;
 mod coverage;
 mod disk;
@@ -23,6 +24,7 @@ pub(crate) mod packages;
 pub(crate) mod reboot;
 mod sources;
 mod table;
+pub(crate) mod units;
 mod whole;
 
 use std::fs;

@@ -1,9 +1,9 @@
 //! What happens after each start of the machine. How far it has come is on its disk.
 
-use crate::check::{self, Checks};
 use crate::twins::{self, OPEN, SEALED};
 use airgap_tests::beacon::is_refused;
 use airgap_tests::cmd::{self, Output};
+use airgap_tests::drill::check::{self, Checks};
 use airgap_tests::drill::place::HOST4;
 use airgap_tests::drill::sink;
 use airgap_tests::{SERVICE_PORT, http, netns::Netns};
@@ -44,7 +44,7 @@ pub(crate) fn run() {
         return;
     }
     if !checks.are_good() {
-        check::show_journal();
+        check::show_journal(&["airgap-restore", "docker", "airgap-sink", "airgap-reboot"]);
     }
     println!("guest: exit {}", u8::from(!checks.are_good()));
     cmd::ok("systemctl poweroff --force --force");

@@ -5,7 +5,6 @@
 //! - `boot`: what there is to do and to check after the first, the second and the third start
 
 mod boots;
-mod check;
 mod twins;
 
 use airgap_tests::drill::sink;

@@ -1,17 +1,17 @@
-//! What is printed for `cargo xtask reboot`.
+//! What is printed of each check, for `cargo xtask reboot` and `cargo xtask units`.
 
 use std::cell::Cell;
 use std::process::Command;
 
 /// One boot's checks.
 #[derive(Debug, Default)]
-pub(crate) struct Checks {
+pub struct Checks {
     failed: Cell<u32>,
 }
 
 impl Checks {
     /// Prints one check: `check: ok|WHAT|FIGURE`.
-    pub(crate) fn that(&self, good: bool, what: &str, figure: &str) {
+    pub fn that(&self, good: bool, what: &str, figure: &str) {
         if !good {
             self.failed.set(self.failed.get() + 1);
         }
@@ -20,16 +20,17 @@ impl Checks {
     }
 
     /// Whether none has failed.
-    pub(crate) fn are_good(&self) -> bool {
+    #[must_use]
+    pub fn are_good(&self) -> bool {
         self.failed.get() == 0
     }
 }
 
 /// What the machine's own log says, for whoever looks into a failure.
-pub(crate) fn show_journal() {
+pub fn show_journal(units: &[&str]) {
     let mut journal = Command::new("journalctl");
     journal.args(["--boot", "--no-pager", "--lines", "40"]);
-    for unit in ["airgap-restore", "docker", "airgap-sink", "airgap-reboot"] {
+    for unit in units {
         journal.args(["--unit", unit]);
     }
     match journal.output() {

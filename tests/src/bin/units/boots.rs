@@ -1,0 +1,358 @@
+//! What happens after each start of the machine. How far it has come is on its disk.
+
+use crate::escapes;
+use crate::unit::{
+    AIRGAP, Beacon, CONFINED, PATIENCE, airgap, is_sealed, said, show, status, write_unit,
+};
+use crate::web;
+use airgap_tests::cmd;
+use airgap_tests::drill::check::{self, Checks};
+use airgap_tests::drill::place::{OUTSIDE4, OUTSIDE6};
+use airgap_tests::wait;
+use std::fs;
+use std::process::{Child, Command};
+
+const STAGE: &str = "/var/lib/airgap-units";
+const RESTARTS: usize = 50;
+const SEALED: Beacon = Beacon {
+    name: "beacon",
+    port: 20_000,
+};
+/// A unit of a user's own systemd.
+const USERS: Beacon = Beacon {
+    name: "person",
+    port: 23_000,
+};
+/// The same in the same slice, never sealed.
+const OPEN: Beacon = Beacon {
+    name: "bystander",
+    port: 21_000,
+};
+
+/// Runs the checks of this boot; then the machine starts again, or goes off after the last one or
+/// a failure.
+pub(crate) fn run() {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("the release");
+    println!("guest: begin {}", release.trim());
+    let second = fs::exists(STAGE).expect("the stage");
+    println!("boot: {}", 1 + usize::from(second));
+    let checks = Checks::default();
+    if second {
+        after_reboot(&checks);
+    } else {
+        println!(
+            "systemd: {}",
+            cmd::ok("systemctl --version")
+                .lines()
+                .next()
+                .unwrap_or_default()
+        );
+        first(&checks);
+    }
+    if checks.are_good() && !second {
+        fs::write(STAGE, "").expect("write the stage");
+        cmd::ok("systemctl reboot");
+        return;
+    }
+    if !checks.are_good() {
+        check::show_journal(&[
+            "airgap-restore",
+            "nginx",
+            "beacon",
+            "escape",
+            "airgap-units",
+        ]);
+        escapes::show_log();
+    }
+    println!("guest: exit {}", u8::from(!checks.are_good()));
+    cmd::ok("systemctl poweroff --force --force");
+}
+
+fn first(checks: &Checks) {
+    cmd::ok(&format!("install -D -m 755 /opt/airgap {AIRGAP}"));
+    let installed = airgap("install --yes");
+    // No engine is here, which it finds fault with.
+    let alone = installed
+        .stderr
+        .contains("no unit is known here that starts containers");
+    checks.that(
+        installed.code == 1 && alone,
+        "airgap install",
+        &said(&installed),
+    );
+    bad_input(checks);
+    web::write_site();
+    web::plain(checks);
+    web::hardened(checks);
+    beacons(checks);
+    moves(checks);
+    sockets(checks);
+    comes_back(checks);
+    users(checks);
+    escapes::run(checks);
+}
+
+/// Nothing changes, and who asks learns why.
+fn bad_input(checks: &Checks) {
+    let id = "0123456789abcdef".repeat(4);
+    let scope = format!("docker-{id}.scope");
+    let _container = Scope::start(&scope);
+    write_unit("masked-one.service", "[Service]\nExecStart=/bin/true\n");
+    write_unit("named@.service", "[Service]\nExecStart=/bin/true\n");
+    cmd::ok("systemctl daemon-reload");
+    fs::remove_file("/etc/systemd/system/masked-one.service").expect("remove");
+    cmd::ok("systemctl mask masked-one.service");
+    for (words, code, word) in [
+        (&*format!("--unit {scope}"), 1, "the container 0123456789ab"),
+        ("--unit ngnix", 2, "nginx.service"),
+        ("--unit ngin*", 2, "no name of a unit"),
+        ("--unit named@", 2, "INSTANCE"),
+        ("--unit named@.service", 2, "INSTANCE"),
+        ("--unit dbus.socket", 2, "name the service"),
+        ("--unit dbus", 1, "dbus"),
+        ("--unit init.scope", 1, "first process"),
+        ("--unit masked-one", 1, "masked"),
+        ("--slice nope-x", 2, "there is no unit nope-x.slice"),
+        ("--slice -", 1, "the root of the cgroup tree"),
+        ("--slice system", 1, "works for others"),
+        ("--harden --unit system.slice", 1, "is no service"),
+    ] {
+        let refused = airgap(&format!("attach -d {words}"));
+        let told = refused.stderr.contains(word);
+        checks.that(
+            refused.code == code && told,
+            &format!("refused: {words}"),
+            &said(&refused),
+        );
+    }
+    let records = fs::read_dir("/var/lib/airgap/seals").map_or(0, Iterator::count);
+    checks.that(records == 0, "nothing is recorded", &records.to_string());
+}
+
+/// A scope, as engines make one for a container; over with it.
+struct Scope(Child);
+
+impl Scope {
+    fn start(name: &str) -> Self {
+        let mut run = Command::new("systemd-run");
+        run.args(["--quiet", "--scope", "--unit", name, "sleep", "100000"]);
+        let scope = Self(run.spawn().expect("systemd-run"));
+        let dir = format!("/sys/fs/cgroup/system.slice/{name}");
+        wait::until("the scope is there", PATIENCE, || {
+            fs::exists(&dir).unwrap_or(false).then_some(())
+        });
+        scope
+    }
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Sealed before its first start, born sealed at each one.
+fn beacons(checks: &Checks) {
+    SEALED.write(CONFINED);
+    OPEN.write(CONFINED);
+    cmd::ok("systemctl daemon-reload");
+    for beacon in [&SEALED, &OPEN] {
+        cmd::ok(&format!("systemctl start {}", beacon.name));
+        beacon.await_life(1);
+        let count = beacon.arrived();
+        checks.that(
+            count >= 4,
+            &format!("control: {} is heard", beacon.name),
+            &format!("{count} packets"),
+        );
+        cmd::ok(&format!("systemctl enable --quiet {}", beacon.name));
+    }
+    cmd::ok("systemctl stop beacon");
+    let before = SEALED.arrived();
+    let unseen = airgap("attach -d --unit beacon");
+    checks.that(
+        unseen.code == 1 && unseen.stderr.contains("user-namespaces"),
+        "stopped, it is judged by its settings",
+        &said(&unseen),
+    );
+    let sealed = airgap("attach -d --accept user-namespaces --unit beacon");
+    checks.that(is_sealed(&sealed), "stopped, it is sealed", &said(&sealed));
+    let lives = SEALED.lives();
+    for life in 1..=RESTARTS {
+        cmd::ok("systemctl restart beacon");
+        SEALED.await_life(lives + life);
+    }
+    let (ran, count) = (SEALED.lives() - lives, SEALED.arrived() - before);
+    checks.that(
+        ran == RESTARTS && count == 0,
+        "restarts, each sending first",
+        &format!("{ran} by its own log, {count} packets"),
+    );
+    let told = status("unit:beacon.service");
+    let refused = told["denials"]["total"].as_u64().unwrap_or(0);
+    checks.that(
+        refused >= 4 * RESTARTS as u64 && told["problems"] == serde_json::json!([]),
+        "denials that the gate counted",
+        &format!("{refused}, {}", told["state"]),
+    );
+    let (before, lives) = (OPEN.arrived(), OPEN.lives());
+    cmd::ok("systemctl restart bystander");
+    OPEN.await_life(lives + 1);
+    let count = OPEN.arrived() - before;
+    checks.that(
+        count >= 4,
+        "the bystander in its slice is not affected",
+        &format!("{count} packets"),
+    );
+}
+
+/// A unit that is moved to another slice is not where it is sealed, and `status` says so.
+fn moves(checks: &Checks) {
+    let settings = |slice: &str| {
+        let text = format!("[Service]\nExecStart=/bin/sleep 100000\nSlice={slice}\n{CONFINED}");
+        write_unit("mover.service", &text);
+        cmd::ok("systemctl daemon-reload");
+    };
+    settings("one-two.slice");
+    cmd::ok("systemctl start mover");
+    let sealed = airgap("attach -d --accept user-namespaces --unit mover");
+    checks.that(
+        is_sealed(&sealed),
+        "a unit of a slice in a slice",
+        &said(&sealed),
+    );
+    settings("other.slice");
+    let again = airgap("attach -d --unit mover");
+    checks.that(
+        again.code == 1 && again.stderr.contains("restart it first"),
+        "its next start will be elsewhere: told",
+        &said(&again),
+    );
+    cmd::ok("systemctl restart mover");
+    let out = cmd::run(AIRGAP, &["status", "unit:mover.service"]);
+    checks.that(
+        out.code == 3 && out.stdout.contains("/other.slice/mover.service"),
+        "moved, it is not called sealed",
+        &format!("exit {}", out.code),
+    );
+    airgap("detach unit:mover");
+    cmd::ok("systemctl stop mover");
+}
+
+/// A listener that systemd made is of systemd's cgroup.
+fn sockets(checks: &Checks) {
+    write_unit("handed.socket", "[Socket]\nListenStream=8099\n");
+    write_unit(
+        "handed.service",
+        &format!("[Service]\nExecStart=/bin/sleep 100000\n{CONFINED}"),
+    );
+    cmd::ok("systemctl daemon-reload");
+    cmd::ok("systemctl start handed.socket");
+    cmd::ok("systemctl start handed.service");
+    let refused = airgap("attach -d --harden --unit handed");
+    checks.that(
+        refused.code == 1 && refused.stderr.contains("foreign-socket"),
+        "socket activation is refused by name",
+        &said(&refused),
+    );
+    cmd::ok("systemctl stop handed.socket handed.service");
+}
+
+/// What does not run as another user runs as before, unsealed.
+fn comes_back(checks: &Checks) {
+    write_unit(
+        "stubborn.service",
+        "[Service]\nType=exec\nExecStart=/bin/sh -c 'test $$(id -u) = 0 && exec sleep 100000'\n",
+    );
+    cmd::ok("systemctl daemon-reload");
+    cmd::ok("systemctl start stubborn");
+    let refused = airgap("attach -d --harden --unit stubborn");
+    let active = show("stubborn", "ActiveState");
+    let gone = !fs::exists("/etc/systemd/system/stubborn.service.d").unwrap_or(true);
+    let list = airgap("list").stdout.contains("stubborn");
+    checks.that(
+        refused.code == 1 && active == "active" && gone && !list,
+        "what fails under its drop-in runs as before",
+        &format!("{}; {active}", said(&refused)),
+    );
+    cmd::ok("systemctl stop stubborn");
+}
+
+/// All that one user runs, by the user's own systemd: a firewall for a uid.
+fn users(checks: &Checks) {
+    cmd::ok("useradd --create-home --uid 1000 --shell /bin/sh person");
+    let home = "/home/person/.config/systemd/user/default.target.wants";
+    fs::create_dir_all(home).expect("a directory");
+    let text = format!(
+        "[Service]\nExecStart=/opt/airgap-probe beacon --v4 {OUTSIDE4} --v6 {OUTSIDE6} --port {} \
+         --marker person\nStandardOutput=append:/home/person/log\n",
+        USERS.port
+    );
+    fs::write(format!("{home}/sender.service"), text).expect("write a unit");
+    fs::write("/home/person/log", "").expect("write the log");
+    cmd::ok("ln -s /home/person/log /var/log/person.log");
+    cmd::ok("chown -R person:person /home/person");
+    cmd::ok("systemctl start user@1000.service");
+    USERS.await_life(1);
+    let before = USERS.arrived();
+    checks.that(
+        before >= 4,
+        "control: a user's unit is heard",
+        &format!("{before} packets"),
+    );
+    let sealed =
+        airgap("attach -d --accept new-privileges --accept user-namespaces --slice user-1000");
+    checks.that(is_sealed(&sealed), "a user's slice", &said(&sealed));
+    for life in 2..5 {
+        cmd::ok("systemctl restart user@1000.service");
+        USERS.await_life(life);
+    }
+    let count = USERS.arrived() - before;
+    checks.that(
+        count == 0,
+        "a user's units, started anew",
+        &format!("{count} packets"),
+    );
+    cmd::ok("systemctl stop user@1000.service");
+}
+
+/// Nobody has done anything since the machine came up.
+fn after_reboot(checks: &Checks) {
+    let lives = SEALED.lives();
+    SEALED.await_life(lives.max(RESTARTS + 2));
+    OPEN.await_life(3);
+    let count = SEALED.arrived();
+    checks.that(
+        count == 0,
+        "after a reboot: packets of what sends first",
+        &format!("{count}, {} lives by its own log", SEALED.lives()),
+    );
+    let count = OPEN.arrived();
+    checks.that(
+        count >= 4,
+        "control: the bystander is heard",
+        &format!("{count} packets"),
+    );
+    let restored = show("airgap-restore", "ActiveState");
+    checks.that(restored == "active", "airgap-restore", &restored);
+    web::is_shut(checks, "after a reboot: nginx as sealed");
+    let told = status("unit:nginx.service");
+    checks.that(
+        told["problems"] == serde_json::json!([]),
+        "airgap status",
+        &format!("{} {}", told["state"], told["summary"]),
+    );
+    let list = airgap("list");
+    let all = [
+        "unit:nginx.service",
+        "unit:beacon.service",
+        "unit:escape.service",
+    ];
+    checks.that(
+        all.iter().all(|name| list.stdout.contains(name)),
+        "airgap list",
+        &said(&list),
+    );
+    web::detached(checks);
+}
