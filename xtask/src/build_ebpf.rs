@@ -31,7 +31,7 @@ pub(crate) fn run() -> Result<PathBuf> {
         bail!("bpf-linker {LINKER_VERSION} is not installed\n{SETUP}");
     }
     let start = SystemTime::now();
-    compile(&root, &channel)?;
+    compile(&root, &channel, &sysroot)?;
 
     let built = root.join("target/ebpf/bpfel-unknown-none/release/airgap-ebpf");
     let stripped = root.join(format!("target/bpf/.airgap-ebpf.{}", std::process::id()));
@@ -72,16 +72,19 @@ pub(crate) fn linker_present() -> bool {
         .is_ok_and(|version| version.split_whitespace().any(|w| w == LINKER_VERSION))
 }
 
-fn compile(root: &Path, channel: &str) -> Result<()> {
+fn compile(root: &Path, channel: &str, sysroot: &Path) -> Result<()> {
+    // Line information names files; the object is the same wherever it is built.
+    let mut flags = workspace::remapped(root)?;
+    flags.push(workspace::remap(sysroot, "/rust"));
     // aya-ebpf picks register layouts by this cfg; BTF is derived from debug information.
-    let flags = [
+    flags.extend([
         format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH),
         "-Cdebuginfo=2".to_owned(),
         "-Clink-arg=--btf".to_owned(),
         // Small copies and fills become stores: the byte-wise loops that stand for them otherwise
         // cost the verifier and every run.
         "-Clink-arg=--disable-expand-memcpy-in-order".to_owned(),
-    ];
+    ]);
     let mut cargo = Command::new("rustup");
     cargo
         .current_dir(root)

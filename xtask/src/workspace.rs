@@ -61,3 +61,20 @@ pub(crate) fn kib(path: &Path) -> Result<String> {
     let meta = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(format!("{} KiB", meta.len().div_ceil(1024)))
 }
+
+/// What has the compiler name no folder of the builder's: flags for rustc.
+///
+/// # Errors
+/// When nothing says where cargo keeps its sources.
+pub(crate) fn remapped(root: &Path) -> Result<Vec<String>> {
+    let cargo_home = match env::var_os("CARGO_HOME") {
+        Some(home) => PathBuf::from(home),
+        None => Path::new(&env::var_os("HOME").context("HOME is not set")?).join(".cargo"),
+    };
+    Ok(vec![remap(root, "/airgap"), remap(&cargo_home, "/cargo")])
+}
+
+/// One such flag.
+pub(crate) fn remap(from: &Path, to: &str) -> String {
+    format!("--remap-path-prefix={}={to}", from.display())
+}

@@ -14,8 +14,8 @@ use crate::command;
 use crate::workspace;
 
 /// Makes the static binary, a Debian package, an RPM package, an SBOM and their sums. No file in
-/// them is younger than the commit. The binary's own code names no folder of the builder's; the
-/// line information of the BPF object inside still does, so bytes differ from folder to folder.
+/// them is younger than the commit. The binary names no folder of the
+/// builder's, so its bytes are those of any other build of the commit with these tools.
 /// Returns the folder.
 ///
 /// # Errors

@@ -1,6 +1,5 @@
 //! All files of the packages, as they lie on a host.
 
-use std::env;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -49,16 +48,10 @@ pub(super) fn stage(root: &Path, dist: &Path, epoch: &str) -> Result<PathBuf> {
     Ok(staged)
 }
 
-/// The static binary, whose own code names no folder of the builder's.
+/// The static binary, which names no folder of the builder's.
 fn build(root: &Path) -> Result<PathBuf> {
-    let home = env::var_os("HOME").context("HOME is not set")?;
-    let cargo_home =
-        env::var_os("CARGO_HOME").map_or_else(|| Path::new(&home).join(".cargo"), PathBuf::from);
     let target = workspace::target_dir(root).join("dist-build");
-    let remapped = [
-        format!("--remap-path-prefix={}=/airgap", root.display()),
-        format!("--remap-path-prefix={}=/cargo", cargo_home.display()),
-    ];
+    let remapped = workspace::remapped(root)?;
     let mut cargo = workspace::cargo(root);
     cargo
         .env("CARGO_ENCODED_RUSTFLAGS", remapped.join("\x1f"))
