@@ -4,16 +4,19 @@
 //! counts only where the engine knows no such name, and then only for a
 //! container that is gone.
 
+mod resolve;
+
 use airgap_common::map::{Seal, SealNumber};
 use anyhow::Result;
 
+use self::resolve::resolve;
 use crate::{
     branch::{self, id_of, is_branch},
     command::{PREFIX, is_command},
     container::{Container, Engine, find_cgroups},
     failure::{Failure, exit},
     gate::{Gate, Place, seal_id, seal_name},
-    state::{Entry, State, UNKNOWN},
+    state::{Entry, State},
     systemd::{self, PREFIX as UNIT},
 };
 
@@ -302,118 +305,6 @@ fn short(id: &str) -> &str {
 
 fn begins(id: &str, reference: &str) -> bool {
     !reference.is_empty() && id.starts_with(reference)
-}
-
-/// Id and presence of what a reference stands for. Pure.
-///
-/// # Errors
-/// If nothing is sealed by that name, several are, or the seal of that name is
-/// another container's.
-fn resolve(
-    reference: &str,
-    says: &Says,
-    listed: &[Listed],
-    known: &[Known],
-) -> Result<(String, Presence), Failure> {
-    let silent = matches!(says, Says::Silent);
-    let presence = |known: &Known| match listed.iter().find(|(id, _)| *id == known.id) {
-        Some((_, name)) => Presence::There(name.clone()),
-        None if silent || known.elsewhere.is_some() => Presence::NotKnown,
-        None => Presence::Gone,
-    };
-    let found = |known: &Known| Ok((known.id.clone(), presence(known)));
-    if let Some(exact) = known.iter().find(|k| k.id == reference) {
-        return found(exact);
-    }
-    let named: Vec<&Known> = known.iter().filter(|k| k.name == reference).collect();
-    let begun: Vec<&Known> = known.iter().filter(|k| begins(&k.id, reference)).collect();
-    match says {
-        Says::Several(count) => Err(Failure::new(
-            format!("'{reference}' is the beginning of {count} container ids"),
-            "name one by more of its id, or by its name",
-        )),
-        Says::Container { id, name } => {
-            let others = begun.iter().filter(|k| k.id != *id);
-            if name != reference && id.starts_with(reference) && others.count() > 0 {
-                let mut all: Vec<&str> = begun.iter().map(|k| &*k.id).collect();
-                if !all.contains(&&**id) {
-                    all.push(id);
-                }
-                return Err(several(reference, &all));
-            }
-            match (known.iter().find(|k| k.id == *id), named.as_slice()) {
-                (Some(sealed), _) => Ok((sealed.id.clone(), Presence::There(name.clone()))),
-                (None, []) => Err(not_sealed(reference, listed, known)),
-                (None, [other, ..]) => Err(Failure::new(
-                    format!(
-                        "the container called '{reference}' now ({}) is not sealed; the seal recorded under that name is of {}, {}",
-                        short(id),
-                        short(&other.id),
-                        whereabouts(&presence(other), other)
-                    ),
-                    format!(
-                        "airgap attach {} seals it; name the other by its id",
-                        short(id)
-                    ),
-                )
-                .with_code(exit::NOT_SEALED)),
-            }
-        }
-        Says::Nothing | Says::Silent => {
-            let meant = if named.is_empty() { begun } else { named };
-            match meant.as_slice() {
-                [] => Err(not_sealed(reference, listed, known)),
-                [one] => match presence(one) {
-                    Presence::There(name) => Err(Failure::new(
-                        format!(
-                            "no container is called '{reference}' now; the seal recorded under that name is of {}, called '{name}' now",
-                            short(&one.id)
-                        ),
-                        format!("name it so: {name}"),
-                    )
-                    .with_code(exit::NOT_SEALED)),
-                    _ => found(one),
-                },
-                many => {
-                    let ids: Vec<&str> = many.iter().map(|k| &*k.id).collect();
-                    Err(several(reference, &ids))
-                }
-            }
-        }
-    }
-}
-
-fn whereabouts(presence: &Presence, known: &Known) -> String {
-    match (presence, &known.elsewhere) {
-        (Presence::There(name), _) => format!("called '{name}' now"),
-        (Presence::Gone, _) => "which is gone".into(),
-        (Presence::NotKnown, Some(other)) => format!("of the engine at {other}"),
-        (Presence::NotKnown, None) => "of which nothing is known".into(),
-    }
-}
-
-fn several(reference: &str, ids: &[&str]) -> Failure {
-    Failure::new(
-        format!("'{reference}' stands for {} seals or containers", ids.len()),
-        format!("name one by its id: {}", ids.join(", ")),
-    )
-}
-
-fn not_sealed(reference: &str, listed: &[Listed], known: &[Known]) -> Failure {
-    let name = |known: &Known| {
-        let now = listed.iter().find(|(id, _)| *id == known.id);
-        match now.map_or(&*known.name, |(_, name)| name) {
-            UNKNOWN => known.id.clone(),
-            name => name.to_owned(),
-        }
-    };
-    let names: Vec<_> = known.iter().map(name).collect();
-    let hint = match names.is_empty() {
-        true => "no container is sealed on this host".to_owned(),
-        false => format!("sealed containers: {}", names.join(", ")),
-    };
-    Failure::new(format!("the container '{reference}' is not sealed"), hint)
-        .with_code(exit::NOT_SEALED)
 }
 
 #[cfg(test)]

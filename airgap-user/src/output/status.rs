@@ -7,14 +7,15 @@ use std::{
 };
 
 mod exits;
+mod lines;
 
+use self::lines::{consequence, later, older, shut};
 use super::text::{BOLD, RED, RESET};
 use crate::{
-    coverage::{CONFIGURATION, REBOOT, SealState, Vector, When, takes_sockets},
+    coverage::{REBOOT, SealState, Vector, When},
     events::is_silent,
     notation::{escape, timestamp},
-    seal::{Denials, DryRun, Existing, ExitRow, Report},
-    technique::vector::{TCP, UDP},
+    seal::{Denials, DryRun, ExitRow, Report},
 };
 
 /// How much is shown.
@@ -198,19 +199,6 @@ fn answers(report: &Report) -> String {
     format!("{}{by_default} to {clients}", report.ports.join(", "))
 }
 
-/// What cannot leave now.
-fn shut(coverage: &[Vector]) -> String {
-    let covered = coverage.iter().filter(|vector| {
-        vector.covered && vector.when == When::Now && vector.vector != CONFIGURATION
-    });
-    let own = takes_sockets(coverage);
-    let short = |vector: &Vector| match vector.vector {
-        TCP | UDP if own => format!("{} of its own sockets", vector.short()),
-        _ => vector.short().to_owned(),
-    };
-    covered.map(short).collect::<Vec<_>>().join(", ")
-}
-
 /// Attempts, with a bracket that sums to the number before it, then what no program of
 /// the container asked for.
 pub(super) fn refused(denials: &Denials) -> String {
@@ -244,59 +232,6 @@ pub(super) fn refused(denials: &Denials) -> String {
         );
     }
     out
-}
-
-/// What somebody could do, and what to run against it.
-fn consequence(vector: &Vector) -> String {
-    let effect = escape(vector.effect.as_deref().unwrap_or(vector.vector));
-    match &vector.mend {
-        Some(mend) => format!("{effect}; do: {}", escape(mend)),
-        None => effect.into_owned(),
-    }
-}
-
-/// What may open it later, each event once: what somebody could do then, until when.
-fn later(coverage: &[Vector]) -> Vec<String> {
-    let mut events: Vec<&str> = Vec::new();
-    let mut lines = Vec::new();
-    for vector in coverage
-        .iter()
-        .filter(|vector| !vector.covered && vector.when == When::Later)
-    {
-        let event = vector.event();
-        if events.contains(&event) {
-            continue;
-        }
-        events.push(event);
-        let effect = escape(vector.effect.as_deref().unwrap_or(vector.vector));
-        let mend = vector.mend.as_deref().map(escape);
-        lines.push(match mend {
-            // What a watch does, too.
-            Some(mend) if vector.vector != REBOOT && mend.starts_with("airgap attach ") => {
-                format!("{effect} until you run: {mend} (a running airgap watch does so itself)")
-            }
-            Some(mend) => format!("{effect}; do: {mend}"),
-            None => effect.into_owned(),
-        });
-    }
-    lines
-}
-
-/// How many sockets that are older than the seal became what.
-fn older(existing: &[Existing]) -> String {
-    let counted = ["cut", "kept", "blocked", "open"].map(|action| {
-        let count = existing.iter().filter(|e| e.action == action).count();
-        (action, count)
-    });
-    let parts: Vec<_> = counted
-        .into_iter()
-        .filter(|(_, count)| *count > 0)
-        .map(|(action, count)| format!("{count} {action}"))
-        .collect();
-    format!(
-        "sockets older than the seal: {} (each is in --json)",
-        parts.join(", ")
-    )
 }
 
 /// Cgroups, links, and every vector with its hooks.

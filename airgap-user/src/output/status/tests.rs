@@ -1,4 +1,5 @@
 use super::*;
+use crate::seal::Existing;
 use crate::{
     container::{HostEnd, Interface},
     coverage::{CONFIGURATION, Evidence, SealState, Vector, coverage},
