@@ -389,7 +389,8 @@ fn what_could_leave_is_refused_and_nothing_changes() {
         &["attach", "unit:nginx.service"][..],
         &["attach", "--unit", "nginx", "web"],
         &["attach", "--unit", "nginx", "--slice", "x"],
-        &["attach", "--harden", "--cgroup", &place],
+        &["attach", "-d", "--harden", "--cgroup", &place],
+        &["attach", "-d", "--harden", "--slice", "x"],
     ] {
         let out = airgap(words);
         assert_ne!(out.code, 0, "{words:?}: {}", out.describe());

@@ -83,7 +83,7 @@ pub struct Attach {
     pub slice: Option<String>,
     /// With --unit: show what a service lacks so that it cannot leave around the seal, write
     /// that as a drop-in, and restart the service, sealed
-    #[arg(long, requires = "unit")]
+    #[arg(long, requires = "unit", conflicts_with_all = ["cgroup", "slice"])]
     pub harden: bool,
     /// Name, id or unique prefix of an id
     #[arg(

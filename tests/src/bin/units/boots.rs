@@ -210,7 +210,8 @@ fn beacons(checks: &Checks) {
 /// A unit that is moved to another slice is not where it is sealed, and `status` says so.
 fn moves(checks: &Checks) {
     let settings = |slice: &str| {
-        let text = format!("[Service]\nExecStart=/bin/sleep 100000\nSlice={slice}\n{CONFINED}");
+        let text =
+            format!("[Service]\nType=exec\nExecStart=/bin/sleep 100000\nSlice={slice}\n{CONFINED}");
         write_unit("mover.service", &text);
         cmd::ok("systemctl daemon-reload");
     };
@@ -245,7 +246,7 @@ fn sockets(checks: &Checks) {
     write_unit("handed.socket", "[Socket]\nListenStream=8099\n");
     write_unit(
         "handed.service",
-        &format!("[Service]\nExecStart=/bin/sleep 100000\n{CONFINED}"),
+        &format!("[Service]\nType=exec\nExecStart=/bin/sleep 100000\n{CONFINED}"),
     );
     cmd::ok("systemctl daemon-reload");
     cmd::ok("systemctl start handed.socket");
@@ -282,14 +283,17 @@ fn comes_back(checks: &Checks) {
 /// All that one user runs, by the user's own systemd: a firewall for a uid.
 fn users(checks: &Checks) {
     cmd::ok("useradd --create-home --uid 1000 --shell /bin/sh person");
-    let home = "/home/person/.config/systemd/user/default.target.wants";
-    fs::create_dir_all(home).expect("a directory");
+    let units = "/home/person/.config/systemd/user";
+    let wanted = format!("{units}/default.target.wants");
+    fs::create_dir_all(&wanted).expect("a directory");
     let text = format!(
         "[Service]\nExecStart=/opt/airgap-probe beacon --v4 {OUTSIDE4} --v6 {OUTSIDE6} --port {} \
          --marker person\nStandardOutput=append:/home/person/log\n",
         USERS.port
     );
-    fs::write(format!("{home}/sender.service"), text).expect("write a unit");
+    let unit = format!("{units}/sender.service");
+    fs::write(&unit, text).expect("write a unit");
+    cmd::ok(&format!("ln -s {unit} {wanted}/sender.service"));
     fs::write("/home/person/log", "").expect("write the log");
     cmd::ok("ln -s /home/person/log /var/log/person.log");
     cmd::ok("chown -R person:person /home/person");
@@ -301,8 +305,9 @@ fn users(checks: &Checks) {
         "control: a user's unit is heard",
         &format!("{before} packets"),
     );
-    let sealed =
-        airgap("attach -d --accept new-privileges --accept user-namespaces --slice user-1000");
+    let sealed = airgap(
+        "attach -d --accept device --accept new-privileges --accept user-namespaces --slice user-1000",
+    );
     checks.that(is_sealed(&sealed), "a user's slice", &said(&sealed));
     for life in 2..5 {
         cmd::ok("systemctl restart user@1000.service");

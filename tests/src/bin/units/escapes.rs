@@ -21,7 +21,7 @@ const WAYS: [(u16, &str); 6] = [
     (22_006, "busctl"),
 ];
 /// What the corpus takes an emulated machine.
-const PATIENCE: Duration = Duration::from_secs(900);
+const PATIENCE: Duration = Duration::from_secs(150);
 
 fn send(port: u16) -> String {
     format!("/opt/airgap-probe try udp4 --v4 {OUTSIDE4} --v6 {OUTSIDE6} --port {port}")

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 pub(crate) const AIRGAP: &str = "/usr/local/sbin/airgap";
 /// A start takes an emulated processor seconds.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// What a unit needs to be sealable as it is, but for what nobody can see.
 pub(crate) const CONFINED: &str = "DynamicUser=yes\nCapabilityBoundingSet=\nNoNewPrivileges=yes\n\
     PrivateDevices=yes\nDevicePolicy=closed\nProtectControlGroups=yes\nRestrictNamespaces=yes\n";

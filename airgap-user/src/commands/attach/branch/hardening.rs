@@ -1,6 +1,12 @@
 //! `attach --harden`: puts the drop-in of a service in force, and takes it away again.
 
-use std::{fs, io::ErrorKind, path::Path};
+use std::{
+    fs,
+    io::ErrorKind,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 
@@ -13,13 +19,17 @@ use super::{
 use crate::{
     branch::{Branch, DropIn, MARK, Service},
     failure::Failure,
-    gate::{Gate, Lock},
+    gate::{Gate, Lock, cgroup_mount},
     output,
     preflight::{Finding, Risk},
     seal::Report,
     systemd::{ANSWER, JOB, Unit, systemctl},
     units::{self, Boot},
 };
+
+/// From a process of systemd's to the service's program: 0.4 s in an emulated machine.
+const START: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(20);
 
 impl Site<'_> {
     /// Sealed already, the service starts anew under the drop-in that it lacks. `begun`: what
@@ -54,7 +64,11 @@ impl Site<'_> {
             unit: Some(&unit),
             ..*self
         };
-        site.settle(marked)
+        let report = site.settle(marked)?;
+        match report.running {
+            true => Ok(report),
+            false => Err(ended(&unit).into()),
+        }
     }
 
     /// Accepts what a drop-in closes and nobody can see closed.
@@ -76,6 +90,12 @@ pub(super) fn closed(found: &[Finding], harden: bool) -> Vec<Finding> {
         .iter()
         .filter(|found| !harden || !DropIn::closes(found));
     left.cloned().collect()
+}
+
+fn ended(unit: &Unit) -> Failure {
+    let what = format!("{} has ended right after its start", unit.name);
+    let hint = format!("journalctl -u {} says why", unit.name);
+    Failure::new(what, hint)
 }
 
 pub(super) fn not_running(unit: &Unit) -> Failure {
@@ -158,11 +178,32 @@ impl<'a> Hardening<'a> {
         )?;
         let state = ["--system", "is-active", "--", &self.unit.name];
         if systemctl(&state, ANSWER).is_err() {
-            let what = format!("{} has ended right after its start", self.unit.name);
-            let hint = format!("journalctl -u {} says why", self.unit.name);
-            return Err(Failure::new(what, hint).into());
+            return Err(ended(self.unit).into());
         }
+        self.await_programs();
         Ok(())
+    }
+
+    /// Waits until its processes run what they are to run: before that they have all that
+    /// systemd has. What does not come to an end is judged as it is.
+    fn await_programs(&self) {
+        let end = Instant::now() + START;
+        while self.is_starting() && Instant::now() < end {
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// Whether one of its processes is still systemd's, which puts the name in brackets.
+    fn is_starting(&self) -> bool {
+        let at = cgroup_mount().map(|root| root.join(self.unit.path.trim_start_matches('/')));
+        let procs = at
+            .ok()
+            .map(|at| fs::read_to_string(at.join("cgroup.procs")));
+        let procs = procs.and_then(Result::ok).unwrap_or_default();
+        procs.lines().any(|pid| {
+            let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            comm.starts_with('(')
+        })
     }
 
     /// Has it wait for the restore at boot, or no longer.
