@@ -2,6 +2,7 @@
 
 mod errno;
 mod exit;
+mod port;
 
 use std::{
     fmt,
@@ -11,50 +12,18 @@ use std::{
 
 use airgap_common::{
     addr::Addr,
-    map::{MAX_PORTS, Policy},
+    map::{MAX_PORTS, Policy, PortRange},
 };
 
+use self::port::{Protocols, is_covered};
 pub use self::{
     errno::Errno,
     exit::{
         Exception, Hold, Lease, NearTo, Ports, Protocol, Target, To, earlier, narrower,
         parse_reason, settled, suggested, suggested_name, unions, with_room, within,
     },
+    port::{Port, merged, serves},
 };
-
-/// A service port: `5060` or `5060/tcp`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Port(pub u16);
-
-impl FromStr for Port {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-        match protocol {
-            "tcp" => {}
-            "udp" => {
-                return Err(
-                    "udp service ports are not supported: a spoofed datagram would open \
-                            a way out to any address"
-                        .into(),
-                );
-            }
-            other => return Err(format!("'{other}' is no protocol; write PORT or PORT/tcp")),
-        }
-        match number.parse() {
-            Ok(0) => Err("port 0 stands for no port".into()),
-            Ok(port) => Ok(Self(port)),
-            Err(_) => Err(format!("'{number}' is no port between 1 and 65535")),
-        }
-    }
-}
-
-impl fmt::Display for Port {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/tcp", self.0)
-    }
-}
 
 /// Clients that may connect: an address or a prefix, IPv4 or IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,7 +195,7 @@ impl Cidr {
 /// What a sealed container may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Service ports, sorted, each once.
+    /// Service ports, sorted, none twice.
     pub ports: Vec<Port>,
     /// Clients; empty: any.
     pub clients: Vec<Cidr>,
@@ -237,7 +206,7 @@ pub struct Rules {
 }
 
 /// Default service port.
-pub const DEFAULT_PORT: Port = Port(5060);
+pub const DEFAULT_PORT: Port = Port::tcp(5060);
 /// The kernel sends a handful when an address appears; a busy service with
 /// many neighbours a few dozen.
 const ND_PER_SECOND: u32 = 64;
@@ -246,18 +215,19 @@ impl Rules {
     /// Sorts, removes repetitions, and fills in the default port.
     ///
     /// # Errors
-    /// If there are more ports than a policy holds.
+    /// If there are more ports and ranges than a policy holds.
     pub fn new(mut ports: Vec<Port>, clients: Vec<Cidr>) -> Result<Self, String> {
         if ports.is_empty() {
             ports.push(DEFAULT_PORT);
         }
-        ports.sort_unstable();
-        ports.dedup();
-        if ports.len() > MAX_PORTS {
-            return Err(format!(
-                "{} service ports, at most {MAX_PORTS} are possible",
-                ports.len()
-            ));
+        let ports = merged(ports);
+        for (protocol, count) in Protocols::of(&ports).counts() {
+            if count > MAX_PORTS {
+                return Err(format!(
+                    "{count} {} service ports, at most {MAX_PORTS} are possible; a range such as 8000-8010 counts as one",
+                    protocol.name()
+                ));
+            }
         }
         Ok(Self {
             ports,
@@ -293,7 +263,7 @@ impl Rules {
         let clients =
             other.clients.is_empty() || !self.clients.is_empty() && self.clients.iter().all(held);
         clients
-            && self.ports.iter().all(|port| other.ports.contains(port))
+            && self.ports.iter().all(|port| is_covered(port, &other.ports))
             && within(&self.exits, &other.exits)
     }
 
@@ -304,10 +274,14 @@ impl Rules {
 
     /// The value for the map.
     pub fn compile(&self) -> Policy {
-        let mut tcp = [0; MAX_PORTS];
-        for (slot, port) in tcp.iter_mut().zip(&self.ports) {
-            *slot = port.0;
-        }
+        let list = |protocol| {
+            let mut list = [PortRange::NONE; MAX_PORTS];
+            let ports = self.ports.iter().filter(|port| port.protocol == protocol);
+            for (slot, port) in list.iter_mut().zip(ports) {
+                *slot = port.range();
+            }
+            list
+        };
         let mut flags = if self.clients.is_empty() {
             Policy::CLIENTS_ANY
         } else {
@@ -325,7 +299,8 @@ impl Rules {
         Policy {
             flags,
             nd_per_second: ND_PER_SECOND,
-            tcp,
+            tcp: list(Protocol::Tcp),
+            udp: list(Protocol::Udp),
         }
     }
 
@@ -352,29 +327,19 @@ impl Rules {
 
     /// Ports of a policy read back from the map.
     pub fn ports_of(policy: &Policy) -> Vec<Port> {
-        policy
-            .tcp
-            .iter()
-            .take_while(|p| **p != 0)
-            .map(|p| Port(*p))
-            .collect()
+        let of = |protocol, list: &[PortRange]| -> Vec<Port> {
+            let ranges = list.iter().take_while(|range| range.first != 0);
+            ranges.map(|range| Port::of(protocol, *range)).collect()
+        };
+        let mut ports = of(Protocol::Tcp, &policy.tcp);
+        ports.extend(of(Protocol::Udp, &policy.udp));
+        ports
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn parses_ports() {
-        assert_eq!("5060".parse(), Ok(Port(5060)));
-        assert_eq!("80/tcp".parse(), Ok(Port(80)));
-        for bad in [
-            "", "0", "65536", "-1", "80/", "80/sctp", "80/udp", "http", "80/tcp/x",
-        ] {
-            assert!(bad.parse::<Port>().is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn parses_prefixes_and_refuses_host_bits() {
@@ -437,7 +402,7 @@ mod tests {
     #[test]
     fn what_only_takes_back_is_told_from_what_opens() {
         let rules = |ports: &[u16], from: &[&str], to: &[&str]| Rules {
-            ports: ports.iter().map(|p| Port(*p)).collect(),
+            ports: ports.iter().map(|p| Port::tcp(*p)).collect(),
             clients: from.iter().map(|c| c.parse().unwrap()).collect(),
             exits: to.iter().map(|t| t.parse::<To>().unwrap().into()).collect(),
             errno: None,
@@ -479,12 +444,13 @@ mod tests {
 
     #[test]
     fn compiles_sorted_and_without_repetition() {
-        let rules = Rules::new(vec![Port(80), Port(5060), Port(80)], vec![]).unwrap();
+        let rules =
+            Rules::new(vec![Port::tcp(80), Port::tcp(5060), Port::tcp(80)], vec![]).unwrap();
         let policy = rules.compile();
-        assert_eq!(Rules::ports_of(&policy), [Port(80), Port(5060)]);
+        assert_eq!(Rules::ports_of(&policy), [Port::tcp(80), Port::tcp(5060)]);
         assert_eq!(policy.flags, Policy::CLIENTS_ANY);
         assert_eq!(Rules::new(vec![], vec![]).unwrap().ports, [DEFAULT_PORT]);
-        assert!(Rules::new((1..=17).map(Port).collect(), vec![]).is_err());
+        assert!(Rules::new((1..=17).map(Port::tcp).collect(), vec![]).is_err());
         let limited = Rules::new(vec![], vec!["10.0.0.0/8".parse().unwrap()]).unwrap();
         assert_eq!(limited.compile().flags, 0);
     }

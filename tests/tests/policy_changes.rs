@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use airgap::gate::{Gate, Lock, Place, Sealing};
 use airgap::policy::Rules;
 use airgap_common::denial::Reason;
-use airgap_common::map::{Policy, SealNumber, name};
+use airgap_common::map::{Policy, PortRange, SealNumber, name};
 use airgap_tests::airgap::{airgap, airgap_ok, seal};
 use airgap_tests::{Container, Outside, SERVICE_PORT, wait};
 use aya::maps::{Array, HashMap, Map, MapData};
@@ -137,7 +137,7 @@ fn while_policies_change_packets_are_judged_in_full() {
     // Its next write counts at once, for connections too that were opened in between.
     let open = half_a_request(&outside, &web);
     let (mut policy, _) = held.gate.state(held.number).expect("in force");
-    policy.tcp[0] = 8080;
+    policy.tcp[0] = PortRange::one(8080);
     held.policies()
         .insert(held.number, policy, 0)
         .expect("write");

@@ -5,6 +5,7 @@ mod exit;
 pub mod name;
 mod older;
 mod own;
+mod policy;
 mod questions;
 mod socket;
 
@@ -22,6 +23,7 @@ pub use self::{
     },
     older::{CUT_LIFE, Ended, Layer, MAX_OLDER, Older},
     own::{ARP_LEN, MAX_OWN, Own},
+    policy::{MAX_PORTS, Policy, PortRange},
     questions::{MAX_OWED, Questions},
     socket::{Mark, SYN_LIFE, Storage, Syn, SynSeen, Tag},
 };
@@ -46,8 +48,6 @@ pub const HINT_BUCKETS: u32 = 65_536;
 pub const OVERFLOW_SLOTS: u32 = 4_096;
 /// Most `airgap tail` processes at once.
 pub const MAX_FOLLOWERS: u32 = 8;
-/// Most service ports of one seal.
-pub const MAX_PORTS: usize = 16;
 /// Most host-side veths that are guarded at once.
 pub const MAX_VETHS: u32 = 16_384;
 /// Flows remembered for answers that the kernel gives without a socket, a power
@@ -112,51 +112,6 @@ pub const WRITERS: u32 = 2;
 
 /// How many [`Switch`]es there are.
 pub const SWITCHES: u32 = 1;
-
-/// What a sealed container may do. Replaced as a whole.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// Bits of [`Policy::CLIENTS_ANY`], [`Policy::HAS_EXITS`], [`Policy::NOT_PERMITTED`],
-    /// [`Policy::SHARED_NETWORK`], [`Policy::LOOPBACK_EXITS`] and [`Policy::OF_SYSTEMD`].
-    pub flags: u32,
-    /// Neighbour discovery messages a second before they are dropped.
-    pub nd_per_second: u32,
-    /// TCP service ports, host byte order, 0 ends the list.
-    pub tcp: [u16; MAX_PORTS],
-}
-
-impl Policy {
-    /// No `--from`: any client may open a connection to a service port.
-    pub const CLIENTS_ANY: u32 = 1;
-    /// There are exceptions in `EXITS`.
-    pub const HAS_EXITS: u32 = 2;
-    /// Refused `connect` and `sendmsg` fail with EPERM, not as on a host without a network.
-    pub const NOT_PERMITTED: u32 = 4;
-    /// Others have sockets in the same network namespace: its addresses are theirs, too.
-    pub const SHARED_NETWORK: u32 = 8;
-    /// Exceptions count on loopback, too: others of the same network namespace are there.
-    pub const LOOPBACK_EXITS: u32 = 16;
-    /// It may be what systemd starts: the sockets by which that is done are not shut.
-    pub const OF_SYSTEMD: u32 = 32;
-
-    /// Whether `port` (host byte order) is a TCP service port.
-    #[inline(always)]
-    pub fn serves_tcp(&self, port: u16) -> bool {
-        let mut i = 0;
-        while i < MAX_PORTS {
-            let p = self.tcp[i];
-            if p == 0 {
-                return false;
-            }
-            if p == port {
-                return true;
-            }
-            i += 1;
-        }
-        false
-    }
-}
 
 /// Key data of `CLIENTS` and `EXITS`; prefix length counts from the first bit of `seal`.
 #[repr(C)]
@@ -304,7 +259,7 @@ pub const fn overflow_slot(cgroup: u64) -> u32 {
     (cgroup ^ (cgroup >> 32)) as u32 & (OVERFLOW_SLOTS - 1)
 }
 
-const _: () = assert!(size_of::<Policy>() == 40);
+const _: () = assert!(size_of::<Policy>() == 136);
 const _: () = assert!(size_of::<Client>() == 32);
 const _: () = assert!(size_of::<Tag>() == 16);
 const _: () = assert!(size_of::<Mark>() == 72);
@@ -372,7 +327,7 @@ mod pod {
 
 #[cfg(test)]
 mod tests {
-    use super::{Client, Counters, MAX_PORTS, Policy, REASONS};
+    use super::{Client, Counters, REASONS};
     use crate::{addr::Addr, denial::Reason};
 
     #[test]
@@ -404,23 +359,5 @@ mod tests {
             ..Counters::ZERO
         };
         assert_eq!(counters.refused(), 7);
-    }
-
-    #[test]
-    fn serves_only_listed_ports() {
-        let mut tcp = [0; MAX_PORTS];
-        tcp[..2].copy_from_slice(&[5060, 80]);
-        let p = Policy {
-            flags: 0,
-            nd_per_second: 0,
-            tcp,
-        };
-        assert!(p.serves_tcp(5060) && p.serves_tcp(80));
-        assert!(!p.serves_tcp(0) && !p.serves_tcp(5061));
-        let full = Policy {
-            tcp: core::array::from_fn(|i| i as u16 + 1),
-            ..p
-        };
-        assert!(full.serves_tcp(MAX_PORTS as u16) && !full.serves_tcp(MAX_PORTS as u16 + 1));
     }
 }

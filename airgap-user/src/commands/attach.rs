@@ -39,7 +39,12 @@ use crate::{
 #[derive(Args, Debug)]
 pub struct Attach {
     /// Service port inside the container; repeatable [default: 5060/tcp]
-    #[arg(short, long = "port", value_name = "PORT[/tcp]")]
+    #[arg(
+        short,
+        long = "port",
+        value_name = "PORT[-LAST][/tcp]",
+        value_delimiter = ','
+    )]
     pub ports: Vec<Port>,
     /// Only clients from here may connect; repeatable [default: any client]
     #[arg(long = "from", value_name = "CIDR")]

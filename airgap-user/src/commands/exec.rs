@@ -40,7 +40,12 @@ use supervise::{Outcome, Task};
 #[derive(Args, Debug)]
 pub struct Exec {
     /// Service port that clients may connect to; repeatable [default: none]
-    #[arg(short, long = "port", value_name = "PORT[/tcp]")]
+    #[arg(
+        short,
+        long = "port",
+        value_name = "PORT[-LAST][/tcp]",
+        value_delimiter = ','
+    )]
     pub ports: Vec<Port>,
     /// Only clients from here may connect; repeatable [default: any client]
     #[arg(long = "from", value_name = "CIDR", requires = "ports")]

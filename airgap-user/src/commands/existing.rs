@@ -23,7 +23,7 @@ use crate::{
         disconnect, holders, is_own, open_sockets,
     },
     gate::{Fate, FrameLayer, Gate, KernelVersion, OlderConnection},
-    policy::Port,
+    policy::{Port, Protocol, serves},
     seal::Existing,
 };
 
@@ -149,7 +149,7 @@ pub(super) struct Terms<'a> {
 fn action(socket: &OpenSocket, terms: &Terms<'_>) -> &'static str {
     let on_service_port = socket
         .local
-        .is_some_and(|(_, port)| terms.ports.contains(&Port(port)));
+        .is_some_and(|(_, port)| serves(terms.ports, Protocol::Tcp, port));
     match socket.kind {
         SocketKind::Tcp if terms.keep && on_service_port => "kept",
         SocketKind::Tcp => "cut",

@@ -32,7 +32,12 @@ use crate::{
 #[derive(Args, Debug)]
 pub struct Run {
     /// Service port that clients may connect to; repeatable [default: 5060/tcp]
-    #[arg(short, long = "port", value_name = "PORT[/tcp]")]
+    #[arg(
+        short,
+        long = "port",
+        value_name = "PORT[-LAST][/tcp]",
+        value_delimiter = ','
+    )]
     pub ports: Vec<Port>,
     /// Only clients from here may connect; repeatable [default: any client]
     #[arg(long = "from", value_name = "CIDR")]

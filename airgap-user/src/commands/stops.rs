@@ -6,7 +6,7 @@ use crate::{
     container::{Container, Served, listening},
     failure::{Failure, exit},
     netns::Netns,
-    policy::{DEFAULT_PORT, Port, Rules},
+    policy::{DEFAULT_PORT, Port, Protocol, Rules, serves},
 };
 
 /// What is known of a container's services.
@@ -51,49 +51,55 @@ impl Services {
         found.map(|(_, numbers)| numbers.as_slice())
     }
 
+    /// What is served, but for what is `chosen`; neighbours that are alike as one.
+    fn groups(&self, chosen: impl Fn(&Served) -> bool) -> Vec<Group> {
+        let mut all: BTreeSet<Served> = self.published.iter().map(|(s, _)| *s).collect();
+        all.extend(self.listening.iter().flatten());
+        all.retain(|served| !chosen(served));
+        let of = |served: &Served| Group {
+            port: port_of(*served),
+            listens: self.listening.iter().any(|all| all.contains(served)),
+            published: self.numbers(*served).map(<[u16]>::to_vec),
+        };
+        let mut groups: Vec<Group> = Vec::new();
+        for next in all.iter().map(of) {
+            match groups.last_mut() {
+                Some(group) if group.goes_on_with(&next) => group.port.last = next.port.last,
+                _ => groups.push(next),
+            }
+        }
+        groups
+    }
+
     /// What stops under these rules, in words, each a sentence of its own. Pure.
     pub(super) fn stop(&self, rules: &Rules) -> Vec<String> {
         let mut said = Vec::new();
-        let chosen = |served: Served| !served.udp && rules.ports.contains(&Port(served.port));
-        let mut others: BTreeSet<Served> = self.published.iter().map(|(s, _)| *s).collect();
-        others.extend(self.listening.iter().flatten());
-        others.retain(|served| !chosen(*served));
-        for served in others {
-            let listens = self
-                .listening
-                .as_ref()
-                .is_some_and(|all| all.contains(&served));
-            let how = match (listens, self.numbers(served)) {
-                (true, Some(numbers)) => format!("listens, published as {}", list(numbers)),
-                (true, None) => "listens".into(),
-                (false, Some(numbers)) => format!("is published as {}", list(numbers)),
-                (false, None) => continue,
-            };
-            let mend = match served.udp {
-                true => "UDP is not served under a seal".to_owned(),
-                false => format!("to serve it: -p {}", served.port),
-            };
+        let chosen = |served: &Served| is_chosen(&rules.ports, *served);
+        for group in self.groups(chosen) {
+            let (port, how) = (group.port, group.words());
             said.push(format!(
-                "{served} {how}, and will not answer any more ({mend})"
+                "{port} {how}, and will not answer any more ({})",
+                group.mend()
             ));
         }
         for port in &rules.ports {
-            let served = Served {
-                udp: false,
-                port: port.0,
-            };
             let outer = self.published.iter().find(|(inner, numbers)| {
-                !inner.udp && inner.port != port.0 && numbers.contains(&port.0)
+                let same = port_of(*inner).protocol == port.protocol;
+                same && port.first == port.last
+                    && inner.port != port.first
+                    && numbers.contains(&port.first)
             });
-            if let Some((inner, _)) = outer.filter(|_| self.numbers(served).is_none()) {
+            let here = |served: &Served| is_chosen(&[*port], *served);
+            let published = self.published.iter().any(|(served, _)| here(served));
+            if let Some((inner, _)) = outer.filter(|_| !published) {
+                let mend = Group::of(port_of(*inner)).mend();
                 said.push(format!(
-                    "{port} is the published number; in the container it is {inner}: -p {}",
-                    inner.port
+                    "{port} is the published number; in the container it is {inner} ({mend})"
                 ));
             } else if self
                 .listening
                 .as_ref()
-                .is_some_and(|all| !all.contains(&served))
+                .is_some_and(|all| !all.iter().any(here))
             {
                 said.push(format!("nothing listens on {port} now"));
             }
@@ -120,44 +126,22 @@ impl Services {
         let Some(listening) = &self.listening else {
             return Ok(());
         };
-        let default: Vec<_> = ports
-            .iter()
-            .map(|port| Served {
-                udp: false,
-                port: port.0,
-            })
-            .collect();
-        let usual = |served: &Served| default.contains(served);
-        let mut others: BTreeSet<Served> = self.published.iter().map(|(s, _)| *s).collect();
-        others.extend(listening);
-        if listening.iter().any(usual) || others.is_empty() || others.iter().any(usual) {
+        let usual = |served: &Served| is_chosen(ports, *served);
+        let others = self.groups(|_| false);
+        let mut published = self.published.iter().map(|(served, _)| served);
+        if listening.iter().any(usual) || others.is_empty() || published.any(usual) {
             return Ok(());
         }
         let shown: Vec<_> = others
             .iter()
-            .map(|served| {
-                let listens = listening.contains(served);
-                match (listens, self.numbers(*served)) {
-                    (true, Some(numbers)) => {
-                        format!("{served} listens, published as {}", list(numbers))
-                    }
-                    (true, None) => format!("{served} listens"),
-                    (false, numbers) => format!(
-                        "{served} is published as {}",
-                        list(numbers.unwrap_or_default())
-                    ),
-                }
-            })
+            .map(|group| format!("{} {}", group.port, group.words()))
             .collect();
-        let tcp: Vec<_> = others
-            .iter()
-            .filter(|s| !s.udp)
-            .map(|s| format!("-p {}", s.port))
-            .collect();
-        let hint = match tcp.as_slice() {
+        let tcp = others.iter().filter(|group| !group.is_udp());
+        let options: Vec<_> = tcp.map(Group::option).collect();
+        let hint = match options.as_slice() {
             [] => format!(
-                "UDP is not served under a seal; to seal it all the same: airgap attach -p {} {name}",
-                ports.first().unwrap_or(&DEFAULT_PORT).0
+                "UDP is not served under a seal; to seal it all the same: airgap attach {} {name}",
+                Group::of(*ports.first().unwrap_or(&DEFAULT_PORT)).option()
             ),
             some => format!("airgap attach {} {name}", some.join(" ")),
         };
@@ -171,6 +155,85 @@ impl Services {
         )
         .with_code(exit::USAGE))
     }
+}
+
+/// Ports that are next to each other and served alike.
+struct Group {
+    port: Port,
+    listens: bool,
+    /// The host's ports for the first one, if it is published.
+    published: Option<Vec<u16>>,
+}
+
+impl Group {
+    const fn of(port: Port) -> Self {
+        Self {
+            port,
+            listens: false,
+            published: None,
+        }
+    }
+
+    fn is_udp(&self) -> bool {
+        self.port.protocol == Protocol::Udp
+    }
+
+    /// Whether the next one belongs to it: published as the next number, or not at all.
+    fn goes_on_with(&self, next: &Self) -> bool {
+        let steps = self.port.last.abs_diff(self.port.first) + 1;
+        let numbers = match (self.published.as_deref(), next.published.as_deref()) {
+            (None, None) | (Some([]), Some([])) => true,
+            (Some([own]), Some([next])) => own.checked_add(steps) == Some(*next),
+            _ => false,
+        };
+        self.port.protocol == next.port.protocol
+            && self.port.last.checked_add(1) == Some(next.port.first)
+            && self.listens == next.listens
+            && numbers
+    }
+
+    fn words(&self) -> String {
+        let steps = self.port.last - self.port.first;
+        let published = match self.published.as_deref() {
+            None => None,
+            Some([first]) if steps > 0 => Some(format!("{first}-{}", first.saturating_add(steps))),
+            Some(numbers) => Some(list(numbers)),
+        };
+        match (self.listens, published) {
+            (true, Some(numbers)) => format!("listens, published as {numbers}"),
+            (true, None) => "listens".to_owned(),
+            (false, Some(numbers)) => format!("is published as {numbers}"),
+            (false, None) => "is served".to_owned(),
+        }
+    }
+
+    /// As `airgap attach` takes it.
+    fn option(&self) -> String {
+        let text = self.port.to_string();
+        format!("-p {}", text.strip_suffix("/tcp").unwrap_or(&text))
+    }
+
+    fn mend(&self) -> String {
+        match self.is_udp() {
+            true => "UDP is not served under a seal".to_owned(),
+            false => format!("to serve it: {}", self.option()),
+        }
+    }
+}
+
+const fn port_of(served: Served) -> Port {
+    Port {
+        protocol: match served.udp {
+            true => Protocol::Udp,
+            false => Protocol::Tcp,
+        },
+        first: served.port,
+        last: served.port,
+    }
+}
+
+fn is_chosen(ports: &[Port], served: Served) -> bool {
+    serves(ports, port_of(served).protocol, served.port)
 }
 
 fn words(ports: &[Port]) -> String {
@@ -211,7 +274,7 @@ mod tests {
     }
 
     fn rules(ports: &[u16]) -> Rules {
-        Rules::new(ports.iter().map(|p| Port(*p)).collect(), Vec::new()).unwrap()
+        Rules::new(ports.iter().map(|p| Port::tcp(*p)).collect(), Vec::new()).unwrap()
     }
 
     #[test]
@@ -230,7 +293,7 @@ mod tests {
             mistaken
                 .iter()
                 .any(|s| s
-                    == "18080/tcp is the published number; in the container it is 80/tcp: -p 80"),
+                    == "18080/tcp is the published number; in the container it is 80/tcp (to serve it: -p 80)"),
             "{mistaken:?}"
         );
         assert!(
@@ -242,6 +305,25 @@ mod tests {
             services(&[tcp(5060)], &[]).stop(&rules(&[5060])),
             Vec::<String>::new()
         );
+    }
+
+    #[test]
+    fn neighbours_that_are_alike_are_one() {
+        let ports: Vec<_> = (10_000..=10_100).map(udp).collect();
+        let rtp: Vec<_> = ports.iter().map(|p| (*p, p.port + 1000)).collect();
+        let sip = services(&[udp(5060)], &rtp);
+        assert_eq!(
+            sip.stop(&rules(&[80]))[..2],
+            [
+                "5060/udp listens, and will not answer any more (UDP is not served under a seal)",
+                "10000-10100/udp is published as 11000-11100, and will not answer any more (UDP is not served under a seal)",
+            ]
+        );
+        let apart = services(
+            &[tcp(80), tcp(81), tcp(83)],
+            &[(tcp(80), 8080), (tcp(81), 8090)],
+        );
+        assert_eq!(apart.stop(&rules(&[5060])).len(), 4);
     }
 
     #[test]

@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn a_renewal_keeps_what_it_does_not_name() {
         let rules = |ports: &[u16], from: &[&str]| Rules {
-            ports: ports.iter().map(|p| Port(*p)).collect(),
+            ports: ports.iter().map(|p| Port::tcp(*p)).collect(),
             clients: from.iter().map(|c| c.parse().unwrap()).collect(),
             exits: vec![],
             errno: None,

@@ -6,9 +6,10 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{Config, Given};
-use airgap_common::map::MAX_PORTS;
-
-use crate::{policy::Port, preflight::Risk};
+use crate::{
+    policy::{Port, Rules},
+    preflight::Risk,
+};
 
 /// What is wrong, and on which line, counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,13 +110,17 @@ impl Config {
             lines.wrong(&span, error.message().trim())
         })?;
         let ports = lines.all(file.ports, port)?;
-        if let Some(given) = &ports
-            && !(1..=MAX_PORTS).contains(&given.value.len())
-        {
-            return Err(Wrong {
-                line: given.line,
-                what: format!("ports: name one at least, and {MAX_PORTS} at most"),
-            });
+        if let Some(given) = &ports {
+            let wrong = match given.value.is_empty() {
+                true => Some("name one at least".to_owned()),
+                false => Rules::new(given.value.clone(), Vec::new()).err(),
+            };
+            if let Some(what) = wrong {
+                return Err(Wrong {
+                    line: given.line,
+                    what: format!("ports: {what}"),
+                });
+            }
         }
         Ok(Self {
             path: None,
@@ -175,7 +180,7 @@ to = [
         let engine = config.engine.unwrap();
         assert_eq!(engine.value, "unix:///run/podman/podman.sock");
         assert_eq!((engine.line, config.state_dir.unwrap().line), (2, 3));
-        assert_eq!(config.ports.unwrap().value, [Port(80), Port(443)]);
+        assert_eq!(config.ports.unwrap().value, [Port::tcp(80), Port::tcp(443)]);
         assert_eq!(config.metrics.unwrap().line, 7);
         assert_eq!(config.label_accept.unwrap().value, [Risk::LogDriver]);
         let to = config.label_to.unwrap();

@@ -49,13 +49,13 @@ fn reads_what_is_asked_for() {
         ("airgap.from", "10.0.0.0/8,::1"),
         ("airgap.accept", "log-driver"),
     ]));
-    assert_eq!(terms.rules.ports, [Port(80), Port(5060)]);
+    assert_eq!(terms.rules.ports, [Port::tcp(80), Port::tcp(5060)]);
     assert_eq!((terms.rules.clients.len(), terms.wrong.len()), (2, 0));
     assert_eq!(terms.accept, [Risk::LogDriver]);
     assert!(terms.ignored.is_empty() && !terms.in_doubt);
     assert_eq!(
         sealed(asked(&[("airgap.seal", "true")])).rules.ports,
-        [Port(5060)]
+        [Port::tcp(5060)]
     );
 }
 
@@ -96,7 +96,7 @@ fn look_alikes_of_seal_tighten_and_others_mean_nothing() {
         "airgap.seal\u{a0}",
     ] {
         let terms = sealed(asked(&[(label, "true"), ("airgap.ports", "80")]));
-        assert_eq!(terms.rules.ports, [Port(80)], "{label:?}");
+        assert_eq!(terms.rules.ports, [Port::tcp(80)], "{label:?}");
         assert_eq!(terms.wrong.len(), 1, "{label:?}");
         assert_eq!(asked(&[(label, " off ")]), Asked::Nothing, "{label:?}");
         // One yes is enough, whoever wrote the no.
@@ -118,7 +118,7 @@ fn look_alikes_of_seal_tighten_and_others_mean_nothing() {
         "airgap.\u{200b}ports",
     ] {
         let terms = sealed(asked(&[("airgap.seal", "true"), (label, "80")]));
-        assert_eq!(terms.rules.ports, [Port(5060)], "{label:?}");
+        assert_eq!(terms.rules.ports, [Port::tcp(5060)], "{label:?}");
         assert_eq!(terms.wrong.len(), 1, "{label:?}");
     }
     for label in ["AIRGAP.ACCEPT", "airgap.from\t"] {
@@ -138,14 +138,14 @@ const WIDE: [(&str, &str); 3] = [
 #[test]
 fn an_image_widens_nothing() {
     let terms = with_image(&[SEAL], Some(&WIDE));
-    assert_eq!(terms.rules.ports, [Port(5060)]);
+    assert_eq!(terms.rules.ports, [Port::tcp(5060)]);
     assert!(terms.accept.is_empty());
     assert_eq!(terms.ignored.len(), 2, "{:?}", terms.ignored);
     assert!(terms.wrong.is_empty() && !terms.in_doubt);
     // Nor by being wrong.
     let wrong = [("airgap.ports", "http"), ("airgap.accept", "all")];
     let terms = with_image(&[SEAL], Some(&wrong));
-    assert_eq!(terms.rules.ports, [Port(5060)]);
+    assert_eq!(terms.rules.ports, [Port::tcp(5060)]);
     assert_eq!((terms.ignored.len(), terms.wrong.len()), (2, 0));
     let terms = with_image(&[SEAL], Some(&[("airgap.from", "x")]));
     assert!(terms.rules.ports.is_empty() && terms.wrong.len() == 1);
@@ -186,18 +186,18 @@ fn the_callers_words_count() {
     let mut own = WIDE.to_vec();
     own.push(SEAL);
     let terms = with_image(&own, Some(&[]));
-    assert_eq!(terms.rules.ports, [Port(7000), Port(7001)]);
+    assert_eq!(terms.rules.ports, [Port::tcp(7000), Port::tcp(7001)]);
     assert_eq!((terms.rules.clients.len(), terms.accept.len()), (1, 1));
     assert!(terms.ignored.is_empty(), "{:?}", terms.ignored);
     // Over the image's, and also the same meant otherwise.
     for ports in ["80", "7000/tcp,7001", "7000, 7001"] {
         let terms = with_image(&[SEAL, ("airgap.ports", ports)], Some(&WIDE));
-        assert_ne!(terms.rules.ports, [Port(5060)], "{ports}");
+        assert_ne!(terms.rules.ports, [Port::tcp(5060)], "{ports}");
         assert_eq!(terms.ignored.len(), 1, "{ports}");
     }
     // The very same is nobody's for sure.
     let terms = with_image(&[SEAL, WIDE[0]], Some(&WIDE));
-    assert_eq!(terms.rules.ports, [Port(5060)]);
+    assert_eq!(terms.rules.ports, [Port::tcp(5060)]);
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn in_doubt_only_what_makes_less_of_it_counts() {
     let mut own = WIDE.to_vec();
     own.push(SEAL);
     let terms = with_image(&own, None);
-    assert_eq!(terms.rules.ports, [Port(5060)]);
+    assert_eq!(terms.rules.ports, [Port::tcp(5060)]);
     assert_eq!((terms.rules.clients.len(), terms.accept.len()), (1, 0));
     assert_eq!(terms.ignored.len(), 2);
     assert!(terms.in_doubt);
@@ -229,7 +229,7 @@ fn risks_are_accepted_where_the_host_allows_it() {
 #[test]
 fn a_host_limits_what_labels_ask_for() {
     let limits = Limits {
-        ports: vec![Port(80)],
+        ports: vec![Port::tcp(80)],
         to: Some(vec!["198.51.100.0/24:443".parse().unwrap()]),
         ..Limits::default()
     };
@@ -238,8 +238,8 @@ fn a_host_limits_what_labels_ask_for() {
         all.extend(labels(&[("airgap.seal", "true")]));
         sealed(read(&all, Some(&Labels::new()), &limits))
     };
-    assert_eq!(read(&[]).rules.ports, [Port(80)]);
-    assert_eq!(read(&[("airgap.ports", "81")]).rules.ports, [Port(81)]);
+    assert_eq!(read(&[]).rules.ports, [Port::tcp(80)]);
+    assert_eq!(read(&[("airgap.ports", "81")]).rules.ports, [Port::tcp(81)]);
     // A wrong list serves nothing, and not what the host has.
     assert_eq!(read(&[("airgap.ports", "http")]).rules.ports, []);
     let terms = read(&[("airgap.to", "198.51.100.9:443, 198.51.101.9:443")]);

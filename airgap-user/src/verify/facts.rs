@@ -59,7 +59,7 @@ impl Facts {
             loopback6,
             forwards,
             index: free_index(),
-            service: policy.tcp[0],
+            service: policy.tcp[0].first,
         })
     }
 

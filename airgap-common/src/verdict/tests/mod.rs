@@ -11,7 +11,7 @@ mod short;
 
 use crate::{
     addr::Addr,
-    map::{Ended, Exit, Flow, MAX_PORTS, Policy, Tag},
+    map::{Ended, Exit, Flow, MAX_PORTS, Policy, PortRange, Tag},
     packet::{Ip, Kind, Transport},
     verdict::{Kernel, Peer, Socket, exit::Passage, state},
 };
@@ -109,12 +109,15 @@ impl Kernel for World {
 }
 
 fn policy(ports: &[u16]) -> Policy {
-    let mut tcp = [0; MAX_PORTS];
-    tcp[..ports.len()].copy_from_slice(ports);
+    let mut tcp = [PortRange::NONE; MAX_PORTS];
+    for (range, port) in tcp.iter_mut().zip(ports) {
+        *range = PortRange::one(*port);
+    }
     Policy {
         flags: Policy::CLIENTS_ANY,
         nd_per_second: 1,
         tcp,
+        udp: [PortRange::NONE; MAX_PORTS],
     }
 }
 

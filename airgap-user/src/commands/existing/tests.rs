@@ -88,7 +88,7 @@ fn only_service_connections_can_be_kept() {
     };
     let terms = |keep| Terms {
         keep,
-        ports: &[Port(5060)],
+        ports: const { &[Port::tcp(5060)] },
         layers: ALL,
     };
     assert_eq!(action(&socket(SocketKind::Tcp, 5060), &terms(false)), "cut");

@@ -9,7 +9,7 @@ fn rules(ports: &[u16], from: &[&str]) -> Rules {
     Rules {
         exits: vec![],
         errno: None,
-        ports: ports.iter().map(|p| Port(*p)).collect(),
+        ports: ports.iter().map(|p| Port::tcp(*p)).collect(),
         clients: from.iter().map(|c| c.parse().unwrap()).collect(),
     }
 }
@@ -106,5 +106,5 @@ fn what_changes_is_told_and_clients_never_become_any() {
         ),
         "{text}"
     );
-    assert!(wanted(&other, None).rules.ports == [Port(5060)]);
+    assert!(wanted(&other, None).rules.ports == [Port::tcp(5060)]);
 }
