@@ -69,6 +69,8 @@ pub enum Reason {
     ExitPort = 19,
     /// An exception allowed it, and is over.
     ExitLapsed = 20,
+    /// A datagram from a UDP service port to somebody who has not sent to that port lately.
+    Unasked = 21,
 }
 
 impl Reason {

@@ -41,6 +41,27 @@ pub struct Ip {
     pub payload: u32,
 }
 
+/// The destination of a fragment of a UDP datagram over IPv4 without options; `None` for
+/// anything else.
+#[inline(always)]
+pub fn udp_fragment4(h: &[u8; 20]) -> Option<Addr> {
+    // More-fragments and offset.
+    let fragment = u16::from_be_bytes([h[6], h[7]]) & 0x3fff;
+    (h[0] == 0x45 && h[9] == UDP && fragment != 0)
+        .then(|| Addr::v4(u32::from_ne_bytes([h[16], h[17], h[18], h[19]])))
+}
+
+/// The same over IPv6, of the fixed header and the fragment header behind it (RFC 8200
+/// §4.5).
+#[inline(always)]
+pub fn udp_fragment6(h: &[u8; 48]) -> Option<Addr> {
+    const FRAGMENT: u8 = 44;
+    let mut dst = [0; 16];
+    dst.copy_from_slice(&h[24..40]);
+    (h[0] >> 4 == 6 && h[6] == FRAGMENT && h[40] == UDP && h[41] == 0)
+        .then(|| Addr::from_octets(dst))
+}
+
 /// Longest packet that the length fields of IP can tell, bytes. The kernel makes
 /// longer ones for itself (BIG TCP: over `lo` by default since Linux 6.12) and
 /// writes 0 as their length.
@@ -239,6 +260,34 @@ mod tests {
         assert!(!plain(v4(5, 0x2000)), "first fragment");
         assert!(!plain(v4(5, 0x0001)), "later fragment");
         assert_eq!(ipv4(&v4(5, 0), 40).payload, 20);
+    }
+
+    #[test]
+    fn fragments_of_datagrams_are_told() {
+        let mut h = v4(5, 0x2000);
+        assert_eq!(udp_fragment4(&h), None, "TCP");
+        h[9] = UDP;
+        h[16..].copy_from_slice(&[198, 51, 100, 9]);
+        let client = Addr::from_v4([198, 51, 100, 9]);
+        assert_eq!(udp_fragment4(&h), Some(client));
+        h[6..8].copy_from_slice(&[0, 1]);
+        assert_eq!(udp_fragment4(&h), Some(client), "a later one");
+        h[6..8].copy_from_slice(&[0x40, 0]);
+        assert_eq!(udp_fragment4(&h), None, "whole");
+        let mut options = v4(6, 0x2000);
+        options[9] = UDP;
+        assert_eq!(udp_fragment4(&options), None);
+
+        let mut h = [0; 48];
+        (h[0], h[6], h[40]) = (0x60, 44, UDP);
+        h[39] = 1;
+        let one = Addr([0, 0, 0, u32::from_ne_bytes([0, 0, 0, 1])]);
+        assert_eq!(udp_fragment6(&h), Some(one));
+        for (at, other) in [(0, 0x40), (6, UDP), (40, TCP), (40, 60), (41, 1)] {
+            let mut other_header = h;
+            other_header[at] = other;
+            assert_eq!(udp_fragment6(&other_header), None, "{at} {other}");
+        }
     }
 
     #[test]

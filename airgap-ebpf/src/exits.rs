@@ -5,7 +5,8 @@
 use airgap_common::{
     addr::Addr,
     map::{
-        Client, DATAGRAM_LIFE, Exit, Exits, FLOW_LIFE, Flow, Layer, SLOTS, SealNumber, Syn, Use,
+        Client, DATAGRAM_LIFE, Exit, Exits, FLOW_LIFE, Flow, Layer, SLOTS, SealNumber, Syn,
+        UNRECORDED, Use,
     },
     packet::{FIN, Ip, RST, SYN, Transport},
     verdict::exit::Passage,
@@ -202,11 +203,18 @@ pub(crate) fn datagram(skb: *mut __sk_buff, flow: &Flow, ip: &Ip) -> Exit {
 /// one of others in the network namespace.
 #[inline(always)]
 pub(crate) fn framed(skb: *mut __sk_buff, flow: &Flow) -> Exit {
-    let own = Subject::of_packet(skb, epoch());
     match Exit::of(find(flow, 0, 0) >> 32) {
-        Exit::Open if own.is_none_or(|own| own.seal != flow.seal) => Exit::None,
+        Exit::Open if is_of(skb, flow.seal) == 0 => Exit::None,
         exit => exit,
     }
+}
+
+/// 1 if a frame's socket is of this seal. By numbers that LLVM does not see through: of a
+/// seal that there is not it would read a register that nobody wrote.
+#[inline(never)]
+pub(crate) fn is_of(skb: *mut __sk_buff, seal: SealNumber) -> u32 {
+    let own = Subject::of_packet(skb, epoch()).map_or(UNRECORDED, |own| own.seal);
+    (seal != UNRECORDED && unknown(own, seal) == seal).into()
 }
 
 /// See [`Kernel::exit_reply`].

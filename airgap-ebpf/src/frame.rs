@@ -29,6 +29,7 @@ use crate::{
     short::{ETH_P_IP, ETH_P_IPV6, headers, passes},
     socket,
     subject::{Subject, epoch},
+    udp,
     verifier::forgotten,
 };
 
@@ -58,8 +59,25 @@ pub(crate) fn out(ctx: &TcContext) -> i32 {
     }
     match judge_out(skb) {
         0 => NEXT,
-        // SAFETY: the context is a __sk_buff.
-        reason => refuse(skb, forgotten(reason.into(), 32, unsafe { (*skb).ifindex })),
+        reason => match judge_service(skb, reason) {
+            0 => NEXT,
+            // SAFETY: the context is a __sk_buff.
+            reason => refuse(skb, forgotten(reason.into(), 32, unsafe { (*skb).ifindex })),
+        },
+    }
+}
+
+/// What UDP service ports make of a reason to drop a frame: another one, or 0.
+#[inline(always)]
+fn judge_service(skb: *mut __sk_buff, reason: u32) -> u32 {
+    let datagram = reason == Reason::Unasked as u32;
+    if !datagram && reason != Reason::Header as u32 {
+        return reason;
+    }
+    match subject(skb) {
+        None => reason,
+        Some(subject) if datagram => udp::judge_frame(skb, subject.seal),
+        Some(subject) => udp::judge_fragment(skb, subject.seal),
     }
 }
 

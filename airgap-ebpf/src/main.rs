@@ -27,6 +27,7 @@ mod socket;
 mod subject;
 mod systemd;
 mod task;
+mod udp;
 mod verifier;
 
 use airgap_common::{addr::Addr, denial::Hook};

@@ -7,9 +7,10 @@ use airgap_common::{
         Follower, Gate, HINT_BUCKETS, ID_LEN, MAX_ATTEMPTS, MAX_BURSTS, MAX_CGROUPS, MAX_CLIENTS,
         MAX_DESTINATIONS, MAX_EXCEPTIONS, MAX_EXITS, MAX_FLOWS, MAX_FOLLOWERS, MAX_JUDGED,
         MAX_NEIGHBOURS, MAX_OLDER, MAX_PATHS, MAX_PROGRAMS, MAX_SEALS, MAX_SHARES, MAX_SYNS,
-        MAX_VETHS, MAX_WAITING, OVERFLOW_SLOTS, Older, Own, PATH_LEN, Policy, Program, Questions,
-        STATS as STAT_COUNT, SWITCHES as SWITCH_COUNT, Seal, SealNumber, Share, Spent, Storage,
-        Syn, SynSeen, Tally, Use, Veth, WRITERS, Waiting,
+        MAX_UDP_PEERS, MAX_UDP_PREFIXES, MAX_VETHS, MAX_WAITING, OVERFLOW_SLOTS, Older, Own,
+        PATH_LEN, Policy, Program, Questions, STATS as STAT_COUNT, SWITCHES as SWITCH_COUNT, Seal,
+        SealNumber, Share, Spent, Storage, Syn, SynSeen, Tally, UdpPeer, UdpPrefix, UdpQuota, Use,
+        Veth, WRITERS, Waiting,
     },
 };
 use aya_ebpf::{
@@ -90,6 +91,12 @@ pub(crate) static EXIT_USE: PerCpuHashMap<
 > = PerCpuHashMap::new();
 #[btf_map]
 pub(crate) static EXIT_FLOWS: LruHashMap<Flow, u64, { MAX_FLOWS as usize }> = LruHashMap::new();
+#[btf_map]
+pub(crate) static UDP_PEERS: LruHashMap<UdpPeer, u64, { MAX_UDP_PEERS as usize }> =
+    LruHashMap::new();
+#[btf_map]
+pub(crate) static UDP_PREFIXES: LruHashMap<UdpPrefix, UdpQuota, { MAX_UDP_PREFIXES as usize }> =
+    LruHashMap::new();
 #[btf_map]
 pub(crate) static NEIGHBOURS: HashMap<
     u64,

@@ -6,7 +6,7 @@ use core::ptr;
 use airgap_common::{
     addr::Addr,
     denial::{Hook, Reason},
-    map::{Client, Ended, Exit, Flow, Layer, Policy, SYN_LIFE, SealNumber, Syn, Tag},
+    map::{Client, Ended, Exit, Flow, Layer, Policy, SYN_LIFE, SealNumber, Syn, Tag, UdpPeer},
     packet::{self, Ip, Kind, Transport},
     verdict::{Kernel, Peer, Socket, exit::Passage},
 };
@@ -28,6 +28,7 @@ use crate::{
     sock::mark_of,
     socket,
     subject::Subject,
+    udp,
     verifier::forgotten,
 };
 
@@ -122,6 +123,35 @@ impl Packet {
         Some(self.blurred(ip, transport))
     }
 
+    /// The headers of a whole UDP datagram; `None` if it is anything else.
+    #[inline(always)]
+    pub(crate) fn datagram(&self) -> Option<(Ip, Transport)> {
+        let [first] = self.load(0)?;
+        let (ip, offset) = match first >> 4 {
+            4 => (packet::ipv4(&self.load(0)?, 0), 20),
+            6 => (packet::ipv6(&self.load(0)?, 0), 40),
+            _ => return None,
+        };
+        if ip.protocol != packet::UDP {
+            return None;
+        }
+        // SAFETY: the context is a __sk_buff.
+        let offset = forgotten(offset, 64, unsafe { (*self.skb).len }) as u32;
+        let transport = Transport::udp(&self.load(offset)?);
+        Some(self.blurred(ip, transport))
+    }
+
+    /// Version and destination of a fragment of a UDP datagram; `None` if it is anything else.
+    #[inline(always)]
+    pub(crate) fn fragment(&self) -> Option<(u8, Addr)> {
+        let [first] = self.load(0)?;
+        match first >> 4 {
+            4 => Some((4, packet::udp_fragment4(&self.load(0)?)?)),
+            6 => Some((6, packet::udp_fragment6(&self.load(0)?)?)),
+            _ => None,
+        }
+    }
+
     #[inline(always)]
     fn transport(&self, ip: &Ip, offset: u32) -> Option<Transport> {
         // SAFETY: the context is a __sk_buff.
@@ -168,12 +198,18 @@ impl Packet {
     /// The socket as the verdict sees it.
     #[inline(always)]
     pub(crate) fn socket(&self, ip: &Ip) -> Socket {
+        self.socket_in(ip.version)
+    }
+
+    /// The same for a packet of this IP version.
+    #[inline(always)]
+    pub(crate) fn socket_in(&self, version: u8) -> Socket {
         if self.sk.is_null() {
             return Socket::NONE;
         }
         // SAFETY: not null, and the verifier knows a full bpf_sock.
         unsafe {
-            let peer = socket::peer(self.sk, ip.version == 4);
+            let peer = socket::peer(self.sk, version == 4);
             let tag = socket::tag_of(self.sk);
             let tag = if tag.is_null() { Tag::NONE } else { *tag };
             socket::facts(self.sk, peer, tag)
@@ -467,6 +503,19 @@ impl Kernel for Packet {
     #[inline(always)]
     fn exit_reply(&self, flow: &Flow, ip: &Ip, connected: bool) -> bool {
         exits::reply(flow, ip, connected)
+    }
+
+    #[inline(always)]
+    fn udp_peer(&self, peer: &UdpPeer) -> bool {
+        match self.layer() {
+            Layer::Frame => exits::is_of(self.skb, peer.seal) != 0,
+            Layer::Cgroup => udp::is_answered(self.skb, peer),
+        }
+    }
+
+    #[inline(always)]
+    fn udp_ask(&self, peer: &UdpPeer) -> bool {
+        udp::ask(self.skb, peer)
     }
 
     #[inline(always)]

@@ -16,6 +16,7 @@ use crate::{
     short::passes,
     socket,
     subject::{Subject, epoch, hinted},
+    udp,
     verifier::forgotten,
 };
 
@@ -42,7 +43,13 @@ pub(crate) fn egress(ctx: &SkBuffContext) -> i32 {
         }
         reason => {
             let near = ifindex(skb) == LOOPBACK && reason == Reason::Loopback as u32;
-            let reason = if near { judge_near(skb) } else { reason };
+            let reason = if near {
+                judge_near(skb)
+            } else if reason == Reason::Unasked as u32 {
+                udp::judge_answer(skb)
+            } else {
+                reason
+            };
             if reason == 0 {
                 return PASS;
             }
@@ -156,7 +163,16 @@ pub(crate) fn ingress(ctx: &SkBuffContext) -> i32 {
     }
     match judge_ingress(skb) {
         0 => PASS,
-        reason => refuse::<false>(skb, forgotten(reason.into(), 32, ifindex(skb))),
+        reason => {
+            let reason = match reason == Reason::Unasked as u32 {
+                true => udp::judge_ask(skb),
+                false => reason,
+            };
+            if reason == 0 {
+                return PASS;
+            }
+            refuse::<false>(skb, forgotten(reason.into(), 32, ifindex(skb)))
+        }
     }
 }
 

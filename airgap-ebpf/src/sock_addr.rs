@@ -29,6 +29,7 @@ use crate::{
     sock::{mark_of, write_mark},
     socket::{erase_tag, write_exit_tag},
     subject::Subject,
+    udp,
     verifier::forgotten,
 };
 
@@ -109,6 +110,9 @@ pub(crate) fn connect(ctx: &SockAddrContext, dst: Addr, hook: Hook) -> i32 {
         Judgement::Allow => Reason::Loopback,
         Judgement::Refuse(reason) => reason,
         Judgement::IfOwnAddress => {
+            let Err(answer) = answers(ctx, &subject, flags, dst) else {
+                return ALLOW;
+            };
             let (exit, number) = exit(ctx, &subject, flags, dst);
             if exit == Exit::Open {
                 return ALLOW;
@@ -122,7 +126,7 @@ pub(crate) fn connect(ctx: &SockAddrContext, dst: Addr, hook: Hook) -> i32 {
                 // Egress would drop it, too, and leave it waiting for an answer.
                 Reason::Loopback
             } else {
-                reason_of(exit, number)
+                reason_of(exit, number, answer)
             }
         }
     };
@@ -154,16 +158,34 @@ fn exit(ctx: &SockAddrContext, subject: &Subject, flags: u32, dst: Addr) -> (Exi
     (exit, number)
 }
 
+/// Whether a UDP service port may send to this destination, or why not.
+#[inline(always)]
+fn answers(ctx: &SockAddrContext, subject: &Subject, flags: u32, dst: Addr) -> Result<(), Reason> {
+    if flags & Policy::SERVES_UDP == 0 || protocol(ctx) != UDP {
+        return Err(Reason::Egress);
+    }
+    // SAFETY: the context and its socket are live.
+    let (own, any) = unsafe { ((*socket(ctx)).src_port, (*ctx.sock_addr).user_port) };
+    let ports = u64::from(own) << 16 | u64::from(dport(ctx));
+    let judged = udp::judge_call(subject.seal, ports, &dst);
+    match forgotten(judged.into(), 32, any) as u32 {
+        0 => Ok(()),
+        reason if reason == Reason::Client as u32 => Err(Reason::Client),
+        reason if reason == Reason::Unasked as u32 => Err(Reason::Unasked),
+        _ => Err(Reason::Egress),
+    }
+}
+
 /// Why it is refused here; counts what came too late.
 #[inline(always)]
-fn reason_of(exit: Exit, number: u32) -> Reason {
+fn reason_of(exit: Exit, number: u32, otherwise: Reason) -> Reason {
     match exit {
         Exit::Lapsed => {
             exits::count_lapsed(number);
             Reason::ExitLapsed
         }
         Exit::Port => Reason::ExitPort,
-        Exit::None | Exit::Open => Reason::Egress,
+        Exit::None | Exit::Open => otherwise,
     }
 }
 
@@ -184,11 +206,14 @@ pub(crate) fn sendmsg(ctx: &SockAddrContext, dst: Addr, hook: Hook) -> i32 {
         // Egress knows whether the packet stays on lo; it is asked only if
         // somebody in this network namespace could receive it.
         Judgement::IfOwnAddress => {
+            let Err(answer) = answers(ctx, &subject, flags, dst) else {
+                return ALLOW;
+            };
             let (exit, number) = exit(ctx, &subject, flags, dst);
             if exit == Exit::Open || has_receiver(ctx, dst) {
                 return ALLOW;
             }
-            reason_of(exit, number)
+            reason_of(exit, number, answer)
         }
     };
     refuse(ctx, &subject, flags, dst, hook, reason)

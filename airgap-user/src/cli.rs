@@ -78,7 +78,7 @@ pub enum Command {
     Restore(Restore),
     /// Seal containers by their labels, as they are created; a service.
     ///
-    /// Labels: airgap.seal=true, airgap.ports=5060/tcp,… airgap.from=CIDR,…
+    /// Labels: airgap.seal=true, airgap.ports=5060,53/udp,… airgap.from=CIDR,…
     /// airgap.to=TARGET:PORTS,… airgap.accept=RISK,… What an image says of itself widens nothing, and a
     /// risk is accepted only where --allow-accept names it. What is sealed needs
     /// no such process.
@@ -165,7 +165,8 @@ mod tests {
         for bad in [
             "attach",
             "attach -p 0 web",
-            "attach -p 80/udp web",
+            "attach -p 80/icmp web",
+            "attach -p 8010-8000 web",
             "attach --from 10.0.0.1/8 web",
             "attach --accept all web",
             "attach --require most web",
@@ -197,7 +198,16 @@ mod tests {
             assert!(Cli::try_parse_from(args).is_err(), "{bad}");
         }
         assert!(
-            Cli::try_parse_from(["airgap", "attach", "-p", "80", "-p", "443/tcp", "web"]).is_ok()
+            Cli::try_parse_from([
+                "airgap",
+                "attach",
+                "-p",
+                "80,53/udp",
+                "-p",
+                "443/tcp",
+                "web"
+            ])
+            .is_ok()
         );
     }
 }

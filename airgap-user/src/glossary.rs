@@ -185,6 +185,9 @@ const fn of_risk(risk: Risk) -> &'static str {
             "an exception leads to this host, a gateway, metadata, or the container's own network"
         }
         Risk::EndlessLease => "an exception by name keeps its addresses until somebody looks again",
+        Risk::UdpAny => {
+            "UDP ports are served to so many that a forged datagram can have the answer sent nearly anywhere"
+        }
         Risk::WideException => "an exception leads to more than one organization's networks",
         Risk::RootUser => {
             "a command that runs as root can write files that root's own programs run outside of its seal"

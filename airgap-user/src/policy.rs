@@ -215,8 +215,20 @@ impl Rules {
     /// Sorts, removes repetitions, and fills in the default port.
     ///
     /// # Errors
+    /// If there are more ports and ranges than a policy holds, or UDP ports without clients.
+    pub fn new(ports: Vec<Port>, clients: Vec<Cidr>) -> Result<Self, String> {
+        let rules = Self::named(ports, clients)?;
+        match rules.forgeable() {
+            Some(why) => Err(why),
+            None => Ok(rules),
+        }
+    }
+
+    /// The same of what is named: whose clients those of UDP ports are may be known already.
+    ///
+    /// # Errors
     /// If there are more ports and ranges than a policy holds.
-    pub fn new(mut ports: Vec<Port>, clients: Vec<Cidr>) -> Result<Self, String> {
+    pub fn named(mut ports: Vec<Port>, clients: Vec<Cidr>) -> Result<Self, String> {
         if ports.is_empty() {
             ports.push(DEFAULT_PORT);
         }
@@ -234,6 +246,18 @@ impl Rules {
             clients,
             exits: Vec::new(),
             errno: None,
+        })
+    }
+
+    /// Why its UDP ports are not served: anybody could forge a datagram, and choose with
+    /// its source where the answer goes. `None`: they are, or there are none.
+    pub fn forgeable(&self) -> Option<String> {
+        let udp = |port: &&Port| port.protocol == Protocol::Udp;
+        let port = self.ports.iter().find(udp)?;
+        self.clients.is_empty().then(|| {
+            format!(
+                "{port} is served to those alone that --from names: the source of a datagram can be forged, and would choose who gets the answer"
+            )
         })
     }
 
@@ -292,6 +316,9 @@ impl Rules {
         }
         if self.exits.iter().any(|exit| exit.to.is_near()) {
             flags |= Policy::LOOPBACK_EXITS;
+        }
+        if self.ports.iter().any(|p| p.protocol == Protocol::Udp) {
+            flags |= Policy::SERVES_UDP;
         }
         if self.errno == Some(Errno::Eperm) {
             flags |= Policy::NOT_PERMITTED;
@@ -451,6 +478,18 @@ mod tests {
         assert_eq!(policy.flags, Policy::CLIENTS_ANY);
         assert_eq!(Rules::new(vec![], vec![]).unwrap().ports, [DEFAULT_PORT]);
         assert!(Rules::new((1..=17).map(Port::tcp).collect(), vec![]).is_err());
+        let media: Port = "10000-10100/udp".parse().unwrap();
+        let ports = vec![media, Port::udp(5060), Port::tcp(80)];
+        let why = Rules::new(ports.clone(), vec![]).unwrap_err();
+        assert!(why.contains("--from"), "{why}");
+        let sip = Rules::new(ports, vec!["10.0.0.0/8".parse().unwrap()]).unwrap();
+        let policy = sip.compile();
+        assert_eq!(policy.flags, Policy::SERVES_UDP);
+        assert_eq!(
+            Rules::ports_of(&policy),
+            [Port::tcp(80), Port::udp(5060), media]
+        );
+        assert!(policy.serves_udp(10_050) && !policy.serves_tcp(10_050));
         let limited = Rules::new(vec![], vec!["10.0.0.0/8".parse().unwrap()]).unwrap();
         assert_eq!(limited.compile().flags, 0);
     }

@@ -8,6 +8,7 @@ mod own;
 mod policy;
 mod questions;
 mod socket;
+mod udp;
 
 pub use self::{
     attempt::{
@@ -26,6 +27,10 @@ pub use self::{
     policy::{MAX_PORTS, Policy, PortRange},
     questions::{MAX_OWED, Questions},
     socket::{Mark, SYN_LIFE, Storage, Syn, SynSeen, Tag},
+    udp::{
+        MAX_UDP_PEERS, MAX_UDP_PREFIXES, UDP_PEER_LIFE, UDP_PEERS_PER_PREFIX, UDP_PEERS_PER_SEAL,
+        UdpPeer, UdpPrefix, UdpQuota, is_fresh,
+    },
 };
 use crate::addr::Addr;
 
@@ -278,6 +283,9 @@ const _: () = assert!(size_of::<Exits>() == 256);
 const _: () = assert!(size_of::<Flow>() == 48);
 const _: () = assert!(size_of::<Exception>() == 464);
 const _: () = assert!(size_of::<Use>() == 56);
+const _: () = assert!(size_of::<UdpPeer>() == 32);
+const _: () = assert!(size_of::<UdpPrefix>() == 24);
+const _: () = assert!(size_of::<UdpQuota>() == 16);
 const _: () = assert!(size_of::<Own>() == 24);
 const _: () = assert!(size_of::<Waiting>() == 16);
 const _: () = assert!(size_of::<Questions>() == 24);
@@ -314,6 +322,9 @@ mod pod {
         super::Exception,
         super::Use,
         super::Own,
+        super::UdpPeer,
+        super::UdpPrefix,
+        super::UdpQuota,
         super::Waiting,
         super::AttemptKey,
         super::Attempt,

@@ -32,6 +32,12 @@ pub const EXIT_USE: &str = "EXIT_USE";
 /// [`super::Flow`] → `u64`: when it last sent, `CLOCK_BOOTTIME`, nanoseconds; least
 /// recently used go first.
 pub const EXIT_FLOWS: &str = "EXIT_FLOWS";
+/// [`super::UdpPeer`] → `u64`: when it last sent to that service port, `CLOCK_BOOTTIME`,
+/// nanoseconds; least recently used go first.
+pub const UDP_PEERS: &str = "UDP_PEERS";
+/// [`super::UdpPrefix`] → [`super::UdpQuota`]: how many new peers came from there; least
+/// recently used go first.
+pub const UDP_PREFIXES: &str = "UDP_PREFIXES";
 /// `u64` cgroup id → `u32` 1: a neighbour that exceptions lead to. The kernel side takes
 /// it out when its directory is removed.
 pub const NEIGHBOURS: &str = "NEIGHBOURS";
@@ -85,7 +91,7 @@ pub const SWITCHES: &str = "SWITCHES";
 pub const JUDGED: &str = "JUDGED";
 
 /// Every map that is pinned.
-pub const ALL: [&str; 36] = [
+pub const ALL: [&str; 38] = [
     IDS,
     PATHS,
     PATH,
@@ -100,6 +106,8 @@ pub const ALL: [&str; 36] = [
     EXCEPTIONS,
     EXIT_USE,
     EXIT_FLOWS,
+    UDP_PEERS,
+    UDP_PREFIXES,
     NEIGHBOURS,
     COUNTERS,
     SEALS,

@@ -6,11 +6,11 @@
 //! a listener that it has become, nor for what that accepts. Datagrams are judged one
 //! by one.
 
-use super::{Kernel, SOCK_DGRAM, Socket, has_port, is_bare, state};
+use super::{Kernel, Socket, has_port, is_bare, service::is_udp, state};
 use crate::{
     denial::Reason,
     map::{Ended, Exit, Flow, SealNumber},
-    packet::{ACK, Ip, RST, SYN, Transport, UDP},
+    packet::{ACK, Ip, RST, SYN, Transport},
 };
 
 /// Which way a packet goes, as the container sees it, and what it is to its socket.
@@ -100,10 +100,6 @@ pub(super) fn answer<K: Kernel>(
     let passage = if opened { Passage::Opened } else { Passage::In };
     let flow = Flow::inward(seal, ip, transport);
     kernel.exit_segment(&flow, ip, transport, socket.tag.epoch, passage) == Exit::Open
-}
-
-const fn is_udp(socket: &Socket) -> bool {
-    socket.kind == SOCK_DGRAM && socket.protocol == UDP as u32
 }
 
 /// A datagram that leaves, not on loopback.

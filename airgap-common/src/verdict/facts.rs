@@ -3,7 +3,7 @@
 use super::exit::Passage;
 use crate::{
     addr::Addr,
-    map::{Ended, Exit, Flow, Tag},
+    map::{Ended, Exit, Flow, Tag, UdpPeer},
     packet::{Ip, TCP, Transport},
 };
 
@@ -129,6 +129,13 @@ pub trait Kernel {
     /// over or not, and the socket is `connected` to it or has sent to it a moment ago.
     /// Counts it.
     fn exit_reply(&self, flow: &Flow, ip: &Ip, connected: bool) -> bool;
+    /// Whether who gets this datagram, which leaves a UDP service port, has sent to that
+    /// port a moment ago; only from an address of the container.
+    /// On the host's side that was judged: there, whether the socket is of this seal.
+    fn udp_peer(&self, peer: &UdpPeer) -> bool;
+    /// Remembers who sent this datagram to a UDP service port; false if it came in another
+    /// way than to this host alone, or there are too many.
+    fn udp_ask(&self, peer: &UdpPeer) -> bool;
     /// As `older`, for a connection that a removed exception let out.
     fn exit_cut(&self, flow: &Flow) -> Ended;
     /// Whether this flow went out by an exception that still names the far side.

@@ -43,6 +43,10 @@ pub fn ingress<K: Kernel>(
             Err(Reason::Loopback)
         };
     }
+    if transport.kind == Kind::Udp && policy.flags & Policy::SERVES_UDP != 0 {
+        // `service::ask` has the say.
+        return Err(Reason::Unasked);
+    }
     let Transport { dport, flags, .. } = *transport;
     if policy.flags & Policy::HAS_EXITS != 0 && ip.plain && socket.exists {
         let taken = match transport.kind {

@@ -3,13 +3,15 @@
 //! The rule behind all of it is provenance. A TCP listener is tagged with seal
 //! and port when an allowed client's SYN reaches it; the kernel copies the tag
 //! to the sockets it accepts; `connect` erases it. Only tagged sockets speak
-//! to the outside, and only to the peer they were accepted from. The one other way
-//! is an exception that the operator made ([`exit`]).
+//! to the outside, and only to the peer they were accepted from. The other ways are an
+//! exception that the operator made ([`exit`]), and answers from a UDP service port to who
+//! has just asked there ([`service`]).
 
 pub mod exit;
 mod facts;
 mod inbound;
 pub mod inward;
+pub mod service;
 pub mod short;
 pub mod socket;
 #[cfg(test)]
@@ -66,6 +68,8 @@ pub fn egress<K: Kernel>(
     match transport.kind {
         Kind::Tcp => reply(ip, transport, socket, seal, policy, kernel),
         Kind::Icmp if ip.version == 6 => neighbour(ip, transport, kernel),
+        // `service::answer` has the say.
+        Kind::Udp if policy.flags & Policy::SERVES_UDP != 0 => Err(Reason::Unasked),
         Kind::Udp if policy.flags & Policy::HAS_EXITS != 0 => {
             exit::datagram(ip, transport, socket, seal, kernel)
         }

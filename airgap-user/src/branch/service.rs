@@ -20,7 +20,7 @@ impl Service {
     /// Of this unit; `look`: at its tasks, if it has any; `ports`: on which it is to serve.
     pub fn of(unit: &Unit, branch: &Branch, look: Option<&mut Look>, ports: &[Port]) -> Self {
         let mut service = Self {
-            low_port: ports.iter().any(|port| port.0 < LOW),
+            low_port: ports.iter().any(|port| port.first < LOW),
             ..Self::default()
         };
         let own = DropIn::path_of(&unit.name);

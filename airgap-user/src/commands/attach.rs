@@ -38,15 +38,15 @@ use crate::{
 /// Arguments of `attach`.
 #[derive(Args, Debug)]
 pub struct Attach {
-    /// Service port inside the container; repeatable [default: 5060/tcp]
+    /// Service port inside the container, FIRST-LAST for several; repeatable [default: 5060/tcp]
     #[arg(
         short,
         long = "port",
-        value_name = "PORT[-LAST][/tcp]",
+        value_name = "PORT[-LAST][/udp]",
         value_delimiter = ','
     )]
     pub ports: Vec<Port>,
-    /// Only clients from here may connect; repeatable [default: any client]
+    /// Only clients from here may connect; repeatable, required with UDP ports [default: any client]
     #[arg(long = "from", value_name = "CIDR")]
     pub from: Vec<Cidr>,
     /// Where it may connect, or send datagrams to: ADDRESS or CIDR (IPv6 in brackets), NAME or
@@ -127,7 +127,7 @@ pub(crate) async fn run(
         true => config.ports(),
         false => args.ports.clone(),
     };
-    let rules = Rules::new(ports, args.from.clone())
+    let rules = Rules::named(ports, args.from.clone())
         .and_then(|rules| rules.with_exits(exits))
         .map_err(|e| Failure::new(e, "airgap attach --help").with_code(exit::USAGE))?
         .failing_with(args.errno);
@@ -163,12 +163,14 @@ pub(crate) async fn run(
         let mut accept = args.accept.clone();
         let before = accepted_before(&place, state, &container)?;
         accept.extend(Risk::ALL.iter().filter(|r| before & r.bit() != 0));
+        let known = rules_before(&site, &container)?;
+        let after = wanted.rules_after(known.as_ref());
+        refusing::refuse_forgeable(&after, &container.name)?;
         if !refusing::narrows(&site, &container, &wanted)? {
-            refuse_configured(&container, &wanted.rules, &accept)?;
+            refuse_configured(&container, &after, &accept)?;
             refuse_unkept(&wanted.rules.exits)?;
         }
         let services = Services::of(&container);
-        let known = rules_before(&site, &container)?;
         if !wanted.ports_named && known.is_none() {
             services.refuse_default(&container.name, &wanted.rules.ports)?;
         }
@@ -180,7 +182,7 @@ pub(crate) async fn run(
         }
         // Said before it stops.
         if !args.dry_run {
-            for line in services.stop(&wanted.rules_after(known.as_ref())) {
+            for line in services.stop(&after) {
                 log::warn!("{}: {line}", container.name);
             }
         }

@@ -147,11 +147,14 @@ pub(super) struct Terms<'a> {
 
 /// What is to become of one. Pure.
 fn action(socket: &OpenSocket, terms: &Terms<'_>) -> &'static str {
-    let on_service_port = socket
-        .local
-        .is_some_and(|(_, port)| serves(terms.ports, Protocol::Tcp, port));
+    let served = |protocol| {
+        let own = socket.local;
+        own.is_some_and(|(_, port)| serves(terms.ports, protocol, port))
+    };
     match socket.kind {
-        SocketKind::Tcp if terms.keep && on_service_port => "kept",
+        SocketKind::Tcp if terms.keep && served(Protocol::Tcp) => "kept",
+        // It has no connection: it answers who asks from now on.
+        SocketKind::Udp if served(Protocol::Udp) => "kept",
         SocketKind::Tcp => "cut",
         // These cannot send any more; they can be ended by their owner only.
         SocketKind::Packet if !terms.layers.lsm && !terms.layers.frames => "open",
@@ -295,6 +298,7 @@ pub(super) fn settle(
         } = one;
         let mut what = action(socket, terms);
         if what == "kept"
+            && socket.kind == SocketKind::Tcp
             && let Err(error) = adopt(gate, seal, socket, holders)
         {
             let peer = socket

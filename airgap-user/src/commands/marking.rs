@@ -10,6 +10,7 @@ use super::{
     before::in_force,
     exit_change::both,
     marked::Marked,
+    refusing::refuse_forgeable,
     taking_back::put_back,
     wanted::{Site, Wanted},
 };
@@ -61,6 +62,7 @@ pub(super) fn mark(site: &Site<'_>, container: &Container, wanted: &Wanted) -> R
     };
     let accept = wanted.accept.iter().fold(0, |set, risk| set | risk.bit());
     let mut rules = wanted.rules_after(rules_before.as_ref());
+    refuse_forgeable(&rules, &container.name)?;
     // What is over makes room for what is not.
     rules.exits = with_room(rules.exits, clock::since_boot_nanos());
     let (withdrawn, accepted_by_hand) = match (&recorded, wanted.by) {

@@ -8,7 +8,7 @@ use super::wanted::{Site, Wanted};
 use crate::{
     container::{Container, Look},
     coverage::Vector,
-    failure::Failure,
+    failure::{Failure, exit},
     gate::{Gate, Lock},
     policy::Rules,
     preflight::{self, Facts, Finding, Risk},
@@ -81,6 +81,23 @@ pub(super) fn refuse(container: &Container, found: &[Finding]) -> Result<()> {
     .into())
 }
 
+/// Refuses UDP ports that are served to anybody.
+pub(super) fn refuse_forgeable(rules: &Rules, name: &str) -> Result<()> {
+    let Some(why) = rules.forgeable() else {
+        return Ok(());
+    };
+    let ports: Vec<_> = rules.ports.iter().map(ToString::to_string).collect();
+    let target = match name.strip_prefix("cgroup:") {
+        Some(path) => format!("--cgroup {path}"),
+        None => name.to_owned(),
+    };
+    let hint = format!(
+        "airgap attach -p {} --from CIDR {target}, where CIDR is the network of those that ask",
+        ports.join(",")
+    );
+    Err(Failure::new(why, hint).with_code(exit::USAGE).into())
+}
+
 /// Refuses what the engine was told: it is judged before anything changes.
 pub(super) fn refuse_configured(
     container: &Container,
@@ -88,7 +105,7 @@ pub(super) fn refuse_configured(
     accept: &[Risk],
 ) -> Result<()> {
     let facts = Facts::of_engine(container)
-        .with_clients(container, &rules.clients)
+        .with_clients(container, &rules.ports, &rules.clients)
         .with_exits(container, &rules.exits);
     let accepted = accept.iter().fold(0, |set, risk| set | risk.bit());
     let found = preflight::judge(&facts).into_iter();
@@ -122,7 +139,7 @@ pub(super) fn refuse_found(
 ) -> Result<(Option<Look>, Facts)> {
     let mut look = Look::live(root, container, Look::TIME);
     let facts = Facts::gather(container, look.as_mut())
-        .with_clients(container, &rules.clients)
+        .with_clients(container, &rules.ports, &rules.clients)
         .with_exits(container, &rules.exits);
     let accepted = accept.iter().fold(0, |set, risk| set | risk.bit());
     let found = not_accepted(&facts, accepted);

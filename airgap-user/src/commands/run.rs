@@ -35,11 +35,11 @@ pub struct Run {
     #[arg(
         short,
         long = "port",
-        value_name = "PORT[-LAST][/tcp]",
+        value_name = "PORT[-LAST][/udp]",
         value_delimiter = ','
     )]
     pub ports: Vec<Port>,
-    /// Only clients from here may connect; repeatable [default: any client]
+    /// Only clients from here may connect; repeatable, required with UDP ports [default: any client]
     #[arg(long = "from", value_name = "CIDR")]
     pub from: Vec<Cidr>,
     /// Where it may connect, or send datagrams to; repeatable (airgap attach --help)

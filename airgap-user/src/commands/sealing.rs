@@ -64,7 +64,7 @@ async fn settle(site: &Site<'_>, marked: &Marked, wanted: &Wanted) -> Result<Rep
     let rules = &marked.record.rules;
     let refuses = wanted.refuse && !marked.narrows;
     let facts = facts
-        .with_clients(&container, &rules.clients)
+        .with_clients(&container, &rules.ports, &rules.clients)
         .with_exits(&container, &rules.exits);
     let found = not_accepted(&facts, marked.record.accepted);
     if refuses {

@@ -6,7 +6,7 @@ use crate::{
     container::{Container, Served, listening},
     failure::{Failure, exit},
     netns::Netns,
-    policy::{DEFAULT_PORT, Port, Protocol, Rules, serves},
+    policy::{Port, Protocol, Rules, serves},
 };
 
 /// What is known of a container's services.
@@ -78,7 +78,7 @@ impl Services {
         for group in self.groups(chosen) {
             let (port, how) = (group.port, group.words());
             said.push(format!(
-                "{port} {how}, and will not answer any more ({})",
+                "{port} {how}, and will not answer any more (to serve it: {})",
                 group.mend()
             ));
         }
@@ -92,14 +92,16 @@ impl Services {
             let here = |served: &Served| is_chosen(&[*port], *served);
             let published = self.published.iter().any(|(served, _)| here(served));
             if let Some((inner, _)) = outer.filter(|_| !published) {
-                let mend = Group::of(port_of(*inner)).mend();
+                let mend = Group::alone(*inner).mend();
                 said.push(format!(
-                    "{port} is the published number; in the container it is {inner} ({mend})"
+                    "{port} is the published number; in the container it is {inner}: {mend}"
                 ));
-            } else if self
-                .listening
-                .as_ref()
-                .is_some_and(|all| !all.iter().any(here))
+            // Of a range not all need be open now: media ports are opened by the call.
+            } else if port.first == port.last
+                && self
+                    .listening
+                    .as_ref()
+                    .is_some_and(|all| !all.iter().any(here))
             {
                 said.push(format!("nothing listens on {port} now"));
             }
@@ -136,15 +138,11 @@ impl Services {
             .iter()
             .map(|group| format!("{} {}", group.port, group.words()))
             .collect();
-        let tcp = others.iter().filter(|group| !group.is_udp());
-        let options: Vec<_> = tcp.map(Group::option).collect();
-        let hint = match options.as_slice() {
-            [] => format!(
-                "UDP is not served under a seal; to seal it all the same: airgap attach {} {name}",
-                Group::of(*ports.first().unwrap_or(&DEFAULT_PORT)).option()
-            ),
-            some => format!("airgap attach {} {name}", some.join(" ")),
-        };
+        let mut options: Vec<_> = others.iter().map(Group::option).collect();
+        if others.iter().any(Group::is_udp) {
+            options.push(FROM.to_owned());
+        }
+        let hint = format!("airgap attach {} {name}", options.join(" "));
         Err(Failure::new(
             format!(
                 "no port was named, and in the container '{name}' nothing listens on {}, but {}",
@@ -165,10 +163,13 @@ struct Group {
     published: Option<Vec<u16>>,
 }
 
+/// Who may send to a UDP service port has to be said.
+const FROM: &str = "--from CIDR";
+
 impl Group {
-    const fn of(port: Port) -> Self {
+    fn alone(served: Served) -> Self {
         Self {
-            port,
+            port: port_of(served),
             listens: false,
             published: None,
         }
@@ -215,8 +216,8 @@ impl Group {
 
     fn mend(&self) -> String {
         match self.is_udp() {
-            true => "UDP is not served under a seal".to_owned(),
-            false => format!("to serve it: {}", self.option()),
+            true => format!("{} {FROM}", self.option()),
+            false => self.option(),
         }
     }
 }
@@ -255,6 +256,7 @@ fn list(numbers: &[u16]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::DEFAULT_PORT;
 
     const fn tcp(port: u16) -> Served {
         Served { udp: false, port }
@@ -284,7 +286,7 @@ mod tests {
             web.stop(&rules(&[5060])),
             [
                 "80/tcp listens, published as 18080, and will not answer any more (to serve it: -p 80)",
-                "53/udp listens, and will not answer any more (UDP is not served under a seal)",
+                "53/udp listens, and will not answer any more (to serve it: -p 53/udp --from CIDR)",
                 "nothing listens on 5060/tcp now",
             ]
         );
@@ -293,7 +295,7 @@ mod tests {
             mistaken
                 .iter()
                 .any(|s| s
-                    == "18080/tcp is the published number; in the container it is 80/tcp (to serve it: -p 80)"),
+                    == "18080/tcp is the published number; in the container it is 80/tcp: -p 80"),
             "{mistaken:?}"
         );
         assert!(
@@ -315,8 +317,8 @@ mod tests {
         assert_eq!(
             sip.stop(&rules(&[80]))[..2],
             [
-                "5060/udp listens, and will not answer any more (UDP is not served under a seal)",
-                "10000-10100/udp is published as 11000-11100, and will not answer any more (UDP is not served under a seal)",
+                "5060/udp listens, and will not answer any more (to serve it: -p 5060/udp --from CIDR)",
+                "10000-10100/udp is published as 11000-11100, and will not answer any more (to serve it: -p 10000-10100/udp --from CIDR)",
             ]
         );
         let apart = services(
@@ -373,7 +375,10 @@ mod tests {
                 .unwrap()
                 .contains("-p 80 -p 443 web")
         );
-        assert!(refused(&[udp(53)], &[]).is_some());
+        assert_eq!(
+            refused(&[udp(53), tcp(53)], &[]).unwrap().hint.as_deref(),
+            Some("airgap attach -p 53 -p 53/udp --from CIDR web")
+        );
         assert!(refused(&[], &[(tcp(80), 80)]).is_some());
         assert!(refused(&[], &[]).is_none(), "it may still be loading");
         assert!(refused(&[tcp(80), tcp(5060)], &[]).is_none());

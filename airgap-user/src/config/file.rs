@@ -113,7 +113,7 @@ impl Config {
         if let Some(given) = &ports {
             let wrong = match given.value.is_empty() {
                 true => Some("name one at least".to_owned()),
-                false => Rules::new(given.value.clone(), Vec::new()).err(),
+                false => Rules::named(given.value.clone(), Vec::new()).err(),
             };
             if let Some(what) = wrong {
                 return Err(Wrong {

@@ -170,7 +170,7 @@ pub(super) fn hook(number: u8) -> &'static str {
 }
 
 /// Names of [`airgap_common::denial::Reason`], index = number.
-pub const REASONS: [&str; 21] = [
+pub const REASONS: [&str; 22] = [
     "unknown",
     "egress",
     "dns",
@@ -192,6 +192,7 @@ pub const REASONS: [&str; 21] = [
     "neighbour-budget",
     "exit-port",
     "exit-lapsed",
+    "unasked",
 ];
 
 /// Whether a reason is counted only: nothing inside the container asked for it, so it is

@@ -16,7 +16,7 @@ const HOSTILE: &str = "No ordinary program does this. Look at the process, and k
 const NOTHING: &str = "Nothing: no program inside asked for it.";
 
 /// One for each reason, in the order of [`super::REASONS`] from 1 on.
-pub const EXPLANATIONS: [Explanation; 20] = {
+pub const EXPLANATIONS: [Explanation; 21] = {
     const fn of(reason: &'static str, what: &'static str, advice: &'static str) -> Explanation {
         Explanation {
             reason,
@@ -57,7 +57,7 @@ pub const EXPLANATIONS: [Explanation; 20] = {
         ),
         of(
             "client",
-            "A reply to a client that --from does not allow.",
+            "A reply, or a datagram from a UDP service port, to a client that --from does not allow.",
             "If the client is yours, attach again with its network in --from.",
         ),
         of(
@@ -124,6 +124,11 @@ pub const EXPLANATIONS: [Explanation; 20] = {
             "exit-lapsed",
             "A program in the container tried what an exception allowed until it was over (--for). Connections that were open by then go on.",
             "If it is still needed: airgap allow NAME --to ADDRESS:PORT --for 15m. Otherwise nothing.",
+        ),
+        of(
+            "unasked",
+            "A UDP service port wanted to send to somebody who had not sent to that very port for 60 seconds, or never.",
+            "If a client is answered too late, have it send keep-alives (SIP has them). If it was never asked, look at the program: it answers from a port of its service, and nobody has asked there.",
         ),
     ]
 };

@@ -6,7 +6,8 @@ use airgap_common::map::PortRange;
 
 use super::Protocol;
 
-/// A service port, or all from one to another: `5060`, `5060/tcp` or `8000-8010`.
+/// A service port, or all from one to another: `5060`, `5060/tcp`, `8000-8010` or
+/// `10000-10100/udp`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Port {
     /// Protocol.
@@ -22,6 +23,15 @@ impl Port {
     pub const fn tcp(port: u16) -> Self {
         Self {
             protocol: Protocol::Tcp,
+            first: port,
+            last: port,
+        }
+    }
+
+    /// A port of UDP.
+    pub const fn udp(port: u16) -> Self {
+        Self {
+            protocol: Protocol::Udp,
             first: port,
             last: port,
         }
@@ -57,14 +67,12 @@ impl FromStr for Port {
         let (numbers, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
         let protocol = match protocol {
             "tcp" => Protocol::Tcp,
-            "udp" => {
-                return Err(
-                    "udp service ports are not supported: a spoofed datagram would open \
-                            a way out to any address"
-                        .into(),
-                );
+            "udp" => Protocol::Udp,
+            other => {
+                return Err(format!(
+                    "'{other}' is no protocol; write PORT, PORT/tcp or PORT/udp"
+                ));
             }
-            other => return Err(format!("'{other}' is no protocol; write PORT or PORT/tcp")),
         };
         let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
         let (first, last) = (number(first)?, number(last)?);
@@ -169,11 +177,14 @@ mod tests {
     fn parses_ports() {
         assert_eq!("5060".parse(), Ok(Port::tcp(5060)));
         assert_eq!("80/tcp".parse(), Ok(Port::tcp(80)));
+        assert_eq!("5060/udp".parse(), Ok(Port::udp(5060)));
+        let media = "10000-10100/udp".parse::<Port>().unwrap();
+        assert!(media.holds(Protocol::Udp, 10_100) && !media.holds(Protocol::Tcp, 10_100));
         assert_eq!("8000-8010".parse(), Ok(range(8000, 8010)));
         assert_eq!("1-65535/tcp".parse(), Ok(range(1, 65_535)));
         assert_eq!("80-80".parse(), Ok(Port::tcp(80)));
         for bad in [
-            "", "0", "65536", "-1", "80/", "80/sctp", "80/udp", "http", "80/tcp/x", "+80", "80-",
+            "", "0", "65536", "-1", "80/", "80/sctp", "80/icmp", "http", "80/tcp/x", "+80", "80-",
             "-80", "80-0", "0-80", "80-81-82", "81-80", "80-http", "*",
         ] {
             assert!(bad.parse::<Port>().is_err(), "{bad}");
@@ -187,7 +198,13 @@ mod tests {
 
     #[test]
     fn is_written_as_it_is_read() {
-        for text in ["5060/tcp", "8000-8010/tcp", "1-65535/tcp"] {
+        for text in [
+            "5060/tcp",
+            "8000-8010/tcp",
+            "1-65535/tcp",
+            "53/udp",
+            "2-3/udp",
+        ] {
             assert_eq!(text.parse::<Port>().unwrap().to_string(), text);
         }
     }
@@ -205,6 +222,8 @@ mod tests {
         assert_eq!(one, [range(80, 80), range(81, 81), range(8000, 8020)]);
         assert!(serves(&one, Protocol::Tcp, 8020) && !serves(&one, Protocol::Tcp, 8021));
         assert!(!serves(&one, Protocol::Udp, 80));
+        let apart = vec![Port::udp(80), Port::tcp(80), Port::udp(80)];
+        assert_eq!(merged(apart), [Port::tcp(80), Port::udp(80)]);
     }
 
     #[test]
@@ -221,5 +240,6 @@ mod tests {
             assert_eq!(is_covered(&port, &others), covered, "{port}");
         }
         assert!(!is_covered(&range(1, 1), &[]));
+        assert!(!is_covered(&Port::udp(80), &others));
     }
 }

@@ -11,6 +11,7 @@ use super::{
     Finding, POD_SLICE, Surroundings,
     capabilities::{ALL, granted},
     carried::{Counted, is_foreign, leads_outside},
+    clients::wide_udp,
     devices::{self, Drivers},
     judge_exits,
     mounts::{Mount, SETTINGS, parse_mounts, writable_settings},
@@ -20,7 +21,7 @@ use super::{
 use crate::{
     container::{Cgroup, Container, Grant, Look, Members, Network},
     netns::{mountinfo, owner},
-    policy::{Cidr, Exception},
+    policy::{Cidr, Exception, Port},
 };
 
 /// Bytes of a list of mounts that are read.
@@ -70,6 +71,8 @@ pub struct Facts {
     pub held: Vec<String>,
     /// Addresses that strangers come from and that may connect, in words.
     pub proxied: Vec<String>,
+    /// Clients of UDP service ports that stand for anybody.
+    pub udp_clients: Vec<Finding>,
     /// What its exceptions lead to.
     pub exits: Vec<Finding>,
     /// Of what is no container: what its tasks may do to the host.
@@ -95,12 +98,20 @@ impl Facts {
     }
 
     /// Adds what is wrong with the clients that may connect: a prefix that holds an
-    /// address which stands for others.
+    /// address which stands for others, or anybody to whom UDP ports are served.
     #[must_use]
-    pub fn with_clients(mut self, container: &Container, clients: &[Cidr]) -> Self {
+    pub fn with_clients(mut self, container: &Container, ports: &[Port], clients: &[Cidr]) -> Self {
+        self.udp_clients = wide_udp(ports, clients);
         if container.publishes() {
             self.proxied = proxied(container, clients);
         }
+        self
+    }
+
+    /// The same of what is no container.
+    #[must_use]
+    pub fn serving(mut self, ports: &[Port], clients: &[Cidr]) -> Self {
+        self.udp_clients = wide_udp(ports, clients);
         self
     }
 

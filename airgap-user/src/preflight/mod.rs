@@ -5,6 +5,7 @@
 
 mod capabilities;
 mod carried;
+mod clients;
 mod devices;
 mod engine_thread;
 mod exits;
@@ -19,6 +20,7 @@ use std::fmt;
 use crate::container::is_usual_runtime;
 
 pub use self::{
+    clients::wide_udp,
     devices::reachable,
     exits::{Surroundings, judge as judge_exits},
     facts::{Facts, user_namespaces_usable},
@@ -104,6 +106,9 @@ risks! {
     /// An exception by name whose addresses hold until somebody looks again: whoever gets one
     /// of them meanwhile is reached.
     EndlessLease = "endless-lease", "leave out --hold forever, and have airgap watch or airgap keep run";
+    /// UDP service ports with a --from for more than a /8, or a /16 of IPv6: a forged
+    /// datagram chooses who in there gets the answer.
+    UdpAny = "udp-any", "name in --from the networks of those that are served over UDP";
 }
 
 impl Risk {
@@ -265,6 +270,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     for why in &facts.proxied {
         find(Risk::ProxiedClients, why.clone());
     }
+    found.extend(facts.udp_clients.iter().cloned());
     found.extend(facts.exits.iter().cloned());
     found.extend(facts.branch.iter().cloned());
     let mut find = |risk, what: String| found.push(finding(risk, what));

@@ -199,6 +199,15 @@ impl Socket {
         check("recv", rc as i64).map(|len| usize::try_from(len).unwrap_or(0))
     }
 
+    /// The same, and who sent it.
+    pub fn receive_from(&self, buffer: &mut [u8]) -> Step<(usize, SocketAddr)> {
+        // A std socket knows how to read every address; it must not close the descriptor.
+        // SAFETY: the descriptor stays open for the call and is not closed by `borrowed`.
+        let borrowed =
+            std::mem::ManuallyDrop::new(unsafe { std::net::UdpSocket::from_raw_fd(self.fd()) });
+        borrowed.recv_from(buffer).map_err(|_e| os("recvfrom"))
+    }
+
     pub fn local(&self) -> Step<SocketAddr> {
         // A std socket knows how to read every address; it must not close the descriptor.
         // SAFETY: the descriptor stays open for the call and is not closed by `borrowed`.

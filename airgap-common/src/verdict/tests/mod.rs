@@ -7,11 +7,12 @@ mod life;
 mod local;
 mod older;
 mod packets;
+mod service;
 mod short;
 
 use crate::{
     addr::Addr,
-    map::{Ended, Exit, Flow, MAX_PORTS, Policy, PortRange, Tag},
+    map::{Ended, Exit, Flow, MAX_PORTS, Policy, PortRange, Tag, UdpPeer},
     packet::{Ip, Kind, Transport},
     verdict::{Kernel, Peer, Socket, exit::Passage, state},
 };
@@ -34,6 +35,9 @@ struct World {
     older: Ended,
     exit: Exit,
     remembered: bool,
+    /// Who has sent to a UDP service port, and whether others may.
+    asked: Option<UdpPeer>,
+    asks: bool,
 }
 
 const WORLD: World = World {
@@ -46,6 +50,8 @@ const WORLD: World = World {
     older: Ended::Unknown,
     exit: Exit::None,
     remembered: false,
+    asked: None,
+    asks: true,
 };
 
 /// The exception that [`World::exit`] is about, and the far side that it names.
@@ -99,6 +105,12 @@ impl Kernel for World {
     }
     fn exit_reply(&self, flow: &Flow, _: &Ip, connected: bool) -> bool {
         is_far(flow) && self.exit >= Exit::Lapsed && (connected || self.remembered)
+    }
+    fn udp_peer(&self, peer: &UdpPeer) -> bool {
+        self.asked == Some(*peer)
+    }
+    fn udp_ask(&self, _: &UdpPeer) -> bool {
+        self.asks
     }
     fn exit_cut(&self, _: &Flow) -> Ended {
         self.older

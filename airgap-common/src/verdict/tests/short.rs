@@ -67,6 +67,8 @@ fn allows_no_more_than_the_full_verdict() {
         older: Ended::Unknown,
         exit: Exit::None,
         remembered: false,
+        asked: None,
+        asks: false,
     };
     let (mut out, mut inward) = (0, 0);
     let mut r = Random(0x5eed);
@@ -118,6 +120,8 @@ fn what_was_judged_for_a_peer_is_good_for_that_peer_alone() {
         older: Ended::Unknown,
         exit: Exit::None,
         remembered: false,
+        asked: None,
+        asks: false,
     };
     let (mut out, mut inward, mut judged) = (0, 0, 0);
     let mut r = Random(0xf00d);

@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result};
 use super::{
     super::{
         existing::{self, Found, Layers, Terms, cut_exits},
-        refusing::{not_accepted, refuse_gaps},
+        refusing::{not_accepted, refuse_forgeable, refuse_gaps},
         report::Seen,
         wanted::Wanted,
     },
@@ -31,7 +31,7 @@ use crate::{
     failure::{Failure, exit},
     gate::{Gate, Lock, Place, Reading, Standing, UnderWay, mount_bpffs},
     output::{self, Detail},
-    policy::{Exception, Rules},
+    policy::Rules,
     preflight::{Facts, Finding},
     seal::{Existing, Report},
     state::{Entry, Record, State},
@@ -92,9 +92,10 @@ pub(super) fn run(state: &State, args: &Attach) -> Result<(Option<SealNumber>, u
     };
     let (rules, accepted) = site.before()?;
     let rules = wanted.rules_after(rules.as_ref());
+    refuse_forgeable(&rules, &branch.name)?;
     let accepted = accepted | bits(&wanted.accept);
     // A gate that does not stand may have hooks once it does: those are judged then.
-    let (mut look, facts) = site.look(&rules.exits, true)?;
+    let (mut look, facts) = site.look(&rules, true)?;
     let found = unaccepted(&facts, accepted);
     if let Some(unit) = site.service(&found) {
         let service = Service::of(unit, &branch, look.as_mut(), &rules.ports);
@@ -158,7 +159,7 @@ impl Site<'_> {
     }
 
     /// Looks at its tasks, or where it has none at its unit's settings. `likely`: where no gate stands, hooks count that it would have.
-    fn look(&self, exits: &[Exception], likely: bool) -> Result<(Option<Look>, Facts)> {
+    fn look(&self, rules: &Rules, likely: bool) -> Result<(Option<Look>, Facts)> {
         let running = self.branch.cgroup.as_ref();
         let running = running.filter(|cgroup| cgroup.first_process().is_some());
         let mut look = running
@@ -168,8 +169,14 @@ impl Site<'_> {
             Some(gate) => gate.security().in_force().is_some(),
             None => likely,
         };
-        let mut facts =
-            branch::gather(&self.place.cgroup, self.branch, look.as_mut(), hooks, exits);
+        let mut facts = branch::gather(
+            &self.place.cgroup,
+            self.branch,
+            look.as_mut(),
+            hooks,
+            &rules.exits,
+        )
+        .serving(&rules.ports, &rules.clients);
         if let (None, Some(unit)) = (&look, self.unit) {
             facts.branch.extend(branch::expected(unit, hooks));
         }
@@ -205,7 +212,7 @@ impl Site<'_> {
 
     /// Looks at what is marked, judges it, reads the seal back, and ends what is older.
     fn settle(&self, marked: &Marked) -> Result<Report> {
-        let (mut look, facts) = self.look(&marked.record.rules.exits, false)?;
+        let (mut look, facts) = self.look(&marked.record.rules, false)?;
         refuse(self.branch, &not_accepted(&facts, marked.record.accepted))?;
         self.branch.refuse_newcomers()?;
         let gate = || Gate::open(self.place)?.context("the gate is gone again");

@@ -13,13 +13,14 @@ use crate::{
     command::{User, held_by},
     failure::Failure,
     policy::Rules,
-    preflight::{Finding, Risk, Surroundings, judge_exits},
+    preflight::{Finding, Risk, Surroundings, judge_exits, wide_udp},
     procfs,
 };
 
 /// What is refused before anything changes.
 pub(super) fn judge(accept: &[Risk], rules: &Rules, user: &User) -> Result<()> {
     let mut found = judge_exits(&rules.exits, &Surroundings::of_host());
+    found.extend(wide_udp(&rules.ports, &rules.clients));
     let mut find = |risk, what| {
         found.push(Finding {
             risk,

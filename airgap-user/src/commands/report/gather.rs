@@ -17,7 +17,7 @@ use crate::{
     coverage::{self, Evidence, REBOOT, SealState, Vector, When, coverage},
     failure::Failure,
     gate::{FrameGuard, Gate, Security, UnderWay, seal_id, seal_name},
-    policy::Rules,
+    policy::{Port, Rules},
     preflight::{Facts, Risk},
     seal::{CgroupRef, ContainerRef, Denials, Report, exit_rows, failing, withdrawn},
     state::Entry,
@@ -53,10 +53,11 @@ impl Report {
         };
         let mut look = Look::live(&gate.place().cgroup, known, time);
         let clients = gate.clients_of(number)?;
+        let ports = ports_of(gate, number);
         let exits = gate.exits_of(number)?.into_iter();
         let exits: Vec<_> = exits.map(|exit| exit.exception).collect();
         let facts = Facts::gather(known, look.as_mut())
-            .with_clients(known, &clients)
+            .with_clients(known, &ports, &clients)
             .with_exits(known, &exits);
         let seen = Seen {
             look: look.as_ref(),
@@ -86,7 +87,8 @@ impl Report {
             look.as_mut(),
             gate.security().in_force().is_some(),
             &exits,
-        );
+        )
+        .serving(&ports_of(gate, number), &gate.clients_of(number)?);
         let seen = Seen {
             look: look.as_ref(),
             facts: &facts,
@@ -411,4 +413,9 @@ fn cgroup_refs(ids: &[u64], live: &[Cgroup]) -> Vec<CgroupRef> {
                 .map(|c| c.path.display().to_string()),
         })
         .collect()
+}
+
+fn ports_of(gate: &Gate, number: SealNumber) -> Vec<Port> {
+    let state = gate.state(number);
+    state.map_or_else(Vec::new, |(policy, _)| Rules::ports_of(&policy))
 }

@@ -45,7 +45,7 @@ fn nothing_is_understood_in_part() {
     let good = String::from_utf8(record().encode().unwrap()).unwrap();
     for (from, to) in [
         ("\"version\":1", "\"version\":2"),
-        ("5060/tcp", "5060/udp"),
+        ("5060/tcp", "5060/icmp"),
         ("10.0.0.0/8", "10.0.0.1/8"),
         ("privileged", "everything"),
         ("\"since\"", "\"until\":0,\"since\""),

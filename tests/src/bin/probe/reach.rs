@@ -5,6 +5,8 @@
 //! `as NAME SOURCE ADDRESS:PORT`: under a source address that may be nobody's ·
 //! `device NAME lo|eth0 ADDRESS:PORT` · `mptcp NAME ADDRESS:PORT`
 //! `udp NAME 4|6`: a socket for datagrams, its port · `bare NAME 4|6`: one for TCP ·
+//! `serve NAME 4|6 PORT`: one for datagrams at a port that others may share ·
+//! `hear NAME`: a datagram's text and sender · `fill NAME ADDRESS:PORT LENGTH`: a long one ·
 //! `peer NAME ADDRESS:PORT`, `connect …`, `disconnect NAME`, `listen NAME PORT`, `close NAME` ·
 //! `send NAME TEXT`, `to NAME ADDRESS:PORT TEXT`, `many NAME ADDRESS:PORT COUNT` ·
 //! `receive NAME`: a text, or a timeout · `done NAME`: sends no more ·
@@ -65,7 +67,8 @@ fn obey(words: &[&str], sockets: &mut HashMap<String, Socket>) -> Step<Value> {
         })
     };
     if let [
-        "send" | "to" | "many" | "receive" | "disconnect" | "connect" | "listen" | "peer",
+        "send" | "to" | "many" | "fill" | "hear" | "receive" | "disconnect" | "connect" | "listen"
+        | "peer",
         name,
         ..,
     ] = words
@@ -156,6 +159,26 @@ fn obey(words: &[&str], sockets: &mut HashMap<String, Socket>) -> Step<Value> {
             let local = socket.local()?.port();
             sockets.insert((*name).to_owned(), socket);
             return Ok(json!(local));
+        }
+        ["serve", name, version, port] => {
+            let any = match *version {
+                "6" => SocketAddr::from((Ipv6Addr::UNSPECIFIED, number(port)?)),
+                _ => SocketAddr::from((Ipv4Addr::UNSPECIFIED, number(port)?)),
+            };
+            let socket = Socket::udp(any)?;
+            socket.share_port()?;
+            socket.bind(any)?;
+            sockets.insert((*name).to_owned(), socket);
+        }
+        ["hear", name] => {
+            let mut buffer = [0; 2048];
+            let (len, from) = sockets[*name].receive_from(&mut buffer)?;
+            let text = String::from_utf8_lossy(&buffer[..len]);
+            return Ok(json!({ "text": text, "from": from.to_string() }));
+        }
+        ["fill", name, to, length] => {
+            let bytes = vec![b'x'; number(length)?];
+            sockets[*name].send_to(&bytes, 0, address(to)?)?;
         }
         ["peer" | "connect", name, to] => sockets[*name].connect(address(to)?)?,
         ["send", name, text] => sockets[*name].send(text.as_bytes(), 0)?,

@@ -40,7 +40,7 @@ pub(super) fn wanted(args: &Attach) -> Result<Wanted> {
             exits: Vec::new(),
             errno: None,
         }),
-        (ports, from) => Rules::new(ports.to_vec(), from.to_vec()),
+        (ports, from) => Rules::named(ports.to_vec(), from.to_vec()),
     };
     let rules = rules
         .and_then(|rules| rules.with_exits(exits))

@@ -41,7 +41,7 @@ impl Site<'_> {
         begun: &mut Option<Hardening<'a>>,
     ) -> Result<Report> {
         let rules = &marked.record.rules;
-        let (mut look, facts) = self.look(&rules.exits, false)?;
+        let (mut look, facts) = self.look(rules, false)?;
         let found = not_accepted(&facts, marked.record.accepted);
         if found.is_empty() {
             log::info!("{} lacks nothing: it is not restarted", unit.name);

@@ -1,0 +1,221 @@
+//! UDP service ports: who has asked, and who is answered. None is inlined: seals without
+//! such ports do not come here, and each needs room of its own on the stack.
+
+use airgap_common::{
+    addr::Addr,
+    denial::Reason,
+    map::{
+        Client, Policy, UDP_PEERS_PER_PREFIX, UDP_PEERS_PER_SEAL, UdpPeer, UdpPrefix, UdpQuota,
+        is_fresh,
+    },
+    verdict::{self, Inbound},
+};
+use aya_ebpf::{bindings::__sk_buff, btf_maps::lpm_trie::Key};
+
+use crate::{
+    exits::{airgap_own_source, now},
+    maps::{CLIENTS, POLICIES, UDP_PEERS, UDP_PREFIXES, add},
+    packet::{ETHERNET, Packet},
+    subject::{Subject, epoch},
+};
+
+const BPF_ANY: u64 = 0;
+
+/// Number of the [`Reason`] to drop a datagram that leaves, or 0.
+#[inline(never)]
+pub(crate) fn judge_answer(skb: *mut __sk_buff) -> u32 {
+    let epoch = epoch();
+    let Some(subject) = Subject::of_packet(skb, epoch) else {
+        return 0;
+    };
+    let Ok(policy) = subject.policy_in(epoch) else {
+        return Reason::Unrecorded as u32;
+    };
+    answer(&Packet::new(skb, 0, subject), policy, subject.seal)
+}
+
+/// The same of a frame of a seal.
+#[inline(never)]
+pub(crate) fn judge_frame(skb: *mut __sk_buff, seal: u64) -> u32 {
+    let subject = Subject {
+        seal,
+        cgroup: 0,
+        level: 0,
+    };
+    let Ok(policy) = subject.policy() else {
+        return Reason::Unrecorded as u32;
+    };
+    answer(&Packet::new(skb, ETHERNET, subject), policy, seal)
+}
+
+#[inline(always)]
+fn answer(packet: &Packet, policy: &Policy, seal: u64) -> u32 {
+    let Some((ip, transport)) = packet.datagram() else {
+        return Reason::Egress as u32;
+    };
+    let socket = packet.socket(&ip);
+    match verdict::service::answer(&ip, &transport, &socket, seal, policy, packet) {
+        Ok(()) => 0,
+        Err(reason) => reason as u32,
+    }
+}
+
+/// Number of the [`Reason`] to drop a fragment, on the host's side, or 0.
+#[inline(never)]
+pub(crate) fn judge_fragment(skb: *mut __sk_buff, seal: u64) -> u32 {
+    const REFUSED: u32 = Reason::Header as u32;
+    let subject = Subject {
+        seal,
+        cgroup: 0,
+        level: 0,
+    };
+    let Ok(policy) = subject.policy() else {
+        return Reason::Unrecorded as u32;
+    };
+    if policy.flags & Policy::SERVES_UDP == 0 {
+        return REFUSED;
+    }
+    let packet = Packet::new(skb, ETHERNET, subject);
+    let Some((version, dst)) = packet.fragment() else {
+        return REFUSED;
+    };
+    let socket = packet.socket_in(version);
+    match verdict::service::fragment(dst, &socket, seal, policy, &packet) {
+        Ok(()) => 0,
+        Err(reason) => reason as u32,
+    }
+}
+
+/// Number of the [`Reason`] to drop a datagram that comes in, or 0.
+#[inline(never)]
+pub(crate) fn judge_ask(skb: *mut __sk_buff) -> u32 {
+    let epoch = epoch();
+    let Some(subject) = Subject::of_packet(skb, epoch) else {
+        return 0;
+    };
+    let Ok(policy) = subject.policy_in(epoch) else {
+        return Reason::Unrecorded as u32;
+    };
+    let packet = Packet::new(skb, 0, subject);
+    let Some((ip, transport)) = packet.datagram() else {
+        return Reason::Inbound as u32;
+    };
+    let socket = packet.socket(&ip);
+    match verdict::service::ask(&ip, &transport, &socket, subject.seal, policy, &packet) {
+        Ok(Inbound::Deliver) => 0,
+        Ok(Inbound::TagListener) => Reason::Inbound as u32,
+        Err(reason) => reason as u32,
+    }
+}
+
+/// See [`Kernel::udp_peer`], on the way out of the container.
+///
+/// [`Kernel::udp_peer`]: airgap_common::verdict::Kernel::udp_peer
+#[inline(always)]
+pub(crate) fn is_answered(skb: *mut __sk_buff, peer: &UdpPeer) -> bool {
+    has_asked(peer) != 0 && airgap_own_source(skb) != 0
+}
+
+/// 1 if this peer has asked a moment ago. Who has not is forgotten: whoever sends to those
+/// that are over shall not keep them in the table.
+#[inline(never)]
+fn has_asked(peer: &UdpPeer) -> u32 {
+    let Some(seen) = UDP_PEERS.get_ptr(peer) else {
+        return 0;
+    };
+    // SAFETY: a live map value.
+    if is_fresh(unsafe { core::ptr::read_volatile(seen) }, now()) {
+        return 1;
+    }
+    let _ = UDP_PEERS.remove(peer);
+    0
+}
+
+/// See [`Kernel::udp_ask`].
+///
+/// [`Kernel::udp_ask`]: airgap_common::verdict::Kernel::udp_ask
+#[inline(always)]
+pub(crate) fn ask(skb: *mut __sk_buff, peer: &UdpPeer) -> bool {
+    /// `PACKET_HOST` (linux/if_packet.h): neither to all, nor to a group, nor what the
+    /// kernel made of a packet that it sent to one.
+    const TO_THIS_HOST: u32 = 0;
+    // SAFETY: the context is a __sk_buff.
+    unsafe { (*skb).pkt_type == TO_THIS_HOST && remember(peer) != 0 }
+}
+
+/// 1 if a peer is remembered as asking now.
+#[inline(never)]
+fn remember(peer: &UdpPeer) -> u32 {
+    let now = now();
+    if let Some(seen) = UDP_PEERS.get_ptr_mut(peer) {
+        // SAFETY: a live map value, read and written in one piece.
+        unsafe {
+            if is_fresh(core::ptr::read_volatile(seen), now) {
+                core::ptr::write_volatile(seen, now);
+                return 1;
+            }
+        }
+    }
+    let of = UdpPrefix::of(peer.seal, peer.addr);
+    if charge(&of, UDP_PEERS_PER_PREFIX.into(), now) == 0 {
+        return 0;
+    }
+    let whole = UdpPrefix::whole(peer.seal);
+    if charge(&whole, UDP_PEERS_PER_SEAL.into(), now) == 0 {
+        return 0;
+    }
+    UDP_PEERS.insert(peer, now, BPF_ANY).is_ok().into()
+}
+
+/// 1 if there is room for one more of these.
+#[inline(never)]
+fn charge(prefix: &UdpPrefix, limit: u64, now: u64) -> u32 {
+    let Some(quota) = UDP_PREFIXES.get_ptr_mut(prefix) else {
+        return UDP_PREFIXES
+            .insert(prefix, UdpQuota::first(now), BPF_ANY)
+            .is_ok()
+            .into();
+    };
+    // SAFETY: a live map value; a race at the turn of a minute, or at the limit, gives or
+    // takes a few.
+    unsafe {
+        if (*quota).is_over(now) {
+            *quota = UdpQuota::first(now);
+            return 1;
+        }
+        if core::ptr::read_volatile(&raw const (*quota).count) >= limit {
+            return 0;
+        }
+        add(&raw mut (*quota).count, 1);
+    }
+    1
+}
+
+/// Number of the [`Reason`] to refuse a task to send from this port to this peer, or 0:
+/// what egress would say of the datagram. `ports`: the peer's, and above it the own one.
+#[inline(never)]
+pub(crate) fn judge_call(seal: u64, ports: u64, addr: &Addr) -> u32 {
+    let service = (ports >> 16) as u16;
+    // SAFETY: the reference is used only while this program runs.
+    let Some(policy) = (unsafe { POLICIES.get(seal) }) else {
+        return Reason::Unrecorded as u32;
+    };
+    if policy.flags & Policy::SERVES_UDP == 0 || !policy.serves_udp(service) {
+        return Reason::Egress as u32;
+    }
+    let key = Key::new(Client::BITS, Client::new(seal, *addr));
+    if CLIENTS.get(&key).is_none() {
+        return Reason::Client as u32;
+    }
+    let peer = UdpPeer {
+        seal,
+        addr: *addr,
+        port: ports as u16,
+        service,
+        _pad: 0,
+    };
+    match has_asked(&peer) {
+        0 => Reason::Unasked as u32,
+        _ => 0,
+    }
+}
