@@ -50,6 +50,7 @@ pub mod tail;
 pub mod tap;
 pub mod techniques;
 pub mod tmux;
+pub mod udp;
 pub mod upstream;
 pub mod wait;
 pub mod watch;

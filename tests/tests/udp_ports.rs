@@ -1,13 +1,14 @@
 //! Promise: a UDP service port answers who has asked there a moment ago, and sends to nobody else.
 
-#[path = "udp_ports/world.rs"]
-mod world;
+#[path = "udp_ports/peers.rs"]
+mod peers;
 
 use airgap_common::map::{UDP_PEER_LIFE, UDP_PEERS_PER_PREFIX};
 use airgap_tests::Outside;
 use airgap_tests::airgap::{airgap, seal};
 use airgap_tests::reach::Reach;
-use world::{PORT, Peers, World, refused};
+use airgap_tests::udp::{PORT, World, refused};
+use peers::Peers;
 
 /// Another service port, of the range.
 const MEDIA: u16 = 10_050;

@@ -19,6 +19,8 @@ pub struct Target {
     pub device: CString,
     /// A service port of the container.
     pub service: u16,
+    /// A UDP service port of it, if it has any.
+    pub datagrams: u16,
     /// Somebody listens on this port of the own addresses.
     pub listener: u16,
 }
@@ -52,6 +54,7 @@ impl Target {
                 .and_then(|&a| CString::new(a).ok())
                 .unwrap_or_else(|| c"eth0".to_owned()),
             service,
+            datagrams: port("--datagrams").unwrap_or(service),
             listener: port("--listener").unwrap_or(service),
         }
     }

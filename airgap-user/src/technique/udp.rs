@@ -55,10 +55,29 @@ pub fn sendmmsg(t: &Target) -> Step<()> {
 }
 
 pub fn sport4(t: &Target) -> Step<()> {
-    let socket = Socket::udp(t.at4())?;
+    from_service_port(t.at4(), t)?.send_to(t.payload(), 0, t.at4())
+}
+
+pub fn sport6(t: &Target) -> Step<()> {
+    from_service_port(t.at6(), t)?.send_to(t.payload(), 0, t.at6())
+}
+
+pub fn sport_mapped(t: &Target) -> Step<()> {
+    from_service_port(t.mapped(), t)?.send_to(t.payload(), 0, t.mapped())
+}
+
+/// As a server makes a socket for one client.
+pub fn sport4_connected(t: &Target) -> Step<()> {
+    let socket = from_service_port(t.at4(), t)?;
+    socket.connect(t.at4())?;
+    socket.send(t.payload(), 0)
+}
+
+fn from_service_port(at: SocketAddr, t: &Target) -> Step<Socket> {
+    let socket = Socket::udp(at)?;
     socket.share_port()?;
-    socket.bind(unspecified(t.at4(), t.service))?;
-    socket.send_to(t.payload(), 0, t.at4())
+    socket.bind(unspecified(at, t.datagrams))?;
+    Ok(socket)
 }
 
 pub fn broadcast(t: &Target) -> Step<()> {

@@ -6,6 +6,7 @@ use std::{collections::HashSet, io};
 use anyhow::{Context as _, Result};
 
 use super::{
+    facts::Facts,
     sighting::{MARKER_LEN, Trace},
     target::{DEVICE, TARGET_MAC, Target, V6},
 };
@@ -31,13 +32,13 @@ impl Numbers {
     ///
     /// # Errors
     /// If the kernel gives no random numbers.
-    pub(super) fn draw(taken: u16) -> Result<Self> {
+    pub(super) fn draw(taken: &[u16]) -> Result<Self> {
         let mut ports = HashSet::new();
         let mut trace = || -> Result<Trace> {
             let port = loop {
                 let [low, high] = random()?;
                 let port = FIRST + u16::from_be_bytes([high, low]) % PORTS;
-                if port != taken && ports.insert(port) {
+                if !taken.contains(&port) && ports.insert(port) {
                     break port;
                 }
             };
@@ -108,15 +109,17 @@ fn random<const N: usize>() -> Result<[u8; N]> {
 }
 
 /// What a probe is told; [`crate::technique::target::Target::parse`] reads it.
-pub(super) fn line(way: &Way, trace: &Trace, target: &Target, service: u16) -> String {
+pub(super) fn line(way: &Way, trace: &Trace, target: &Target, facts: &Facts) -> String {
     let mac: Vec<_> = TARGET_MAC.iter().map(|b| format!("{b:02x}")).collect();
     format!(
         "{} --v4 {v4} --v6 {V6} --gateway {v4} --gateway-mac {} --device {DEVICE} --port {} \
-         --marker {} --service {service} --listener {}",
+         --marker {} --service {} --datagrams {} --listener {}",
         way.name,
         mac.join(":"),
         trace.port,
         trace.marker,
+        facts.service,
+        facts.datagrams,
         target.guest.port,
         v4 = target.v4,
     )
@@ -128,7 +131,7 @@ mod tests {
 
     #[test]
     fn no_two_attempts_share_a_number_and_no_two_runs_do() {
-        let [one, other] = [12_345, 12_345].map(|taken| Numbers::draw(taken).unwrap());
+        let [one, other] = [12_345, 12_345].map(|taken| Numbers::draw(&[taken]).unwrap());
         let markers = |numbers: &Numbers| -> HashSet<String> {
             let all = numbers.controls.iter().chain(&numbers.sealed);
             all.chain([&numbers.closing])

@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn takes_only_its_own() {
-        let numbers = Numbers::draw(53).unwrap();
+        let numbers = Numbers::draw(&[53]).unwrap();
         let (trace, earlier) = (numbers.sealed(1), numbers.sealed(0));
         let mine = Mine {
             seal: 3,

@@ -31,6 +31,8 @@ pub(super) struct Facts {
     pub(super) index: u32,
     /// A service port of the seal.
     pub(super) service: u16,
+    /// A UDP service port, if it has any.
+    pub(super) datagrams: u16,
 }
 
 impl Facts {
@@ -52,6 +54,10 @@ impl Facts {
             Ok((loopback6, forwarding.trim() == "1"))
         })?;
         let (policy, _) = gate.state(number).context("the seal has no policy")?;
+        let service = match policy.tcp[0].first {
+            0 => policy.udp[0].first,
+            port => port,
+        };
         Ok(Self {
             // Unknown: as if it could.
             net_raw: bounding.is_none_or(|b| b & (1 << NET_RAW) != 0),
@@ -59,7 +65,11 @@ impl Facts {
             loopback6,
             forwards,
             index: free_index(),
-            service: policy.tcp[0].first,
+            service,
+            datagrams: match policy.udp[0].first {
+                0 => service,
+                port => port,
+            },
         })
     }
 

@@ -66,7 +66,7 @@ pub fn run(
     let id = id.to_owned();
     let facts = Facts::gather(gate, number, pid)?;
     let container = Netns::of(pid)?;
-    let numbers = Numbers::draw(facts.service)?;
+    let numbers = Numbers::draw(&[facts.service, facts.datagrams])?;
     let exits = gate.exits_of(number)?.into_iter();
     let exits: Vec<_> = exits
         .flat_map(|exit| {
@@ -192,7 +192,7 @@ impl Run<'_> {
     fn control(&mut self, at: usize, way: &Way) -> Result<Result<Control, String>> {
         let trace = self.numbers.control(at);
         self.target.expect(&trace);
-        let line = line(way, &trace, &self.target, self.facts.service);
+        let line = line(way, &trace, &self.target, &self.facts);
         let report = if way.is_announced_inside() {
             self.aside.attempt(way, &line)?
         } else {
@@ -266,7 +266,7 @@ impl Run<'_> {
         // What is queued already is none of it.
         self.target.drain();
         self.target.expect(&trace);
-        let line = line(way, &trace, &self.target, self.facts.service);
+        let line = line(way, &trace, &self.target, &self.facts);
         let (seal, pid) = (self.number, self.inside.pid());
         self.records()?;
         let report = self.inside.attempt(way, &line)?;

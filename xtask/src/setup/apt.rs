@@ -11,7 +11,7 @@ use super::{docker, say};
 use crate::command;
 
 /// Program and the package that brings it.
-const TOOLS: [(&str, &str); 13] = [
+const TOOLS: [(&str, &str); 15] = [
     ("iptables", "iptables"),
     ("ip", "iproute2"),
     ("debootstrap", "debootstrap"),
@@ -27,6 +27,9 @@ const TOOLS: [(&str, &str); 13] = [
     ("docker-compose", "docker-compose"),
     // Has a resolver of its own, which the tests of names ask. 450 MB on the disk.
     ("go", "golang-go"),
+    // Services over UDP, which are sealed in the tests: SIP with media, DNS.
+    ("sipp", "sip-tester"),
+    ("dnsmasq", "dnsmasq-base"),
     // Renders the report in its test. 400 MB on the disk.
     ("chromium", CHROMIUM),
 ];

@@ -22,7 +22,7 @@ impl Run<'_> {
         let way = find("udp4").context("no technique to close with")?;
         let trace = self.numbers.closing();
         self.target.expect(&trace);
-        let line = line(way, &trace, &self.target, self.facts.service);
+        let line = line(way, &trace, &self.target, &self.facts);
         self.outside.attempt(way, &line)?;
         let seen = self.wait_for(|run| {
             let Target { link, passed, .. } = &run.target;

@@ -1,27 +1,29 @@
-//! Clients outside that speak UDP, and what the gate remembers of them.
+//! Clients outside that speak UDP.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use airgap::gate::Place;
-use airgap_common::map::{UdpPeer, UdpPrefix, UdpQuota, name};
-use airgap_tests::airgap::{airgap, seal};
-use airgap_tests::cmd::Output;
-use airgap_tests::{Container, Frame, Outside};
-use aya::maps::{HashMap, Map, MapData};
+use crate::airgap::{airgap, seal};
+use crate::cmd::Output;
+use crate::{Container, Frame, Outside};
 
 /// The service port, of UDP here.
-pub(crate) const PORT: u16 = 5060;
+pub const PORT: u16 = 5060;
 /// Longer than an answer takes.
 const MOMENT: Duration = Duration::from_millis(300);
 const SOON: Duration = Duration::from_secs(5);
 
-pub(crate) struct World {
-    pub(crate) outside: Outside,
+/// An outside with clients.
+#[derive(Debug)]
+pub struct World {
+    pub outside: Outside,
 }
 
 impl World {
-    pub(crate) fn new() -> Self {
+    /// # Panics
+    /// As [`Outside::new`].
+    #[must_use]
+    pub fn new() -> Self {
         Self {
             outside: Outside::new(),
         }
@@ -29,7 +31,7 @@ impl World {
 
     /// Seals a new container for clients outside, with these ports and options.
     #[track_caller]
-    pub(crate) fn sealed(&self, name: &str, ports: &[&str], options: &[&str]) -> Container {
+    pub fn sealed(&self, name: &str, ports: &[&str], options: &[&str]) -> Container {
         let container = self.outside.container(name).run();
         let all: Vec<_> = ports.iter().chain(options).copied().collect();
         self.seal(&container, &all);
@@ -38,7 +40,7 @@ impl World {
 
     /// Seals it for clients outside.
     #[track_caller]
-    pub(crate) fn seal(&self, container: &Container, options: &[&str]) -> Output {
+    pub fn seal(&self, container: &Container, options: &[&str]) -> Output {
         let plan = &self.outside.plan;
         let (v4, v6) = (plan.outside4.to_string(), plan.outside6.to_string());
         let mut all = options.to_vec();
@@ -46,7 +48,7 @@ impl World {
         seal(&container.name, &all)
     }
 
-    pub(crate) fn client(&self, version: &str) -> Client {
+    pub fn client(&self, version: &str) -> Client {
         let address: IpAddr = match version {
             "6" => self.outside.plan.outside6.into(),
             _ => self.outside.plan.outside4.into(),
@@ -59,7 +61,7 @@ impl World {
     }
 
     /// One datagram from each of so many ports.
-    pub(crate) fn flood(&self, web: &Container, port: u16, count: usize) {
+    pub fn flood(&self, web: &Container, port: u16, count: usize) {
         let from = self.outside.plan.outside4;
         let to = (web.ip4(), port);
         self.outside.netns.run(|| {
@@ -74,7 +76,7 @@ impl World {
 
     /// Nothing of the container is on the wire but what comes from these ports.
     #[track_caller]
-    pub(crate) fn nothing_else_left(&self, web: &Container, ports: &[u16]) {
+    pub fn nothing_else_left(&self, web: &Container, ports: &[u16]) {
         let own = [IpAddr::from(web.ip4()), web.ip6().into()];
         let left = self.outside.arrivals();
         let strange = left.iter().find(|frame| {
@@ -102,25 +104,51 @@ fn is_later_fragment(frame: &Frame) -> bool {
     }
 }
 
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// A socket outside.
-pub(crate) struct Client {
+#[derive(Debug)]
+pub struct Client {
     socket: UdpSocket,
-    pub(crate) at: SocketAddr,
+    pub at: SocketAddr,
 }
 
 impl Client {
     #[track_caller]
-    pub(crate) fn say(&self, web: &Container, port: u16, text: &str) {
+    pub fn say(&self, web: &Container, port: u16, text: &str) {
+        self.say_bytes(web, port, text.as_bytes());
+    }
+
+    #[track_caller]
+    pub fn say_bytes(&self, web: &Container, port: u16, bytes: &[u8]) {
         let to: IpAddr = match self.at {
             SocketAddr::V4(_) => web.ip4().into(),
             SocketAddr::V6(_) => web.ip6().into(),
         };
-        let sent = self.socket.send_to(text.as_bytes(), (to, port));
+        let sent = self.socket.send_to(bytes, (to, port));
         sent.expect("a client outside is not sealed");
     }
 
+    /// All of the next datagram, if it comes in time.
+    pub fn hears_all_within(&self, time: Duration) -> Option<Vec<u8>> {
+        let mut buffer = vec![0; 65_536];
+        self.socket
+            .set_read_timeout(Some(time))
+            .expect("setsockopt");
+        let heard = self.socket.recv(&mut buffer);
+        self.socket
+            .set_read_timeout(Some(SOON))
+            .expect("setsockopt");
+        buffer.truncate(heard.ok()?);
+        Some(buffer)
+    }
+
     /// What comes, and from which port.
-    pub(crate) fn hears(&self) -> Option<(String, u16)> {
+    pub fn hears(&self) -> Option<(String, u16)> {
         let mut buffer = [0; 65_536];
         let (len, from) = self.socket.recv_from(&mut buffer).ok()?;
         let text = String::from_utf8_lossy(&buffer[..len]).into_owned();
@@ -128,13 +156,13 @@ impl Client {
     }
 
     /// How long what comes is.
-    pub(crate) fn hears_bytes(&self) -> Option<usize> {
+    pub fn hears_bytes(&self) -> Option<usize> {
         let mut buffer = [0; 65_536];
         self.socket.recv(&mut buffer).ok()
     }
 
     /// What comes within a moment: nothing, if all is well.
-    pub(crate) fn heard_nothing(&self) -> Option<(String, u16)> {
+    pub fn heard_nothing(&self) -> Option<(String, u16)> {
         self.socket
             .set_read_timeout(Some(MOMENT))
             .expect("setsockopt");
@@ -148,66 +176,11 @@ impl Client {
 
 /// How often a container was refused for a reason.
 #[track_caller]
-pub(crate) fn refused(container: &Container, reason: &str) -> u64 {
+pub fn refused(container: &Container, reason: &str) -> u64 {
     let out = airgap(&["status", "--json", &container.id]);
     let report: serde_json::Value =
         serde_json::from_str(&out.stdout).unwrap_or_else(|e| panic!("{e}: {}", out.describe()));
     let reasons = report["denials"]["by_reason"].as_array().cloned();
     let found = reasons.into_iter().flatten().find(|r| r[0] == reason);
     found.and_then(|r| r[1].as_u64()).unwrap_or(0)
-}
-
-/// What the gate remembers of who has asked a container.
-pub(crate) struct Peers {
-    seal: u64,
-    peers: std::cell::RefCell<HashMap<MapData, UdpPeer, u64>>,
-    quotas: std::cell::RefCell<HashMap<MapData, UdpPrefix, UdpQuota>>,
-}
-
-impl Peers {
-    #[track_caller]
-    pub(crate) fn of(container: &Container) -> Self {
-        let place = Place::host().expect("a gate");
-        let gate = airgap::gate::Gate::open(&place)
-            .expect("read")
-            .expect("it stands");
-        let id = container.id.as_bytes().try_into().expect("64 digits");
-        let open = |name: &str| {
-            let data = MapData::from_pin(place.pins.join("maps").join(name)).expect("the map");
-            Map::from_map_data(data).expect("a map")
-        };
-        Self {
-            seal: gate.number_of(id).expect("sealed"),
-            peers: HashMap::try_from(open(name::UDP_PEERS))
-                .expect("its layout")
-                .into(),
-            quotas: HashMap::try_from(open(name::UDP_PREFIXES))
-                .expect("its layout")
-                .into(),
-        }
-    }
-
-    pub(crate) fn count(&self) -> usize {
-        let peers = self.peers.borrow();
-        let keys = peers.keys().filter_map(Result::ok);
-        keys.filter(|peer| peer.seal == self.seal).count()
-    }
-
-    /// Has all that is remembered be so many nanoseconds older.
-    pub(crate) fn age(&self, by: u64) {
-        let mut peers = self.peers.borrow_mut();
-        let all: Vec<_> = peers.iter().filter_map(Result::ok).collect();
-        for (peer, seen) in all.iter().filter(|(peer, _)| peer.seal == self.seal) {
-            peers.insert(peer, seen - by, 0).expect("write");
-        }
-        let mut quotas = self.quotas.borrow_mut();
-        let all: Vec<_> = quotas.iter().filter_map(Result::ok).collect();
-        for (prefix, quota) in all.iter().filter(|(prefix, _)| prefix.seal == self.seal) {
-            let older = UdpQuota {
-                since: quota.since - by,
-                ..*quota
-            };
-            quotas.insert(prefix, older, 0).expect("write");
-        }
-    }
 }
