@@ -5,7 +5,6 @@
 //! only `gate` and `events` know BPF, only `output`, `top` and `main` print.
 #![deny(missing_docs)]
 
-pub mod branch;
 pub mod cli;
 pub mod clock;
 pub mod command;
@@ -34,6 +33,7 @@ pub mod sd_notify;
 pub mod seal;
 pub mod starters;
 pub mod state;
+pub mod subtree;
 pub mod systemd;
 #[expect(
     missing_docs,

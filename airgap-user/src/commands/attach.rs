@@ -1,6 +1,6 @@
 //! `airgap attach`.
 
-mod branch;
+mod subtree;
 
 use airgap_common::{
     cgroup::container_id,
@@ -106,7 +106,7 @@ pub(crate) async fn run(
     args: Attach,
 ) -> Result<u8> {
     if args.cgroup.is_some() || args.unit.is_some() || args.slice.is_some() {
-        let (number, code) = branch::run(state, &args)?;
+        let (number, code) = subtree::run(state, &args)?;
         return match number {
             Some(number) if !args.detach => {
                 if let Some(ended) = watch_on(host, &args, &[number]).await? {

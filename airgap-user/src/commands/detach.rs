@@ -13,12 +13,12 @@ use super::{
     standing,
 };
 use crate::{
-    branch::{DropIn, MARK},
     container::Engine,
     failure::exit,
     gate::{Gate, Lock, Place, seal_id, seal_name},
     output,
     state::{Entry, State, is_id},
+    subtree::{DropIn, MARK},
     systemd,
 };
 

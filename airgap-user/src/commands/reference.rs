@@ -11,12 +11,12 @@ use anyhow::Result;
 
 use self::resolve::resolve;
 use crate::{
-    branch::{self, id_of, is_branch},
     command::{PREFIX, is_command},
     container::{Container, Engine, find_cgroups},
     failure::{Failure, exit},
     gate::{Gate, Place, seal_id, seal_name},
     state::{Entry, State},
+    subtree::{self, id_of, is_subtree},
     systemd::{self, PREFIX as UNIT},
 };
 
@@ -264,7 +264,7 @@ fn known(seals: &[(SealNumber, Seal)], entries: &[Entry], engine: Option<&Engine
 
 /// Whether this is an id of which no engine knows anything.
 pub(super) fn is_engineless(id: &str) -> bool {
-    is_command(id) || is_branch(id)
+    is_command(id) || is_subtree(id)
 }
 
 /// Refuses a command, or a cgroup, where only a container will do.
@@ -272,7 +272,7 @@ pub(super) fn is_engineless(id: &str) -> bool {
 /// # Errors
 /// If the reference is such a name.
 pub(super) fn refuse_command(reference: &str) -> Result<()> {
-    if let Some(path) = reference.strip_prefix(branch::PREFIX) {
+    if let Some(path) = reference.strip_prefix(subtree::PREFIX) {
         let what = format!("'{reference}' is a cgroup, and no container");
         return Err(Failure::new(what, format!("airgap attach --cgroup {path}")).into());
     }
@@ -290,7 +290,7 @@ pub(super) fn refuse_command(reference: &str) -> Result<()> {
 /// The command, the unit or the cgroup that a reference stands for: by its name, which no
 /// container can have, or by its id. A unit is its cgroup's path, too.
 fn command<'a>(known: &'a [Known], reference: &str) -> Option<&'a Known> {
-    let id = reference.strip_prefix(branch::PREFIX).map(id_of);
+    let id = reference.strip_prefix(subtree::PREFIX).map(id_of);
     let unit = reference.strip_prefix(UNIT);
     let unit = unit.and_then(|unit| systemd::whole(unit, false).ok());
     let name = unit.map_or_else(|| reference.to_owned(), |unit| format!("{UNIT}{unit}"));

@@ -8,7 +8,6 @@ use clap::Args;
 
 use super::existing::{self, Found, Layers, Terms};
 use crate::{
-    branch::{Branch, is_branch},
     clock::now,
     container::{Cgroup, Look, all_cgroups, interfaces_of},
     failure::{Failure, exit},
@@ -18,6 +17,7 @@ use crate::{
     preflight::Risk,
     seal::Existing,
     state::{Entry, Origin, Record, State, UNKNOWN},
+    subtree::{Subtree, is_subtree},
 };
 
 /// Arguments of `restore`.
@@ -86,7 +86,7 @@ pub(crate) fn run(state: &State, args: &Restore) -> Result<u8> {
     }
     for (entry, done) in &sealed {
         if let Some(path) = gate.path_of(done.number)?
-            && let Some(cgroup) = Branch::at(&place.cgroup, &path).cgroup
+            && let Some(cgroup) = Subtree::at(&place.cgroup, &path).cgroup
         {
             running.insert(entry.id().to_owned(), vec![cgroup]);
         }
@@ -187,7 +187,7 @@ fn seal_id(gate: &mut Gate, entry: &Entry, lock: &Lock) -> Result<crate::gate::S
             None => None,
         },
     };
-    if path.is_none() && is_branch(entry.id()) {
+    if path.is_none() && is_subtree(entry.id()) {
         anyhow::bail!("it is a cgroup, and which one its record does not say any more");
     }
     let kept = gate.standing(id)?.map(|kept| (kept.rules(), kept.accepted));
@@ -203,7 +203,7 @@ fn seal_id(gate: &mut Gate, entry: &Entry, lock: &Lock) -> Result<crate::gate::S
             None => (&nothing, 0, 0),
         },
     };
-    let policy = match is_branch(entry.id()) {
+    let policy = match is_subtree(entry.id()) {
         true => rules.compile_on_host(),
         false => rules.compile_in(Risk::share_network(accepted)),
     };
@@ -242,13 +242,13 @@ fn seal_running(
         Entry::Unreadable { .. } => (&[][..], 0),
     };
     let accepts = |risk: Risk| accepted & risk.bit() != 0;
-    let branch = is_branch(entry.id());
-    let shared = branch || Risk::share_network(accepted);
-    let mut look = match branch {
-        true => Look::at_branch(cgroup.clone())?,
+    let subtree = is_subtree(entry.id());
+    let shared = subtree || Risk::share_network(accepted);
+    let mut look = match subtree {
+        true => Look::at_subtree(cgroup.clone())?,
         false => Look::within(vec![cgroup.clone()]),
     };
-    if !branch {
+    if !subtree {
         gate.guard_frames(done.number, &interfaces_of(&look.networks)?, lock)?;
     }
     // What lives under a renewal was judged.
@@ -260,7 +260,7 @@ fn seal_running(
     let terms = Terms {
         keep: accepts(Risk::ExistingConnections),
         ports,
-        layers: match branch {
+        layers: match subtree {
             true => Layers::without_frames(gate),
             false => Layers::now(Some(gate)),
         },

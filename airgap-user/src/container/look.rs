@@ -58,12 +58,12 @@ impl Look {
         )
     }
 
-    /// Looks at a branch of the tree that is no container's: the host's network is among its
+    /// Looks at a subtree that is no container's: the host's network is among its
     /// own, as its sockets are there.
     ///
     /// # Errors
     /// If the host's network namespace cannot be opened.
-    pub fn at_branch(cgroup: Cgroup) -> Result<Self> {
+    pub fn at_subtree(cgroup: Cgroup) -> Result<Self> {
         let mut look = Self::within(vec![cgroup]);
         let netns = Netns::own()?;
         look.networks.push(Network {

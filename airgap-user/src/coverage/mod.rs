@@ -1,8 +1,8 @@
 //! Which vector is covered by what, for one container on this kernel, now.
 
-mod branch;
 mod command;
 mod state;
+mod subtree;
 mod unix;
 mod words;
 
@@ -52,8 +52,8 @@ pub struct Evidence {
     pub held: Vec<String>,
     /// How a command is kept in; `None`: it is a container.
     pub command: Option<Confined>,
-    /// It is a branch of the cgroup tree, and no container.
-    pub branch: bool,
+    /// It is a subtree of the cgroup tree, and no container.
+    pub subtree: bool,
 }
 
 /// When a vector that is not covered lets the container's bytes reach a network.
@@ -177,7 +177,7 @@ pub fn coverage(evidence: &Evidence) -> Vec<Vector> {
     ];
     match evidence.command {
         Some(confined) => vectors.extend(command::vectors(evidence, confined)),
-        None if evidence.branch => vectors.extend(branch::vectors(evidence)),
+        None if evidence.subtree => vectors.extend(subtree::vectors(evidence)),
         None => vectors.extend(frames(evidence)),
     }
     vectors.extend(silent(evidence));

@@ -25,7 +25,6 @@ pub use status::Detail;
 pub use syslog::Syslog;
 
 use crate::{
-    branch::DropIn,
     config::Setting,
     container::Identity,
     events::Event,
@@ -33,6 +32,7 @@ use crate::{
     report::{Difference, Document, Learned},
     seal::{Check, DryRun, Existing, Report, Row},
     state::Entry,
+    subtree::DropIn,
     verify::Proof,
 };
 

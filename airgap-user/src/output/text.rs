@@ -6,13 +6,13 @@ use std::{
 };
 
 use crate::{
-    branch::DropIn,
     config::Setting,
     coverage::SealState,
     gate::Unsealed,
     notation::{escape, timestamp},
     seal::{Check, Existing, Report, Row},
     state::Entry,
+    subtree::DropIn,
 };
 
 pub(super) const RED: &str = "\x1b[31m";

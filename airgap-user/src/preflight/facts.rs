@@ -76,7 +76,7 @@ pub struct Facts {
     /// What its exceptions lead to.
     pub exits: Vec<Finding>,
     /// Of what is no container: what its tasks may do to the host.
-    pub branch: Vec<Finding>,
+    pub subtree: Vec<Finding>,
     /// What of it was not looked at, in words.
     pub unseen: Vec<String>,
 }
@@ -246,10 +246,10 @@ impl Facts {
         }
     }
 
-    /// Those of a branch of the cgroup tree: what its processes hold, and what was found.
-    pub fn of_branch(look: &mut Look, found: Vec<Finding>) -> Self {
+    /// Those of a subtree of the cgroup tree: what its processes hold, and what was found.
+    pub fn of_subtree(look: &mut Look, found: Vec<Finding>) -> Self {
         let mut facts = Self {
-            branch: found,
+            subtree: found,
             ..Self::default()
         };
         facts.add_carried(look);

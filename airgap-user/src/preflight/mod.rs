@@ -272,7 +272,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     }
     found.extend(facts.udp_clients.iter().cloned());
     found.extend(facts.exits.iter().cloned());
-    found.extend(facts.branch.iter().cloned());
+    found.extend(facts.subtree.iter().cloned());
     let mut find = |risk, what: String| found.push(finding(risk, what));
     for mount in &facts.mounts {
         if let Some((risk, why)) = mount.risk(facts.seccomp) {

@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use crate::{
-    branch,
     coverage::{OLDER, Vector, When},
     preflight::Risk,
+    subtree,
     systemd::PREFIX as UNIT,
 };
 
@@ -61,7 +61,7 @@ pub(crate) fn older(existing: &[Existing], accepted: &[&str], name: &str) -> Opt
         .map(|socket| socket.kind)
         .collect();
     let by = format!("nothing stands in the way of: {}", open.join(", "));
-    let mend = match (name.strip_prefix(UNIT), name.starts_with(branch::PREFIX)) {
+    let mend = match (name.strip_prefix(UNIT), name.starts_with(subtree::PREFIX)) {
         (Some(unit), _) => format!("systemctl restart {unit}"),
         (None, true) => "restart what is in it".to_owned(),
         (None, false) => format!("docker restart {name}"),

@@ -10,7 +10,6 @@ use super::{
     rows::{configuration, not_looked_at, ordered, reboot},
 };
 use crate::{
-    branch::{self, Branch, is_branch},
     clock,
     command::Confined,
     container::{Cgroup, Container, Look, find_cgroups, interfaces_of, strayed},
@@ -21,6 +20,7 @@ use crate::{
     preflight::{Facts, Risk},
     seal::{CgroupRef, ContainerRef, Denials, Report, exit_rows, failing, withdrawn},
     state::Entry,
+    subtree::{self, Subtree, is_subtree},
     systemd::{self, PREFIX as UNIT},
 };
 
@@ -45,8 +45,8 @@ impl Report {
         entry: Option<&Entry>,
         time: Duration,
     ) -> Result<Self> {
-        if let Some(branch) = branch_of(gate, number, &seal_id(seal))? {
-            return Self::of_branch(gate, number, seal, entry, &branch);
+        if let Some(subtree) = subtree_of(gate, number, &seal_id(seal))? {
+            return Self::of_subtree(gate, number, seal, entry, &subtree);
         }
         let Some(known) = container else {
             return Self::with(gate, number, seal, None, entry, None);
@@ -66,24 +66,24 @@ impl Report {
         Self::with(gate, number, seal, container, entry, Some(&seen))
     }
 
-    /// The same of a branch of the cgroup tree.
-    fn of_branch(
+    /// The same of a subtree of the cgroup tree.
+    fn of_subtree(
         gate: &Gate,
         number: SealNumber,
         seal: &Seal,
         entry: Option<&Entry>,
-        branch: &Branch,
+        subtree: &Subtree,
     ) -> Result<Self> {
-        let running = branch.cgroup.as_ref();
+        let running = subtree.cgroup.as_ref();
         let running = running.filter(|cgroup| cgroup.first_process().is_some());
         let mut look = running
-            .map(|cgroup| Look::at_branch(cgroup.clone()))
+            .map(|cgroup| Look::at_subtree(cgroup.clone()))
             .transpose()?;
         let exits = gate.exits_of(number)?.into_iter();
         let exits: Vec<_> = exits.map(|exit| exit.exception).collect();
-        let facts = branch::gather(
+        let facts = subtree::gather(
             &gate.place().cgroup,
-            branch,
+            subtree,
             look.as_mut(),
             gate.security().in_force().is_some(),
             &exits,
@@ -109,33 +109,33 @@ impl Report {
         seen: Option<&Seen<'_>>,
     ) -> Result<Self> {
         let id = seal_id(seal);
-        let branch = branch_of(gate, number, &id)?;
-        let live = match &branch {
-            Some(branch) => branch.cgroup.iter().cloned().collect(),
+        let subtree = subtree_of(gate, number, &id)?;
+        let live = match &subtree {
+            Some(subtree) => subtree.cgroup.iter().cloned().collect(),
             None => find_cgroups(&gate.place().cgroup, &id),
         };
-        let running = match &branch {
+        let running = match &subtree {
             // One without a process is made before its unit starts, and stays after it.
             Some(_) => live.iter().any(|cgroup| cgroup.first_process().is_some()),
             None => !live.is_empty(),
         };
         let marked_ids = gate.cgroups_of(number)?;
         let broken_links = gate.broken_links();
-        let name = match (&branch, container) {
+        let name = match (&subtree, container) {
             // The kernel keeps only the beginning of a long one.
-            (Some(branch), _) => match entry {
+            (Some(subtree), _) => match entry {
                 Some(Entry::Known(record)) => record.name.clone(),
-                _ => branch.name.clone(),
+                _ => subtree.name.clone(),
             },
             (None, Some(container)) => container.name.clone(),
             (None, None) => seal_name(seal),
         };
         let command = Confined::of(&id);
         // What attach takes.
-        let target = match &branch {
-            Some(branch) => match name.strip_prefix(UNIT) {
+        let target = match &subtree {
+            Some(subtree) => match name.strip_prefix(UNIT) {
                 Some(unit) => format!("--unit {unit}"),
-                None => format!("--cgroup {}", branch.path),
+                None => format!("--cgroup {}", subtree.path),
             },
             None => name.clone(),
         };
@@ -185,12 +185,12 @@ impl Report {
         if seal.complete != 1 && !under_way {
             problems.push("the attach was not finished: run airgap attach again".into());
         }
-        if let (Some(branch), Some(unit), false) = (&branch, name.strip_prefix(UNIT), running) {
-            problems.extend(moved(unit, &branch.path));
+        if let (Some(subtree), Some(unit), false) = (&subtree, name.strip_prefix(UNIT), running) {
+            problems.extend(moved(unit, &subtree.path));
         }
         let frames = seen
             .and_then(|seen| seen.look)
-            .filter(|_| branch.is_none())
+            .filter(|_| subtree.is_none())
             .and_then(|look| frames(gate, number, look, container));
         problems.extend(silenced(frames.as_deref().unwrap_or_default()));
         let mut facts = seen.map(|seen| seen.facts.clone());
@@ -206,11 +206,11 @@ impl Report {
         let evidence = Evidence {
             name: target.clone(),
             // Trying costs an interface: only where it matters.
-            frame_layer: branch.is_some() || frames.is_some() && !bare || Layers::has_frames(),
+            frame_layer: subtree.is_some() || frames.is_some() && !bare || Layers::has_frames(),
             broken_links,
             missing_hooks,
             capabilities: match &unseen[..] {
-                [] if branch.is_some() => look.map_or(0, reach),
+                [] if subtree.is_some() => look.map_or(0, reach),
                 [] => facts.map_or(u64::MAX, Facts::all_capabilities),
                 _ => u64::MAX,
             },
@@ -229,19 +229,19 @@ impl Report {
                 .map(Facts::meeting_places),
             held: facts.map_or_else(Vec::new, |facts| facts.held.clone()),
             command,
-            branch: branch.is_some(),
+            subtree: subtree.is_some(),
         };
         let mut coverage = coverage(&evidence);
         let standing = gate.standing(&seal.id)?;
         let reboot = if command.is_some() {
             Vector::covered(REBOOT, When::Later, "a reboot ends the command")
         } else {
-            coverage.push(match branch.is_some() && look.is_none() {
+            coverage.push(match subtree.is_some() && look.is_none() {
                 true => not_looked_at(&target),
                 false => configuration(facts, seal.accepted),
             });
             match reboot(entry, standing.as_ref(), &target) {
-                restored if restored.covered && branch.is_some() => {
+                restored if restored.covered && subtree.is_some() => {
                     ordered(systemd::unit_of(&name))
                 }
                 row => row,
@@ -292,16 +292,16 @@ impl Report {
     }
 }
 
-/// The branch that this seal is of; `None`: it is a container's or a command's.
-fn branch_of(gate: &Gate, number: SealNumber, id: &str) -> Result<Option<Branch>> {
-    if !is_branch(id) {
+/// The subtree that this seal is of; `None`: it is a container's or a command's.
+fn subtree_of(gate: &Gate, number: SealNumber, id: &str) -> Result<Option<Subtree>> {
+    if !is_subtree(id) {
         return Ok(None);
     }
     let path = gate.path_of(number)?.with_context(|| {
         let what = format!("the path that the seal {number} is of is not in the gate's maps");
         Failure::new(what, "airgap restore")
     })?;
-    Ok(Some(Branch::at(&gate.place().cgroup, &path)))
+    Ok(Some(Subtree::at(&gate.place().cgroup, &path)))
 }
 
 /// Whether a unit runs elsewhere than where it is sealed: somebody has moved it to another slice.

@@ -14,12 +14,12 @@ use std::process::{Child, Command, Stdio};
 
 /// A user that nobody else is.
 const USER: &str = "64123";
-const TOP: &str = "airgap-test-branch";
+const TOP: &str = "airgap-test-subtree";
 
 /// Cgroups made by hand, in the place of systemd; removed with the test.
-struct Branches(PathBuf);
+struct Subtrees(PathBuf);
 
-impl Branches {
+impl Subtrees {
     fn new() -> Self {
         let top = ::airgap::gate::cgroup_mount().expect("cgroup v2").join(TOP);
         fs::create_dir(&top).expect("mkdir");
@@ -57,7 +57,7 @@ impl Branches {
     }
 }
 
-impl Drop for Branches {
+impl Drop for Subtrees {
     fn drop(&mut self) {
         // One by one: one that is not sealed keeps no other sealed.
         for name in ["web", "other"] {
@@ -126,24 +126,24 @@ print(said,flush=True)";
 fn nothing_leaves_and_clients_are_answered() {
     let outside = Outside::new();
     let plan = &outside.plan;
-    let branches = Branches::new();
-    branches.make("web");
-    branches.make("other");
+    let subtrees = Subtrees::new();
+    subtrees.make("web");
+    subtrees.make("other");
     let (host, far) = (plan.host4, plan.outside4.to_string());
-    let beacon = |name| branches.confined(name, &["/usr/bin/python3", "-c", BEACON, &far]);
+    let beacon = |name| subtrees.confined(name, &["/usr/bin/python3", "-c", BEACON, &far]);
     let free = cmd::run_command(&mut beacon("web"));
     assert_eq!(free.stdout, "sent\n", "the control: {}", free.describe());
     wait::until("it has arrived", wait::SOON, || {
         (!outside.seen().is_empty()).then_some(())
     });
     outside.clear();
-    let serve = branches.confined("web", &["/usr/bin/python3", "-c", SERVE]);
+    let serve = subtrees.confined("web", &["/usr/bin/python3", "-c", SERVE]);
     let _service = Running::start(serve);
     // A connection that is older than the seal, and that goes on sending.
     let stream = "import socket,sys,time
 s=socket.create_connection((sys.argv[1],20001))
 while 1: s.send(b'GET'); time.sleep(.01)";
-    let mut old = branches.confined("web", &["/usr/bin/python3", "-c", stream, &far]);
+    let mut old = subtrees.confined("web", &["/usr/bin/python3", "-c", stream, &far]);
     old.stderr(Stdio::null());
     let mut old = Running::start(old);
     wait::until("it sends", wait::SOON, || {
@@ -180,14 +180,14 @@ s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.connect(('127.0.0.1',int(sy
 try: s.send(b'x'); print('sent')
 except OSError: print('no')";
     let words = ["/usr/bin/python3", "-c", ask, &port];
-    let near = cmd::run_command(&mut branches.confined("web", &words));
+    let near = cmd::run_command(&mut subtrees.confined("web", &words));
     assert_eq!(near.stdout, "no\n", "{}", near.describe());
     assert!(resolver.recv(&mut [0; 9]).is_err());
-    let control = cmd::run_command(&mut branches.confined("other", &words));
+    let control = cmd::run_command(&mut subtrees.confined("other", &words));
     assert_eq!(control.stdout, "sent\n", "{}", control.describe());
     let own = "import socket
 l=socket.create_server(('127.0.0.1',0)); socket.create_connection(l.getsockname(),2)";
-    let own = cmd::run_command(&mut branches.confined("web", &["/usr/bin/python3", "-c", own]));
+    let own = cmd::run_command(&mut subtrees.confined("web", &["/usr/bin/python3", "-c", own]));
     assert_eq!(own.code, 0, "{}", own.describe());
     let mut arrived = outside.arrivals();
     arrived.retain(|frame| frame.ports().is_none_or(|(from, _)| from != 18_086));
@@ -233,16 +233,16 @@ l=socket.create_server(('127.0.0.1',0)); socket.create_connection(l.getsockname(
 fn what_is_made_there_again_is_born_sealed() {
     let outside = Outside::new();
     let far = outside.plan.outside4.to_string();
-    let branches = Branches::new();
-    branches.make("web");
-    branches.make("other");
+    let subtrees = Subtrees::new();
+    subtrees.make("web");
+    subtrees.make("other");
     attach("web", &[]).expect_code(0);
-    let id = |name: &str| fs::metadata(branches.0.join(name)).expect("stat").ino();
+    let id = |name: &str| fs::metadata(subtrees.0.join(name)).expect("stat").ino();
     let mut ids = vec![id("web")];
-    let beacon = |name| branches.plain(name, &["/usr/bin/python3", "-c", BEACON, &far]);
+    let beacon = |name| subtrees.plain(name, &["/usr/bin/python3", "-c", BEACON, &far]);
     let refused = format!("{}\n", airgap_tests::kernel::refused());
     for round in 0..50 {
-        branches.remove("web");
+        subtrees.remove("web");
         // What lies before the first start after a reboot, once.
         if round == 25 {
             let pins = format!("/sys/fs/bpf/airgap/v{}", airgap_common::ABI_VERSION);
@@ -254,7 +254,7 @@ fn what_is_made_there_again_is_born_sealed() {
             airgap_ok(&["restore"]);
             outside.clear();
         }
-        branches.make("web");
+        subtrees.make("web");
         ids.push(id("web"));
         let out = cmd::run_command(&mut beacon("web"));
         assert_eq!(out.stdout, refused, "round {round}: {}", out.describe());
@@ -268,11 +268,11 @@ fn what_is_made_there_again_is_born_sealed() {
         "{}",
         status.describe()
     );
-    branches.remove("web");
+    subtrees.remove("web");
     let gone = airgap(&["status", &path("web")]).expect_code(0);
     assert!(gone.stdout.contains("not running"), "{}", gone.describe());
     // A restore marks what is there before it.
-    branches.make("web");
+    subtrees.make("web");
     airgap_ok(&["restore"]);
     let out = cmd::run_command(&mut beacon("web"));
     assert_eq!(out.stdout, refused, "{}", out.describe());
@@ -285,8 +285,8 @@ fn what_is_made_there_again_is_born_sealed() {
 fn what_could_leave_is_refused_and_nothing_changes() {
     let _turn = sweep::take_turn();
     let before = kernel_state();
-    let branches = Branches::new();
-    branches.make("web");
+    let subtrees = Subtrees::new();
+    subtrees.make("web");
     let refused = |words: &[&str], said: &[&str]| {
         let out = airgap(words);
         assert!(matches!(out.code, 1 | 2), "{words:?}: {}", out.describe());
@@ -297,9 +297,9 @@ fn what_could_leave_is_refused_and_nothing_changes() {
     };
     let place = format!("/{TOP}/web");
     let attach = ["attach", "-d", "--cgroup", &place];
-    let ordinary = Running::start(branches.plain("web", &["sleep", "1000"]));
+    let ordinary = Running::start(subtrees.plain("web", &["sleep", "1000"]));
     wait::until("it is inside", wait::SOON, || {
-        let procs = fs::read_to_string(branches.0.join("web/cgroup.procs")).ok()?;
+        let procs = fs::read_to_string(subtrees.0.join("web/cgroup.procs")).ok()?;
         (!procs.is_empty()).then_some(())
     });
     let all = [
@@ -314,9 +314,9 @@ fn what_could_leave_is_refused_and_nothing_changes() {
     ];
     refused(&attach, &all);
     drop(ordinary);
-    let confined = Running::start(branches.confined("web", &["sleep", "1000"]));
+    let confined = Running::start(subtrees.confined("web", &["sleep", "1000"]));
     wait::until("it is inside", wait::SOON, || {
-        let procs = fs::read_to_string(branches.0.join("web/cgroup.procs")).ok()?;
+        let procs = fs::read_to_string(subtrees.0.join("web/cgroup.procs")).ok()?;
         let comm = fs::read_to_string(format!("/proc/{}/comm", procs.trim())).ok()?;
         (comm == "sleep\n").then_some(())
     });
@@ -328,8 +328,8 @@ fn what_could_leave_is_refused_and_nothing_changes() {
     for (place, said) in [
         ("/", "the root of the cgroup tree"),
         (
-            "/airgap-test-branch/wep",
-            "there are /airgap-test-branch/web",
+            "/airgap-test-subtree/wep",
+            "there are /airgap-test-subtree/web",
         ),
         ("../web", "no whole path"),
         ("/airgap/x", "there is no cgroup"),
@@ -338,16 +338,16 @@ fn what_could_leave_is_refused_and_nothing_changes() {
         refused(&["attach", "-d", "--cgroup", place], &[said]);
     }
     let id = "0123456789abcdef".repeat(4);
-    branches.make(&id);
+    subtrees.make(&id);
     let inner = format!("/{TOP}/{id}");
     refused(
         &["attach", "-d", "--cgroup", &inner],
         &["the container 0123456789ab"],
     );
     refused(&["attach", "-d", "--cgroup", TOP], &["holds the container"]);
-    branches.remove(&id);
+    subtrees.remove(&id);
     // Itself.
-    let mut own = branches.plain("web", &[]);
+    let mut own = subtrees.plain("web", &[]);
     own.arg(binary()).args(attach);
     let own = cmd::run_command(&mut own).expect_code(1);
     assert!(
@@ -356,14 +356,14 @@ fn what_could_leave_is_refused_and_nothing_changes() {
         own.describe()
     );
     // Threads.
-    branches.make("threads");
-    fs::write(branches.0.join("threads/cgroup.type"), "threaded").expect("write");
+    subtrees.make("threads");
+    fs::write(subtrees.0.join("threads/cgroup.type"), "threaded").expect("write");
     let threads = format!("/{TOP}/threads");
     refused(
         &["attach", "-d", "--cgroup", &threads],
         &["a cgroup of threads"],
     );
-    branches.remove("threads");
+    subtrees.remove("threads");
     for words in [
         &["attach", &path("web")][..],
         &["verify", &path("web")],
@@ -401,6 +401,6 @@ fn what_could_leave_is_refused_and_nothing_changes() {
     let mut full = attach.to_vec();
     full.extend(["--require", "full"]);
     refused(&full, &["--require full"]);
-    drop(branches);
+    drop(subtrees);
     assert_comes_back(&before, "after bad input");
 }

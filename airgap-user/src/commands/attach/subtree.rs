@@ -25,7 +25,6 @@ use asked::{bits, refuse, unaccepted, wanted};
 use hardening::{closed, not_running};
 
 use crate::{
-    branch::{self, Branch, DropIn, Service},
     container::Look,
     coverage::SealState,
     failure::{Failure, exit},
@@ -35,6 +34,7 @@ use crate::{
     preflight::{Facts, Finding},
     seal::{Existing, Report},
     state::{Entry, Record, State},
+    subtree::{self, DropIn, Service, Subtree},
     systemd::Unit,
 };
 
@@ -44,7 +44,7 @@ struct Site<'a> {
     place: &'a Place,
     state: &'a State,
     kernel: &'a Reading,
-    branch: &'a Branch,
+    subtree: &'a Subtree,
     /// Whose cgroup it is; `None`: a path was named.
     unit: Option<&'a Unit>,
     wanted: &'a Wanted,
@@ -77,28 +77,28 @@ pub(super) fn run(state: &State, args: &Attach) -> Result<(Option<SealNumber>, u
         );
         return Err(Failure::new(what, "attach without --harden").into());
     }
-    let branch = match &unit {
-        Some(unit) => Branch::of_unit(&place.cgroup, unit)?,
-        None => Branch::named(&place.cgroup, args.cgroup.as_deref().unwrap_or_default())?,
+    let subtree = match &unit {
+        Some(unit) => Subtree::of_unit(&place.cgroup, unit)?,
+        None => Subtree::named(&place.cgroup, args.cgroup.as_deref().unwrap_or_default())?,
     };
     let kernel = Reading::begin(&place);
     let site = Site {
         place: &place,
         state,
         kernel: &kernel,
-        branch: &branch,
+        subtree: &subtree,
         unit: unit.as_ref(),
         wanted: &wanted,
     };
     let (rules, accepted) = site.before()?;
     let rules = wanted.rules_after(rules.as_ref());
-    refuse_forgeable(&rules, &branch.name)?;
+    refuse_forgeable(&rules, &subtree.name)?;
     let accepted = accepted | bits(&wanted.accept);
     // A gate that does not stand may have hooks once it does: those are judged then.
     let (mut look, facts) = site.look(&rules, true)?;
     let found = unaccepted(&facts, accepted);
     if let Some(unit) = site.service(&found) {
-        let service = Service::of(unit, &branch, look.as_mut(), &rules.ports);
+        let service = Service::of(unit, &subtree, look.as_mut(), &rules.ports);
         let lacks = DropIn::of(unit, &found, &service);
         match (args.harden, args.dry_run) {
             (true, true) => output::raw(&lacks.text)?,
@@ -109,11 +109,11 @@ pub(super) fn run(state: &State, args: &Attach) -> Result<(Option<SealNumber>, u
             return Err(not_running(unit).into());
         }
     }
-    refuse(&branch, &closed(&found, args.harden))?;
+    refuse(&subtree, &closed(&found, args.harden))?;
     if args.dry_run {
         log::info!(
             "{} would be sealed, as far as can be told before: nothing was changed",
-            branch.name
+            subtree.name
         );
         return Ok((None, exit::OK));
     }
@@ -122,7 +122,7 @@ pub(super) fn run(state: &State, args: &Attach) -> Result<(Option<SealNumber>, u
     }
     let report = site
         .seal(args.harden)
-        .with_context(|| format!("cannot seal {}", branch.name))?;
+        .with_context(|| format!("cannot seal {}", subtree.name))?;
     let fresh = Detail {
         fresh: true,
         ..Detail::default()
@@ -139,7 +139,7 @@ impl Site<'_> {
         if let Some(standing) = self.standing()? {
             return Ok((Some(standing.rules()), standing.accepted));
         }
-        Ok(match self.state.entry(&self.branch.id) {
+        Ok(match self.state.entry(&self.subtree.id) {
             Some(Entry::Known(record)) => (Some(record.rules), record.accepted),
             _ => (None, 0),
         })
@@ -147,7 +147,7 @@ impl Site<'_> {
 
     fn standing(&self) -> Result<Option<Standing>> {
         match Gate::open(self.place)? {
-            Some(gate) => gate.standing(&self.branch.key()?),
+            Some(gate) => gate.standing(&self.subtree.key()?),
             None => Ok(None),
         }
     }
@@ -160,32 +160,32 @@ impl Site<'_> {
 
     /// Looks at its tasks, or where it has none at its unit's settings. `likely`: where no gate stands, hooks count that it would have.
     fn look(&self, rules: &Rules, likely: bool) -> Result<(Option<Look>, Facts)> {
-        let running = self.branch.cgroup.as_ref();
+        let running = self.subtree.cgroup.as_ref();
         let running = running.filter(|cgroup| cgroup.first_process().is_some());
         let mut look = running
-            .map(|cgroup| Look::at_branch(cgroup.clone()))
+            .map(|cgroup| Look::at_subtree(cgroup.clone()))
             .transpose()?;
         let hooks = match Gate::open(self.place)? {
             Some(gate) => gate.security().in_force().is_some(),
             None => likely,
         };
-        let mut facts = branch::gather(
+        let mut facts = subtree::gather(
             &self.place.cgroup,
-            self.branch,
+            self.subtree,
             look.as_mut(),
             hooks,
             &rules.exits,
         )
         .serving(&rules.ports, &rules.clients);
         if let (None, Some(unit)) = (&look, self.unit) {
-            facts.branch.extend(branch::expected(unit, hooks));
+            facts.subtree.extend(subtree::expected(unit, hooks));
         }
         Ok((look, facts))
     }
 
     /// On an error everything, kernel, record and unit, is as before.
     fn seal(&self, harden: bool) -> Result<Report> {
-        let _under_way = UnderWay::begin(&self.branch.id)?;
+        let _under_way = UnderWay::begin(&self.subtree.id)?;
         let mut marked = self.mark()?;
         let mut hardening = None;
         let done = match self.unit.filter(|_| harden) {
@@ -198,7 +198,7 @@ impl Site<'_> {
                 if let Err(more) = self.take_back(&marked) {
                     log::error!(
                         "{} stays sealed, the seal cannot be lifted again: {more:#}",
-                        self.branch.name
+                        self.subtree.name
                     );
                 }
                 // Last: it may be the seal by which it does not come up.
@@ -213,8 +213,8 @@ impl Site<'_> {
     /// Looks at what is marked, judges it, reads the seal back, and ends what is older.
     fn settle(&self, marked: &Marked) -> Result<Report> {
         let (mut look, facts) = self.look(&marked.record.rules, false)?;
-        refuse(self.branch, &not_accepted(&facts, marked.record.accepted))?;
-        self.branch.refuse_newcomers()?;
+        refuse(self.subtree, &not_accepted(&facts, marked.record.accepted))?;
+        self.subtree.refuse_newcomers()?;
         let gate = || Gate::open(self.place)?.context("the gate is gone again");
         let sockets = match &mut look {
             Some(look) if marked.fresh => {
@@ -249,13 +249,13 @@ impl Site<'_> {
         let lock = Lock::take()?;
         let gate = Gate::open(self.place)?;
         let mut gate = gate.context("the gate is gone again")?;
-        if gate.number_of(&self.branch.key()?) != Some(marked.number) {
+        if gate.number_of(&self.subtree.key()?) != Some(marked.number) {
             let what = "another airgap has lifted or replaced the seal meanwhile";
             return Err(Failure::new(what, "attach again").into());
         }
         gate.complete(marked.number, &lock)?;
         let seal = gate.seal(marked.number)?;
-        let entry = self.state.entry(&self.branch.id);
+        let entry = self.state.entry(&self.subtree.id);
         let report = Report::with(
             &gate,
             marked.number,
@@ -291,7 +291,7 @@ impl Site<'_> {
             ports: &marked.record.rules.ports,
             layers,
         };
-        let tell = |peer: &Existing| output::peer(&self.branch.name, peer);
+        let tell = |peer: &Existing| output::peer(&self.subtree.name, peer);
         let mut ended = existing::settle(gate, marked.number, look, sockets, &terms, tell);
         let carried = existing::carried_in(look, layers, true);
         carried.iter().for_each(tell);

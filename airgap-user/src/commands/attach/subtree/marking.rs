@@ -15,8 +15,8 @@ impl Site<'_> {
     pub(super) fn mark(&self) -> Result<Marked> {
         let lock = Lock::take()?;
         Gate::clear_remains(self.place, &lock)?;
-        let earlier = self.state.raw(&self.branch.id)?;
-        let recorded = match self.state.entry(&self.branch.id) {
+        let earlier = self.state.raw(&self.subtree.id)?;
+        let recorded = match self.state.entry(&self.subtree.id) {
             Some(Entry::Known(record)) => Some(record),
             _ => None,
         };
@@ -29,8 +29,8 @@ impl Site<'_> {
             (None, None) => 0,
         };
         let record = Record {
-            id: self.branch.id.clone(),
-            name: self.branch.name.clone(),
+            id: self.subtree.id.clone(),
+            name: self.subtree.name.clone(),
             engine: String::new(),
             rules: self.wanted.rules_after(rules_before.as_ref()),
             accepted: accepted | bits(&self.wanted.accept),
@@ -38,7 +38,7 @@ impl Site<'_> {
             by: Origin::Operator,
             withdrawn: Vec::new(),
             by_hand: 0,
-            cgroup: Some(self.branch.path.clone()),
+            cgroup: Some(self.subtree.path.clone()),
         };
         // First of all: from here on a reboot comes up sealed, whatever happens.
         let done = self.state.write(&record, &lock);
@@ -53,7 +53,7 @@ impl Site<'_> {
             Err(error) => {
                 Gate::clear_remains(self.place, &lock)?;
                 self.state
-                    .put_back(&self.branch.id, earlier.as_deref(), &lock)?;
+                    .put_back(&self.subtree.id, earlier.as_deref(), &lock)?;
                 Err(error)
             }
         }
@@ -66,12 +66,12 @@ impl Site<'_> {
         lock: &Lock,
     ) -> Result<(SealNumber, bool)> {
         let mut gate = Gate::arm_for(None, self.kernel, self.place, lock)?;
-        let key = self.branch.key()?;
+        let key = self.subtree.key()?;
         let sealed = gate.seal_id(&sealing(&key, record), lock);
         let done = sealed.and_then(|sealed| {
             let marked = gate
-                .seal_path(sealed.number, &self.branch.path, lock)
-                .and_then(|()| match &self.branch.cgroup {
+                .seal_path(sealed.number, &self.subtree.path, lock)
+                .and_then(|()| match &self.subtree.cgroup {
                     Some(cgroup) => match gate.seal_cgroup(sealed.number, cgroup, lock) {
                         // The kernel has marked the one that came in its place.
                         Err(_) if !cgroup.path.exists() => Ok(()),
@@ -109,7 +109,7 @@ impl Site<'_> {
         let Some(mut gate) = Gate::open(self.place)? else {
             return Ok(());
         };
-        let key = self.branch.key()?;
+        let key = self.subtree.key()?;
         if gate.number_of(&key) != Some(marked.number) {
             return Ok(());
         }
@@ -123,7 +123,7 @@ impl Site<'_> {
             }
         }
         self.state
-            .put_back(&self.branch.id, marked.earlier.as_deref(), &lock)
+            .put_back(&self.subtree.id, marked.earlier.as_deref(), &lock)
     }
 }
 

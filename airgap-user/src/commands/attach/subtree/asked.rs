@@ -1,4 +1,4 @@
-//! What is asked of a branch, and what of it is refused.
+//! What is asked of a subtree, and what of it is refused.
 
 use anyhow::Result;
 
@@ -7,11 +7,11 @@ use super::super::{
     Attach,
 };
 use crate::{
-    branch::Branch,
     failure::{Failure, exit},
     policy::{Cidr, Exception, Rules},
     preflight::{Facts, Finding, Risk, judge},
     state::Origin,
+    subtree::Subtree,
 };
 
 pub(super) fn bits(risks: &[Risk]) -> u64 {
@@ -69,7 +69,7 @@ pub(super) fn unaccepted(facts: &Facts, accepted: u64) -> Vec<Finding> {
 }
 
 /// Refuses what was found, by name: each risk once, with what mends it.
-pub(super) fn refuse(branch: &Branch, found: &[Finding]) -> Result<()> {
+pub(super) fn refuse(subtree: &Subtree, found: &[Finding]) -> Result<()> {
     if found.is_empty() {
         return Ok(());
     }
@@ -87,7 +87,7 @@ pub(super) fn refuse(branch: &Branch, found: &[Finding]) -> Result<()> {
     Err(Failure::new(
         format!(
             "{} could leave around a seal: {}",
-            branch.name,
+            subtree.name,
             what.join("; ")
         ),
         mends.join("; "),

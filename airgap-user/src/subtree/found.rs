@@ -1,4 +1,4 @@
-//! From what the operator names to a branch that can be sealed; what cannot is refused.
+//! From what the operator names to a subtree that can be sealed; what cannot is refused.
 
 use std::{
     fs,
@@ -23,7 +23,7 @@ use crate::{
 
 /// A cgroup that is sealed by its path, with all below it.
 #[derive(Clone, Debug)]
-pub struct Branch {
+pub struct Subtree {
     /// From the root of the v2 hierarchy, as in `/proc/PID/cgroup`.
     pub path: String,
     /// What it is called: `cgroup:` and the path.
@@ -59,8 +59,8 @@ const PARENTS: [&str; 5] = [
     "kubepods.slice",
 ];
 
-impl Branch {
-    /// The branch that was sealed at this path, as it is now. `root`: of the v2 hierarchy.
+impl Subtree {
+    /// The subtree that was sealed at this path, as it is now. `root`: of the v2 hierarchy.
     pub fn at(root: &Path, path: &str) -> Self {
         let below = path.trim_start_matches('/');
         let dir = root.join(below);
@@ -85,15 +85,15 @@ impl Branch {
         Ok(self.id.as_bytes().try_into()?)
     }
 
-    /// The branch that an operator names: by its path in the hierarchy or in the file system.
+    /// The subtree that an operator names: by its path in the hierarchy or in the file system.
     ///
     /// # Errors
     /// If it is not there, is the root, a container's or a command's, holds what must not
     /// be sealed, or cannot be.
     pub fn named(root: &Path, text: &str) -> Result<Self, Failure> {
         let path = path_of(root, text)?;
-        let branch = Self::at(root, &path);
-        let Some(cgroup) = &branch.cgroup else {
+        let subtree = Self::at(root, &path);
+        let Some(cgroup) = &subtree.cgroup else {
             return Err(missing(root, &path));
         };
         refuse_others(&path)?;
@@ -101,7 +101,7 @@ impl Branch {
             return Err(too_deep(&path, cgroup.level));
         }
         refuse_content(&path, &cgroup.path)?;
-        Ok(branch)
+        Ok(subtree)
     }
 
     /// That of a unit, running or not: it is sealed at its next start.
@@ -118,11 +118,11 @@ impl Branch {
         if level > MAX_LEVEL {
             return Err(too_deep(&unit.path, level));
         }
-        let branch = Self::at(root, &unit.path);
-        branch.refuse_newcomers()?;
+        let subtree = Self::at(root, &unit.path);
+        subtree.refuse_newcomers()?;
         Ok(Self {
             name: format!("{UNIT}{}", unit.name),
-            ..branch
+            ..subtree
         })
     }
 

@@ -1,4 +1,4 @@
-//! Branches of the cgroup tree that are no container's and no command's: a cgroup with all
+//! Subtrees of the cgroup tree that are no container's and no command's: a cgroup with all
 //! below it, sealed by its path. Whatever is made at that path is born sealed.
 
 mod drop_in;
@@ -14,7 +14,7 @@ pub use self::{
     drop_in::{DropIn, MARK, Service},
     expected::expected,
     facts::gather,
-    found::Branch,
+    found::Subtree,
 };
 
 /// What stands before the path of a cgroup: no engine's container can have it.
@@ -22,12 +22,12 @@ pub const PREFIX: &str = "cgroup:";
 /// The id's digits before its last: no container's are these, but by chance, one in 2^92.
 const IDS: &str = "7d0f5a3e91c84b26f3d17a9";
 
-/// Whether this id is a branch's.
-pub fn is_branch(id: &str) -> bool {
+/// Whether this id is a subtree's.
+pub fn is_subtree(id: &str) -> bool {
     id.len() == ID_LEN && id.as_bytes()[..ID_LEN - 1].ends_with(IDS.as_bytes())
 }
 
-/// The id of the branch of this path, always the same. Pure.
+/// The id of the subtree of this path, always the same. Pure.
 pub fn id_of(path: &str) -> String {
     let [a, b] = [0xcbf2_9ce4_8422_2325, 0x6c62_272e_07bb_0142].map(|basis| hash(basis, path));
     let room = ID_LEN - IDS.len() - 1;
@@ -43,15 +43,15 @@ fn hash(basis: u64, text: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{id_of, is_branch};
+    use super::{id_of, is_subtree};
     use crate::{command::is_command, state::is_id};
 
     #[test]
     fn ids_say_what_they_are() {
         let id = id_of("/system.slice/nginx.service");
-        assert!(is_id(&id) && is_branch(&id) && !is_command(&id), "{id}");
+        assert!(is_id(&id) && is_subtree(&id) && !is_command(&id), "{id}");
         assert_eq!(id, id_of("/system.slice/nginx.service"));
         assert_ne!(id, id_of("/system.slice/nginx.servicf"));
-        assert!(!is_branch("") && !is_branch(&"7d0f".repeat(16)) && !is_branch("é"));
+        assert!(!is_subtree("") && !is_subtree(&"7d0f".repeat(16)) && !is_subtree("é"));
     }
 }

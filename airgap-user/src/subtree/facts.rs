@@ -1,10 +1,10 @@
-//! What the tasks of a branch could do to leave around its seal. They live on the host:
+//! What the tasks of a subtree could do to leave around its seal. They live on the host:
 //! its files, its processes, its devices and its network are around them.
 
 use std::{net::SocketAddr, path::Path};
 
 use super::{
-    Branch,
+    Subtree,
     leaving::{exit_above, may_open, namesake, owns_tun},
 };
 use crate::{
@@ -44,11 +44,11 @@ const MANAGERS: [&str; 6] = [
 /// What the kernel runs as root for whoever asks for a key (keyrings(7)).
 pub(super) const REQUEST_KEY: &str = "/sbin/request-key";
 
-/// All that is known of a branch, and what of it leads around a seal. `look`: at its tasks,
+/// All that is known of a subtree, and what of it leads around a seal. `look`: at its tasks,
 /// if it has any; `hooks`: security hooks are in force.
 pub fn gather(
     root: &Path,
-    branch: &Branch,
+    subtree: &Subtree,
     look: Option<&mut Look>,
     hooks: bool,
     exits: &[Exception],
@@ -57,7 +57,7 @@ pub fn gather(
     let mut found = judge_exits(exits, &around);
     let Some(look) = look else {
         return Facts {
-            branch: found,
+            subtree: found,
             ..Facts::default()
         };
     };
@@ -73,7 +73,7 @@ pub fn gather(
     for who in &credentials {
         of_task(who, hooks, &mut find);
         if writable
-            && let Some(cgroup) = &branch.cgroup
+            && let Some(cgroup) = &subtree.cgroup
             && let Some(above) = exit_above(root, cgroup, who)
         {
             let what = format!(
@@ -87,7 +87,7 @@ pub fn gather(
     let mut users: Vec<u32> = credentials.iter().flat_map(|c| c.users.clone()).collect();
     users.sort_unstable();
     users.dedup();
-    if let Some(other) = namesake(&branch.path, &users) {
+    if let Some(other) = namesake(&subtree.path, &users) {
         let what =
             format!("{other} is of the same user: it could trace that, or share a port with it");
         find(Risk::HostPid, what);
@@ -108,8 +108,8 @@ pub fn gather(
     if !hooks && !look.cgroups.is_empty() {
         find(Risk::UnixSockets, unix_sockets(look));
     }
-    let mut facts = Facts::of_branch(look, Vec::new());
-    facts.branch = once(found);
+    let mut facts = Facts::of_subtree(look, Vec::new());
+    facts.subtree = once(found);
     facts
 }
 

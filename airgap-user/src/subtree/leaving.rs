@@ -1,4 +1,4 @@
-//! How a task could leave a branch, or have another act for it: by another cgroup, by what
+//! How a task could leave a subtree, or have another act for it: by another cgroup, by what
 //! its user owns, by processes of the same user.
 
 use std::{
@@ -40,7 +40,7 @@ fn has_list(path: &Path) -> bool {
     unsafe { libc::lgetxattr(path.as_ptr(), name.as_ptr(), std::ptr::null_mut(), 0) > 0 }
 }
 
-/// The cgroup above the branch to which these credentials may move processes: to leave it
+/// The cgroup above the subtree to which these credentials may move processes: to leave it
 /// one has to write to an ancestor's `cgroup.procs` (cgroup-v2.rst, "Delegation
 /// Containment").
 pub(super) fn exit_above(root: &Path, cgroup: &Cgroup, who: &Credentials) -> Option<String> {
@@ -58,8 +58,8 @@ pub(super) fn exit_above(root: &Path, cgroup: &Cgroup, who: &Credentials) -> Opt
     None
 }
 
-/// A process outside of the branch that belongs to one of these users, in words: one that
-/// the branch's could trace, share a port with, or signal to. `own`: the branch's path.
+/// A process outside of the subtree that belongs to one of these users, in words: one that
+/// the subtree's could trace, share a port with, or signal to. `own`: the subtree's path.
 pub(super) fn namesake(own: &str, users: &[u32]) -> Option<String> {
     for entry in fs::read_dir("/proc").ok()?.flatten() {
         let dir = entry.path();

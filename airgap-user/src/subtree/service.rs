@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs};
 
 use super::{
-    Branch,
+    Subtree,
     drop_in::{DropIn, Service, before_start, lines_of},
     leaving::namesake,
 };
@@ -18,7 +18,7 @@ const LOW: u16 = 1024;
 
 impl Service {
     /// Of this unit; `look`: at its tasks, if it has any; `ports`: on which it is to serve.
-    pub fn of(unit: &Unit, branch: &Branch, look: Option<&mut Look>, ports: &[Port]) -> Self {
+    pub fn of(unit: &Unit, subtree: &Subtree, look: Option<&mut Look>, ports: &[Port]) -> Self {
         let mut service = Self {
             low_port: ports.iter().any(|port| port.first < LOW),
             ..Self::default()
@@ -37,7 +37,7 @@ impl Service {
         let users = look.members.credentials.iter().flat_map(|who| &who.users);
         let users: BTreeSet<u32> = users.copied().filter(|user| *user != 0).collect();
         if let (1, Some(user)) = (users.len(), users.first()) {
-            let shared = namesake(&branch.path, &[*user]).is_some();
+            let shared = namesake(&subtree.path, &[*user]).is_some();
             service.user = (!shared).then(|| name_of(*user));
         }
         service.low_port |= serves_low(look);

@@ -1,4 +1,4 @@
-//! The ways out of a branch of the cgroup tree: it has the host's network, so that there is
+//! The ways out of a subtree of the cgroup tree: it has the host's network, so that there is
 //! no veth to guard, and what it may do is its user's and its unit's.
 
 use super::{
@@ -15,7 +15,7 @@ const REACHED: &str = "whoever can reach a unix socket that it serves on may con
 const MEETS: &str = "it may write where others of this host read: files, pipes, shared memory";
 const BOUND: &str = "CapabilityBoundingSet= without CAP_NET_RAW";
 
-/// Judges the evidence of a branch. Pure.
+/// Judges the evidence of a subtree. Pure.
 pub(super) fn vectors(evidence: &Evidence) -> Vec<Vector> {
     let raw = evidence.capabilities & (1 << NET_RAW) != 0;
     let now = now(evidence);
@@ -98,7 +98,7 @@ mod tests {
             marked: true,
             capabilities,
             security,
-            branch: true,
+            subtree: true,
             ..Evidence::default()
         };
         let all = coverage(&evidence);

@@ -17,12 +17,12 @@ use super::{
     marking::sealing,
 };
 use crate::{
-    branch::{Branch, DropIn, MARK, Service},
     failure::Failure,
     gate::{Gate, Lock, cgroup_mount},
     output,
     preflight::{Finding, Risk},
     seal::Report,
+    subtree::{DropIn, MARK, Service, Subtree},
     systemd::{ANSWER, JOB, Unit, systemctl},
     units::{self, Boot},
 };
@@ -50,17 +50,17 @@ impl Site<'_> {
         if look.is_none() {
             return Err(not_running(unit).into());
         }
-        refuse(self.branch, &closed(&found, true))?;
-        let service = Service::of(unit, self.branch, look.as_mut(), &rules.ports);
+        refuse(self.subtree, &closed(&found, true))?;
+        let service = Service::of(unit, self.subtree, look.as_mut(), &rules.ports);
         drop(look);
         let hardening = Hardening::plan(unit, DropIn::of(unit, &found, &service))?;
         self.accept(marked, &hardening.drop_in.accept)?;
         output::hardens(&unit.name, &hardening.drop_in);
         begun.insert(hardening).install()?;
         let unit = Unit::named(&unit.name, false)?;
-        let branch = Branch::of_unit(&self.place.cgroup, &unit)?;
+        let subtree = Subtree::of_unit(&self.place.cgroup, &unit)?;
         let site = Site {
-            branch: &branch,
+            subtree: &subtree,
             unit: Some(&unit),
             ..*self
         };
@@ -78,7 +78,7 @@ impl Site<'_> {
         self.state.write(&marked.record, &lock)?;
         let gate = Gate::open(self.place)?;
         let mut gate = gate.context("the gate is gone again")?;
-        let key = self.branch.key()?;
+        let key = self.subtree.key()?;
         gate.seal_id(&sealing(&key, &marked.record), &lock)?;
         Ok(())
     }
