@@ -1,10 +1,13 @@
 //! Gathers what is in force for one seal, from the kernel.
 
+mod parts;
+
 use std::{os::unix::fs::MetadataExt as _, time::Duration};
 
 use airgap_common::map::{Seal, SealNumber};
 use anyhow::{Context as _, Result};
 
+use self::parts::{cgroup_refs, is_born_sealed, ports_of, reach};
 use super::{
     super::{existing::Layers, install},
     rows::{configuration, not_looked_at, ordered, reboot},
@@ -12,13 +15,13 @@ use super::{
 use crate::{
     clock,
     command::Confined,
-    container::{Cgroup, Container, Look, find_cgroups, interfaces_of, strayed},
+    container::{Container, Look, find_cgroups, interfaces_of, strayed},
     coverage::{self, Evidence, REBOOT, SealState, Vector, When, coverage},
     failure::Failure,
     gate::{FrameGuard, Gate, Security, UnderWay, seal_id, seal_name},
-    policy::{Port, Rules},
+    policy::Rules,
     preflight::{Facts, Risk},
-    seal::{CgroupRef, ContainerRef, Denials, Report, exit_rows, failing, withdrawn},
+    seal::{ContainerRef, Denials, Report, exit_rows, failing, withdrawn},
     state::Entry,
     subtree::{self, Subtree, is_subtree},
     systemd::{self, PREFIX as UNIT},
@@ -312,14 +315,6 @@ fn moved(unit: &str, path: &str) -> Option<String> {
     ))
 }
 
-/// Capabilities that a task of it has, or may come to by what it runs.
-fn reach(look: &Look) -> u64 {
-    let all = look.members.credentials.iter();
-    all.fold(0, |set, who| {
-        set | who.capabilities | if who.no_new_privs { 0 } else { who.bounding }
-    })
-}
-
 /// Since when the container is open: since its start, where that is younger than the seal
 /// and what is open is an interface that nobody has guarded since.
 fn opened_since(
@@ -394,28 +389,4 @@ fn astray(container: &Container, look: Option<&Look>) -> Option<String> {
         .map(|(inode, ..)| *inode)
         .collect();
     (shares("net", &networks) || shares("mnt", &mounts)).then_some(path)
-}
-
-/// Whether seal and security hooks are older than every process of the container, by
-/// clocks that nobody sets.
-fn is_born_sealed(seal: &Seal, gate: &Gate, look: &Look) -> bool {
-    let since = u64::from(seal.boot.max(gate.lsm_since()));
-    seal.boot != 0 && look.members.oldest.is_some_and(|seconds| seconds > since)
-}
-
-fn cgroup_refs(ids: &[u64], live: &[Cgroup]) -> Vec<CgroupRef> {
-    ids.iter()
-        .map(|id| CgroupRef {
-            id: *id,
-            path: live
-                .iter()
-                .find(|c| c.id == *id)
-                .map(|c| c.path.display().to_string()),
-        })
-        .collect()
-}
-
-fn ports_of(gate: &Gate, number: SealNumber) -> Vec<Port> {
-    let state = gate.state(number);
-    state.map_or_else(Vec::new, |(policy, _)| Rules::ports_of(&policy))
 }
