@@ -5,15 +5,14 @@
 //! The kernel enforces alone: whoever ends this process ends no seal.
 
 mod judging;
+mod program;
 mod refused;
 mod supervise;
 
 use std::{
     env,
     ffi::{OsStr, OsString},
-    fs, io,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -22,6 +21,7 @@ use airgap_common::map::{ID_LEN, SealNumber};
 use anyhow::{Context as _, Result};
 use clap::Args;
 
+use self::program::{NOT_FOUND, NOT_STARTED, find, reason};
 use super::refusing::refuse_gaps;
 use crate::{
     clock::now,
@@ -76,10 +76,6 @@ pub struct Exec {
 /// How long closed connections are ended for, and how long is in between.
 const PATIENCE: Duration = Duration::from_secs(2);
 const STEP: Duration = Duration::from_millis(5);
-
-/// Exit codes of shells.
-const NOT_FOUND: u8 = 127;
-const NOT_STARTED: u8 = 126;
 
 pub(crate) fn run(args: &Exec) -> Result<u8> {
     let usage = |e| Failure::new(e, "airgap exec --help").with_code(exit::USAGE);
@@ -138,39 +134,6 @@ pub(crate) fn run(args: &Exec) -> Result<u8> {
         command: &args.command,
     });
     sealed.end(&place, outcome, args)
-}
-
-/// Whether there is such a program; else the exit code that says so.
-fn find(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, u8> {
-    let direct = name.as_encoded_bytes().contains(&b'/');
-    let candidates: Vec<PathBuf> = if direct {
-        vec![PathBuf::from(name)]
-    } else {
-        let path = path.unwrap_or(OsStr::new("/usr/local/bin:/bin:/usr/bin"));
-        env::split_paths(path).map(|dir| dir.join(name)).collect()
-    };
-    let mut code = NOT_FOUND;
-    for candidate in candidates {
-        if name.is_empty() {
-            break;
-        }
-        match fs::metadata(&candidate) {
-            Ok(about) if about.is_file() && about.permissions().mode() & 0o111 != 0 => {
-                return Ok(candidate);
-            }
-            Ok(_) => code = NOT_STARTED,
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => code = NOT_STARTED,
-            Err(_) => {}
-        }
-    }
-    Err(code)
-}
-
-fn reason(code: u8) -> &'static str {
-    match code {
-        NOT_FOUND => "there is no such program",
-        _ => "it is no program that may be run",
-    }
 }
 
 /// A command's seal, read back.
