@@ -123,13 +123,22 @@ impl Client {
         self.say_bytes(web, port, text.as_bytes());
     }
 
+    /// # Panics
+    /// When the kernel does not send it.
     #[track_caller]
     pub fn say_bytes(&self, web: &Container, port: u16, bytes: &[u8]) {
         let to: IpAddr = match self.at {
             SocketAddr::V4(_) => web.ip4().into(),
             SocketAddr::V6(_) => web.ip6().into(),
         };
-        let sent = self.socket.send_to(bytes, (to, port));
+        self.say_to((to, port).into(), bytes);
+    }
+
+    /// # Panics
+    /// When the kernel does not send it.
+    #[track_caller]
+    pub fn say_to(&self, to: SocketAddr, bytes: &[u8]) {
+        let sent = self.socket.send_to(bytes, to);
         sent.expect("a client outside is not sealed");
     }
 

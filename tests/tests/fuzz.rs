@@ -2,7 +2,7 @@
 //! passes but what the kernel may say on a flow that a client opened, and every refusal is counted.
 
 use airgap::events::{Event, Follower};
-use airgap_common::map::{MAX_UPLINKS, Veth, name};
+use airgap_common::map::{MAX_UPLINKS, Policy, PortRange, Veth, name};
 use airgap_tests::Frame;
 use airgap_tests::scratch::{Scratch, id};
 use aya::TestRun as _;
@@ -48,10 +48,22 @@ fn bench() -> Bench {
     let programs = scratch.place.pins.join("programs");
     let seal = scratch.seal(&id(60));
     let open = |name: &str| SchedClassifier::from_pin(programs.join(name)).expect("the program");
-    let map =
-        MapData::from_pin(scratch.place.pins.join("maps").join(name::VETHS)).expect("the map");
-    let map = Map::from_map_data(map).expect("a map");
-    let mut veths: HashMap<_, u32, Veth> = HashMap::try_from(map).expect("its layout");
+    let map = |name| {
+        let data = MapData::from_pin(scratch.place.pins.join("maps").join(name));
+        Map::from_map_data(data.expect("the map")).expect("a map")
+    };
+    let mut veths: HashMap<_, u32, Veth> = HashMap::try_from(map(name::VETHS)).expect("its layout");
+    // It serves the same port over UDP, and more.
+    let mut policies: HashMap<_, u64, Policy> =
+        HashMap::try_from(map(name::POLICIES)).expect("its layout");
+    let mut policy = policies.get(&seal, 0).expect("sealed");
+    policy.flags |= Policy::SERVES_UDP;
+    policy.udp[0] = PortRange::one(SERVICE);
+    policy.udp[1] = PortRange {
+        first: 10_000,
+        last: 10_100,
+    };
+    policies.insert(seal, policy, 0).expect("write");
     // The client's SYN comes from the outside.
     let mut uplinks = [0; MAX_UPLINKS];
     uplinks[0] = LO;
@@ -167,6 +179,7 @@ fn seeds() -> Vec<Vec<u8>> {
         ethernet(0x88b5, words),
         ethernet(0x8100, &[0, 5, 8, 0]),
         ipv4(OWN, CLIENT, 17, &udp),
+        fragment(ipv4(OWN, CLIENT, 17, &udp)),
         ipv4(OWN, CLIENT, 1, &[8, 0, 0, 0, 0, 1, 0, 1]),
         ipv4(OWN, CLIENT, 2, &[0x16, 0, 0, 0, 239, 1, 2, 3]),
         ipv6(17, &udp),
@@ -175,6 +188,12 @@ fn seeds() -> Vec<Vec<u8>> {
         ipv6(44, &[17, 0, 0, 1, 0, 0, 0, 7]),
     ]);
     seeds
+}
+
+/// The first fragment of it.
+fn fragment(mut frame: Vec<u8>) -> Vec<u8> {
+    frame[14 + 6] = 0x20;
+    frame
 }
 
 /// What the kernel may say without a socket on a flow that the client opened: no word of payload.

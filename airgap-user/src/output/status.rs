@@ -196,7 +196,11 @@ fn answers(report: &Report) -> String {
         [] => "ANY client (each is an exit; --from CIDR limits them)".to_owned(),
         some => format!("{} ({POSE})", some.join(", ")),
     };
-    format!("{}{by_default} to {clients}", report.ports.join(", "))
+    let udp = match report.ports.iter().any(|port| port.ends_with("/udp")) {
+        true => ", over UDP for 60 s after each question",
+        false => "",
+    };
+    format!("{}{by_default} to {clients}{udp}", report.ports.join(", "))
 }
 
 /// Attempts, with a bracket that sums to the number before it, then what no program of

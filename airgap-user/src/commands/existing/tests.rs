@@ -88,7 +88,7 @@ fn only_service_connections_can_be_kept() {
     };
     let terms = |keep| Terms {
         keep,
-        ports: const { &[Port::tcp(5060)] },
+        ports: const { &[Port::tcp(5060), Port::udp(53)] },
         layers: ALL,
     };
     assert_eq!(action(&socket(SocketKind::Tcp, 5060), &terms(false)), "cut");
@@ -98,6 +98,9 @@ fn only_service_connections_can_be_kept() {
         action(&socket(SocketKind::Udp, 5060), &terms(true)),
         "blocked"
     );
+    // It answers who asks from now on.
+    assert_eq!(action(&socket(SocketKind::Udp, 53), &terms(false)), "kept");
+    assert_eq!(action(&socket(SocketKind::Tcp, 53), &terms(true)), "cut");
     assert_eq!(
         action(&socket(SocketKind::Packet, 5060), &terms(true)),
         "blocked"
