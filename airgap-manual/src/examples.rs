@@ -31,6 +31,10 @@ pub(crate) fn of(page: &str) -> &'static [Example] {
                 "Serve two ports, to clients of one network, and return at once.",
             ),
             (
+                "sudo airgap attach -d -p 5060,5060/udp,10000-10100/udp --from 10.0.0.0/8 sip",
+                "Serve SIP over both protocols, and its media.",
+            ),
+            (
                 "sudo airgap attach -d --to 198.51.100.10:5432 web",
                 "Let it connect to one database, and nowhere else.",
             ),
