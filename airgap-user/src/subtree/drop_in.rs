@@ -41,6 +41,8 @@ pub struct DropIn {
     pub text: String,
     /// What of the findings is to be accepted all the same, as nobody can see it closed.
     pub accept: Vec<Risk>,
+    /// The service lacks no line, and is not to be restarted.
+    pub is_empty: bool,
 }
 
 impl DropIn {
@@ -99,7 +101,7 @@ impl DropIn {
             line("PrivateDevices=yes");
             line("DevicePolicy=closed");
         }
-        if has(Risk::UserNamespaces) {
+        if has(Risk::UserNamespaces) && unit.property("RestrictNamespaces") != "yes" {
             line("RestrictNamespaces=yes");
         }
         // None at all is written so.
@@ -128,6 +130,7 @@ impl DropIn {
             ));
             lines.extend(service.before.iter().cloned());
         }
+        let is_empty = lines.is_empty();
         let unsaid = |line: &&String| !service.earlier.contains(line);
         let fresh: Vec<_> = lines.iter().filter(unsaid).cloned().collect();
         // A list is whole or not there.
@@ -138,6 +141,7 @@ impl DropIn {
         Self {
             path: Self::path_of(&unit.name),
             text: format!("{MARK}\n[Service]\n{}\n", all.join("\n")),
+            is_empty,
             accept: BY_FILTER.into_iter().filter(|risk| has(*risk)).collect(),
         }
     }
@@ -279,6 +283,10 @@ ExecStartPre=+/usr/bin/install -m 0644 -o www-data /dev/null /run/nginx.pid
             made.text
                 .ends_with("CapabilityBoundingSet=\nAmbientCapabilities=\n")
         );
+        assert!(!made.is_empty);
+        let confined = Unit::of("x.service", "RestrictNamespaces=yes\n");
+        let made = DropIn::of(&confined, &found(&[Risk::UserNamespaces]), &service);
+        assert!(made.is_empty && made.accept == [Risk::UserNamespaces]);
         assert!(!DropIn::closes(&found(&[Risk::ForeignSocket])[0]));
     }
 

@@ -102,8 +102,8 @@ pub(super) fn run(state: &State, args: &Attach) -> Result<(Option<SealNumber>, u
         let lacks = DropIn::of(unit, &found, &service);
         match (args.harden, args.dry_run) {
             (true, true) => output::raw(&lacks.text)?,
-            (true, false) => {}
-            (false, _) => output::lacks(&unit.name, &lacks),
+            (false, _) if !lacks.is_empty => output::lacks(&unit.name, &lacks),
+            _ => {}
         }
         if args.harden && look.is_none() {
             return Err(not_running(unit).into());

@@ -196,6 +196,16 @@ fn beacons(checks: &Checks) {
         "denials that the gate counted",
         &format!("{refused}, {}", told["state"]),
     );
+    airgap("detach unit:beacon");
+    let pid = show("beacon", "MainPID");
+    let again = airgap("attach -d --harden --unit beacon");
+    checks.that(
+        is_sealed(&again)
+            && again.stderr.contains("lacks nothing")
+            && show("beacon", "MainPID") == pid,
+        "one that is confined already is not restarted",
+        &said(&again),
+    );
     let (before, lives) = (OPEN.arrived(), OPEN.lives());
     cmd::ok("systemctl restart bystander");
     OPEN.await_life(lives + 1);

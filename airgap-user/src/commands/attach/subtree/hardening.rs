@@ -11,9 +11,9 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{
-    super::super::{install, refusing::not_accepted},
+    super::super::install,
     Marked, Site,
-    asked::{bits, refuse},
+    asked::{bits, refuse, unaccepted},
     marking::sealing,
 };
 use crate::{
@@ -42,7 +42,7 @@ impl Site<'_> {
     ) -> Result<Report> {
         let rules = &marked.record.rules;
         let (mut look, facts) = self.look(rules, false)?;
-        let found = not_accepted(&facts, marked.record.accepted);
+        let found = unaccepted(&facts, marked.record.accepted);
         if found.is_empty() {
             log::info!("{} lacks nothing: it is not restarted", unit.name);
             return self.settle(marked);
@@ -53,8 +53,13 @@ impl Site<'_> {
         refuse(self.subtree, &closed(&found, true))?;
         let service = Service::of(unit, self.subtree, look.as_mut(), &rules.ports);
         drop(look);
-        let hardening = Hardening::plan(unit, DropIn::of(unit, &found, &service))?;
-        self.accept(marked, &hardening.drop_in.accept)?;
+        let drop_in = DropIn::of(unit, &found, &service);
+        self.accept(marked, &drop_in.accept)?;
+        if drop_in.is_empty {
+            log::info!("{} lacks nothing: it is not restarted", unit.name);
+            return self.settle(marked);
+        }
+        let hardening = Hardening::plan(unit, drop_in)?;
         output::hardens(&unit.name, &hardening.drop_in);
         begun.insert(hardening).install()?;
         let unit = Unit::named(&unit.name, false)?;
