@@ -41,10 +41,14 @@ fn goes_out() -> usize {
 }
 
 pub(crate) fn is_shut(checks: &Checks, what: &str) {
-    let answers = get("/").is_ok();
+    let answer = get("/");
     let out = goes_out();
-    let figure = format!("answers: {answers}; {out} packets out");
-    checks.that(answers && out == 0, what, &figure);
+    let said = match &answer {
+        Ok(body) => format!("{} bytes", body.len()),
+        Err(error) => format!("{error:#}"),
+    };
+    let figure = format!("answer: {said}; {out} packets out");
+    checks.that(answer.is_ok() && out == 0, what, &figure);
 }
 
 /// Plain, it is refused, and what it lacks is printed.
