@@ -92,8 +92,12 @@ fn long_answers_leave_in_fragments() {
         reach.does(&format!("serve sip{version} {version} {PORT}"));
         let asks = world.client(version);
         let me = asks.at;
-        asks.say(&web, PORT, "hello");
-        reach.does(&format!("hear sip{version}"));
+        // A question that comes in fragments is one. Over IPv6 the host's side lets them in only
+        // by an interface of the host's own, as they could be anything: the outside is a veth.
+        let length = if version == "4" { 4_000 } else { 1_000 };
+        asks.say_bytes(&web, PORT, &vec![b'?'; length]);
+        let heard = reach.does(&format!("hear sip{version}"));
+        assert_eq!(heard["from"], me.to_string());
         for length in [1_400, 1_600, 4_000, 60_000] {
             reach.does(&format!("fill sip{version} {me} {length}"));
             assert_eq!(asks.hears_bytes(), Some(length), "IPv{version}");
