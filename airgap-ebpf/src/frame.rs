@@ -3,6 +3,8 @@
 //! from lo, and what it says on its own. By tcx
 //! (Linux 6.6) or, in direct-action mode, by clsact: the verdicts have the same numbers.
 
+mod near;
+
 use airgap_common::{
     addr::Addr,
     denial::{Hook, Reason},
@@ -19,6 +21,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 
+use self::near::{asked, kernel_arp};
 use crate::{
     denial::count_silent,
     kernel::HASH_SEED,
@@ -86,25 +89,6 @@ fn judge_service(skb: *mut __sk_buff, reason: u32) -> u32 {
 #[inline(always)]
 fn is_others(skb: *mut __sk_buff) -> bool {
     !socket::full_socket(skb).is_null() && Subject::of_packet(skb, epoch()).is_none()
-}
-
-/// ARP from a packet socket passes if it is not the container's, and says nothing but
-/// an own address. Returns as [`kernel_arp`].
-#[inline(always)]
-fn announcement(skb: *mut __sk_buff, packet: &Packet) -> u32 {
-    if !is_others(skb) {
-        return Reason::Frame as u32;
-    }
-    // SAFETY: the context is a __sk_buff; the reference is used at once.
-    let own = unsafe { OWN.get((*skb).ifindex) };
-    match (own, packet.frame::<ARP_LEN>()) {
-        (Some(own), Some(frame)) if own.announces(&frame) => {}
-        _ => return Reason::Frame as u32,
-    }
-    if packet.neighbour_budget() {
-        return 0;
-    }
-    Reason::NeighbourBudget as u32
 }
 
 /// Drops it, for the reason of this number.
@@ -187,25 +171,6 @@ pub(crate) fn inward(ctx: &TcContext) -> i32 {
         return NEXT;
     }
     if judge_in(skb) == 0 { NEXT } else { DROP }
-}
-
-/// Counts a segment for a connection that the seal has cut.
-#[inline(always)]
-fn asked(skb: *mut __sk_buff, ip: &Ip, transport: &Transport) {
-    if !older::are_some() {
-        return;
-    }
-    let Some(veth) = veth(skb) else {
-        return;
-    };
-    older::ask(&Syn {
-        seal: veth.seal,
-        client: ip.src,
-        own: ip.dst,
-        client_port: transport.sport,
-        port: transport.dport,
-        _pad: 0,
-    });
 }
 
 /// Number of the [`Reason`] to drop it, or 0; counts what is dropped, and remembers
@@ -400,31 +365,4 @@ fn of_seal(seal: SealNumber) -> Subject {
         cgroup: 0,
         level: 0,
     }
-}
-
-/// ARP passes as the kernel makes it: no socket, no byte more than RFC 826 has, a
-/// request or a reply for IPv4; and within the budget, if it is no answer that
-/// somebody asked for. Returns the number of the [`Reason`] to drop it, or 0.
-#[inline(always)]
-fn kernel_arp(skb: *mut __sk_buff, packet: &Packet) -> u32 {
-    const REPLY: [u8; 8] = [0, 1, 8, 0, 6, 4, 0, 2];
-    // SAFETY: the context is a __sk_buff.
-    let (len, sk) = unsafe { ((*skb).len, (*skb).__bindgen_anon_2.sk) };
-    if len != ARP_LEN as u32 {
-        return Reason::Frame as u32;
-    }
-    if !sk.is_null() {
-        return announcement(skb, packet);
-    }
-    let Some(head) = packet.load::<8>(0) else {
-        return Reason::Frame as u32;
-    };
-    let reply = head == REPLY;
-    if head != ARP_REQUEST && !reply {
-        return Reason::Frame as u32;
-    }
-    if (reply && packet.answer_owed()) || packet.neighbour_budget() {
-        return 0;
-    }
-    Reason::NeighbourBudget as u32
 }
