@@ -9,8 +9,8 @@ use airgap_common::{
         MAX_NEIGHBOURS, MAX_OLDER, MAX_PATHS, MAX_PROGRAMS, MAX_SEALS, MAX_SHARES, MAX_SYNS,
         MAX_UDP_PEERS, MAX_UDP_PREFIXES, MAX_VETHS, MAX_WAITING, OVERFLOW_SLOTS, Older, Own,
         PATH_LEN, Policy, Program, Questions, STATS as STAT_COUNT, SWITCHES as SWITCH_COUNT, Seal,
-        SealNumber, Share, Spent, Storage, Syn, SynSeen, Tally, UdpPeer, UdpPrefix, UdpQuota, Use,
-        Veth, WRITERS, Waiting,
+        SealNumber, Share, Spent, Storage, Syn, SynSeen, Tally, UdpPeer, UdpPrefix, UdpQuota,
+        UdpSeen, Use, Veth, WRITERS, Waiting,
     },
 };
 use aya_ebpf::{
@@ -92,7 +92,7 @@ pub(crate) static EXIT_USE: PerCpuHashMap<
 #[btf_map]
 pub(crate) static EXIT_FLOWS: LruHashMap<Flow, u64, { MAX_FLOWS as usize }> = LruHashMap::new();
 #[btf_map]
-pub(crate) static UDP_PEERS: LruHashMap<UdpPeer, u64, { MAX_UDP_PEERS as usize }> =
+pub(crate) static UDP_PEERS: LruHashMap<UdpPeer, UdpSeen, { MAX_UDP_PEERS as usize }> =
     LruHashMap::new();
 #[btf_map]
 pub(crate) static UDP_PREFIXES: LruHashMap<UdpPrefix, UdpQuota, { MAX_UDP_PREFIXES as usize }> =

@@ -6,7 +6,7 @@ use airgap_common::{
     denial::Reason,
     map::{
         Client, Policy, UDP_PEERS_PER_PREFIX, UDP_PEERS_PER_SEAL, UdpPeer, UdpPrefix, UdpQuota,
-        is_fresh,
+        UdpSeen, is_fresh,
     },
     verdict::{self, Inbound},
 };
@@ -113,19 +113,31 @@ pub(crate) fn judge_ask(skb: *mut __sk_buff) -> u32 {
 /// [`Kernel::udp_peer`]: airgap_common::verdict::Kernel::udp_peer
 #[inline(always)]
 pub(crate) fn is_answered(skb: *mut __sk_buff, peer: &UdpPeer) -> bool {
-    has_asked(peer) != 0 && airgap_own_source(skb) != 0
+    // SAFETY: the context is a __sk_buff.
+    let ifindex = unsafe { (*skb).ifindex };
+    has_asked(peer, ifindex) != 0 && airgap_own_source(skb) != 0
 }
 
-/// 1 if this peer has asked a moment ago. Who has not is forgotten: whoever sends to those
-/// that are over shall not keep them in the table.
+/// Whoever makes a call is asked for no interface: the packet will be.
+const ANY_INTERFACE: u32 = 0;
+
+/// 1 if this peer has asked a moment ago, and by this interface. Who has not is forgotten:
+/// whoever sends to those that are over shall not keep them in the table.
 #[inline(never)]
-fn has_asked(peer: &UdpPeer) -> u32 {
+fn has_asked(peer: &UdpPeer, ifindex: u32) -> u32 {
     let Some(seen) = UDP_PEERS.get_ptr(peer) else {
         return 0;
     };
-    // SAFETY: a live map value.
-    if is_fresh(unsafe { core::ptr::read_volatile(seen) }, now()) {
-        return 1;
+    // SAFETY: a live map value; each field is read in one piece. A question by another
+    // interface at this very moment is one that was asked there.
+    let (at, by) = unsafe {
+        (
+            core::ptr::read_volatile(&raw const (*seen).at),
+            core::ptr::read_volatile(&raw const (*seen).ifindex),
+        )
+    };
+    if is_fresh(at, now()) {
+        return (ifindex == ANY_INTERFACE || ifindex == by).into();
     }
     let _ = UDP_PEERS.remove(peer);
     0
@@ -140,31 +152,38 @@ pub(crate) fn ask(skb: *mut __sk_buff, peer: &UdpPeer) -> bool {
     /// kernel made of a packet that it sent to one.
     const TO_THIS_HOST: u32 = 0;
     // SAFETY: the context is a __sk_buff.
-    unsafe { (*skb).pkt_type == TO_THIS_HOST && remember(peer) != 0 }
+    unsafe { (*skb).pkt_type == TO_THIS_HOST && remember(peer, (*skb).ifindex) != 0 }
 }
 
-/// 1 if a peer is remembered as asking now.
+/// 1 if a peer is remembered as asking now, by this interface.
 #[inline(never)]
-fn remember(peer: &UdpPeer) -> u32 {
+fn remember(peer: &UdpPeer, ifindex: u32) -> u32 {
     let now = now();
     if let Some(seen) = UDP_PEERS.get_ptr_mut(peer) {
-        // SAFETY: a live map value, read and written in one piece.
+        // SAFETY: a live map value, read and written field by field.
         unsafe {
-            if is_fresh(core::ptr::read_volatile(seen), now) {
-                core::ptr::write_volatile(seen, now);
+            if is_fresh(core::ptr::read_volatile(&raw const (*seen).at), now) {
+                core::ptr::write_volatile(&raw mut (*seen).at, now);
+                core::ptr::write_volatile(&raw mut (*seen).ifindex, ifindex);
                 return 1;
             }
         }
+    }
+    // First: what a seal has no room for shall not fill the table of prefixes.
+    let whole = UdpPrefix::whole(peer.seal);
+    if charge(&whole, UDP_PEERS_PER_SEAL.into(), now) == 0 {
+        return 0;
     }
     let of = UdpPrefix::of(peer.seal, peer.addr);
     if charge(&of, UDP_PEERS_PER_PREFIX.into(), now) == 0 {
         return 0;
     }
-    let whole = UdpPrefix::whole(peer.seal);
-    if charge(&whole, UDP_PEERS_PER_SEAL.into(), now) == 0 {
-        return 0;
-    }
-    UDP_PEERS.insert(peer, now, BPF_ANY).is_ok().into()
+    let seen = UdpSeen {
+        at: now,
+        ifindex,
+        _pad: 0,
+    };
+    UDP_PEERS.insert(peer, seen, BPF_ANY).is_ok().into()
 }
 
 /// 1 if there is room for one more of these.
@@ -214,7 +233,7 @@ pub(crate) fn judge_call(seal: u64, ports: u64, addr: &Addr) -> u32 {
         service,
         _pad: 0,
     };
-    match has_asked(&peer) {
+    match has_asked(&peer, ANY_INTERFACE) {
         0 => Reason::Unasked as u32,
         _ => 0,
     }

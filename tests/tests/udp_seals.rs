@@ -127,7 +127,10 @@ open(sys.argv[1],'w').close() if len(sys.argv)>2 else None
 data,who=s.recvfrom(99)
 s.sendto(b'answer',who)
 try: s.sendto(b'stolen',(who[0],20000)); print('told')
-except OSError as e: print('refused',e.errno)";
+except OSError as e: print('refused',e.errno)
+s.setsockopt(socket.SOL_SOCKET,socket.SO_BINDTODEVICE,b'docker0')
+try: s.sendto(b'elsewhere',who); print('another link: sent')
+except OSError as e: print('another link:',e.errno)";
 
 #[test]
 fn a_command_serves_udp() {
@@ -158,5 +161,7 @@ fn a_command_serves_udp() {
     let out = run.wait_with_output().expect("wait");
     let said = String::from_utf8_lossy(&out.stdout);
     assert!(said.contains("refused"), "{out:?}");
+    // The client's address on another link of this host may be somebody else's.
+    assert!(said.contains("another link: 1\n"), "{out:?}");
     assert_eq!(world.outside.seen(), []);
 }

@@ -29,7 +29,7 @@ pub use self::{
     socket::{Mark, SYN_LIFE, Storage, Syn, SynSeen, Tag},
     udp::{
         MAX_UDP_PEERS, MAX_UDP_PREFIXES, UDP_PEER_LIFE, UDP_PEERS_PER_PREFIX, UDP_PEERS_PER_SEAL,
-        UdpPeer, UdpPrefix, UdpQuota, is_fresh,
+        UdpPeer, UdpPrefix, UdpQuota, UdpSeen, is_fresh,
     },
 };
 use crate::addr::Addr;
@@ -284,6 +284,7 @@ const _: () = assert!(size_of::<Flow>() == 48);
 const _: () = assert!(size_of::<Exception>() == 464);
 const _: () = assert!(size_of::<Use>() == 56);
 const _: () = assert!(size_of::<UdpPeer>() == 32);
+const _: () = assert!(size_of::<UdpSeen>() == 16);
 const _: () = assert!(size_of::<UdpPrefix>() == 24);
 const _: () = assert!(size_of::<UdpQuota>() == 16);
 const _: () = assert!(size_of::<Own>() == 24);
@@ -323,6 +324,7 @@ mod pod {
         super::Use,
         super::Own,
         super::UdpPeer,
+        super::UdpSeen,
         super::UdpPrefix,
         super::UdpQuota,
         super::Waiting,

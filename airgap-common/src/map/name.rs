@@ -32,8 +32,8 @@ pub const EXIT_USE: &str = "EXIT_USE";
 /// [`super::Flow`] → `u64`: when it last sent, `CLOCK_BOOTTIME`, nanoseconds; least
 /// recently used go first.
 pub const EXIT_FLOWS: &str = "EXIT_FLOWS";
-/// [`super::UdpPeer`] → `u64`: when it last sent to that service port, `CLOCK_BOOTTIME`,
-/// nanoseconds; least recently used go first.
+/// [`super::UdpPeer`] → [`super::UdpSeen`]: its last datagram to that service port; least
+/// recently used go first.
 pub const UDP_PEERS: &str = "UDP_PEERS";
 /// [`super::UdpPrefix`] → [`super::UdpQuota`]: how many new peers came from there; least
 /// recently used go first.

@@ -18,8 +18,7 @@ pub const UDP_PEERS_PER_SEAL: u32 = 16_384;
 /// Prefixes whose peers are counted; those not used for longest go first.
 pub const MAX_UDP_PREFIXES: u32 = 16_384;
 
-/// Key of `UDP_PEERS`: somebody who sent to a UDP service port. The value is when it last
-/// did, `CLOCK_BOOTTIME`, nanoseconds.
+/// Key of `UDP_PEERS`: somebody who sent to a UDP service port.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UdpPeer {
@@ -59,6 +58,19 @@ impl UdpPeer {
             _pad: 0,
         }
     }
+}
+
+/// Value of `UDP_PEERS`: its last datagram.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UdpSeen {
+    /// When it came, `CLOCK_BOOTTIME`, nanoseconds.
+    pub at: u64,
+    /// Index of the interface by which it came, in the container's network namespace: answers
+    /// leave by that one alone. On another link somebody else may have that address.
+    pub ifindex: u32,
+    /// Zero.
+    pub _pad: u32,
 }
 
 /// Key of `UDP_PREFIXES`: whose new peers are counted together.
@@ -120,7 +132,7 @@ impl UdpQuota {
     /// Whether it is time to count anew.
     #[inline(always)]
     pub const fn is_over(&self, now: u64) -> bool {
-        now.wrapping_sub(self.since) > UDP_PEER_LIFE
+        now.saturating_sub(self.since) > UDP_PEER_LIFE
     }
 }
 

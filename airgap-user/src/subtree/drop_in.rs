@@ -13,6 +13,8 @@ pub const MARK: &str = "# Written by airgap attach --harden";
 /// Where systemd reads what the administrator sets.
 const UNITS: &str = "/etc/systemd/system";
 const FILE: &str = "50-airgap.conf";
+/// What is copied from the unit's own files where airgap adds a line before them.
+const BEFORE: &str = "ExecStartPre";
 /// Whom it would ask to act for it.
 const SOCKETS: &str = "InaccessiblePaths=-/run/systemd/private -/run/dbus/system_bus_socket -/run/docker.sock -/run/podman -/run/containerd -/run/snapd.socket";
 /// Closed by a filter, which nobody can see from outside: these are to be accepted, too.
@@ -30,6 +32,9 @@ pub struct Service {
     pub before: Vec<String>,
     /// Lines of a drop-in that airgap has written for it already.
     pub earlier: Vec<String>,
+    /// All its processes are younger than its unit files, and systemd has read those: what the
+    /// unit's properties say is what they run under.
+    pub as_configured: bool,
 }
 
 /// The drop-in of one service.
@@ -76,7 +81,12 @@ impl DropIn {
         if other_user {
             match &service.user {
                 Some(user) => line(&format!("User={user}")),
-                None => line("DynamicUser=yes"),
+                None => {
+                    // With a user of the host's it would be that one.
+                    line("User=");
+                    line("Group=");
+                    line("DynamicUser=yes");
+                }
             }
         }
         let ambient = unit.property("AmbientCapabilities");
@@ -101,11 +111,13 @@ impl DropIn {
             line("PrivateDevices=yes");
             line("DevicePolicy=closed");
         }
-        if has(Risk::UserNamespaces) && unit.property("RestrictNamespaces") != "yes" {
+        let restricted = unit.property("RestrictNamespaces") == "yes";
+        if has(Risk::UserNamespaces) && !(restricted && service.as_configured) {
             line("RestrictNamespaces=yes");
         }
         // None at all is written so.
-        let unfiltered = ["", "~"].contains(&unit.property("SystemCallFilter"));
+        let unfiltered =
+            !service.as_configured || ["", "~"].contains(&unit.property("SystemCallFilter"));
         if has(Risk::Seccomp) || has(Risk::UnixSockets) && unfiltered {
             line("SystemCallFilter=@system-service");
         }
@@ -131,13 +143,21 @@ impl DropIn {
             lines.extend(service.before.iter().cloned());
         }
         let is_empty = lines.is_empty();
-        let unsaid = |line: &&String| !service.earlier.contains(line);
-        let fresh: Vec<_> = lines.iter().filter(unsaid).cloned().collect();
+        let is_before = |line: &String| key(line) == Some(BEFORE);
+        let (before, lines): (Vec<_>, Vec<_>) = lines.into_iter().partition(is_before);
+        let (earlier_before, mut all): (Vec<_>, Vec<_>) =
+            service.earlier.iter().cloned().partition(is_before);
         // A list is whole or not there.
-        let all: Vec<_> = match service.earlier.is_empty() {
-            true => lines,
-            false => [service.earlier.clone(), fresh].concat(),
-        };
+        let fresh: Vec<_> = lines
+            .into_iter()
+            .filter(|line| !all.contains(line))
+            .collect();
+        all.extend(fresh);
+        // Last: these may go on over several lines.
+        all.extend(match before.is_empty() {
+            true => earlier_before,
+            false => before,
+        });
         Self {
             path: Self::path_of(&unit.name),
             text: format!("{MARK}\n[Service]\n{}\n", all.join("\n")),
@@ -158,32 +178,92 @@ impl DropIn {
 /// Lines of a drop-in of ours; `None`: it is somebody else's.
 pub(super) fn lines_of(text: &str) -> Option<Vec<String>> {
     let rest = text.strip_prefix(MARK)?;
-    let lines = rest.lines().filter(|line| line.contains('='));
-    Some(lines.map(str::to_owned).collect())
+    let lines = entries(rest).into_iter();
+    Some(lines.filter(|line| key(line).is_some()).collect())
 }
 
 /// The lines `ExecStartPre=` of unit files, in the order in which systemd reads them.
 pub(super) fn before_start(files: &[String]) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
-    for text in files {
-        let mut lines = text.lines();
-        while let Some(line) = lines.next() {
-            let Some(value) = line.trim_start().strip_prefix("ExecStartPre=") else {
-                continue;
-            };
-            if value.trim().is_empty() {
-                found.clear();
-                continue;
-            }
-            let mut whole = line.to_owned();
-            while whole.ends_with('\\') {
-                whole.push('\n');
-                whole.push_str(lines.next().unwrap_or_default());
-            }
-            found.push(whole);
+    for line in files.iter().flat_map(|text| settings(text)) {
+        if key(&line) != Some(BEFORE) {
+            continue;
+        }
+        match value(&line).trim().is_empty() {
+            true => found.clear(),
+            false => found.push(line),
         }
     }
     found
+}
+
+/// Programs that unit files have run with all that systemd has, whatever user and capabilities
+/// the unit is given: those with `+`, `!` or `!!` before them.
+pub(super) fn privileged(files: &[String]) -> Vec<String> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    for line in files.iter().flat_map(|text| settings(text)) {
+        let Some(key) = key(&line).filter(|key| key.starts_with("Exec")) else {
+            continue;
+        };
+        let program = value(&line).trim();
+        if program.is_empty() {
+            found.retain(|(other, _)| other != key);
+            continue;
+        }
+        let rest = program.trim_start_matches(['@', '-', ':', '+', '!', '|']);
+        if program[..program.len() - rest.len()].contains(['+', '!']) {
+            let path = rest.split_whitespace().next().unwrap_or_default();
+            found.push((key.to_owned(), path.to_owned()));
+        }
+    }
+    let told = found.into_iter();
+    told.map(|(key, path)| format!("{key}={path}")).collect()
+}
+
+/// Lines of the section of services.
+fn settings(text: &str) -> Vec<String> {
+    let mut inside = false;
+    let mut found = Vec::new();
+    for line in entries(text) {
+        match line.trim() {
+            header if header.starts_with('[') => inside = header == "[Service]",
+            _ if inside => found.push(line),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Lines as systemd takes them: what ends in a backslash goes on in the next one, comments are
+/// none (systemd.syntax(7)).
+fn entries(text: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let mut goes_on = false;
+    for line in text.lines() {
+        if line.trim_start().starts_with(['#', ';']) {
+            continue;
+        }
+        match found.last_mut() {
+            Some(last) if goes_on => {
+                last.push('\n');
+                last.push_str(line);
+            }
+            _ => found.push(line.to_owned()),
+        }
+        goes_on = line.ends_with('\\');
+    }
+    found
+}
+
+/// What a line sets; `None`: it sets nothing.
+fn key(line: &str) -> Option<&str> {
+    let (key, _) = line.split_once('=')?;
+    let key = key.trim();
+    (!key.is_empty() && !key.starts_with('[')).then_some(key)
+}
+
+fn value(line: &str) -> &str {
+    line.split_once('=').map_or("", |(_, value)| value)
 }
 
 #[cfg(test)]
@@ -267,14 +347,18 @@ ExecStartPre=+/usr/bin/install -m 0644 -o www-data /dev/null /run/nginx.pid
     #[test]
     fn only_what_is_lacking_is_in_it() {
         let unit = Unit::of("x.service", "SystemCallFilter=read write\nPIDFile=\n");
-        let service = Service::default();
+        let service = Service {
+            as_configured: true,
+            ..Service::default()
+        };
         let made = DropIn::of(&unit, &found(&[Risk::UnixSockets]), &service);
         assert!(!made.text.contains("@system-service"), "{}", made.text);
         assert!(made.text.contains("~io_uring_setup\nSystemCallArch"));
         assert_eq!(made.accept, [Risk::UnixSockets]);
         let made = DropIn::of(&unit, &found(&[Risk::RootUser]), &service);
         assert!(
-            made.text.ends_with("[Service]\nDynamicUser=yes\n"),
+            made.text
+                .ends_with("[Service]\nUser=\nGroup=\nDynamicUser=yes\n"),
             "{}",
             made.text
         );
@@ -288,22 +372,67 @@ ExecStartPre=+/usr/bin/install -m 0644 -o www-data /dev/null /run/nginx.pid
         let made = DropIn::of(&confined, &found(&[Risk::UserNamespaces]), &service);
         assert!(made.is_empty && made.accept == [Risk::UserNamespaces]);
         assert!(!DropIn::closes(&found(&[Risk::ForeignSocket])[0]));
+        // What the unit says now, and its processes do not run under.
+        let stale = Service::default();
+        let made = DropIn::of(&confined, &found(&[Risk::UserNamespaces]), &stale);
+        assert!(!made.is_empty && made.text.contains("RestrictNamespaces=yes"));
+        let made = DropIn::of(&unit, &found(&[Risk::UnixSockets]), &stale);
+        assert!(made.text.contains("SystemCallFilter=@system-service"));
+    }
+
+    #[test]
+    fn no_line_of_ours_becomes_the_rest_of_another() {
+        let before = "ExecStartPre=/b \\\n  -c d";
+        let service = Service {
+            user: Some("www-data".into()),
+            before: vec![before.into()],
+            ..Service::default()
+        };
+        let made = DropIn::of(&nginx(), &found(&[Risk::RootUser]), &service);
+        let earlier = lines_of(&made.text).unwrap();
+        assert!(earlier.contains(&before.to_owned()), "{earlier:?}");
+        let later = Service {
+            earlier,
+            ..Service::default()
+        };
+        let again = DropIn::of(&nginx(), &found(&[Risk::UserNamespaces]), &later);
+        assert!(
+            again.text.ends_with(&format!("{before}\n")),
+            "{}",
+            again.text
+        );
+        assert!(
+            again
+                .text
+                .contains("\nRestrictNamespaces=yes\nExecStartPre=\n")
+        );
+        assert_eq!(again.text.matches("/b ").count(), 1);
+    }
+
+    #[test]
+    fn what_runs_with_all_rights_is_found() {
+        let unit = "# ExecStart=+/no\n[Unit]\nExecStop=+/no\n[Service]\nExecStart=-@!/a b\n\
+                    ExecStartPre = +/c \\\n# -x\n  d\nExecReload=/bin/e +f\nExecStop=:!!/g\nExecStop=\n";
+        let found = privileged(&[unit.to_owned()]);
+        assert_eq!(found, ["ExecStart=/a", "ExecStartPre=/c"]);
     }
 
     #[test]
     fn lines_before_the_start_are_found() {
         let files = [
-            "[Service]\nExecStartPre=/a\nExecStart=/x\n ExecStartPre=-/b \\\n  c\n".to_owned(),
+            "[Service]\nExecStartPre = /a\nExecStart=/x\n ExecStartPre=-/b \\\n  c\n".to_owned(),
             "[Service]\nExecStartPre=/d\n".to_owned(),
         ];
         assert_eq!(
             before_start(&files),
             [
-                "ExecStartPre=/a",
+                "ExecStartPre = /a",
                 " ExecStartPre=-/b \\\n  c",
                 "ExecStartPre=/d"
             ]
         );
-        assert!(before_start(&["ExecStartPre=/a\nExecStartPre=\n".to_owned()]).is_empty());
+        assert!(
+            before_start(&["[Service]\nExecStartPre=/a\nExecStartPre=\n".to_owned()]).is_empty()
+        );
     }
 }

@@ -21,9 +21,18 @@ pub fn expected(unit: &Unit, hooks: bool) -> Vec<Finding> {
 fn of_settings(unit: &Unit, hooks: bool, namespaces: bool, key: bool) -> Vec<Finding> {
     let is = |name: &str, value: &str| unit.property(name) == value;
     let dynamic = is("DynamicUser", "yes");
-    let root = !dynamic && ["", "0", "root"].contains(&unit.property("User"));
+    // With the name of a user of this host a dynamic one is that user.
+    let root = match unit.property("User") {
+        "" => !dynamic,
+        user => matches!(user, "0" | "root"),
+    };
+    let dynamic = dynamic && !root;
     let bounding = unit.property("CapabilityBoundingSet");
     let spare = bounding
+        .split_ascii_whitespace()
+        .find(|name| *name != "cap_net_bind_service");
+    let ambient = unit.property("AmbientCapabilities");
+    let given = ambient
         .split_ascii_whitespace()
         .find(|name| *name != "cap_net_bind_service");
     let confined = is("NoNewPrivileges", "yes") || dynamic;
@@ -37,6 +46,9 @@ fn of_settings(unit: &Unit, hooks: bool, namespaces: bool, key: bool) -> Vec<Fin
     };
     if let (true, Some(name)) = (root || !confined, spare) {
         let what = format!("its unit lets it have {}", name.to_uppercase());
+        find(Risk::Capability, &what);
+    } else if let Some(name) = given {
+        let what = format!("its unit gives it {}", name.to_uppercase());
         find(Risk::Capability, &what);
     }
     if root {
@@ -52,6 +64,11 @@ fn of_settings(unit: &Unit, hooks: bool, namespaces: bool, key: bool) -> Vec<Fin
     }
     if root && !is("PrivateDevices", "yes") {
         find(Risk::Device, "it may open any device");
+    }
+    let groups = unit.property("SupplementaryGroups");
+    if !root && !groups.is_empty() && !is("PrivateDevices", "yes") {
+        let what = format!("its unit gives it the groups {groups}: devices of theirs");
+        find(Risk::Device, &what);
     }
     if key && ["", "~"].contains(&unit.property("SystemCallFilter")) {
         find(Risk::Seccomp, "it has no seccomp filter");
@@ -101,6 +118,21 @@ mod tests {
             risks("DynamicUser=yes\nCapabilityBoundingSet=cap_chown\n", true),
             [Risk::UserNamespaces]
         );
+        for (settings, risk) in [
+            (
+                "User=x\nNoNewPrivileges=yes\nAmbientCapabilities=cap_sys_admin\n",
+                Risk::Capability,
+            ),
+            ("User=root\nDynamicUser=yes\n", Risk::RootUser),
+            (
+                "User=x\nNoNewPrivileges=yes\nSupplementaryGroups=disk\n",
+                Risk::Device,
+            ),
+        ] {
+            assert!(risks(settings, true).contains(&risk), "{settings}");
+        }
+        let bind = "User=x\nNoNewPrivileges=yes\nAmbientCapabilities=cap_net_bind_service\n";
+        assert_eq!(risks(bind, true), [Risk::UserNamespaces]);
         assert!(expected(&Unit::of("x.slice", plain), true).is_empty());
     }
 }

@@ -15,6 +15,7 @@ pub use self::{
     expected::expected,
     facts::gather,
     found::Subtree,
+    service::with_all_rights,
 };
 
 /// What stands before the path of a cgroup: no engine's container can have it.

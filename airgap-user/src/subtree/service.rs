@@ -1,15 +1,22 @@
 //! What a running service shows of what its drop-in has to have.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use super::{
     Subtree,
-    drop_in::{DropIn, Service, before_start, lines_of},
+    drop_in::{DropIn, Service, before_start, lines_of, privileged},
     leaving::namesake,
 };
 use crate::{
+    clock::since_boot_nanos,
     container::{Look, cgroup_ids, listening_sockets},
     policy::Port,
+    preflight::{Finding, Risk},
     systemd::Unit,
 };
 
@@ -24,16 +31,15 @@ impl Service {
             ..Self::default()
         };
         let own = DropIn::path_of(&unit.name);
-        let files = [unit.property("FragmentPath"), unit.property("DropInPaths")];
-        let files = files.iter().flat_map(|list| list.split_ascii_whitespace());
-        let files = files.filter(|path| *path != own);
-        let texts: Vec<_> = files
-            .filter_map(|path| fs::read_to_string(path).ok())
-            .collect();
-        service.before = before_start(&texts);
+        service.before = before_start(&texts_of(unit));
         let earlier = fs::read_to_string(own).ok();
         service.earlier = earlier.as_deref().and_then(lines_of).unwrap_or_default();
         let Some(look) = look else { return service };
+        service.as_configured = unit.property("NeedDaemonReload") == "no"
+            && look
+                .members
+                .oldest
+                .is_some_and(|oldest| is_older(unit, oldest));
         let users = look.members.credentials.iter().flat_map(|who| &who.users);
         let users: BTreeSet<u32> = users.copied().filter(|user| *user != 0).collect();
         if let (1, Some(user)) = (users.len(), users.first()) {
@@ -43,6 +49,49 @@ impl Service {
         service.low_port |= serves_low(look);
         service
     }
+}
+
+/// Paths of a unit's files, in the order in which systemd reads them.
+fn files(unit: &Unit) -> impl Iterator<Item = &str> {
+    let lists = [unit.property("FragmentPath"), unit.property("DropInPaths")];
+    let paths = lists.into_iter();
+    paths.flat_map(|list| list.split_ascii_whitespace())
+}
+
+/// What is in a unit's files, but for airgap's own.
+fn texts_of(unit: &Unit) -> Vec<String> {
+    let own = DropIn::path_of(&unit.name);
+    let others = files(unit).filter(|path| *path != own);
+    others
+        .filter_map(|path| fs::read_to_string(path).ok())
+        .collect()
+}
+
+/// What a unit has run with all that systemd has: as root, beside whatever it is itself.
+pub fn with_all_rights(unit: &Unit) -> Vec<Finding> {
+    let lines = privileged(&texts_of(unit)).into_iter();
+    let found = lines.map(|line| Finding {
+        risk: Risk::RootUser,
+        what: format!("its unit runs as root, whatever its user is: {line}"),
+        mend: Some("that line without + and !"),
+    });
+    found.collect()
+}
+
+/// Whether all of a unit's files were there as they are when its oldest process started, which
+/// is so many seconds after the boot.
+fn is_older(unit: &Unit, oldest: u64) -> bool {
+    /// Both are rounded.
+    const SLACK: u64 = 2;
+    let since_boot = Duration::from_nanos(since_boot_nanos());
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let started = now.saturating_sub(since_boot).as_secs() + oldest;
+    files(unit).all(|path| {
+        let changed = fs::metadata(path).map(|about| about.ctime());
+        changed.is_ok_and(|at| u64::try_from(at).unwrap_or(0) <= started + SLACK)
+    })
 }
 
 fn serves_low(look: &mut Look) -> bool {

@@ -18,7 +18,7 @@ use crate::{
 /// What stands before the name of a unit: no engine's container can have it.
 pub const PREFIX: &str = "unit:";
 /// What is asked of a unit.
-const ASKED: &str = "--property=Id,LoadState,ActiveState,ControlGroup,Slice,User,DynamicUser,Type,PIDFile,NoNewPrivileges,ProtectControlGroups,PrivateDevices,CapabilityBoundingSet,AmbientCapabilities,RestrictNamespaces,SystemCallFilter,FragmentPath,DropInPaths,TriggeredBy";
+const ASKED: &str = "--property=Id,LoadState,ActiveState,ControlGroup,Slice,User,DynamicUser,Type,PIDFile,NoNewPrivileges,ProtectControlGroups,PrivateDevices,CapabilityBoundingSet,AmbientCapabilities,SupplementaryGroups,NeedDaemonReload,RestrictNamespaces,SystemCallFilter,FragmentPath,DropInPaths,TriggeredBy";
 
 /// The unit that a seal of this name is of.
 pub fn unit_of(name: &str) -> Option<&str> {

@@ -1,7 +1,7 @@
 //! What the gate remembers of who has asked.
 
 use airgap::gate::{Gate, Place};
-use airgap_common::map::{UdpPeer, UdpPrefix, UdpQuota, name};
+use airgap_common::map::{UdpPeer, UdpPrefix, UdpQuota, UdpSeen, name};
 use airgap_tests::Container;
 use aya::maps::{HashMap, Map, MapData};
 
@@ -9,7 +9,7 @@ use aya::maps::{HashMap, Map, MapData};
 #[derive(Debug)]
 pub(crate) struct Peers {
     seal: u64,
-    peers: std::cell::RefCell<HashMap<MapData, UdpPeer, u64>>,
+    peers: std::cell::RefCell<HashMap<MapData, UdpPeer, UdpSeen>>,
     quotas: std::cell::RefCell<HashMap<MapData, UdpPrefix, UdpQuota>>,
 }
 
@@ -45,7 +45,11 @@ impl Peers {
         let mut peers = self.peers.borrow_mut();
         let all: Vec<_> = peers.iter().filter_map(Result::ok).collect();
         for (peer, seen) in all.iter().filter(|(peer, _)| peer.seal == self.seal) {
-            peers.insert(peer, seen - by, 0).expect("write");
+            let older = UdpSeen {
+                at: seen.at - by,
+                ..*seen
+            };
+            peers.insert(peer, older, 0).expect("write");
         }
         let mut quotas = self.quotas.borrow_mut();
         let all: Vec<_> = quotas.iter().filter_map(Result::ok).collect();

@@ -180,6 +180,9 @@ impl Site<'_> {
         if let (None, Some(unit)) = (&look, self.unit) {
             facts.subtree.extend(subtree::expected(unit, hooks));
         }
+        if let Some(unit) = self.unit.filter(|unit| unit.is_service()) {
+            facts.subtree.extend(subtree::with_all_rights(unit));
+        }
         Ok((look, facts))
     }
 
