@@ -259,7 +259,7 @@ fn one_key_lets_a_destination_be_reached_for_a_while() {
     terminal.key("Enter");
     terminal.await_screen("one container", |screen| screen.contains("LAST ATTEMPTS"));
     terminal.key("a");
-    let asked = format!("let asking reach {v4}:{PORT}/tcp for 15 minutes?");
+    let asked = format!("allow {v4}:{PORT}/tcp for 15 minutes?");
     terminal.await_screen("the question", |screen| screen.contains("for 15 minutes?"));
     terminal.key("n");
     terminal.await_screen("no question", |screen| !screen.contains("for 15 minutes?"));
@@ -272,7 +272,7 @@ fn one_key_lets_a_destination_be_reached_for_a_while() {
     terminal.key("a");
     let screen = terminal.await_screen("the question", |screen| screen.contains("15 minutes?"));
     assert!(
-        screen.contains(&asked) || screen.contains(&container.name),
+        screen.contains(&asked) && screen.contains(&container.name),
         "{screen}"
     );
     terminal.key("y");

@@ -1,7 +1,7 @@
 //! `airgap detach`. Needs no engine for ids and for names that nobody has any
 //! more: a seal may outlive its container.
 
-use std::{collections::HashSet, fs};
+use std::{collections::HashSet, fs, path::Path};
 
 use airgap_common::map::{Seal, SealNumber};
 use anyhow::Result;
@@ -16,10 +16,11 @@ use crate::{
     container::Engine,
     failure::exit,
     gate::{Gate, Lock, Place, seal_id, seal_name},
+    notation::shell_word,
     output,
     state::{Entry, State, is_id},
     subtree::{DropIn, MARK},
-    systemd,
+    systemd, units,
 };
 
 /// Arguments of `detach`.
@@ -113,7 +114,17 @@ fn stays(name: &str) {
     let path = DropIn::path_of(unit);
     if fs::read_to_string(&path).is_ok_and(|text| text.starts_with(MARK)) {
         let [reload, restart] = DropIn::commands(unit);
-        log::info!("{path} stays; to take it away: rm {path}; {reload}; {restart}");
+        // That has it wait for the restore at boot.
+        let bound = Path::new("/").join(units::bound(unit).path);
+        let files = match bound.exists() {
+            true => format!(
+                "{} {}",
+                shell_word(&path),
+                shell_word(&bound.to_string_lossy())
+            ),
+            false => shell_word(&path).into_owned(),
+        };
+        log::info!("{path} stays; to take it away: rm {files}; {reload}; {restart}");
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     glossary::{self, Term},
     notation::escape,
     output,
-    policy::{To, suggested_name},
+    policy::{suggested, suggested_name},
 };
 
 /// Longest event that is read from stdin, bytes.
@@ -102,18 +102,40 @@ fn of_word(word: &str) -> Result<String> {
     Ok(texts.collect::<Vec<_>>().join("\n"))
 }
 
-/// The command that would let it out, if an exception can. What the event says is checked: it
-/// may be from anywhere.
+/// The command that would let it out, if an exception can: of where the event says that it
+/// went, and of nothing else in it, as it may be from anywhere.
 fn open(event: &Value) -> String {
-    let name = &event["dns"]["question"]["name"];
-    let to = match event["airgap"]["allow"].as_str() {
-        Some(to) => to.parse::<To>().ok().map(|to| to.to_string()),
-        None => name.as_str().and_then(suggested_name).map(|n| n + ":PORT"),
+    let container = event["container"]["name"].as_str().unwrap_or_default();
+    // Those are no containers: their exceptions are named when they are sealed.
+    let engineless = ["unit:", "cgroup:", "exec:"];
+    if engineless.iter().any(|kind| container.starts_with(kind)) {
+        return String::new();
+    }
+    let destination = &event["destination"];
+    let protocol = match event["network"]["transport"].as_str() {
+        Some("tcp") => 6,
+        Some("udp") => 17,
+        _ => 0,
+    };
+    let to = match event["airgap"]["reason"].as_str() {
+        Some("dns") => event["dns"]["question"]["name"]
+            .as_str()
+            .and_then(suggested_name)
+            .map(|name| name + ":PORT"),
+        Some("egress" | "exit-port" | "exit-lapsed") => {
+            let ip = destination["ip"].as_str().and_then(|ip| ip.parse().ok());
+            let port = destination["port"].as_u64();
+            let port = port.and_then(|port| u16::try_from(port).ok());
+            let to = ip
+                .zip(port)
+                .and_then(|(ip, port)| suggested(ip, port, protocol));
+            to.map(|to| to.to_string())
+        }
+        _ => None,
     };
     let Some(to) = to else {
         return String::new();
     };
-    let container = event["container"]["name"].as_str().unwrap_or_default();
     let container = match container {
         // Nothing that ends the command.
         word if is_plain(word) => word,
@@ -175,7 +197,8 @@ mod tests {
             let open = text.lines().find_map(|line| line.strip_prefix("Open: "));
             open.unwrap_or_default().to_owned()
         };
-        let connect = r#""airgap":{"reason":"egress","allow":"198.51.100.7:443/tcp"}"#;
+        let connect = r#""destination":{"ip":"198.51.100.7","port":443},"network":{"transport":"tcp"},
+            "airgap":{"reason":"egress","allow":"10.0.0.0/16:*"}"#;
         assert_eq!(
             of("web", connect),
             "airgap allow web --to '198.51.100.7:443/tcp' --for 15m --reason 'why'"
@@ -185,8 +208,10 @@ mod tests {
             of("web; id", named),
             "airgap allow CONTAINER --to 'api.example.com:PORT' --for 15m --reason 'why'"
         );
+        assert_eq!(of("unit:web.service", connect), "");
         for rest in [
             r#""airgap":{"reason":"egress","allow":"x'; id #"}"#,
+            r#""destination":{"ip":"x'; id #","port":443},"network":{"transport":"tcp"},"airgap":{"reason":"egress"}"#,
             r#""airgap":{"reason":"egress"}"#,
             r#""dns":{"question":{"name":"a'; id #.example.com"}},"airgap":{"reason":"dns"}"#,
         ] {
@@ -210,7 +235,7 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
-        assert!(!text.contains("Open:"), "it names none: {text}");
+        assert!(!text.contains("Open:"), "it names no protocol: {text}");
         let list = all(&glossary::terms());
         for word in [
             "states\n  not-sealed\n",

@@ -5,7 +5,10 @@ use std::{collections::HashMap, time::Duration};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
-use super::reporting::{Wanted, gather};
+use super::{
+    reference::is_engineless,
+    reporting::{Wanted, gather},
+};
 use crate::{
     clock::parse_ago,
     container::Engine,
@@ -49,12 +52,16 @@ pub(crate) async fn run(host: Option<&str>, state: &State, args: &Learn) -> Resu
         verify: None,
     };
     let document = gather(host, state, &args.container, &wanted).await?;
+    let named = !is_engineless(&document.container.id);
     // Without it addresses are what is told.
-    let neighbours = match Engine::connect(host).await {
-        Ok(engine) => engine.neighbours().await,
-        Err(_) => HashMap::new(),
+    let neighbours = match named {
+        true => match Engine::connect(host).await {
+            Ok(engine) => engine.neighbours().await,
+            Err(_) => HashMap::new(),
+        },
+        false => HashMap::new(),
     };
-    let learned = Learned::of(&document, &neighbours);
+    let learned = Learned::of(&document, &neighbours, named);
     let form = match args.format {
         Format::Options => Form::Options,
         Format::Label => Form::Label,

@@ -159,11 +159,14 @@ pub(crate) async fn run(host: Option<&str>, state: &State, args: &Tail) -> Resul
     if args.no_follow {
         let mut names = Names::new(host).await;
         for event in past(&gate, &chosen, since.unwrap_or(UNIX_EPOCH))? {
-            tell(&event, &gate, &mut names, &sink, true).await?;
+            let container = names.of(&gate, event.seal()).await?;
+            sink.tell_past(&event, &container).await?;
         }
-        sink.finish().await;
         log::info!("what a reason means, and what to do: airgap explain REASON");
-        return Ok(exit::OK);
+        return Ok(match sink.finish().await {
+            0 => exit::OK,
+            _ => exit::FAILED,
+        });
     }
     let following = Following {
         host,

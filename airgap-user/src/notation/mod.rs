@@ -2,13 +2,14 @@
 
 mod escape;
 mod near;
+mod shell;
 
 use std::{
     net::IpAddr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-pub use self::{escape::escape, near::near};
+pub use self::{escape::escape, near::near, shell::shell_word};
 
 /// UTC, RFC 3339, microseconds.
 pub(crate) fn timestamp(time: SystemTime) -> String {

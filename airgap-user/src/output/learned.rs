@@ -31,16 +31,22 @@ pub(super) fn learned(learned: &Learned, form: Form) -> String {
     let mut out = format!("# refused of {name} since {since} UTC; take what it needs, no more\n");
     match form {
         Form::Options => {
+            // Lines that a shell takes have no words of the container's in them.
             rows(&mut out, &learned.exceptions, |out, one| {
-                let _ = writeln!(out, "{:<44}  # {}", option(&one.to), by(one));
+                let _ = writeln!(out, "# {}\n{}", by(one), option(&one.to));
             });
         }
         Form::Label | Form::Compose => {
             rows(&mut out, &learned.exceptions, |out, one| {
                 let _ = writeln!(out, "# {:<42}  {}", one.to, by(one));
             });
-            let all: Vec<_> = learned.exceptions.iter().map(|one| &*one.to).collect();
+            // What was shown, and no more.
+            let shown = learned.exceptions.iter().take(ROWS);
+            let all: Vec<_> = shown.map(|one| &*one.to).collect();
             let all = all.join(",");
+            if !all.is_empty() {
+                out += "# a label replaces what it said before\n";
+            }
             out += &match form {
                 _ if all.is_empty() => String::new(),
                 Form::Compose => format!("labels:\n  airgap.to: \"{all}\"\n"),
@@ -56,7 +62,13 @@ pub(super) fn learned(learned: &Learned, form: Form) -> String {
         });
     }
     if !learned.never.is_empty() {
-        out += "# no exception leads there\n";
+        out += match ["unit:", "cgroup:", "exec:"]
+            .iter()
+            .any(|kind| name.starts_with(kind))
+        {
+            true => "# no exception leads there, but what --accept host-exit opens of this host\n",
+            false => "# no exception leads there\n",
+        };
         rows(&mut out, &learned.never, |out, one| {
             let _ = writeln!(out, "# {:<42}  {}", escape(&one.to), by(one));
         });
@@ -80,6 +92,11 @@ fn by(one: &Opens) -> String {
     let who = match who.as_slice() {
         [] => "?".to_owned(),
         some => some.join(", "),
+    };
+    let at: Vec<_> = one.addresses.iter().map(ToString::to_string).collect();
+    let who = match at.as_slice() {
+        [] => who,
+        some => format!("{who} at {}", some.join(", ")),
     };
     let times = if one.count == 1 { "time" } else { "times" };
     format!("{} {times}, last {} by {who}", one.count, clock(one.last))
@@ -105,6 +122,7 @@ mod tests {
             count: 2,
             first: UNIX_EPOCH,
             last: UNIX_EPOCH,
+            addresses: Vec::new(),
             processes: vec!["a\nb".into()],
         }
     }
@@ -130,8 +148,8 @@ mod tests {
     #[test]
     fn each_form_is_one_that_its_reader_takes() {
         let text = learned(&some(), Form::Options);
-        assert!(text.contains("\n--to 198.51.100.7:443/tcp "), "{text}");
-        assert!(text.contains("\n--to '[2001:db8::7]:123/udp' "), "{text}");
+        assert!(text.contains("\n--to 198.51.100.7:443/tcp\n"), "{text}");
+        assert!(text.contains("\n--to '[2001:db8::7]:123/udp'\n"), "{text}");
         assert!(text.contains("\n# --to api.example.com:PORT"), "{text}");
         assert!(text.contains("2 times, last 1970-01-01 00:00:00 by a\\nb"));
         assert!(text.contains("# name a\\x1b") && text.contains("3 attempts"));

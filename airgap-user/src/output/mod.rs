@@ -128,7 +128,11 @@ pub fn peer(container: &str, existing: &Existing) {
 /// What a service lacks so that it cannot leave around a seal, on stderr: the whole file,
 /// and what to do with it.
 pub fn lacks(unit: &str, drop_in: &DropIn) {
-    eprint!("{}", text::lacks(unit, drop_in));
+    let asked: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    eprint!("{}", text::lacks(unit, drop_in, &asked));
 }
 
 /// What a service is going to be restarted under, on stderr.
@@ -291,10 +295,24 @@ impl Sink {
         }
     }
 
-    /// After the last event: waits a moment until a collector has them all.
-    pub async fn finish(self) {
+    /// The same of what is past: waits until there is room for it.
+    ///
+    /// # Errors
+    /// As for [`event`].
+    pub async fn tell_past(&self, event: &Event, container: &Identity) -> Result<()> {
         match self {
-            Self::Print(_) => {}
+            Self::Print(_) => self.tell(event, container, true),
+            Self::Export(exporter) => {
+                exporter.send_all(event, container).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// After the last event: waits until a collector has them all; returns how many are lost.
+    pub async fn finish(self) -> u64 {
+        match self {
+            Self::Print(_) => 0,
             Self::Export(exporter) => exporter.finish().await,
         }
     }

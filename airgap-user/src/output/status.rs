@@ -181,8 +181,7 @@ fn second(at: u64) -> String {
 }
 
 /// A client goes by its address, which others on the link can take.
-const POSE: &str =
-    "by address: a neighbour on its link that keeps CAP_NET_RAW can pose as one on that link";
+const POSE: &str = "by address: a neighbour on its link that keeps CAP_NET_RAW can pose as one, or take what goes to them";
 
 fn answers(report: &Report) -> String {
     if report.ports.is_empty() {

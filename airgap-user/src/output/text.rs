@@ -9,7 +9,7 @@ use crate::{
     config::Setting,
     coverage::SealState,
     gate::Unsealed,
-    notation::{escape, timestamp},
+    notation::{escape, shell_word, timestamp},
     seal::{Check, Existing, Report, Row},
     state::Entry,
     subtree::DropIn,
@@ -44,7 +44,8 @@ pub(super) fn existing(e: &Existing) -> String {
 }
 
 /// Whole lines, as they are to be written.
-pub(super) fn lacks(unit: &str, drop_in: &DropIn) -> String {
+/// `asked`: the words of the command line, without the program's name.
+pub(super) fn lacks(unit: &str, drop_in: &DropIn, asked: &[String]) -> String {
     let accept: String = drop_in
         .accept
         .iter()
@@ -53,8 +54,12 @@ pub(super) fn lacks(unit: &str, drop_in: &DropIn) -> String {
     let commands = DropIn::commands(unit).map(|line| format!("  {line}\n"));
     format!(
         "{unit} can be sealed with this in {path}:\n\n{text}\nthen:\n{commands}  \
-         airgap attach{accept} --unit {unit}\n\
-         or all of it at once, sealed before it starts again: airgap attach --harden --unit {unit}\n\n",
+         airgap{asked}{accept}\n\
+         or all of it at once, sealed before it starts again: airgap{asked} --harden\n\n",
+        asked = asked
+            .iter()
+            .map(|word| format!(" {}", shell_word(word)))
+            .collect::<String>(),
         path = drop_in.path,
         text = escape_lines(&drop_in.text),
         commands = commands.concat(),

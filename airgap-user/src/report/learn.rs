@@ -17,7 +17,7 @@ pub struct Learned {
     /// When it was sealed.
     #[serde(serialize_with = "time")]
     pub sealed: SystemTime,
-    /// Each opens what was refused, and nothing else.
+    /// Each opens what was refused; one of a neighbour opens its other addresses, too.
     pub exceptions: Vec<Opens>,
     /// Names that were asked for: the ports are not known yet.
     pub names: Vec<Opens>,
@@ -40,13 +40,17 @@ pub struct Opens {
     /// The last.
     #[serde(serialize_with = "time")]
     pub last: SystemTime,
+    /// The addresses that were tried, where `to` is a neighbour's name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<IpAddr>,
     /// Programs that made them, as the container names them: not safe for terminals.
     pub processes: Vec<String>,
 }
 
 impl Learned {
-    /// Of a report; `neighbours` are containers of this host by their addresses.
-    pub fn of(document: &Document, neighbours: &HashMap<IpAddr, String>) -> Self {
+    /// Of a report; `neighbours` are containers of this host by their addresses; `named`: it
+    /// takes exceptions by name, as containers do.
+    pub fn of(document: &Document, neighbours: &HashMap<IpAddr, String>, named: bool) -> Self {
         let (mut exceptions, mut names, mut never) = (Vec::new(), Vec::new(), Vec::new());
         for destination in &document.destinations {
             let opens = |to| Opens::of(destination, to);
@@ -54,17 +58,20 @@ impl Learned {
                 Target::Address { ip, .. } => {
                     match destination.exception() {
                         // Its address may be another's tomorrow.
-                        Some(to) => exceptions.push(opens(
-                            neighbours
-                                .get(ip)
-                                .and_then(|name| to.of_neighbour(name))
-                                .unwrap_or(to)
-                                .to_string(),
-                        )),
+                        Some(to) => {
+                            let name = neighbours.get(ip);
+                            exceptions.push(match name.and_then(|name| to.of_neighbour(name)) {
+                                Some(neighbour) => Opens {
+                                    addresses: vec![*ip],
+                                    ..opens(neighbour.to_string())
+                                },
+                                None => opens(to.to_string()),
+                            });
+                        }
                         None => never.push(opens(destination.target.to_string())),
                     }
                 }
-                Target::Name { name } => match suggested_name(name) {
+                Target::Name { name } => match suggested_name(name).filter(|_| named) {
                     Some(name) => names.push(opens(name)),
                     None => never.push(opens(destination.target.to_string())),
                 },
@@ -116,6 +123,11 @@ fn joined(all: Vec<Opens>) -> Vec<Opens> {
         same.count += one.count;
         same.first = same.first.min(one.first);
         same.last = same.last.max(one.last);
+        for address in one.addresses {
+            if !same.addresses.contains(&address) {
+                same.addresses.push(address);
+            }
+        }
         for process in one.processes {
             if !same.processes.contains(&process) {
                 same.processes.push(process);
@@ -133,6 +145,7 @@ impl Opens {
             count: destination.count,
             first: destination.first,
             last: destination.last,
+            addresses: Vec::new(),
             processes: destination.processes.iter().map(name).collect(),
         }
     }
@@ -168,7 +181,11 @@ mod tests {
         ];
         let material = material(events);
         let neighbours = ["172.18.0.5", "172.18.0.6"].map(|ip| (ip.parse().unwrap(), "db".into()));
-        let learned = Learned::of(&Document::collect(material), &HashMap::from(neighbours));
+        let learned = Learned::of(
+            &Document::collect(material),
+            &HashMap::from(neighbours),
+            true,
+        );
         let mut to: Vec<_> = learned.exceptions.iter().map(|o| &*o.to).collect();
         to.sort_unstable();
         assert_eq!(

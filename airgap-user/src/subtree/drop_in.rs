@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use crate::{
+    notation::shell_word,
     preflight::{Finding, Risk},
     systemd::Unit,
 };
@@ -170,7 +171,7 @@ impl DropIn {
     pub fn commands(unit: &str) -> [String; 2] {
         [
             "systemctl daemon-reload".to_owned(),
-            format!("systemctl restart {unit}"),
+            format!("systemctl restart {}", shell_word(unit)),
         ]
     }
 }

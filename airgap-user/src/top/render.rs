@@ -69,9 +69,9 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>) {
     };
     let foot_line = match (&model.ask, &model.said) {
         (Some(ask), _) => Paragraph::new(format!(
-            " let {} reach {} for 15 minutes?  y yes, another key no",
-            escape(&ask.name),
-            ask.to
+            " allow {} for 15 minutes?  y yes, another key no  ({})",
+            ask.to,
+            escape(&ask.name)
         ))
         .style(paint.alarm()),
         (None, Some(said)) => Paragraph::new(format!(" {}", escape(said))).style(paint.strong()),

@@ -250,7 +250,7 @@ fn what_was_refused_is_told_as_the_exceptions_that_let_it_out() {
     let options = learn("options");
     let v6 = world.outside.plan.outside6;
     let (tcp, udp) = (format!("{v4}:{OTHER}/tcp"), format!("[{v6}]:{OTHER}/udp"));
-    for line in [format!("\n--to {tcp} "), format!("\n--to '{udp}' ")] {
+    for line in [format!("\n--to {tcp}\n"), format!("\n--to '{udp}'\n")] {
         assert!(options.contains(&line), "{line:?}: {options}");
     }
     // Taken as they are, they open what was refused.

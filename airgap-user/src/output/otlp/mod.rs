@@ -37,7 +37,7 @@ const QUEUE: usize = 8192;
 const BATCH: usize = 512;
 /// Patience with one request.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Patience with all that waits, at the end.
+/// Patience at the end while nothing is taken.
 const FLUSH: Duration = Duration::from_secs(5);
 /// Between two tries: the first pause, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
@@ -65,6 +65,10 @@ impl FromStr for Collector {
                 ));
             }
             _ => return Err(wrong(&"it does not begin with http://")),
+        }
+        // Nobody would be asked for it, and it would be in every message.
+        if uri.authority().is_some_and(|at| at.as_str().contains('@')) {
+            return Err(wrong(&"it has a user or a password in it"));
         }
         if uri.host().is_none_or(str::is_empty) || uri.query().is_some() {
             return Err(wrong(&"it needs a host, and no question"));
@@ -97,6 +101,8 @@ struct Counts {
     given: AtomicU64,
     /// Taken by the collector.
     taken: AtomicU64,
+    /// Found no room in the queue since that was said last.
+    dropped: AtomicU64,
     /// Whether the last request failed.
     failing: AtomicBool,
 }
@@ -146,14 +152,28 @@ impl Exporter {
     pub fn send(&self, event: &Event, container: &Identity) {
         let record = record::record(event, container, SystemTime::now());
         self.counts.given.fetch_add(1, Ordering::Relaxed);
-        // What finds no place is seen in the counts at the end.
-        if self.queue.try_send(record).is_err() && !self.counts.failing.load(Ordering::Relaxed) {
-            log::warn!("events come faster than {} takes them", self.collector);
+        if self.queue.try_send(record).is_ok() {
+            return;
+        }
+        // Once for all that follow: whoever makes events could make as many messages.
+        if self.counts.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
+            log::warn!(
+                "events come faster than {} takes them: some are lost, and counted",
+                self.collector
+            );
         }
     }
 
-    /// Waits a moment for what was not sent yet, and says what was lost.
-    pub async fn finish(self) {
+    /// The same, and waits until there is room.
+    pub async fn send_all(&self, event: &Event, container: &Identity) {
+        let record = record::record(event, container, SystemTime::now());
+        self.counts.given.fetch_add(1, Ordering::Relaxed);
+        // Who takes them ends with this.
+        let _ = self.queue.send(record).await;
+    }
+
+    /// Waits for what was not sent yet, as long as some of it goes; returns how many are lost.
+    pub async fn finish(self) -> u64 {
         let Self {
             queue,
             counts,
@@ -161,16 +181,23 @@ impl Exporter {
             collector,
         } = self;
         drop(queue);
-        if timeout(FLUSH, &mut task).await.is_err() {
-            task.abort();
+        let taken = || counts.taken.load(Ordering::Relaxed);
+        let mut before = taken();
+        while timeout(FLUSH, &mut task).await.is_err() {
+            let now = taken();
+            if now == before {
+                task.abort();
+                break;
+            }
+            before = now;
         }
-        let taken = counts.taken.load(Ordering::Relaxed);
-        let lost = counts.given.load(Ordering::Relaxed).saturating_sub(taken);
+        let lost = counts.given.load(Ordering::Relaxed).saturating_sub(taken());
         if lost > 0 {
             log::warn!(
                 "{lost} events did not reach {collector}; what the kernel remembers can be sent again: airgap tail --since 1h --no-follow --output otlp"
             );
         }
+        lost
     }
 }
 
@@ -192,6 +219,10 @@ async fn deliver(collector: Collector, mut queue: mpsc::Receiver<Value>, counts:
                     if counts.failing.swap(false, Ordering::Relaxed) {
                         log::info!("{collector} takes events again");
                     }
+                    let dropped = counts.dropped.swap(0, Ordering::Relaxed);
+                    if dropped > 0 {
+                        log::warn!("{dropped} events found no room and are lost");
+                    }
                     break;
                 }
                 Answer::Refused(why) => {
@@ -207,7 +238,7 @@ async fn deliver(collector: Collector, mut queue: mpsc::Receiver<Value>, counts:
                     "{collector} takes no events ({why}); {QUEUE} of them are kept, and tried again"
                 );
             }
-            sleep(wait.unwrap_or(pause).min(PAUSES.1)).await;
+            sleep(wait.unwrap_or(pause).clamp(PAUSES.0, PAUSES.1)).await;
             pause = (pause * 2).min(PAUSES.1);
         }
         batch.clear();

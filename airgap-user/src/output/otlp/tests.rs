@@ -22,6 +22,7 @@ fn an_address_becomes_the_place_of_logs() {
         ("https://c.example", "plain HTTP"),
         ("127.0.0.1:4318", "collector"),
         ("grpc://c.example:4317", "http://"),
+        ("http://user:word@c.example", "password"),
         ("http://", "collector"),
         ("http://c.example/?x=1", "no question"),
         ("", "collector"),
@@ -103,7 +104,7 @@ async fn what_was_not_taken_is_sent_again() {
         &Event::Denial(Box::new(Denial::example())),
         &Identity::default(),
     );
-    exporter.finish().await;
+    assert_eq!(exporter.finish().await, 0);
     let bodies = collecting.await.unwrap();
     assert_eq!(bodies[0], bodies[1], "the same again");
     let records = &bodies[0]["resourceLogs"][0]["scopeLogs"][0]["logRecords"];
@@ -123,7 +124,7 @@ async fn what_a_collector_refuses_is_lost_and_not_sent_again() {
         &Event::Denial(Box::new(Denial::example())),
         &Identity::default(),
     );
-    exporter.finish().await;
+    assert_eq!(exporter.finish().await, 1);
     assert_eq!(collecting.await.unwrap().len(), 1);
     assert_eq!(counts.taken.load(Ordering::Relaxed), 0);
     let error = Exporter::start(collector).await.err().unwrap();

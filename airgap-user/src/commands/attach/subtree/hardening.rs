@@ -108,11 +108,7 @@ pub(super) fn not_running(unit: &Unit) -> Failure {
         "{} does not run: what it needs is seen from its processes",
         unit.name
     );
-    let hint = format!(
-        "systemctl start {0}, and attach again; or write {1} yourself",
-        unit.name,
-        DropIn::path_of(&unit.name)
-    );
+    let hint = format!("systemctl start {}, and attach again", unit.name);
     Failure::new(what, hint)
 }
 
