@@ -22,12 +22,11 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use self::program::{NOT_FOUND, NOT_STARTED, find, reason};
-use super::refusing::refuse_gaps;
+use super::refusing::{refuse_broken, refuse_gaps};
 use crate::{
     clock::now,
     command::{Confined, Nest, PREFIX, User, abandoned, exists, is_command, prepare},
     container::end_orphans,
-    coverage::SealState,
     failure::{Failure, exit},
     gate::{Gate, Lock, Place, Reading, Sealing, mount_bpffs, seal_id},
     policy::{Cidr, Errno, Exception, NearTo, Port, Rules},
@@ -219,15 +218,11 @@ impl Sealed {
         gate.complete(self.number, lock)?;
         let seal = gate.seal(self.number)?;
         let report = Report::with(gate, self.number, &seal, None, None, None)?;
-        if report.state == SealState::Broken || report.cgroups.is_empty() {
-            return Err(Failure::new(
-                format!(
-                    "the kernel does not show the seal in force: {}",
-                    report.problems.join("; ")
-                ),
-                "airgap doctor says what this host can do",
-            )
-            .into());
+        const DOCTOR: &str = "airgap doctor says what this host can do";
+        refuse_broken(&report, DOCTOR)?;
+        if report.cgroups.is_empty() {
+            let what = "the kernel does not show the seal in force: it has no cgroup";
+            return Err(Failure::new(what, DOCTOR).into());
         }
         if args.require.is_some() {
             refuse_gaps(&report.coverage)?;

@@ -7,11 +7,12 @@ use anyhow::Result;
 use super::wanted::{Site, Wanted};
 use crate::{
     container::{Container, Look},
-    coverage::Vector,
+    coverage::{SealState, Vector},
     failure::{Failure, exit},
     gate::{Gate, Lock},
     policy::Rules,
     preflight::{self, Facts, Finding, Risk},
+    seal::Report,
 };
 
 /// Refuses one that is gone: nobody would lift its seal.
@@ -54,31 +55,48 @@ pub(super) fn not_accepted(facts: &Facts, accepted: u64) -> Vec<Finding> {
     refused
 }
 
-/// Refuses what was found, by name.
+/// Refuses what was found in a container, by name.
 pub(super) fn refuse(container: &Container, found: &[Finding]) -> Result<()> {
+    let who = format!(
+        "the container '{}' could leave around a seal",
+        container.name
+    );
+    refuse_findings(&who, found, Finding::mend)
+}
+
+/// Refuses what was found, by name: each risk once, with what mends it.
+pub(super) fn refuse_findings(
+    what: &str,
+    found: &[Finding],
+    mend: impl Fn(&Finding) -> &'static str,
+) -> Result<()> {
     if found.is_empty() {
         return Ok(());
     }
-    let what: Vec<_> = found
+    let named: Vec<_> = found
         .iter()
-        .map(|f| format!("{} ({})", f.what, f.risk))
+        .map(|finding| format!("{} ({})", finding.what, finding.risk))
         .collect();
-    // Each mend once, whatever it was found in.
-    let mut mends: Vec<_> = found
-        .iter()
-        .map(|f| format!("{}, or pass --accept {}", f.mend(), f.risk))
-        .collect();
-    let mut seen = std::collections::HashSet::new();
-    mends.retain(|mend| seen.insert(mend.clone()));
-    Err(Failure::new(
-        format!(
-            "the container '{}' could leave around a seal: {}",
-            container.name,
-            what.join("; ")
-        ),
-        mends.join("; "),
-    )
-    .into())
+    let mut mends: Vec<String> = Vec::new();
+    for finding in found {
+        let mend = format!("{}, or pass --accept {}", mend(finding), finding.risk);
+        if !mends.contains(&mend) {
+            mends.push(mend);
+        }
+    }
+    Err(Failure::new(format!("{what}: {}", named.join("; ")), mends.join("; ")).into())
+}
+
+/// Refuses a seal that was made, and is not in force in the kernel.
+pub(super) fn refuse_broken(report: &Report, hint: &str) -> Result<()> {
+    if report.state != SealState::Broken {
+        return Ok(());
+    }
+    let what = format!(
+        "the kernel does not show the seal in force: {}",
+        report.problems.join("; ")
+    );
+    Err(Failure::new(what, hint).into())
 }
 
 /// Refuses UDP ports that are served to anybody.

@@ -16,14 +16,13 @@ use super::{
     leasing::lease_and_tell,
     marked::Marked,
     marking::mark,
-    refusing::{not_accepted, refuse, refuse_gaps, refuse_removed},
+    refusing::{not_accepted, refuse, refuse_broken, refuse_gaps, refuse_removed},
     report::Seen,
     taking_back::{take_back, withdraw_pending},
     wanted::{Site, Wanted},
 };
 use crate::{
     container::{Container, Look, interfaces_of},
-    coverage::SealState,
     failure::Failure,
     gate::{Gate, Lock, Place, UnderWay},
     output,
@@ -189,16 +188,10 @@ fn read_back(
         entry.as_ref(),
         Some(seen),
     )?;
-    if report.state == SealState::Broken {
-        return Err(Failure::new(
-            format!(
-                "the kernel does not show the seal in force: {}",
-                report.problems.join("; ")
-            ),
-            "airgap status shows what is there; detach and attach again",
-        )
-        .into());
-    }
+    refuse_broken(
+        &report,
+        "airgap status shows what is there; detach and attach again",
+    )?;
     Ok(report)
 }
 

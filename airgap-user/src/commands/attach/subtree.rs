@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result};
 use super::{
     super::{
         existing::{self, Found, Layers, Terms, cut_exits},
-        refusing::{not_accepted, refuse_forgeable, refuse_gaps},
+        refusing::{not_accepted, refuse_broken, refuse_forgeable, refuse_gaps},
         report::Seen,
         wanted::Wanted,
     },
@@ -26,7 +26,6 @@ use hardening::{closed, not_running};
 
 use crate::{
     container::Look,
-    coverage::SealState,
     failure::{Failure, exit},
     gate::{Gate, Lock, Place, Reading, Standing, UnderWay, mount_bpffs},
     output::{self, Detail},
@@ -267,16 +266,7 @@ impl Site<'_> {
             entry.as_ref(),
             Some(seen),
         )?;
-        if report.state == SealState::Broken {
-            return Err(Failure::new(
-                format!(
-                    "the kernel does not show the seal in force: {}",
-                    report.problems.join("; ")
-                ),
-                "airgap doctor says what this host can do",
-            )
-            .into());
-        }
+        refuse_broken(&report, "airgap doctor says what this host can do")?;
         Ok(report)
     }
 

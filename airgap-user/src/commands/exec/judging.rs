@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
+use super::super::refusing::refuse_findings;
 use crate::{
     command::{User, held_by},
     failure::Failure,
@@ -61,25 +62,11 @@ pub(super) fn judge(accept: &[Risk], rules: &Rules, user: &User) -> Result<()> {
         }
     }
     found.retain(|finding| !accept.contains(&finding.risk));
-    if found.is_empty() {
-        return Ok(());
-    }
-    let what: Vec<_> = found
-        .iter()
-        .map(|f| format!("{} ({})", f.what, f.risk))
-        .collect();
-    let mends: Vec<_> = found
-        .iter()
-        .map(|f| format!("{}, or pass --accept {}", of_command(f), f.risk))
-        .collect();
-    Err(Failure::new(
-        format!(
-            "the command could leave around its seal: {}",
-            what.join("; ")
-        ),
-        mends.join("; "),
+    refuse_findings(
+        "the command could leave around its seal",
+        &found,
+        of_command,
     )
-    .into())
 }
 
 /// Files, pipes, terminals and the null family; not what leads on: directories, devices of

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::super::{
-    super::{exit_change::ExitChange, wanted::Wanted},
+    super::{exit_change::ExitChange, refusing::refuse_findings, wanted::Wanted},
     Attach,
 };
 use crate::{
@@ -68,29 +68,8 @@ pub(super) fn unaccepted(facts: &Facts, accepted: u64) -> Vec<Finding> {
     found
 }
 
-/// Refuses what was found, by name: each risk once, with what mends it.
+/// Refuses what was found, by name.
 pub(super) fn refuse(subtree: &Subtree, found: &[Finding]) -> Result<()> {
-    if found.is_empty() {
-        return Ok(());
-    }
-    let what: Vec<_> = found
-        .iter()
-        .map(|f| format!("{} ({})", f.what, f.risk))
-        .collect();
-    let mut mends: Vec<String> = Vec::new();
-    for finding in found {
-        let mend = format!("{}, or pass --accept {}", finding.mend(), finding.risk);
-        if !mends.contains(&mend) {
-            mends.push(mend);
-        }
-    }
-    Err(Failure::new(
-        format!(
-            "{} could leave around a seal: {}",
-            subtree.name,
-            what.join("; ")
-        ),
-        mends.join("; "),
-    )
-    .into())
+    let who = format!("{} could leave around a seal", subtree.name);
+    refuse_findings(&who, found, Finding::mend)
 }
