@@ -33,7 +33,7 @@ use crate::{
     preflight::Risk,
     seal::Report,
 };
-use supervise::{Outcome, Task};
+use supervise::{Outcome, Signals, Task};
 
 /// Arguments of `exec`.
 #[derive(Args, Debug)]
@@ -119,19 +119,23 @@ pub(crate) fn run(args: &Exec) -> Result<u8> {
     }
     judging::judge(&args.accept, &rules, &user)?;
     let place = Place::host()?;
+    // From before the seal: whoever is ended while it is made leaves none behind. Threads that
+    // begin from here on take none either.
+    let signals = Signals::take()?;
     let kernel = Reading::begin(&place);
     if mount_bpffs()? {
         log::info!("mounted bpffs at /sys/fs/bpf");
     }
     let sealed = Sealed::make(&place, &kernel, args, &rules)?;
-    let outcome = supervise::run(&Task {
+    let task = Task {
         nest: &sealed.nest,
         root: &place.cgroup,
         user: &user,
         confined: sealed.confined,
         network: args.accept.contains(&Risk::NetworkFs),
         command: &args.command,
-    });
+    };
+    let outcome = supervise::run(&task, &signals);
     sealed.end(&place, outcome, args)
 }
 

@@ -209,3 +209,24 @@ fn many_at_once_do_not_disturb_each_other() {
     assert!(outside.seen().is_empty(), "{:?}", outside.seen());
     assert_nothing_left("after all of them");
 }
+
+#[test]
+fn one_that_is_ended_before_it_began_leaves_nothing() {
+    const BEGUN: &str = "/tmp/airgap-test-exec-begun";
+    let _turn = sweep::take_turn();
+    drop(fs::remove_file(BEGUN));
+    let lock = ::airgap::gate::Lock::take().expect("the gate's lock");
+    let mut run = Running::start(&mut exec(&[], &["touch", BEGUN]));
+    let status = format!("/proc/{}/status", run.0.id());
+    wait::until("it takes its signals itself", wait::SOON, || {
+        let text = fs::read_to_string(&status).ok()?;
+        let blocked = text.lines().find_map(|line| line.strip_prefix("SigBlk:"))?;
+        let blocked = u64::from_str_radix(blocked.trim(), 16).ok()?;
+        (blocked & 1 << (libc::SIGTERM - 1) != 0).then_some(())
+    });
+    run.signal(libc::SIGTERM);
+    drop(lock);
+    assert_eq!(run.code(), 128 + libc::SIGTERM);
+    assert!(!Path::new(BEGUN).exists(), "it was started all the same");
+    assert_nothing_left("after one that did not begin");
+}

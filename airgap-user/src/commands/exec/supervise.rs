@@ -40,12 +40,19 @@ pub(super) struct Outcome {
     pub(super) left: bool,
 }
 
-/// Runs it until its last process has ended, or a signal comes after the command's own end.
+/// Runs it until its last process has ended, or a signal comes after the command's own end;
+/// does not begin if one came before.
 ///
 /// # Errors
 /// If the command did not run.
-pub(super) fn run(task: &Task<'_>) -> Result<Outcome> {
-    let signals = Signals::take()?;
+pub(super) fn run(task: &Task<'_>, signals: &Signals) -> Result<Outcome> {
+    while let Some(sent) = signals.next() {
+        let signal = sent.ssi_signo as i32;
+        if is_end(signal) {
+            let code = u8::try_from(128 + signal).unwrap_or(u8::MAX);
+            return Ok(Outcome { code, left: false });
+        }
+    }
     let (tell, told) = pipe()?;
     let mut child = start(task, &tell, signals.before)?;
     // Only the init has one: its end is read as one.
@@ -230,7 +237,7 @@ fn start(task: &Task<'_>, tell: &OwnedFd, blocked: u64) -> Result<Child> {
 }
 
 /// All signals but those that stop, taken one by one; as before when dropped.
-struct Signals {
+pub(super) struct Signals {
     fd: OwnedFd,
     old: libc::sigset_t,
     /// What was blocked before, a bit a signal.
@@ -238,7 +245,9 @@ struct Signals {
 }
 
 impl Signals {
-    fn take() -> Result<Self> {
+    /// # Errors
+    /// If the kernel has no descriptor for them.
+    pub(super) fn take() -> Result<Self> {
         // Those that stop or are of this process' own errors do what they always do.
         let own = [
             libc::SIGTSTP,
