@@ -35,6 +35,14 @@ fn exec(options: &[&str], words: &[&str]) -> Command {
         run.args(["--user", "nobody"]);
     }
     run.arg("--").args(words).current_dir("/");
+    let usual = || {
+        // SAFETY: takes numbers. Shells have what they start aside ignore it, and that is
+        // inherited.
+        unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
+        Ok(())
+    };
+    // SAFETY: one system call, and no memory touched.
+    unsafe { run.pre_exec(usual) };
     run
 }
 
