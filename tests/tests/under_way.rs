@@ -46,7 +46,14 @@ fn an_attach_that_goes_on_is_told_from_one_that_was_cut_short() {
     let list = airgap(&["list"]);
     assert!(!list.stdout.contains("BROKEN"), "{}", list.describe());
 
-    // Killed in the middle, it is what must be mended.
+    // Killed in the middle, it is what must be mended. Without its tracer it would go on.
+    let children = format!("/proc/{0}/task/{0}/children", attach.id());
+    let children = std::fs::read_to_string(children).expect("a list");
+    for child in children.split_whitespace() {
+        let pid: i32 = child.parse().expect("a number");
+        // SAFETY: takes numbers; it is the tracer's, who has not waited for it.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+    }
     attach.kill().expect("kill it");
     attach.wait().expect("its end");
     let cut = wait::until("the attach has ended", wait::SOON, || {
