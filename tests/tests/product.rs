@@ -6,9 +6,12 @@
 mod container;
 #[path = "product/silence.rs"]
 mod silence;
+#[path = "product/taken.rs"]
+mod taken;
 
 use self::container::{Container, HOST4, HOST6, cgroup_of};
 use self::silence::{hooks_fall_silent_and_return, hooks_that_came_in_silence_come_to_life};
+use self::taken::what_takes_the_place_of_a_guard_is_named;
 use airgap::netns::Netns;
 use airgap_tests::engine::Engine;
 use airgap_tests::reach::Echo;
@@ -262,5 +265,6 @@ fn the_whole_product_on_this_kernel() {
     assert_eq!(code, 0, "{stderr}");
     assert!(!fs::exists("/sys/fs/bpf/airgap").expect("bpffs"));
     container.serves(2);
+    what_takes_the_place_of_a_guard_is_named(&engine, &container, sealed);
     hooks_that_came_in_silence_come_to_life(&engine, &container, sealed);
 }

@@ -2,7 +2,7 @@
 //! and directly.
 
 use airgap_tests::airgap::seal;
-use airgap_tests::{Container, Outside, SERVICE_PORT, airgap, airgap_ok};
+use airgap_tests::{Container, Outside, SERVICE_PORT, airgap, airgap_ok, cmd};
 use std::net::IpAddr;
 
 const REQUESTS: usize = 200;
@@ -65,6 +65,49 @@ fn other_ports_stay_shut_and_chosen_ports_open() {
     );
     seal(&web.name, &["-p", "8080"]);
     get().expect("port 8080 is open after attach -p 8080");
+}
+
+/// As a routing mesh and the sidecars of service meshes have it: the port behind is served,
+/// and so are those who come by another, which are not the container's doing.
+#[test]
+fn a_port_that_is_translated_inside_its_network_is_served() {
+    let outside = Outside::new();
+    let web = outside.container("web").run();
+    for table in ["iptables", "ip6tables"] {
+        let rule = format!(
+            "nsenter -t {} -n {table} -w -t nat -A PREROUTING -p tcp --dport 8088 -j REDIRECT --to-ports {SERVICE_PORT}",
+            web.pid()
+        );
+        cmd::ok(&rule);
+    }
+    let ways: [IpAddr; 2] = [web.ip4().into(), web.ip6().into()];
+    let ask = |when: &str| {
+        for way in ways {
+            for path in ["/one", "/bytes/100000"] {
+                let answer = outside.get(way, 8088, path);
+                answer.unwrap_or_else(|e| panic!("{when}, {way}{path}: {e:#}"));
+            }
+        }
+    };
+    ask("the control: unsealed");
+    let from = [
+        outside.plan.outside4.to_string(),
+        outside.plan.outside6.to_string(),
+    ];
+    seal(&web.name, &["--from", &from[0], "--from", &from[1]]);
+    ask("sealed");
+    let status = airgap(&["status", "--json", &web.name]);
+    let status: serde_json::Value = serde_json::from_str(&status.stdout).expect("JSON");
+    assert_eq!(
+        status["denials"]["total"], 0,
+        "answers to clients are no attempts: {status:#}"
+    );
+    seal(&web.name, &["--from", &from[0]]);
+    let refused = outside.get(ways[1], 8088, "/");
+    assert!(refused.is_err(), "--from holds for translated ports, too");
+    // The port behind is what is chosen: without it the other leads nowhere.
+    seal(&web.name, &["-p", "8088"]);
+    assert!(outside.get(ways[0], 8088, "/").is_err(), "5060 is shut");
 }
 
 #[test]

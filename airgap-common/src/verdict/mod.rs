@@ -169,12 +169,7 @@ fn reply<K: Kernel>(
     policy: &Policy,
     kernel: &K,
 ) -> Result<(), Reason> {
-    let Transport {
-        sport,
-        dport,
-        flags,
-        ..
-    } = *transport;
+    let Transport { dport, flags, .. } = *transport;
     if !socket.exists {
         return Err(Reason::NoProvenance);
     }
@@ -212,7 +207,9 @@ fn reply<K: Kernel>(
     if tag.seal != seal || !policy.serves_tcp(tag.port) {
         return Err(Reason::StaleProvenance);
     }
-    if sport != tag.port || !has_port(socket, sport) {
+    // The socket's own port, as NAT inside the namespace (REDIRECT, a routing mesh, a sidecar)
+    // may have given the packet another: that takes CAP_NET_ADMIN, and no sealed task has it.
+    if !has_port(socket, tag.port) {
         return Err(Reason::NoProvenance);
     }
     let syn = flags & SYN != 0;

@@ -206,7 +206,7 @@ fn frames(evidence: &Evidence) -> [Vector; 9] {
     let (sockets, option) = (hooked("socket_create, socket_sendmsg"), hooked(OPTION));
     let silence = silence(evidence.security);
     // Never advice that cannot help.
-    let guard = || attach_helps(evidence).then(|| attach(evidence));
+    let guard = || attach_helps(evidence).then(|| guard(evidence));
     let later = || silence.map(|s| s.mend(&evidence.name)).or_else(guard);
     let drop = || "run the container with --cap-drop NET_RAW".to_owned();
     [
@@ -295,6 +295,14 @@ fn attach_helps(evidence: &Evidence) -> bool {
     let missing = |guard: &&FrameGuard| guard.missing.is_some();
     let mut bare = evidence.frames.iter().flatten().filter(missing);
     !evidence.running || evidence.frame_layer && bare.all(|guard| guard.interface.host.is_some())
+}
+
+/// What guards all interfaces: an attach, once nothing is in its way.
+fn guard(evidence: &Evidence) -> String {
+    let guards = evidence.frames.iter().flatten();
+    let mut commands: Vec<_> = guards.filter_map(|guard| guard.clear.clone()).collect();
+    commands.push(attach(evidence));
+    commands.join("; ")
 }
 
 fn guarded(evidence: &Evidence) -> String {

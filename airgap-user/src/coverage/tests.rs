@@ -25,6 +25,7 @@ fn guard(missing: Option<&str>) -> FrameGuard {
             }),
         },
         missing: missing.map(Into::into),
+        clear: None,
     }
 }
 
@@ -237,6 +238,19 @@ fn a_hole_of_now_is_told_from_a_limit() {
     assert_eq!(state(&bare), SealState::Opened);
     let line = summary(SealState::Opened, &coverage(&bare), &[], 0, "web");
     assert!(line.ends_with("run: airgap attach web"), "{line}");
+    // Never advice that cannot help: what is in the way comes first.
+    let taken = Evidence {
+        frames: Some(vec![FrameGuard {
+            clear: Some("tc qdisc del dev veth1 ingress".into()),
+            ..guard(Some(
+                "an `ingress` queueing discipline of somebody else's on veth1",
+            ))
+        }]),
+        ..bare
+    };
+    let line = summary(SealState::Opened, &coverage(&taken), &[], 0, "web");
+    let mend = "run: tc qdisc del dev veth1 ingress; airgap attach web";
+    assert!(line.ends_with(mend), "{line}");
     // What could not be looked at is treated as open.
     for unknown in [
         Evidence {

@@ -2,7 +2,7 @@
 //! discipline (4.5) and its filters in direct-action mode (tc-bpf(8)).
 
 use std::{
-    ffi::CStr,
+    ffi::{CStr, CString},
     io,
     os::fd::{AsRawFd as _, BorrowedFd},
 };
@@ -11,6 +11,7 @@ use super::{Message, NLM_F_CREATE, NLM_F_EXCL, Netlink, attributes};
 
 const RTM_NEWQDISC: u16 = 36;
 const RTM_DELQDISC: u16 = 37;
+const RTM_GETQDISC: u16 = 38;
 const RTM_NEWTFILTER: u16 = 44;
 const RTM_DELTFILTER: u16 = 45;
 const RTM_GETTFILTER: u16 = 46;
@@ -75,10 +76,22 @@ fn info(priority: u16) -> u32 {
     u32::from(priority) << 16 | u32::from(protocol)
 }
 
-fn clsact(kind: u16, flags: u16, index: u32) -> Vec<u8> {
+fn discipline(kind: u16, flags: u16, index: u32, name: &CStr) -> Vec<u8> {
     let mut message = Message::new(kind, flags, &header(index, CLSACT, TC_H_CLSACT, 0));
-    message.attribute(TCA_KIND, b"clsact\0");
+    message.attribute(TCA_KIND, name.to_bytes_with_nul());
     message.finish()
+}
+
+/// Kind of the discipline that is where filters of arriving frames go, if this one of a dump is
+/// that of `index`: `ingress`, or `clsact`, which takes those of sent frames, too.
+fn arriving(body: &[u8], index: u32) -> Option<CString> {
+    let field = |at: usize| Some(u32::from_ne_bytes(body.get(at..at + 4)?.try_into().ok()?));
+    if field(4)? != index || field(12)? != TC_H_CLSACT {
+        return None;
+    }
+    let mut attributes = attributes(body.get(TCMSG..)?);
+    let (_, kind) = attributes.find(|(kind, _)| *kind == TCA_KIND)?;
+    Some(CStr::from_bytes_until_nul(kind).ok()?.to_owned())
 }
 
 /// One filter of a dump; `None` for what is none: heads of priorities, and chains that are only
@@ -118,20 +131,37 @@ fn filter(body: &[u8]) -> Option<Filter> {
 }
 
 impl Netlink {
-    /// Makes place for filters on an interface.
+    /// Makes place for filters on an interface: `clsact` of both directions, `ingress` of
+    /// arriving frames alone.
     ///
     /// # Errors
-    /// `EEXIST` if it has that already, `ENOENT` without `sch_ingress`.
-    pub fn add_clsact(&self, index: u32) -> io::Result<()> {
-        self.ask(&clsact(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, index))
+    /// `EEXIST` if it has one of them already, `ENOENT` without `sch_ingress`.
+    pub fn add_discipline(&self, index: u32, name: &CStr) -> io::Result<()> {
+        let flags = NLM_F_CREATE | NLM_F_EXCL;
+        self.ask(&discipline(RTM_NEWQDISC, flags, index, name))
     }
 
     /// Removes that place and every filter in it.
     ///
     /// # Errors
-    /// `ENOENT` or `EINVAL` if there is none.
-    pub fn delete_clsact(&self, index: u32) -> io::Result<()> {
-        self.ask(&clsact(RTM_DELQDISC, 0, index))
+    /// `ENOENT` or `EINVAL` if there is none of that name.
+    pub fn delete_discipline(&self, index: u32, name: &CStr) -> io::Result<()> {
+        self.ask(&discipline(RTM_DELQDISC, 0, index, name))
+    }
+
+    /// The kind of the discipline that filters of arriving frames hang on: `ingress`, `clsact`,
+    /// or `None` without one.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn arriving_discipline(&self, index: u32) -> io::Result<Option<CString>> {
+        let mut found = None;
+        // Before Linux 6.3 a dump is of all interfaces (tc_dump_qdisc).
+        let request = header(index, 0, 0, 0);
+        self.dump(RTM_GETQDISC, &request, |body| {
+            found = found.take().or_else(|| arriving(body, index));
+        })?;
+        Ok(found)
     }
 
     /// Adds a BPF filter, or puts its program in the place of the one that the filter of this
@@ -225,13 +255,28 @@ mod tests {
     }
 
     #[test]
+    fn tells_the_discipline_of_arriving_frames() {
+        let dumped = |index, parent, kind: &[u8]| {
+            let mut message = Message(Vec::new());
+            message.0.extend(header(index, CLSACT, parent, 0));
+            message.attribute(TCA_KIND, kind);
+            message.0
+        };
+        let own = dumped(7, TC_H_CLSACT, b"ingress\0");
+        assert_eq!(arriving(&own, 7).as_deref(), Some(c"ingress"));
+        assert_eq!(arriving(&own, 8), None, "of another interface");
+        let queue = dumped(7, 0xffff_ffff, b"noqueue\0");
+        assert_eq!(arriving(&queue, 7), None, "of frames that are sent");
+    }
+
+    #[test]
     fn survives_any_bytes() {
         let whole = dumped(9, 0, 1);
         for len in 0..whole.len() {
-            let _ = filter(&whole[..len]);
+            let _ = (filter(&whole[..len]), arriving(&whole[..len], 7));
         }
         for fill in 0..=255 {
-            let _ = filter(&[fill; 64]);
+            let _ = (filter(&[fill; 64]), arriving(&[fill; 64], 7));
         }
     }
 }

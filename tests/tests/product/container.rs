@@ -19,6 +19,9 @@ pub(crate) const HOST6: &str = "2001:db8:1::1";
 
 pub(crate) const OWN6: &str = "2001:db8:1::2";
 
+/// Index of the host's end of its veth.
+pub(crate) const HOST_END: u32 = 11;
+
 /// A container-like process, its cgroup and its veth; all goes with it.
 pub(crate) struct Container {
     pub(crate) parent: Child,
@@ -69,7 +72,7 @@ impl Container {
             mac: [2, 0, 0, 0, 0, index as u8],
         };
         let link = Netlink::route().expect("netlink");
-        link.add_veth(&end(c"vethweb", 11), &end(c"eth0", 12), netns.fd())
+        link.add_veth(&end(c"vethweb", HOST_END), &end(c"eth0", 12), netns.fd())
             .expect("veth");
         link.up(11, None).expect("up");
         link.add_address(11, ip(HOST4), 28).expect("address");

@@ -40,7 +40,10 @@ fn only_the_accepted_peer_gets_an_answer() {
         ),
         (
             "another source port",
-            accepted(),
+            Socket {
+                sport: 5061,
+                ..accepted()
+            },
             CLIENT,
             tcp(5061, 4000, ACK),
             Reason::NoProvenance,
@@ -146,6 +149,8 @@ fn only_the_accepted_peer_gets_an_answer() {
     for (what, socket, to, t, reason) in table {
         assert_eq!(reply(socket, to, t), Err(reason), "{what}");
     }
+    let translated = reply(accepted(), CLIENT, tcp(8088, 4000, ACK));
+    assert_eq!(translated, Ok(()), "by REDIRECT in the namespace");
     assert_eq!(
         reply(
             Socket {

@@ -3,7 +3,7 @@
 
 use super::super::{existing::Layers, install};
 use crate::{
-    container::{Interface, Look, interfaces_of},
+    container::{Look, interfaces_of},
     coverage::{CONFIGURATION, Evidence, REBOOT, Vector, When, coverage},
     gate::{FrameGuard, Gate, Standing, likely_security},
     policy::Rules,
@@ -123,17 +123,7 @@ pub(in crate::commands) fn expected(
     name: &str,
 ) -> Vec<Vector> {
     let found = look.map(|look| interfaces_of(&look.networks));
-    let guard = |interface: Interface| FrameGuard {
-        missing: match (&interface.host, layers.frames) {
-            (Some(_), true) => None,
-            (Some(_), false) => Some("this kernel has no frame layer".into()),
-            (None, _) => Some(format!(
-                "{} is no veth with its other end on this host",
-                interface.name
-            )),
-        },
-        interface,
-    };
+    let guard = |interface| FrameGuard::expected(interface, layers.frames);
     let whole = facts.unseen.is_empty();
     let evidence = Evidence {
         capabilities: if whole {

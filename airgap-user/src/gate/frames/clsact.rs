@@ -2,7 +2,7 @@
 //! need no pin and end with their interface.
 
 use std::{
-    ffi::CString,
+    ffi::{CStr, CString},
     io,
     os::fd::{AsFd as _, BorrowedFd},
 };
@@ -16,6 +16,8 @@ use crate::{
     netlink::{Filter, Netlink},
 };
 
+/// The discipline with a place for filters of both directions.
+const CLSACT: &CStr = c"clsact";
 /// Before all others.
 const PRIORITY: u16 = 1;
 /// Tells airgap's filters from others of that priority: "air" in ASCII.
@@ -36,7 +38,7 @@ pub(super) fn attempt(index: u32) -> Result<()> {
 
 fn add(program: &Program, index: u32, classifier: BorrowedFd<'_>) -> Result<()> {
     let netlink = Netlink::route()?;
-    match netlink.add_clsact(index) {
+    match netlink.add_discipline(index, CLSACT) {
         Err(error) if error.raw_os_error() != Some(libc::EEXIST) => {
             return Err(error).context("the kernel has no clsact (sch_ingress)");
         }
@@ -67,9 +69,14 @@ pub(super) fn detach(program: &Program, index: u32) -> Result<()> {
         .delete_filter(index, program.direction, PRIORITY, HANDLE)
         .context("cannot remove a BPF filter")?;
     let left = |direction| netlink.filters(index, direction).map_or(1, |f| f.len());
-    if super::PROGRAMS.iter().all(|p| left(p.direction) == 0) {
+    let ours = || {
         netlink
-            .delete_clsact(index)
+            .arriving_discipline(index)
+            .is_ok_and(|kind| kind.as_deref() == Some(CLSACT))
+    };
+    if super::PROGRAMS.iter().all(|p| left(p.direction) == 0) && ours() {
+        netlink
+            .delete_discipline(index, CLSACT)
             .context("cannot remove the clsact discipline")?;
     }
     Ok(())
@@ -84,6 +91,13 @@ pub(super) fn running(program: &Program, index: u32) -> Option<u32> {
 
 fn is_ours(filter: &Filter, program: &Program) -> bool {
     (filter.priority, filter.handle) == (PRIORITY, HANDLE) && filter.name == program.name
+}
+
+/// Whether an `ingress` discipline of somebody else's is where a clsact one would be: filters
+/// of frames towards the container have no place then.
+pub(super) fn is_taken(index: u32) -> bool {
+    let kind = Netlink::route().and_then(|netlink| netlink.arriving_discipline(index));
+    kind.is_ok_and(|kind| kind.is_some_and(|kind| kind.as_c_str() != CLSACT))
 }
 
 /// Whether the kernel said that it cannot do this at all: no `sch_ingress`, no `cls_bpf`.

@@ -144,6 +144,56 @@ pub struct FrameGuard {
     pub interface: Interface,
     /// Why nothing does, if nothing does.
     pub missing: Option<String>,
+    /// What has to be run before anything can, if something is in the way.
+    pub clear: Option<String>,
+}
+
+impl FrameGuard {
+    /// With what is in the way of a guard that is missing, if this kernel's layer has no place
+    /// beside it.
+    pub fn of(interface: Interface, missing: Option<String>) -> Self {
+        let taken =
+            |index| FrameLayer::of_kernel() == FrameLayer::Clsact && clsact::is_taken(index);
+        let end = interface.host.as_ref();
+        let end = end.filter(|end| missing.is_some() && taken(end.index));
+        match end.map(|end| &end.name) {
+            Some(name) => Self {
+                missing: Some(format!(
+                    "an `ingress` queueing discipline of somebody else's on {name} leaves no place to guard {}",
+                    interface.name
+                )),
+                clear: Some(format!("tc qdisc del dev {name} ingress")),
+                interface,
+            },
+            None => Self {
+                interface,
+                missing,
+                clear: None,
+            },
+        }
+    }
+
+    /// As it will be once it is put there, if that can be.
+    pub fn expected(interface: Interface, layer: bool) -> Self {
+        let missing = match (&interface.host, layer) {
+            // Stands unless its place is taken.
+            (Some(_), true) => {
+                let guard = Self::of(interface, Some(String::new()));
+                let missing = guard.missing.filter(|_| guard.clear.is_some());
+                return Self { missing, ..guard };
+            }
+            (Some(_), false) => "this kernel has no frame layer".into(),
+            (None, _) => no_end(&interface),
+        };
+        Self::of(interface, Some(missing))
+    }
+}
+
+fn no_end(interface: &Interface) -> String {
+    format!(
+        "{} is no veth with its other end on this host",
+        interface.name
+    )
 }
 
 fn program_pin(place: &Place, program: &str) -> PathBuf {
@@ -218,14 +268,19 @@ impl Gate {
     /// Has the programs run on an interface; false where the kernel cannot.
     fn attach_programs(&mut self, end: &HostEnd) -> Result<bool> {
         let layer = FrameLayer::of_kernel();
+        let mut all = true;
         for program in &PROGRAMS {
             if self.is_current(end.index, program) {
                 continue;
             }
             match layer.attach(&self.place, program, end, &mut self.early) {
-                Err(error) if layer == FrameLayer::Clsact && clsact::is_unknown(&error) => {
+                // The other direction may have its place: half of a guard is more than none.
+                Err(error)
+                    if layer == FrameLayer::Clsact
+                        && (clsact::is_unknown(&error) || clsact::is_taken(end.index)) =>
+                {
                     log::debug!("{}: {error:#}", end.name);
-                    return Ok(false);
+                    all = false;
                 }
                 done => {
                     let what = || format!("cannot attach {} to {}", program.name, end.name);
@@ -233,7 +288,7 @@ impl Gate {
                 }
             }
         }
-        Ok(true)
+        Ok(all)
     }
 
     /// Says what the container's end of a veth may announce.
@@ -259,19 +314,16 @@ impl Gate {
     pub fn frame_guards(&self, seal: SealNumber, interfaces: Vec<Interface>) -> Vec<FrameGuard> {
         interfaces
             .into_iter()
-            .map(|interface| FrameGuard {
-                missing: self.why_unguarded(seal, &interface),
-                interface,
+            .map(|interface| {
+                let missing = self.why_unguarded(seal, &interface);
+                FrameGuard::of(interface, missing)
             })
             .collect()
     }
 
     fn why_unguarded(&self, seal: SealNumber, interface: &Interface) -> Option<String> {
         let Some(end) = &interface.host else {
-            return Some(format!(
-                "{} is no veth with its other end on this host",
-                interface.name
-            ));
+            return Some(no_end(interface));
         };
         let ours = self.veths.get(&end.index, 0);
         let ours = ours.is_ok_and(|veth| veth.seal == seal && veth.bridge != Veth::UNPLUGGED);

@@ -27,6 +27,7 @@ fn evidence(guarded: bool) -> Evidence {
             }),
         },
         missing: (!guarded).then(|| "nothing guards eth0 on the host's side, veth1".into()),
+        clear: None,
     };
     Evidence {
         name: "web".into(),

@@ -266,7 +266,11 @@ fn a_tag_takes_nothing_out_but_what_it_was_given_for() {
                     "{life:?}",
                     life = life.socket
                 );
-                assert_eq!(sport, life.socket.sport);
+                // NAT may have changed the packet's, but for an exception's connection.
+                match life.socket.tag.is_exit(SEAL) {
+                    true => assert_eq!(sport, life.socket.sport),
+                    false => assert_eq!(life.socket.tag.port, life.socket.sport),
+                }
             }
         } else {
             refused += 1;
