@@ -62,6 +62,21 @@ impl Podman {
         cmd::run_command(command.args(args.iter().map(AsRef::as_ref)))
     }
 
+    /// Runs `podman ARGS…` on what it serves: pods are nothing that Docker's client knows.
+    #[track_caller]
+    pub fn podman<S: AsRef<str>>(&self, args: &[S]) -> Output {
+        cmd::run_command(self.command().args(args.iter().map(AsRef::as_ref)))
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new("podman");
+        command
+            .env("CONTAINERS_CONF", self.path("containers.conf"))
+            .args(["--root", &self.path("root"), "--runroot", &self.path("run")])
+            .args(["--tmpdir", &self.path("tmp")]);
+        command
+    }
+
     fn configure(&self, outside: &Outside) {
         let networks = self.path("networks");
         // The usual limits are above what this process may hand on. Locks in files: the other
@@ -105,10 +120,9 @@ impl Podman {
 
     fn serve(&mut self) {
         let log = File::create(self.dir.join("log")).expect("its log");
-        let child = Command::new("podman")
-            .env("CONTAINERS_CONF", self.path("containers.conf"))
-            .args(["--root", &self.path("root"), "--runroot", &self.path("run")])
-            .args(["--tmpdir", &self.path("tmp"), "system", "service"])
+        let child = self
+            .command()
+            .args(["system", "service"])
             .args(["--time", "0", &self.host()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -126,6 +140,7 @@ impl Podman {
 
 impl Drop for Podman {
     fn drop(&mut self) {
+        self.podman(&["pod", "rm", "-f", "-a"]);
         for id in self.docker(&["ps", "-aq"]).stdout.lines() {
             self.docker(&["rm", "-f", id]);
         }

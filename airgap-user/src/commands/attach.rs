@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    container::{Container, Engine},
+    container::{Container, Engine, through_pod},
     coverage::{SealState, summary},
     failure::{Failure, exit},
     gate::{Gate, Place, Reading, mount_bpffs},
@@ -248,9 +248,24 @@ async fn watch_on(host: Option<&str>, args: &Attach, seals: &[SealNumber]) -> Re
 /// A container that does not run yet must come up where the gate looks, and not within
 /// another: two policies for one packet are none.
 pub(super) fn refuse_place(container: &Container) -> Result<()> {
+    if let Some(pod) = &container.pod {
+        if container.pid.is_none() && pod.path.is_none() {
+            let what = format!(
+                "where the cgroup of {} will be is not known",
+                container.name
+            );
+            return Err(Failure::new(what, "start the pod, and attach then").into());
+        }
+        return Ok(());
+    }
     let host = container.inspect.host_config.as_ref();
     let parent = host.and_then(|h| h.cgroup_parent.as_deref()).unwrap_or("");
-    if let Some(outer) = parent.split('/').find_map(container_id) {
+    // Of a pod's container its shared network is what is refused.
+    if let Some(outer) = parent
+        .split('/')
+        .find_map(container_id)
+        .filter(|_| !through_pod(parent))
+    {
         return Err(Failure::new(
             format!(
                 "the container '{}' starts within the cgroup of another, {}",

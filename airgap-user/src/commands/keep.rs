@@ -12,6 +12,7 @@ use anyhow::Result;
 use crate::{
     container::{Budget, Cgroup, all_cgroups, interfaces_of, own_networks},
     gate::{Gate, Lock, seal_id},
+    subtree::{Subtree, is_subtree},
 };
 
 /// Polls for which a reborn cgroup is watched closely, until its network is up.
@@ -78,7 +79,19 @@ impl Keeper {
     }
 
     fn find(&mut self, gate: &Gate) {
-        for (id, cgroup) in all_cgroups(&gate.place().cgroup) {
+        let root = &gate.place().cgroup;
+        let mut all = all_cgroups(root);
+        // Pods: a cgroup by its path, with networks of its own.
+        for (number, id) in self.seals.iter().filter(|(_, id)| !is_subtree(id)) {
+            if let Ok(Some(path)) = gate.path_of(*number) {
+                all.extend(
+                    Subtree::at(root, &path)
+                        .cgroup
+                        .map(|cgroup| (id.clone(), cgroup)),
+                );
+            }
+        }
+        for (id, cgroup) in all {
             let seal = self.seals.iter().find(|(_, sealed)| *sealed == id);
             if let Some((number, _)) = seal
                 && !self

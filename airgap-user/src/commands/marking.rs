@@ -82,6 +82,7 @@ pub(super) fn mark(site: &Site<'_>, container: &Container, wanted: &Wanted) -> R
     let pending = standing
         .filter(|_| wanted.refuse && !narrows)
         .and_then(|standing| both(&rules, &standing.exits));
+    let recorded_cgroup = recorded.as_ref().and_then(|record| record.cgroup.clone());
     let record = Record {
         id: container.id.clone(),
         name: container.name.clone(),
@@ -92,7 +93,7 @@ pub(super) fn mark(site: &Site<'_>, container: &Container, wanted: &Wanted) -> R
         by: wanted.by,
         withdrawn,
         by_hand: accepted_by_hand,
-        cgroup: None,
+        cgroup: place_of(site.place, container, recorded_cgroup),
     };
     let change = Change {
         record: &record,
@@ -144,6 +145,20 @@ fn sealing_of<'a>(key: &'a [u8; ID_LEN], record: &'a Record, rules: &'a Rules) -
         accepted: record.accepted,
         since: record.since,
     }
+}
+
+/// Where a pod's cgroup is: as the kernel says while it runs, else as Podman does. The kernel
+/// marks what is made there; a container's it knows by its name.
+fn place_of(place: &Place, container: &Container, recorded: Option<String>) -> Option<String> {
+    let pod = container.pod.as_ref()?;
+    let live = container
+        .pid
+        .and_then(|pid| locate(&place.cgroup, &container.id, pid).ok());
+    let live = live.and_then(|cgroup| {
+        let below = cgroup.path.strip_prefix(&place.cgroup).ok()?;
+        Some(format!("/{}", below.to_str()?))
+    });
+    live.or_else(|| pod.path.clone()).or(recorded)
 }
 
 fn drop_replaced(place: &Place, lock: &Lock) -> Result<()> {
@@ -205,7 +220,11 @@ fn in_kernel(
         || gate
             .seal(sealed.number)
             .is_ok_and(|seal| seal.complete != 1);
-    match mark_cgroups(&mut gate, sealed.number, container, lock) {
+    let placed = match &change.record.cgroup {
+        Some(path) => gate.seal_path(sealed.number, path, lock),
+        None => Ok(()),
+    };
+    match placed.and_then(|()| mark_cgroups(&mut gate, sealed.number, container, lock)) {
         Ok(()) => Ok((sealed, open, fresh)),
         // What was in force before comes back; what is new and unfinished goes.
         Err(error) if let Some(before) = before => {

@@ -10,6 +10,7 @@ use std::{
 use airgap_common::cgroup::container_id;
 use anyhow::{Context as _, Result};
 
+use super::pod::pod_id;
 use crate::{failure::Failure, procfs::text};
 
 /// A cgroup v2 directory.
@@ -97,20 +98,20 @@ fn open(root: &Path, relative: &Path) -> Result<Cgroup> {
 /// container has all of its own there.
 pub fn find_cgroups(root: &Path, id: &str) -> Vec<Cgroup> {
     let (mut found, mut others) = (Vec::new(), Vec::new());
-    walk(root, vec![PathBuf::new()], |child, own| match own {
-        Some(own) if own == id => {
+    walk(root, vec![PathBuf::new()], |child, name| {
+        if carries(name, id) {
             found.extend(open(root, child));
-            false
+            return false;
         }
-        Some(_) => {
+        let other = container_id(name).is_some();
+        if other {
             others.push(child.to_owned());
-            false
         }
-        None => true,
+        !other
     });
     if found.is_empty() {
-        walk(root, others, |child, own| {
-            let is_own = own == Some(id);
+        walk(root, others, |child, name| {
+            let is_own = carries(name, id);
             if is_own {
                 found.extend(open(root, child));
             }
@@ -120,9 +121,9 @@ pub fn find_cgroups(root: &Path, id: &str) -> Vec<Cgroup> {
     found
 }
 
-/// Hands out the directories below some, each before those below it, with the container's
-/// id that its name carries; `each` says whether to go on below it.
-fn walk(root: &Path, mut queue: Vec<PathBuf>, mut each: impl FnMut(&Path, Option<&str>) -> bool) {
+/// Hands out the directories below some, each before those below it, with its name; `each`
+/// says whether to go on below it.
+fn walk(root: &Path, mut queue: Vec<PathBuf>, mut each: impl FnMut(&Path, &str) -> bool) {
     while let Some(relative) = queue.pop() {
         for entry in fs::read_dir(root.join(&relative))
             .into_iter()
@@ -133,7 +134,7 @@ fn walk(root: &Path, mut queue: Vec<PathBuf>, mut each: impl FnMut(&Path, Option
                 continue;
             }
             let child = relative.join(entry.file_name());
-            if each(&child, container_id(&entry.file_name().to_string_lossy())) {
+            if each(&child, &entry.file_name().to_string_lossy()) {
                 queue.push(child);
             }
         }
@@ -206,9 +207,9 @@ fn outermost(path: &str, id: &str) -> Option<PathBuf> {
     None
 }
 
-/// The same rule as the kernel side's.
+/// The same rule as the kernel side's; that goes by a pod's whole path.
 fn carries(name: &str, id: &str) -> bool {
-    container_id(name) == Some(id)
+    container_id(name) == Some(id) || pod_id(name) == Some(id)
 }
 
 #[cfg(test)]
@@ -259,6 +260,7 @@ mod tests {
             assert_eq!(outermost(&path, ID), expected.map(PathBuf::from), "{path}");
         }
         assert!(!carries(&format!("{ID}-x"), ID));
+        assert!(carries(&format!("machine-libpod_pod_{ID}.slice"), ID));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use bollard::{
 };
 
 use super::inspected::{Container, Gateway, Labels, MESH, container, gateways, is_usual_runtime};
+use super::pod;
 use crate::{
     failure::{Failure, exit},
     policy::Cidr,
@@ -54,7 +55,7 @@ impl Engine {
             Ok(_) => Ok(true),
             Err(DockerError::DockerResponseServerError {
                 status_code: 404, ..
-            }) => Ok(false),
+            }) => Ok(self.pod(id).await?.is_some()),
             Err(error) => Err(self.failed(error, format!("cannot inspect the container {id}"))),
         }
     }
@@ -65,6 +66,9 @@ impl Engine {
     /// # Errors
     /// If it says neither.
     pub async fn look_up(&self, reference: &str) -> Result<Option<Container>> {
+        if reference.starts_with(pod::PREFIX) {
+            return self.pod(reference).await;
+        }
         // Anything else is no name, and would be another question.
         let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
         let begins_well = reference.starts_with(|c: char| c.is_ascii_alphanumeric());
@@ -80,7 +84,7 @@ impl Engine {
             Err(DockerError::DockerResponseServerError {
                 status_code: 400 | 404,
                 ..
-            }) => Ok(None),
+            }) => self.pod(reference).await,
             Err(DockerError::DockerResponseServerError { message, .. })
                 if means_several(&message) =>
             {
@@ -97,6 +101,12 @@ impl Engine {
     /// # Errors
     /// If there is none, or more than one.
     pub async fn find(&self, reference: &str) -> Result<Container> {
+        if reference.starts_with(pod::PREFIX) {
+            return match self.pod(reference).await? {
+                Some(pod) => Ok(pod),
+                None => Err(self.not_found(reference).await),
+            };
+        }
         match self
             .docker
             .inspect_container(reference, None::<InspectContainerOptions>)
@@ -106,7 +116,10 @@ impl Engine {
             Err(DockerError::DockerResponseServerError {
                 status_code: 400 | 404,
                 ..
-            }) => Err(self.not_found(reference).await),
+            }) => match self.pod(reference).await? {
+                Some(pod) => Ok(pod),
+                None => Err(self.not_found(reference).await),
+            },
             Err(DockerError::DockerResponseServerError { message, .. })
                 if means_several(&message) =>
             {
@@ -116,6 +129,16 @@ impl Engine {
                 Err(self.failed(error, format!("cannot inspect the container '{reference}'")))
             }
         }
+    }
+
+    /// A container of a pod, by its id.
+    pub(super) async fn inspected(&self, id: &str) -> Result<Container> {
+        let asked = self
+            .docker
+            .inspect_container(id, None::<InspectContainerOptions>)
+            .await;
+        let failed = |error| self.failed(error, format!("cannot inspect the container {id}"));
+        self.described(container(asked.map_err(failed)?)?).await
     }
 
     /// Names of its running containers by their addresses; empty if it does not say.
@@ -238,7 +261,7 @@ impl Engine {
             .into()
     }
 
-    /// Id, name and whether it runs, of every container.
+    /// Id, name and whether it runs, of every container, and of every pod.
     ///
     /// # Errors
     /// If the engine does not answer.
@@ -251,23 +274,23 @@ impl Engine {
             .map_err(|error| {
                 self.failed(error, "the container engine does not list its containers")
             })?;
-        Ok(all
-            .into_iter()
-            .map(|c| {
-                let name = c
-                    .names
-                    .unwrap_or_default()
-                    .into_iter()
-                    .next()
-                    .unwrap_or_default();
-                let running = c.state.is_some_and(|s| s.to_string() == "running");
-                (
-                    c.id.unwrap_or_default(),
-                    name.trim_start_matches('/').to_owned(),
-                    running,
-                )
-            })
-            .collect())
+        let containers = all.into_iter().map(|c| {
+            let name = c
+                .names
+                .unwrap_or_default()
+                .into_iter()
+                .next()
+                .unwrap_or_default();
+            let running = c.state.is_some_and(|s| s.to_string() == "running");
+            (
+                c.id.unwrap_or_default(),
+                name.trim_start_matches('/').to_owned(),
+                running,
+            )
+        });
+        let mut listed: Vec<_> = containers.collect();
+        listed.extend(self.pods().await?);
+        Ok(listed)
     }
 }
 

@@ -36,8 +36,8 @@ impl Identity {
             ..Self::default()
         };
         match container {
-            Some(container) => identity.with(&container.inspect),
-            None => identity,
+            Some(container) if container.pod.is_none() => identity.with(&container.inspect),
+            _ => identity,
         }
     }
 

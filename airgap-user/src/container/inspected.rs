@@ -6,6 +6,7 @@ use airgap_common::map::ID_LEN;
 use anyhow::{Context as _, Result};
 use bollard::models::{ContainerInspectResponse, EndpointSettings};
 
+use super::Pod;
 use crate::{failure::Failure, policy::Cidr};
 
 /// Labels by name.
@@ -29,6 +30,9 @@ pub struct Container {
     pub runtime_binary: Option<String>,
     /// Gateways of its networks, and with a routing mesh the network of that.
     pub gateways: Vec<Gateway>,
+    /// It is a pod of Podman's: id and name are the pod's, all else is of the container that
+    /// holds its network.
+    pub pod: Option<Pod>,
 }
 
 /// Addresses that clients have who came by way of somebody else.
@@ -182,5 +186,6 @@ pub(super) fn container(inspect: ContainerInspectResponse) -> Result<Container> 
         podman: false,
         runtime_binary: None,
         gateways: Vec::new(),
+        pod: None,
     })
 }

@@ -21,6 +21,7 @@ mod members;
 mod neighbour;
 mod options;
 mod peers;
+mod pod;
 mod queued;
 mod rounds;
 mod served;
@@ -44,6 +45,7 @@ pub use self::{
     look::Look,
     members::{Credentials, Grant, Members},
     neighbour::{Absent, Neighbour},
+    pod::{Pod, through_pod},
     served::{Served, listening},
     socket::{OpenSocket, SocketKind},
     sockets::{is_own, open_sockets},

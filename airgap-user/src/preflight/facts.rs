@@ -8,7 +8,7 @@ use std::{collections::HashSet, fs, os::unix::fs::MetadataExt as _, path::Path};
 pub use self::configured::user_namespaces_usable;
 use self::configured::{configured_devices, filtered, proxied};
 use super::{
-    Finding, POD_SLICE, Surroundings,
+    Finding, Surroundings,
     capabilities::{ALL, granted},
     carried::{Counted, is_foreign, leads_outside},
     clients::wide_udp,
@@ -17,9 +17,10 @@ use super::{
     mounts::{Mount, SETTINGS, parse_mounts, writable_settings},
     seccomp::{self, Filter},
     sharers::{Namespaces, sharers},
+    stays_local,
 };
 use crate::{
-    container::{Cgroup, Container, Grant, Look, Members, Network},
+    container::{Cgroup, Container, Grant, Look, Members, Network, is_usual_runtime, through_pod},
     netns::{mountinfo, owner},
     policy::{Cidr, Exception, Port},
 };
@@ -85,7 +86,49 @@ impl Facts {
     /// What the engine was told, for this start or the next: nothing of the container's
     /// own making.
     pub fn of_engine(container: &Container) -> Self {
-        Self::of_inspect(container)
+        let mut facts = Self::of_inspect(container, |_| false);
+        if let Some(pod) = &container.pod {
+            for member in &pod.members {
+                let of = Self::of_inspect(member, |mode| pod.has(container, mode));
+                facts.add_member(of, &member.name);
+            }
+        }
+        facts
+    }
+
+    /// Adds what the engine was told of a container of this pod.
+    fn add_member(&mut self, of: Self, name: &str) {
+        let named = |all: Vec<String>| all.into_iter().map(move |what| format!("{what} ({name})"));
+        self.privileged |= of.privileged;
+        let capabilities = of.capabilities.into_iter();
+        self.capabilities.extend(capabilities.map(|grant| Grant {
+            who: format!("its container {name}"),
+            ..grant
+        }));
+        self.seccomp &= of.seccomp;
+        self.unfiltered.extend(named(of.unfiltered));
+        self.user_namespaces.extend(named(of.user_namespaces));
+        self.network_sharers.extend(named(of.network_sharers));
+        self.ipc_sharers.extend(named(of.ipc_sharers));
+        self.settings.extend(named(of.settings));
+        self.devices.extend(named(of.devices));
+        self.mounts.extend(of.mounts);
+        self.host_network = self.host_network.take().or(of.host_network);
+        self.host_pid = self.host_pid.take().or(of.host_pid);
+        if of
+            .log_driver
+            .as_deref()
+            .is_some_and(|driver| !stays_local(driver))
+        {
+            self.log_driver = of.log_driver;
+        }
+        if of
+            .runtime
+            .as_deref()
+            .is_some_and(|name| !is_usual_runtime(name))
+        {
+            (self.runtime, self.runtime_binary) = (of.runtime, of.runtime_binary);
+        }
     }
 
     /// All that is known; `look` if it runs.
@@ -143,7 +186,9 @@ impl Facts {
         places
     }
 
-    fn of_inspect(container: &Container) -> Self {
+    /// `own`: whether a namespace that it joins is its own pod's.
+    fn of_inspect(container: &Container, own: impl Fn(&str) -> bool) -> Self {
+        let joins = |mode: &str| joins(mode) && !own(mode);
         let host = container.inspect.host_config.clone().unwrap_or_default();
         let network = host.network_mode.unwrap_or_default();
         let pid_mode = host.pid_mode.unwrap_or_default();
@@ -175,7 +220,7 @@ impl Facts {
             network_sharers: joins(&network)
                 .then(|| {
                     // Podman puts a pod's containers below one slice.
-                    let place = host.cgroup_parent.filter(|place| place.contains(POD_SLICE));
+                    let place = host.cgroup_parent.filter(|place| through_pod(place));
                     let place = place.map_or_else(String::new, |place| format!(" in {place}"));
                     format!("it joins another's network namespace, {network}{place}")
                 })

@@ -17,7 +17,7 @@ mod sharers;
 
 use std::fmt;
 
-use crate::container::is_usual_runtime;
+use crate::container::{is_usual_runtime, through_pod};
 
 pub use self::{
     clients::wide_udp,
@@ -184,15 +184,12 @@ impl Finding {
     }
 }
 
-/// Part of the slice that Podman makes for each pod; infra containers and members are below it.
-const POD_SLICE: &str = "libpod_pod_";
-
 /// Somebody else who lives in the network namespace.
 fn shared_network(other: &str) -> Finding {
-    let in_pod = other.contains(POD_SLICE);
+    let in_pod = through_pod(other);
     Finding {
         mend: in_pod.then_some(
-            "the containers of a pod share one network: run this one outside of the pod (podman run --network NETWORK instead of --pod), where others reach it by its name",
+            "the containers of a pod share one network: seal them as one (airgap attach pod:NAME; podman pod ps has its name)",
         ),
         ..finding(Risk::SharedNetwork, other.to_owned())
     }
@@ -279,12 +276,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
             find(risk, format!("{why} is mounted at {}", mount.target));
         }
     }
-    if let Some(driver) = facts.log_driver.as_deref()
-        && !matches!(
-            driver,
-            "json-file" | "local" | "journald" | "none" | "k8s-file" | "passthrough" | ""
-        )
-    {
+    if let Some(driver) = facts.log_driver.as_deref().filter(|d| !stays_local(d)) {
         find(Risk::LogDriver, format!("its log driver is {driver}"));
     }
     for socket in &facts.foreign_sockets {
@@ -306,6 +298,20 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
         }
     }
     found
+}
+
+/// Whether what a log driver writes stays on this host.
+fn stays_local(driver: &str) -> bool {
+    let local = [
+        "json-file",
+        "local",
+        "journald",
+        "none",
+        "k8s-file",
+        "passthrough",
+        "",
+    ];
+    local.contains(&driver)
 }
 
 /// Whether a runtime runs a container's code as tasks of the host in a cgroup of the

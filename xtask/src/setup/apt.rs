@@ -11,7 +11,7 @@ use super::{docker, say};
 use crate::command;
 
 /// Program and the package that brings it.
-const TOOLS: [(&str, &str); 15] = [
+const TOOLS: [(&str, &str); 16] = [
     ("iptables", "iptables"),
     ("ip", "iproute2"),
     ("debootstrap", "debootstrap"),
@@ -24,6 +24,8 @@ const TOOLS: [(&str, &str); 15] = [
     ("tmux", "tmux"),
     // A second engine behind Docker's API, and what it needs to run. 80 MB on the disk.
     ("podman", "podman"),
+    // What holds the network of a pod.
+    ("catatonit", "catatonit"),
     ("docker-compose", "docker-compose"),
     // Has a resolver of its own, which the tests of names ask. 450 MB on the disk.
     ("go", "golang-go"),

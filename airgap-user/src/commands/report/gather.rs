@@ -117,10 +117,10 @@ impl Report {
             Some(subtree) => subtree.cgroup.iter().cloned().collect(),
             None => find_cgroups(&gate.place().cgroup, &id),
         };
-        let running = match &subtree {
-            // One without a process is made before its unit starts, and stays after it.
-            Some(_) => live.iter().any(|cgroup| cgroup.first_process().is_some()),
-            None => !live.is_empty(),
+        let running = match subtree.is_some() || gate.path_of(number)?.is_some() {
+            // That of a unit or a pod is made before it starts, and stays after it.
+            true => live.iter().any(|cgroup| cgroup.first_process().is_some()),
+            false => !live.is_empty(),
         };
         let marked_ids = gate.cgroups_of(number)?;
         let broken_links = gate.broken_links();

@@ -16,6 +16,10 @@ use std::time::Duration;
 
 /// A container's start takes an emulated processor several seconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// An interface is guarded by then, with nobody's help.
+const GUARDED: Duration = Duration::from_secs(30);
+/// What is open until then, where raw frames and joins are refused by other hooks.
+const PROBES: &str = "answers to probes (echo replies, RSTs)";
 /// What the probe tries in one round.
 const ROUND: usize = 4;
 
@@ -27,6 +31,10 @@ pub(crate) struct App<'a> {
     pub(crate) port: u16,
     /// Its first process when it was last looked for; 0: none.
     pid: Cell<u32>,
+    /// How often its program ran before its new interface was guarded.
+    late: Cell<u32>,
+    /// What `airgap` calls what it is sealed as, where that is not its name.
+    within: Option<String>,
 }
 
 impl<'a> App<'a> {
@@ -55,7 +63,25 @@ impl<'a> App<'a> {
             name: name.to_owned(),
             port,
             pid: Cell::new(0),
+            late: Cell::new(0),
+            within: None,
         }
+    }
+
+    /// One that is sealed as a part of something else.
+    pub(crate) fn within(mut self, what: &str) -> Self {
+        self.within = Some(what.to_owned());
+        self
+    }
+
+    /// What `airgap` is to be told.
+    pub(crate) fn target(&self) -> &str {
+        self.within.as_deref().unwrap_or(&self.name)
+    }
+
+    /// How often its program ran before its new interface was guarded.
+    pub(crate) fn late(&self) -> u32 {
+        self.late.get()
     }
 
     /// Options, image and command.
@@ -142,7 +168,7 @@ impl<'a> App<'a> {
     pub(crate) fn attach(&self, options: &str) -> Result<Output, String> {
         let out = self
             .engine
-            .airgap(&format!("attach -d {options} {}", self.name));
+            .airgap(&format!("attach -d {options} {}", self.target()));
         must(matches!(out.code, 0 | 4), said(&out))?;
         Ok(out)
     }
@@ -167,6 +193,20 @@ impl<'a> App<'a> {
         self.were_refused(&self.life(life)?)?;
         let sent = self.outside() - before;
         must(sent == 0, format!("{sent} packets outside in life {life}"))?;
+        self.settled()
+    }
+
+    /// The state, once the interface of this life is guarded: what is done for each that comes up
+    /// may be later than the program (status says so as long), and needs nobody to do anything.
+    fn settled(&self) -> Result<String, String> {
+        let (mut state, mut open, _) = self.told();
+        if state == "opened" && open == PROBES {
+            self.late.set(self.late.get() + 1);
+            wait::within(GUARDED, || {
+                (state, open, _) = self.told();
+                (state != "opened").then_some(())
+            });
+        }
         self.state()
     }
 
@@ -190,7 +230,9 @@ impl<'a> App<'a> {
 
     /// The state, what is open now, and how `airgap status` ended.
     pub(crate) fn told(&self) -> (String, String, String) {
-        let out = self.engine.airgap(&format!("status --json {}", self.name));
+        let out = self
+            .engine
+            .airgap(&format!("status --json {}", self.target()));
         let told: Value = serde_json::from_str(&out.stdout).unwrap_or_default();
         let state = told["state"].as_str().unwrap_or_default().to_owned();
         let open = told["coverage"].as_array().into_iter().flatten();
@@ -217,9 +259,9 @@ impl<'a> App<'a> {
 
 impl Drop for App<'_> {
     fn drop(&mut self) {
-        let Self { engine, name, .. } = self;
-        engine.airgap(&format!("detach {name}"));
-        engine.attempt(&format!("rm --force --volumes {name}"));
+        self.engine.airgap(&format!("detach {}", self.target()));
+        let remove = format!("rm --force --volumes {}", self.name);
+        self.engine.attempt(&remove);
     }
 }
 

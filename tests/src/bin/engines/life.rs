@@ -54,7 +54,12 @@ pub(crate) fn many_restarts(engine: &Engine) -> Scenario {
             .was_held(restart + 1, before)
             .map_err(|why| format!("restart {restart}: {why}"))?;
     }
-    Ok(Seen::Ok(state))
+    match app.late() {
+        0 => Ok(Seen::Ok(state)),
+        late => Ok(Seen::Ok(format!(
+            "{state}; in {late} of {MANY} a moment after its program began"
+        ))),
+    }
 }
 
 pub(crate) fn crash(engine: &Engine) -> Scenario {

@@ -3,7 +3,6 @@
 use crate::app::{App, PATIENCE};
 use crate::engine::Engine;
 use crate::labels::{Watch, await_seal};
-use crate::refusals::refused;
 use crate::seen::{Scenario, Seen, must};
 use airgap_tests::{cmd, wait};
 use std::fs;
@@ -16,14 +15,29 @@ pub(crate) fn pod(engine: &Engine) -> Scenario {
         return Ok(DOCKER_HAS_NONE);
     }
     engine.run("pod create --name group")?;
-    let seen = App::new(engine, "run -d", "web", "--pod group").and_then(|app| {
-        let seen = refused(&app, "shared-network")?;
-        let out = engine.airgap("attach -d web");
-        must(out.stderr.contains("pod"), out.describe())?;
-        Ok(seen)
+    let seen = App::new(engine, "create", "web", "--pod group").and_then(|app| {
+        let app = app.within("pod:group");
+        let alone = engine.airgap("attach -d web");
+        must(
+            alone.code == 1 && alone.stderr.contains("attach pod:NAME"),
+            alone.describe(),
+        )?;
+        app.attach("")?;
+        engine.run("pod start group")?;
+        app.was_held(1, 0)?;
+        engine.run("pod restart group")?;
+        app.was_held(2, 0)?;
+        app.does("restart -t 0")?;
+        app.was_held(3, 0)?;
+        engine.run("pod stop group")?;
+        engine.run("pod start group")?;
+        app.was_held(4, 0)
     });
     engine.attempt("pod rm --force group");
-    seen
+    Ok(Seen::Ok(format!(
+        "{}, as one, from its first instruction",
+        seen?
+    )))
 }
 
 /// A unit of Quadlet's, gone with it.
