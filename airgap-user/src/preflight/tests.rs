@@ -209,9 +209,9 @@ fn names_parse_back() {
     assert_eq!(Risk::names(set), ["privileged", "device"]);
 }
 
-/// A pod's containers have no network of their own to give: there is another way.
+/// A pod's containers have no network of their own to give: they are sealed as one.
 #[test]
-fn a_pod_is_told_how_to_go_without() {
+fn a_pod_is_told_how_it_is_sealed() {
     for (other, is_pod) in [
         (
             "'catatonit' of the cgroup /machine.slice/machine-libpod_pod_ab.slice/libpod-cd.scope shares its network namespace",
@@ -230,7 +230,7 @@ fn a_pod_is_told_how_to_go_without() {
         let found = judge(&facts);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].risk, Risk::SharedNetwork);
-        assert_eq!(found[0].mend().contains("--pod"), is_pod, "{other}");
+        assert_eq!(found[0].mend().contains("pod:NAME"), is_pod, "{other}");
     }
 }
 
