@@ -181,6 +181,10 @@ pub(crate) fn of(page: &str) -> &'static [Example] {
             "sudo airgap guard 12",
             "Guard the interface of this index; udev runs it.",
         )],
+        "airgap-hook" => &[(
+            "sudo airgap hook",
+            "Seal the container whose state is on stdin; an OCI runtime runs it, once airgap install has made it known to Podman.",
+        )],
         _ => &[],
     }
 }

@@ -9,9 +9,9 @@ use clap::{Parser, Subcommand};
 use crate::{
     command::Init,
     commands::{
-        Allow, Attach, Configuration, Detach, Disallow, Doctor, Exec, Explain, Guard, Install,
-        Keep, Learn, List, Quarantine, Reporting, Restore, Run, Schema, Status, Tail, Verify,
-        Watch,
+        Allow, Attach, Configuration, Detach, Disallow, Doctor, Exec, Explain, Guard, Hook,
+        Install, Keep, Learn, List, Quarantine, Reporting, Restore, Run, Schema, Status, Tail,
+        Verify, Watch,
     },
     verify::Probe,
 };
@@ -136,6 +136,12 @@ pub enum Command {
     Explain(Explain),
     /// Print the JSON Schema of what other commands print as JSON.
     Schema(Schema),
+    /// Seal a container before its first instruction; for OCI runtimes.
+    ///
+    /// Podman has it run for what has the annotation airgap.seal=true, once airgap install
+    /// has made it known. Until its labels (airgap watch) or airgap attach say otherwise the
+    /// container has no service port. If it cannot be sealed it does not start.
+    Hook(Hook),
     /// Guard a veth that has just come up, whosever it is; for udev.
     ///
     /// The rule that airgap install writes runs it for each new interface. Nothing

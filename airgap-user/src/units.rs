@@ -1,10 +1,13 @@
 //! The systemd units of airgap: their text, and which of them are there
 //! (systemd.unit(5), systemd.service(5)).
 
+mod hook;
+
 use std::{fs, path::Path};
 
 use anyhow::{Result, anyhow};
 
+use self::hook::{HOOK, hook};
 use crate::{
     failure::Failure,
     udev::{RULE, rule},
@@ -61,7 +64,7 @@ pub fn bound(unit: &str) -> Unit {
 
 /// Paths of all that was ever written below a root.
 pub fn written(root: &Path) -> Vec<String> {
-    let mut found: Vec<_> = [RESTORE, WATCH, KEEP, RULE].map(str::to_owned).into();
+    let mut found: Vec<_> = [RESTORE, WATCH, KEEP, RULE, HOOK].map(str::to_owned).into();
     let entries = fs::read_dir(root.join(UNITS))
         .into_iter()
         .flatten()
@@ -111,6 +114,9 @@ pub fn all(
         unit(KEEP, keep(binary, state, &engines, host.as_deref())),
         unit(RULE, rule(MARK, binary)),
     ];
+    if starters.iter().any(|name| name.starts_with("podman")) {
+        units.push(unit(HOOK, hook(binary, state)));
+    }
     units.extend(
         engines
             .iter()
@@ -386,7 +392,7 @@ mod tests {
         assert_eq!(boot(&root, &starters), Boot::Ready);
         assert!(written(&root).contains(&drop_in_of("own.service")));
         fs::write(&own, "[Unit]\n").unwrap();
-        assert_eq!(written(&root), [KEEP, RESTORE, WATCH, RULE]);
+        assert_eq!(written(&root), [HOOK, KEEP, RESTORE, WATCH, RULE]);
         fs::remove_dir_all(root).unwrap();
     }
 }

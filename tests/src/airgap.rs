@@ -42,6 +42,19 @@ pub fn airgap(args: &[&str]) -> Output {
     cmd::run_command(command().args(args))
 }
 
+/// Runs `airgap ARGS…` with this on stdin.
+///
+/// # Panics
+/// When the text does not fit into a pipe at once.
+#[track_caller]
+pub fn with_input(args: &[&str], input: &str) -> Output {
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    assert!(input.len() <= libc::PIPE_BUF, "{} bytes", input.len());
+    std::io::Write::write_all(&mut writer, input.as_bytes()).expect("write");
+    drop(writer);
+    cmd::run_with(command().args(args), reader.into())
+}
+
 /// Runs `airgap ARGS…` and wants exit 0.
 ///
 /// # Panics

@@ -40,10 +40,19 @@ impl Output {
 /// When the program cannot be started.
 #[track_caller]
 pub fn run_command(command: &mut Command) -> Output {
+    run_with(command, Stdio::null())
+}
+
+/// The same with this stdin.
+///
+/// # Panics
+/// As there.
+#[track_caller]
+pub fn run_with(command: &mut Command, stdin: Stdio) -> Output {
     use std::os::unix::process::ExitStatusExt as _;
     let shown = show(command);
     let out = command
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .output()
         .unwrap_or_else(|e| panic!("cannot start `{shown}`: {e}"));
     Output {

@@ -4,6 +4,7 @@
 use crate::cmd::{self, Output};
 use crate::outside::Outside;
 use crate::{image, private, wait};
+use serde_json::Value;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -37,6 +38,7 @@ impl Podman {
             std::process::id()
         ));
         fs::create_dir_all(dir.join("networks")).expect("mkdir");
+        fs::create_dir_all(dir.join("hooks")).expect("mkdir");
         let mut podman = Self { dir, child: None };
         podman.configure(outside);
         podman.serve();
@@ -52,6 +54,14 @@ impl Podman {
 
     fn path(&self, name: &str) -> String {
         self.dir.join(name).display().to_string()
+    }
+
+    /// What it has runtimes run for which containers, as `airgap install` writes it.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn hook(&self, json: &Value) {
+        fs::write(self.dir.join("hooks/50-airgap.json"), json.to_string()).expect("a hook");
     }
 
     /// Runs `docker ARGS…` against it.
@@ -78,14 +88,14 @@ impl Podman {
     }
 
     fn configure(&self, outside: &Outside) {
-        let networks = self.path("networks");
+        let (networks, hooks) = (self.path("networks"), self.path("hooks"));
         // The usual limits are above what this process may hand on. Locks in files: the other
         // kind is one for all Podmans of the machine.
         let settings = format!(
             "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n\
              log_driver = \"k8s-file\"\n\
              [engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n\
-             lock_type = \"file\"\nruntime = \"runc\"\n\
+             lock_type = \"file\"\nruntime = \"runc\"\nhooks_dir = [\"{hooks}\"]\n\
              [network]\nnetwork_backend = \"cni\"\nnetwork_config_dir = \"{networks}\"\n"
         );
         fs::write(self.dir.join("containers.conf"), settings).expect("containers.conf");

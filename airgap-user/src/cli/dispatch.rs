@@ -8,8 +8,8 @@ use super::{Cli, Command};
 use crate::{
     command,
     commands::{
-        allow, attach, config, detach, doctor, exec, explain, guard, install, keep_names, learn,
-        list, quarantine, reporting, restore, run, schema, status, tail, top, verify, watch,
+        allow, attach, config, detach, doctor, exec, explain, guard, hook, install, keep_names,
+        learn, list, quarantine, reporting, restore, run, schema, status, tail, top, verify, watch,
     },
     config::Config,
     failure::{Failure, exit},
@@ -42,8 +42,8 @@ impl Cli {
             .into());
         }
         let config = match &self.command {
-            // At a veth's birth and inside of what is sealed; neither asks for anything in it.
-            Command::Guard(_) | Command::CommandInit(_) | Command::Probe(_) => {
+            // At a veth's and a container's birth, and inside of what is sealed; none asks for anything in it.
+            Command::Guard(_) | Command::Hook(_) | Command::CommandInit(_) | Command::Probe(_) => {
                 Ok(Config::default())
             }
             _ => Config::read(self.config.as_deref()),
@@ -88,6 +88,7 @@ impl Cli {
             Command::Schema(args) => schema::run(&args)?,
             Command::Explain(args) => explain::run(&args)?,
             Command::Guard(args) => guard::run(&args)?,
+            Command::Hook(_) => hook::run(host, state)?,
             Command::CommandInit(args) => {
                 command::run(&args)?;
                 exit::OK

@@ -243,7 +243,7 @@ fn in_kernel(
 
 /// Marks the cgroups that exist, and guards their interfaces. From the id on the kernel
 /// marks each new one, so what is there now is all that is left to do.
-fn mark_cgroups(
+pub(super) fn mark_cgroups(
     gate: &mut Gate,
     number: SealNumber,
     container: &Container,

@@ -11,6 +11,7 @@ mod existing;
 mod exit_change;
 pub(crate) mod explain;
 pub(crate) mod guard;
+pub(crate) mod hook;
 pub(crate) mod install;
 mod keep;
 pub(crate) mod keep_names;
@@ -57,6 +58,7 @@ pub use {
     exec::Exec,
     explain::Explain,
     guard::Guard,
+    hook::Hook,
     install::Install,
     keep_names::Keep,
     learn::Learn,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use airgap_common::map::ID_LEN;
 use anyhow::{Context as _, Result};
-use bollard::models::{ContainerInspectResponse, EndpointSettings};
+use bollard::models::{ContainerInspectResponse, EndpointSettings, NetworkSettings};
 
 use super::Pod;
 use crate::{failure::Failure, policy::Cidr};
@@ -45,6 +45,29 @@ pub struct Gateway {
 }
 
 impl Container {
+    /// One that its runtime is about to start, before its engine can be asked: id, and first
+    /// process here (0: none).
+    pub fn beginning(id: &str, pid: u32) -> Self {
+        let sandbox = NetworkSettings {
+            sandbox_key: Some(format!("/proc/{pid}/ns/net")),
+            ..NetworkSettings::default()
+        };
+        let inspect = ContainerInspectResponse {
+            network_settings: Some(sandbox),
+            ..ContainerInspectResponse::default()
+        };
+        Self {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            pid: Some(pid).filter(|pid| *pid != 0),
+            inspect,
+            podman: false,
+            runtime_binary: None,
+            gateways: Vec::new(),
+            pod: None,
+        }
+    }
+
     /// Its labels, those of its image among them.
     pub fn labels(&self) -> Labels {
         let config = self.inspect.config.as_ref();

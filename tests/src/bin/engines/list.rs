@@ -47,6 +47,7 @@ pub(crate) const LIST: &[(&str, Work)] = &[
     ("pod", pods::pod),
     ("Quadlet", pods::quadlet),
     ("Quadlet by label", pods::labelled),
+    ("Quadlet by annotation", pods::annotated),
     ("cgroupfs driver", pods::cgroupfs),
     ("rootless, in a user's session", rootless::session),
     ("rootless, without a session", rootless::alone),

@@ -124,6 +124,22 @@ pub(crate) fn labelled(engine: &Engine) -> Scenario {
     Ok(Seen::Ok(state))
 }
 
+/// Each start is another container, sealed by what `airgap install` has Podman's runtime run.
+pub(crate) fn annotated(engine: &Engine) -> Scenario {
+    if !has_quadlet(engine) {
+        return Ok(Seen::Absent("Podman's own, since 4.4"));
+    }
+    let app = App::planned(engine, "quad");
+    let _unit = Unit::start(&app, "Annotation=airgap.seal=true\n")?;
+    app.was_held(1, 0)?;
+    cmd::ok("systemctl restart quad");
+    let state = app.was_held(1, 0)?;
+    let list = engine.airgap("list");
+    must(list.stdout.matches("quad").count() == 1, list.describe())?;
+    must(!list.stdout.contains("gone"), list.describe())?;
+    Ok(Seen::Ok(format!("{state}, from its first instruction")))
+}
+
 pub(crate) fn cgroupfs(engine: &Engine) -> Scenario {
     if !engine.is_podman() {
         return Ok(Seen::Absent("not run: a setting of the daemon's"));
