@@ -71,6 +71,9 @@ pub enum Reason {
     ExitLapsed = 20,
     /// A datagram from a UDP service port to somebody who has not sent to that port lately.
     Unasked = 21,
+    /// Something for somebody behind the host, on its way to another on the link; or, in
+    /// what shares the host's network, by an interface that the socket was bound to.
+    NextHop = 22,
 }
 
 impl Reason {

@@ -4,6 +4,7 @@
 //! (Linux 6.6) or, in direct-action mode, by clsact: the verdicts have the same numbers.
 
 mod near;
+mod next_hop;
 
 use airgap_common::{
     addr::Addr,
@@ -57,16 +58,23 @@ pub(crate) fn out(ctx: &TcContext) -> i32 {
     let skb = ctx.skb.skb;
     // By its tag alone, whichever seal this veth is of: containers that share a
     // network namespace share its veths, too.
-    if passes::<{ ETHERNET as usize }, true>(skb) {
-        return NEXT;
-    }
-    match judge_out(skb) {
-        0 => NEXT,
-        reason => match judge_service(skb, reason) {
-            0 => NEXT,
-            // SAFETY: the context is a __sk_buff.
-            reason => refuse(skb, forgotten(reason.into(), 32, unsafe { (*skb).ifindex })),
+    let mut reason = match passes::<{ ETHERNET as usize }, true>(skb) {
+        true => 0,
+        false => match judge_out(skb) {
+            0 => 0,
+            reason => judge_service(skb, reason),
         },
+    };
+    if reason == 0 {
+        if next_hop::is_to_host(skb) {
+            return NEXT;
+        }
+        reason = next_hop::judge(skb);
+    }
+    match reason {
+        0 => NEXT,
+        // SAFETY: the context is a __sk_buff.
+        reason => refuse(skb, forgotten(reason.into(), 32, unsafe { (*skb).ifindex })),
     }
 }
 
@@ -251,27 +259,16 @@ fn route(skb: *mut __sk_buff, veth: &Veth, ip: &Ip) -> Route {
     /// `BPF_FIB_LKUP_RET_SUCCESS`, and that nobody asked for its MAC yet.
     const SUCCESS: i64 = 0;
     const NO_NEIGHBOUR: i64 = 7;
-    // SAFETY: zero is a valid value; the helper reads and writes as many bytes as said.
+    // SAFETY: zero is a valid value; the version tells which address was written.
     unsafe {
         let mut wanted: bpf_fib_lookup = core::mem::zeroed();
-        wanted.l4_protocol = packet::TCP;
-        wanted.ifindex = if veth.bridge != 0 {
+        let from = if veth.bridge != 0 {
             veth.bridge
         } else {
             (*skb).ifindex
         };
         let v4 = ip.version == 4;
-        if v4 {
-            wanted.family = AF_INET;
-            wanted.__bindgen_anon_3.ipv4_src = ip.dst.0[3];
-            wanted.__bindgen_anon_4.ipv4_dst = ip.src.0[3];
-        } else {
-            wanted.family = AF_INET6;
-            wanted.__bindgen_anon_3.ipv6_src = ip.dst.0;
-            wanted.__bindgen_anon_4.ipv6_dst = ip.src.0;
-        }
-        let len = size_of::<bpf_fib_lookup>() as i32;
-        let found = bpf_fib_lookup(skb.cast(), &raw mut wanted, len, 0);
+        let found = look_up(skb, from, v4, ip.dst, ip.src, &mut wanted);
         if found != SUCCESS && found != NO_NEIGHBOUR {
             return Route {
                 ifindex: 0,
@@ -289,6 +286,33 @@ fn route(skb: *mut __sk_buff, veth: &Veth, ip: &Ip) -> Route {
             on_link: next.is(ip.src),
         }
     }
+}
+
+/// Asks the host's routes for the way of a packet that comes in by the interface `from`.
+/// Returns what the helper says; `wanted` is all zero before.
+#[inline(always)]
+fn look_up(
+    skb: *mut __sk_buff,
+    from: u32,
+    v4: bool,
+    src: Addr,
+    dst: Addr,
+    wanted: &mut bpf_fib_lookup,
+) -> i64 {
+    wanted.l4_protocol = packet::TCP;
+    wanted.ifindex = from;
+    if v4 {
+        wanted.family = AF_INET;
+        wanted.__bindgen_anon_3.ipv4_src = src.0[3];
+        wanted.__bindgen_anon_4.ipv4_dst = dst.0[3];
+    } else {
+        wanted.family = AF_INET6;
+        wanted.__bindgen_anon_3.ipv6_src = src.0;
+        wanted.__bindgen_anon_4.ipv6_dst = dst.0;
+    }
+    let len = size_of::<bpf_fib_lookup>() as i32;
+    // SAFETY: the helper reads and writes as many bytes as said.
+    unsafe { bpf_fib_lookup(skb.cast(), &raw mut *wanted, len, 0) }
 }
 
 /// Remembers the flow, if this TCP segment is a SYN to a service port.

@@ -3,14 +3,14 @@
 use airgap_common::{
     denial::Denial,
     map::{
-        Arguments, Attempt, AttemptKey, Client, Counters, Destination, Exception, Exits, Flow,
-        Follower, Gate, HINT_BUCKETS, ID_LEN, MAX_ATTEMPTS, MAX_BURSTS, MAX_CGROUPS, MAX_CLIENTS,
-        MAX_DESTINATIONS, MAX_EXCEPTIONS, MAX_EXITS, MAX_FLOWS, MAX_FOLLOWERS, MAX_JUDGED,
-        MAX_NEIGHBOURS, MAX_OLDER, MAX_PATHS, MAX_PROGRAMS, MAX_SEALS, MAX_SHARES, MAX_SYNS,
-        MAX_UDP_PEERS, MAX_UDP_PREFIXES, MAX_VETHS, MAX_WAITING, OVERFLOW_SLOTS, Older, Own,
-        PATH_LEN, Policy, Program, Questions, STATS as STAT_COUNT, SWITCHES as SWITCH_COUNT, Seal,
-        SealNumber, Share, Spent, Storage, Syn, SynSeen, Tally, UdpPeer, UdpPrefix, UdpQuota,
-        UdpSeen, Use, Veth, WRITERS, Waiting,
+        Arguments, Attempt, AttemptKey, Bridge, Client, Counters, Destination, Exception, Exits,
+        Flow, Follower, Gate, HINT_BUCKETS, ID_LEN, MAX_ATTEMPTS, MAX_BRIDGES, MAX_BURSTS,
+        MAX_CGROUPS, MAX_CLIENTS, MAX_DESTINATIONS, MAX_EXCEPTIONS, MAX_EXITS, MAX_FLOWS,
+        MAX_FOLLOWERS, MAX_JUDGED, MAX_NEIGHBOURS, MAX_OLDER, MAX_PATHS, MAX_PROGRAMS, MAX_SEALS,
+        MAX_SHARES, MAX_SYNS, MAX_UDP_PEERS, MAX_UDP_PREFIXES, MAX_VETHS, MAX_WAITING,
+        OVERFLOW_SLOTS, Older, Own, PATH_LEN, Policy, Program, Questions, STATS as STAT_COUNT,
+        SWITCHES as SWITCH_COUNT, Seal, SealNumber, Share, Spent, Storage, Syn, SynSeen, Tally,
+        UdpPeer, UdpPrefix, UdpQuota, UdpSeen, Use, Veth, WRITERS, Waiting,
     },
 };
 use aya_ebpf::{
@@ -142,6 +142,8 @@ pub(crate) static DESTINATIONS: LruHashMap<Destination, Tally, { MAX_DESTINATION
 
 #[btf_map]
 pub(crate) static VETHS: HashMap<u32, Veth, { MAX_VETHS as usize }> = HashMap::new();
+#[btf_map]
+pub(crate) static BRIDGES: HashMap<u32, Bridge, { MAX_BRIDGES as usize }> = HashMap::new();
 #[btf_map]
 pub(crate) static OWN: HashMap<u32, Own, { MAX_VETHS as usize }, { BPF_F_NO_PREALLOC as usize }> =
     HashMap::new();

@@ -117,6 +117,7 @@ pub(crate) unsafe fn facts(sk: *mut bpf_sock, peer: Addr, tag: Tag) -> Socket {
     unsafe {
         Socket {
             exists: true,
+            bound: (*sk).bound_dev_if != 0,
             kind: (*sk).type_,
             protocol: (*sk).protocol,
             state: (*sk).state,

@@ -2,7 +2,7 @@
 //! passes but what the kernel may say on a flow that a client opened, and every refusal is counted.
 
 use airgap::events::{Event, Follower};
-use airgap_common::map::{MAX_UPLINKS, Policy, PortRange, Veth, name};
+use airgap_common::map::{MAX_UPLINKS, Mac, Policy, PortRange, Veth, name};
 use airgap_tests::Frame;
 use airgap_tests::scratch::{Scratch, id};
 use aya::TestRun as _;
@@ -72,6 +72,7 @@ fn bench() -> Bench {
         bridge: 0,
         gateway: 0,
         uplinks,
+        mac: Mac::default(),
     };
     veths.insert(LO, veth, 0).expect("write");
     Bench {

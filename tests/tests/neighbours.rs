@@ -4,6 +4,10 @@
 
 #[path = "neighbours/flood.rs"]
 mod flood;
+#[path = "neighbours/links.rs"]
+mod links;
+#[path = "neighbours/next_hop.rs"]
+mod next_hop;
 #[path = "neighbours/sender.rs"]
 mod sender;
 

@@ -1,6 +1,7 @@
 //! Names, capacities and values of the pinned maps.
 
 mod attempt;
+mod bridge;
 mod exit;
 pub mod name;
 mod older;
@@ -17,6 +18,7 @@ pub use self::{
         MAX_BURSTS, MAX_DESTINATIONS, MAX_PROGRAMS, MAX_SHARES, Program, REASONS, SHARE_BURST,
         SHARE_PER_SECOND, SHARE_RESERVED, SHARE_SECONDS, Share, Spent, Tally, admit, kind_of,
     },
+    bridge::{Bridge, Link4, Link6, MAX_BRIDGES, MAX_LINKS, Mac},
     exit::{
         DATAGRAM_LIFE, EXCEPTIONS_PER_SEAL, Exception, Exit, Exits, FLOW_LIFE, Flow, Found,
         MAX_EXCEPTIONS, MAX_EXITS, MAX_FLOWS, MAX_NEIGHBOURS, REASON_LEN, SLOTS, Slot, TARGET_LEN,
@@ -167,12 +169,21 @@ pub struct Veth {
     /// Indices of interfaces that are no container's, ports of the bridge among
     /// them; 0: none.
     pub uplinks: [u32; MAX_UPLINKS],
+    /// That bridge's own hardware address; none: it does not tell who is reached by the
+    /// host, as the bridge has a port that leads elsewhere, or is none.
+    pub mac: Mac,
 }
 
 impl Veth {
     /// It has just been made, and may be plugged into a bridge yet: nothing tells
     /// where what comes in by it came from.
     pub const UNPLUGGED: u32 = u32::MAX;
+
+    /// Whether it is a port of a bridge of which the hardware address is known.
+    #[inline(always)]
+    pub const fn is_port(&self) -> bool {
+        self.bridge != 0 && self.bridge != Self::UNPLUGGED && !self.mac.is_none()
+    }
 
     /// Whether this interface, which is not 0, is none of a container.
     #[inline(always)]
@@ -270,7 +281,8 @@ const _: () = assert!(size_of::<Tag>() == 16);
 const _: () = assert!(size_of::<Mark>() == 72);
 const _: () = assert!(size_of::<Storage>() == 88);
 const _: () = assert!(size_of::<Counters>() == 272);
-const _: () = assert!(size_of::<Veth>() == 72);
+const _: () = assert!(size_of::<Veth>() == 80);
+const _: () = assert!(size_of::<Bridge>() == 160);
 const _: () = assert!(size_of::<Seal>() == 216);
 const _: () = assert!(size_of::<Gate>() == 32);
 const _: () = assert!(size_of::<Follower>() == 24);
@@ -317,6 +329,7 @@ mod pod {
         super::Gate,
         super::Follower,
         super::Veth,
+        super::Bridge,
         super::Syn,
         super::Older,
         super::Exits,

@@ -55,6 +55,8 @@ pub const RINGS: &str = "RINGS";
 pub const FOLLOWERS: &str = "FOLLOWERS";
 /// `u32` ifindex of a host-side veth → [`super::Veth`].
 pub const VETHS: &str = "VETHS";
+/// `u32` ifindex of a bridge → [`super::Bridge`]: what is on its link.
+pub const BRIDGES: &str = "BRIDGES";
 /// [`super::Syn::slot`] → [`super::SynSeen`]: SYNs that went in.
 pub const SYNS: &str = "SYNS";
 /// [`super::Syn`] → [`super::Older`]: connections older than the seal that were cut
@@ -91,7 +93,7 @@ pub const SWITCHES: &str = "SWITCHES";
 pub const JUDGED: &str = "JUDGED";
 
 /// Every map that is pinned.
-pub const ALL: [&str; 38] = [
+pub const ALL: [&str; 39] = [
     IDS,
     PATHS,
     PATH,
@@ -117,6 +119,7 @@ pub const ALL: [&str; 38] = [
     FOLLOWERS,
     STATS,
     VETHS,
+    BRIDGES,
     SYNS,
     OLDER,
     OLDER_UNTIL,

@@ -41,6 +41,8 @@ pub const SOCK_DGRAM: u32 = 2;
 pub struct Socket {
     /// Whether there is one.
     pub exists: bool,
+    /// Whether it is bound to an interface.
+    pub bound: bool,
     /// `SOCK_*`.
     pub kind: u32,
     /// IP protocol.
@@ -61,6 +63,7 @@ impl Socket {
     /// No full socket.
     pub const NONE: Self = Self {
         exists: false,
+        bound: false,
         kind: 0,
         protocol: 0,
         state: 0,

@@ -108,7 +108,7 @@ pub fn inward(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::map::MAX_UPLINKS;
+    use crate::map::{MAX_UPLINKS, Mac};
 
     const BRIDGE: u32 = 10;
     const PORT: u32 = 11;
@@ -127,6 +127,7 @@ mod tests {
             bridge: BRIDGE,
             gateway: u32::from_ne_bytes(GATEWAY),
             uplinks,
+            mac: Mac::default(),
         }
     }
 

@@ -11,6 +11,7 @@ pub mod exit;
 mod facts;
 mod inbound;
 pub mod inward;
+pub mod outward;
 pub mod service;
 pub mod short;
 pub mod socket;
@@ -200,6 +201,12 @@ fn reply<K: Kernel>(
             Ended::Answered if is_own(ip, transport, socket, policy, kernel) => return Ok(()),
             Ended::Answered | Ended::Silent => return Err(Reason::KernelChatter),
         }
+    }
+    // It leaves by that interface, whichever its client came by: where others of the host
+    // have links, too, somebody may have taken the client's address there.
+    let shared = policy.flags & Policy::SHARED_NETWORK != 0;
+    if shared && socket.bound && !ip.dst.is_v6_link_local() {
+        return Err(Reason::NextHop);
     }
     if tag.seal == Tag::NONE.seal {
         return Err(Reason::NoProvenance);

@@ -60,6 +60,7 @@ pub fn reply(ip: &Ip, transport: &Transport, socket: &Socket, epoch: u32) -> boo
         _ => false,
     };
     rightful
+        && !socket.bound
         && is_served(ip, transport, socket, epoch, transport.sport)
         && socket.sport == transport.sport
         && !touches_loopback(ip)

@@ -63,6 +63,7 @@ pub fn other_end(index: u32) -> Result<OtherEnd> {
         native_xdp: link.native_xdp,
         mac: None,
         addresses: Vec::new(),
+        prefixes: Vec::new(),
     };
     Ok(match link.peer_netns {
         Some(number) => OtherEnd::There {

@@ -1,11 +1,11 @@
 //! The network interfaces of a container, and their other ends on the host.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Context as _, Result};
 
 use crate::{
-    netlink::{Link, Netlink},
+    netlink::{Address, Link, Netlink},
     netns::Netns,
 };
 
@@ -34,6 +34,9 @@ pub struct HostEnd {
     pub mac: Option<[u8; 6]>,
     /// IPv4 addresses of the container's end.
     pub addresses: Vec<Ipv4Addr>,
+    /// What is on the container's link, by the addresses of its end, and how many bits of
+    /// each all there share.
+    pub prefixes: Vec<(IpAddr, u8)>,
 }
 
 /// The interfaces in these network namespaces, by the kernel's word. Those of the
@@ -56,7 +59,7 @@ pub fn interfaces<'a>(networks: impl IntoIterator<Item = &'a Netns>) -> Result<V
         let (inside, addresses) = netns
             .run(|| {
                 let netlink = open()?;
-                let addresses = netlink.ipv4s().context("cannot list addresses")?;
+                let addresses = netlink.addresses().context("cannot list addresses")?;
                 Ok::<_, anyhow::Error>((links(&netlink)?, addresses))
             })
             .context("cannot look into a network namespace of the container")?;
@@ -75,7 +78,7 @@ pub fn interfaces<'a>(networks: impl IntoIterator<Item = &'a Netns>) -> Result<V
 /// the namespace of this number: indices repeat across namespaces.
 fn pair(
     inside: &[Link],
-    addresses: &[(u32, Ipv4Addr)],
+    addresses: &[Address],
     host: &[Link],
     number: Option<i32>,
 ) -> Vec<Interface> {
@@ -94,8 +97,16 @@ fn pair(
                     native_xdp: h.native_xdp,
                     mac: link.mac,
                     addresses: {
-                        let own = addresses.iter().filter(|(index, _)| *index == link.index);
-                        own.map(|(_, address)| *address).collect()
+                        let own = addresses.iter().filter(|a| a.link == link.index);
+                        let v4 = own.filter_map(|address| match address.ip {
+                            IpAddr::V4(ip) => Some(ip),
+                            IpAddr::V6(_) => None,
+                        });
+                        v4.collect()
+                    },
+                    prefixes: {
+                        let own = addresses.iter().filter(|a| a.link == link.index);
+                        own.map(|address| (address.ip, address.bits)).collect()
                     },
                 }),
         })
@@ -160,12 +171,23 @@ mod tests {
     fn an_interface_that_is_called_lo_is_one() {
         let inside = [link("zero", 1, 1, -1), link("lo", 5, 9, 0)];
         let host = [link("veth1", 9, 5, 4)];
-        let at = "198.51.100.2".parse().unwrap();
-        let all = [(5, at), (1, "198.51.100.3".parse().unwrap())];
+        let at = Ipv4Addr::new(198, 51, 100, 2);
+        let of = |link, ip: &str| Address {
+            link,
+            ip: ip.parse().unwrap(),
+            bits: 24,
+        };
+        let all = [
+            of(5, "198.51.100.2"),
+            of(5, "2001:db8::2"),
+            of(1, "198.51.100.3"),
+        ];
         let found = pair(&inside, &all, &host, Some(4));
         assert_eq!(found.len(), 1);
         let end = found[0].host.as_ref();
         assert_eq!(end.map(|end| end.addresses.clone()), Some(vec![at]));
+        let prefixes = end.map(|end| end.prefixes.clone()).unwrap_or_default();
+        assert_eq!(prefixes, [(all[0].ip, 24), (all[1].ip, 24)]);
         assert_eq!(
             (found[0].name.as_str(), found[0].host.is_some()),
             ("lo", true)

@@ -22,10 +22,12 @@ fn guard(missing: Option<&str>) -> FrameGuard {
                 native_xdp: false,
                 mac: None,
                 addresses: Vec::new(),
+                prefixes: Vec::new(),
             }),
         },
         missing: missing.map(Into::into),
         clear: None,
+        misroutes: false,
     }
 }
 

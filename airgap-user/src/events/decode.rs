@@ -170,7 +170,7 @@ pub(super) fn hook(number: u8) -> &'static str {
 }
 
 /// Names of [`airgap_common::denial::Reason`], index = number.
-pub const REASONS: [&str; 22] = [
+pub const REASONS: [&str; 23] = [
     "unknown",
     "egress",
     "dns",
@@ -193,6 +193,7 @@ pub const REASONS: [&str; 22] = [
     "exit-port",
     "exit-lapsed",
     "unasked",
+    "next-hop",
 ];
 
 /// Whether a reason is counted only: nothing inside the container asked for it, so it is

@@ -16,7 +16,7 @@ const HOSTILE: &str = "No ordinary program does this. Look at the process, and k
 const NOTHING: &str = "Nothing: no program inside asked for it.";
 
 /// One for each reason, in the order of [`super::REASONS`] from 1 on.
-pub const EXPLANATIONS: [Explanation; 21] = {
+pub const EXPLANATIONS: [Explanation; 22] = {
     const fn of(reason: &'static str, what: &'static str, advice: &'static str) -> Explanation {
         Explanation {
             reason,
@@ -129,6 +129,11 @@ pub const EXPLANATIONS: [Explanation; 21] = {
             "unasked",
             "A UDP service port wanted to send to somebody who had not sent to that very port for 60 seconds, or never.",
             "If a client is answered too late, have it send keep-alives (SIP has them). If it was never asked, look at the program: it answers from a port of its service, and nobody has asked there.",
+        ),
+        of(
+            "next-hop",
+            "Something for a client elsewhere, or for the host, was sent to a neighbour on the container's own link instead of the host. Or, in what shares the host's network, by an interface that the socket was bound to, whichever its client came by.",
+            "No kernel does so by itself: a root process inside may want a neighbour to have it, or a neighbour makes itself the gateway by ARP; look at both. A service that is meant to be bound to an interface (SO_BINDTODEVICE, BindToDevice=, VRF) has to be bound to an address instead.",
         ),
     ]
 };

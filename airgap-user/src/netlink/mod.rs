@@ -1,6 +1,7 @@
 //! Netlink (RFC 3549, netlink(7)), in the network namespace of the thread that opens it: the few
 //! requests that airgap needs, without the commands `ip`, `tc` and `ss`.
 
+mod address;
 mod arrivals;
 mod filter;
 mod link;
@@ -15,6 +16,7 @@ use std::{
 };
 
 pub use self::{
+    address::Address,
     arrivals::Arrivals,
     filter::{Direction, Filter},
     link::Link,

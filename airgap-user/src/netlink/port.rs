@@ -1,17 +1,14 @@
 //! What kinds of links a network namespace has, and which are ports of which.
 
-use std::{io, net::Ipv4Addr};
+use std::io;
 
 use super::{Netlink, attributes, link::IFINFOMSG};
 
 const RTM_GETLINK: u16 = 18;
-const RTM_GETADDR: u16 = 22;
+const IFLA_ADDRESS: u16 = 1;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
-const IFA_LOCAL: u16 = 2;
-/// `struct ifaddrmsg`, bytes: family, prefix length, flags, scope, index.
-const IFADDRMSG: usize = 8;
 
 /// A link, and what it is plugged into.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +19,8 @@ pub struct Port {
     pub master: u32,
     /// What the kernel calls its kind (`veth`, `bridge`, …); empty for hardware.
     pub kind: String,
+    /// Its hardware address, if it has one of Ethernet.
+    pub mac: Option<[u8; 6]>,
 }
 
 impl Port {
@@ -47,28 +46,6 @@ impl Netlink {
         })?;
         Ok(found)
     }
-
-    /// The first IPv4 address of the link `index`.
-    ///
-    /// # Errors
-    /// If the kernel cannot list them.
-    pub fn ipv4_of(&self, index: u32) -> io::Result<Option<Ipv4Addr>> {
-        let all = self.ipv4s()?;
-        let of = all.into_iter().find(|(link, _)| *link == index);
-        Ok(of.map(|(_, address)| address))
-    }
-
-    /// All IPv4 addresses of the namespace, each with the index of its link.
-    ///
-    /// # Errors
-    /// If the kernel cannot list them.
-    pub fn ipv4s(&self) -> io::Result<Vec<(u32, Ipv4Addr)>> {
-        let mut request = [0; IFADDRMSG];
-        request[0] = libc::AF_INET as u8;
-        let mut found = Vec::new();
-        self.dump(RTM_GETADDR, &request, |body| found.extend(address(body)))?;
-        Ok(found)
-    }
 }
 
 /// What is behind the header of an answer: `struct ifinfomsg`, attributes.
@@ -77,9 +54,11 @@ fn port(body: &[u8]) -> Option<Port> {
         index: word(body.get(4..8)?)?,
         master: 0,
         kind: String::new(),
+        mac: None,
     };
     for (attribute, value) in attributes(body.get(IFINFOMSG..)?) {
         match attribute {
+            IFLA_ADDRESS => port.mac = value.try_into().ok(),
             IFLA_MASTER => port.master = word(value)?,
             IFLA_LINKINFO => {
                 let kind = attributes(value).find(|(kind, _)| *kind == IFLA_INFO_KIND);
@@ -94,12 +73,6 @@ fn port(body: &[u8]) -> Option<Port> {
     Some(port)
 }
 
-fn address(body: &[u8]) -> Option<(u32, Ipv4Addr)> {
-    let index = word(body.get(4..8)?)?;
-    let (_, value) = attributes(body.get(IFADDRMSG..)?).find(|(kind, _)| *kind == IFA_LOCAL)?;
-    Some((index, <[u8; 4]>::try_from(value).ok()?.into()))
-}
-
 fn word(bytes: &[u8]) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.try_into().ok()?))
 }
@@ -111,6 +84,7 @@ mod tests {
     fn answer(master: u32, kind: Option<&[u8]>) -> Vec<u8> {
         let mut message = Message(vec![0; IFINFOMSG]);
         message.0[4..8].copy_from_slice(&7_u32.to_ne_bytes());
+        message.attribute(IFLA_ADDRESS, &[2, 0, 0, 0, 0, 7]);
         message.attribute(IFLA_MASTER, &master.to_ne_bytes());
         if let Some(kind) = kind {
             message.nested(IFLA_LINKINFO, |m| m.attribute(IFLA_INFO_KIND, kind));
@@ -124,6 +98,7 @@ mod tests {
             index: 7,
             master: 9,
             kind: kind.into(),
+            mac: Some([2, 0, 0, 0, 0, 7]),
         };
         let found = port(&answer(9, Some(b"veth\0"))).unwrap();
         assert_eq!(found, expected("veth"));
@@ -142,22 +117,13 @@ mod tests {
     }
 
     #[test]
-    fn reads_an_address() {
-        let mut message = Message(vec![0; IFADDRMSG]);
-        message.0[4..8].copy_from_slice(&7_u32.to_ne_bytes());
-        message.attribute(IFA_LOCAL, &[198, 51, 100, 1]);
-        let found = address(&message.0);
-        assert_eq!(found, Some((7, Ipv4Addr::new(198, 51, 100, 1))));
-    }
-
-    #[test]
     fn survives_any_bytes() {
         let whole = answer(9, Some(b"veth\0"));
         for len in 0..whole.len() {
-            let _ = (port(&whole[..len]), address(&whole[..len]));
+            let _ = port(&whole[..len]);
         }
         for fill in 0..=255 {
-            let _ = (port(&[fill; 64]), address(&[fill; 64]));
+            let _ = port(&[fill; 64]);
         }
     }
 
@@ -167,7 +133,5 @@ mod tests {
         let ports = netlink.ports().expect("links");
         let lo = ports.iter().find(|port| port.index == 1).expect("lo");
         assert_eq!((lo.master, lo.kind.as_str()), (0, ""));
-        let address = netlink.ipv4_of(1).expect("addresses");
-        assert!(address.is_none_or(|address| address.is_loopback()));
     }
 }

@@ -181,7 +181,10 @@ fn second(at: u64) -> String {
 }
 
 /// A client goes by its address, which others on the link can take.
-const POSE: &str = "by address: a neighbour on its link that keeps CAP_NET_RAW can pose as one, or take what goes to them";
+const POSE: &str =
+    "by address: a neighbour on its link that keeps CAP_NET_RAW can pose as one that is there, too";
+/// The same, where nothing tells whom a frame is sent to.
+const TAKE: &str = "by address: a neighbour on its link that keeps CAP_NET_RAW can pose as one, or take what goes to them";
 
 fn answers(report: &Report) -> String {
     if report.ports.is_empty() {
@@ -193,6 +196,7 @@ fn answers(report: &Report) -> String {
     };
     let clients = match report.clients.as_slice() {
         [] => "ANY client (each is an exit; --from CIDR limits them)".to_owned(),
+        some if report.misroutes => format!("{} ({TAKE})", some.join(", ")),
         some => format!("{} ({POSE})", some.join(", ")),
     };
     let udp = match report.ports.iter().any(|port| port.ends_with("/udp")) {

@@ -46,6 +46,10 @@ pub struct Report {
     pub ports_by_default: bool,
     /// Clients, as prefixes; empty: any client, and each is an exit.
     pub clients: Vec<String>,
+    /// What is sent to a client elsewhere may go to a neighbour on a link of the container's,
+    /// as nothing tells there whom a frame is sent to.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub misroutes: bool,
     /// How refused `connect` and `sendmsg` fail: `offline` or `eperm` (`airgap attach
     /// --errno`); before Linux 5.18 always `eperm`.
     pub errno: String,
@@ -234,6 +238,7 @@ impl Report {
             ports_by_default: false,
             // Empty would say that any client may connect.
             clients: known.map_or_else(|| texts(&[Cidr::NOBODY]), |r| texts(&r.rules.clients)),
+            misroutes: false,
             errno: failing(known.and_then(|r| r.rules.errno)),
             exits: known.map_or_else(Vec::new, recorded),
             withdrawn: withdrawn(Some(entry)),

@@ -165,6 +165,7 @@ fn port(index: u32) -> HostEnd {
         native_xdp: false,
         mac: None,
         addresses: Vec::new(),
+        prefixes: Vec::new(),
     }
 }
 

@@ -4,7 +4,7 @@ use airgap::technique::packet::{frame, send};
 use airgap::technique::raw::{ipv4, ipv6, tcp};
 use airgap::technique::sys::{Fail, Socket};
 use airgap_tests::{Container, Frame, Outside, SERVICE_PORT, Tap};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -75,13 +75,23 @@ impl<'a> Neighbour<'a> {
 
     /// Says by ARP that `mac` has the gateway's address.
     pub(crate) fn claim(&self, web: &Container, mac: Mac) {
+        self.claim_as(web, self.outside.plan.gateway4, mac);
+    }
+
+    /// The same of any address.
+    pub(crate) fn claim_as(&self, web: &Container, address: Ipv4Addr, mac: Mac) {
+        self.claim_to((mac_of(web), web.ip4()), address, mac);
+    }
+
+    /// The same to anybody on the link, by his hardware address and his own.
+    pub(crate) fn claim_to(&self, to: (Mac, Ipv4Addr), address: Ipv4Addr, mac: Mac) {
         let mut body = vec![0, 1, 8, 0, 6, 4, 0, 2];
         body.extend(mac);
-        body.extend(self.outside.plan.gateway4.octets());
-        body.extend(mac_of(web));
-        body.extend(web.ip4().octets());
+        body.extend(address.octets());
+        body.extend(to.0);
+        body.extend(to.1.octets());
         let own = mac_of(&self.container);
-        self.put(mac_of(web), &frame(mac_of(web), own, ARP, &body));
+        self.put(to.0, &frame(to.0, own, ARP, &body));
     }
 
     pub(crate) fn syn(&self, web: &Container, via: Mac, from: IpAddr, port: u16) {

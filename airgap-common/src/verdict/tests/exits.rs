@@ -28,6 +28,7 @@ fn world(exit: Exit, remembered: bool) -> World {
 fn connecting(state: u32) -> Socket {
     Socket {
         exists: true,
+        bound: false,
         kind: 1,
         protocol: 6,
         state,

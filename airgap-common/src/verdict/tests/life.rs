@@ -49,6 +49,7 @@ fn every_outside_byte_belongs_to_a_flow_that_a_client_opened() {
                 0 if sockets.len() < 12 => sockets.push(Life {
                     socket: Socket {
                         exists: true,
+                        bound: false,
                         kind: 1,
                         protocol: 6,
                         state: state::LISTEN,

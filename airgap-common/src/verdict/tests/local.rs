@@ -61,6 +61,44 @@ fn loopback_is_for_own_sockets() {
     }
 }
 
+/// A connection that is bound leaves by that interface, whichever its client came by.
+#[test]
+fn in_a_shared_network_no_connection_is_bound() {
+    let local = Addr::from_octets([0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9]);
+    let mut rules = policy(&[5060]);
+    let judge = |rules: &Policy, peer, bound, listens| {
+        let mut socket = Socket {
+            bound,
+            peer,
+            ..accepted()
+        };
+        let mut flags = ACK;
+        if listens {
+            socket.state = state::LISTEN;
+            flags = SYN | ACK;
+        }
+        let (ip, t) = (ip(OWN, peer, 6), tcp(5060, 4000, flags));
+        egress(&ip, &t, false, &socket, SEAL, Some(rules), &WORLD)
+    };
+    for listens in [false, true] {
+        assert_eq!(
+            judge(&rules, CLIENT, true, listens),
+            Ok(()),
+            "its own network"
+        );
+    }
+    rules.flags |= Policy::SHARED_NETWORK;
+    for listens in [false, true] {
+        assert_eq!(judge(&rules, CLIENT, false, listens), Ok(()));
+        assert_eq!(judge(&rules, CLIENT, true, listens), Err(Reason::NextHop));
+        assert_eq!(
+            judge(&rules, local, true, listens),
+            Ok(()),
+            "the kernel binds it"
+        );
+    }
+}
+
 /// An own address leads to listeners that no look-up by lo finds.
 #[test]
 fn in_a_shared_network_only_what_is_seen_is_reached() {
@@ -105,6 +143,7 @@ fn others_on_loopback_are_reached_by_an_exception_alone() {
     rules.flags |= Policy::LOOPBACK_EXITS;
     let connected = Socket {
         exists: true,
+        bound: false,
         kind: 1,
         protocol: 6,
         state: state::SYN_SENT,

@@ -169,6 +169,7 @@ fn tag(seal: u64, port: u16) -> Tag {
 fn accepted() -> Socket {
     Socket {
         exists: true,
+        bound: false,
         kind: 1,
         protocol: 6,
         state: state::ESTABLISHED,

@@ -27,6 +27,7 @@ fn rules() -> Policy {
 fn bound(sport: u16) -> Socket {
     Socket {
         exists: true,
+        bound: false,
         kind: 2,
         protocol: UDP.into(),
         state: state::CLOSE,

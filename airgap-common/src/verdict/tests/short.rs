@@ -34,6 +34,7 @@ fn facts(r: &mut Random) -> (Ip, Transport, Socket, Policy) {
     };
     let socket = Socket {
         exists: r.pick(&[true, true, true, false]),
+        bound: r.pick(&[false, false, false, true]),
         kind: r.pick(&[1, 1, 1, 2, 3]),
         protocol: r.pick(&[6, 6, 6, 17, 132]),
         state: r.pick(&[1, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]),
@@ -50,7 +51,8 @@ fn facts(r: &mut Random) -> (Ip, Transport, Socket, Policy) {
         ..socket
     };
     let mut rules = policy(&[5060, 80]);
-    rules.flags = r.pick(&[Policy::CLIENTS_ANY, Policy::CLIENTS_ANY, 0]);
+    rules.flags = r.pick(&[Policy::CLIENTS_ANY, Policy::CLIENTS_ANY, 0])
+        | r.pick(&[0, Policy::SHARED_NETWORK]);
     (ip, transport, socket, rules)
 }
 
@@ -127,7 +129,7 @@ fn what_was_judged_for_a_peer_is_good_for_that_peer_alone() {
     let mut r = Random(0xf00d);
     for _ in 0..800_000 {
         let (ip, transport, mut socket, mut rules) = facts(&mut r);
-        rules.flags = 0;
+        rules.flags &= Policy::SHARED_NETWORK;
         socket.tag.peer_only = 1;
         // As the gate writes it.
         if socket.tag.seal != SEAL || !rules.serves_tcp(socket.tag.port) {

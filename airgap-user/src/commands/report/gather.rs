@@ -7,7 +7,7 @@ use std::{os::unix::fs::MetadataExt as _, time::Duration};
 use airgap_common::map::{Seal, SealNumber};
 use anyhow::{Context as _, Result};
 
-use self::parts::{cgroup_refs, is_born_sealed, ports_of, reach};
+use self::parts::{cgroup_refs, is_born_sealed, misroutes, ports_of, reach};
 use super::{
     super::{existing::Layers, install},
     rows::{configuration, not_looked_at, ordered, reboot},
@@ -276,6 +276,7 @@ impl Report {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
+            misroutes: misroutes(evidence.frames.as_deref(), policy.as_ref()),
             errno: failing(policy.as_ref().and_then(Rules::errno_of)),
             exits,
             withdrawn: withdrawn(entry),

@@ -4,6 +4,7 @@
 //! Both end with their veth, so a restart of the container ends them; what is
 //! in force is always asked of the kernel.
 
+mod bridges;
 mod clsact;
 mod early;
 mod origin;
@@ -146,12 +147,15 @@ pub struct FrameGuard {
     pub missing: Option<String>,
     /// What has to be run before anything can, if something is in the way.
     pub clear: Option<String>,
+    /// What is for a client elsewhere may go to a neighbour on its link: nothing there
+    /// tells which hardware address is the way out.
+    pub misroutes: bool,
 }
 
 impl FrameGuard {
     /// With what is in the way of a guard that is missing, if this kernel's layer has no place
     /// beside it.
-    pub fn of(interface: Interface, missing: Option<String>) -> Self {
+    pub fn of(interface: Interface, missing: Option<String>, misroutes: bool) -> Self {
         let taken =
             |index| FrameLayer::of_kernel() == FrameLayer::Clsact && clsact::is_taken(index);
         let end = interface.host.as_ref();
@@ -163,29 +167,32 @@ impl FrameGuard {
                     interface.name
                 )),
                 clear: Some(format!("tc qdisc del dev {name} ingress")),
+                misroutes,
                 interface,
             },
             None => Self {
                 interface,
                 missing,
                 clear: None,
+                misroutes,
             },
         }
     }
 
     /// As it will be once it is put there, if that can be.
     pub fn expected(interface: Interface, layer: bool) -> Self {
+        let misroutes = interface.host.is_none();
         let missing = match (&interface.host, layer) {
             // Stands unless its place is taken.
             (Some(_), true) => {
-                let guard = Self::of(interface, Some(String::new()));
+                let guard = Self::of(interface, Some(String::new()), misroutes);
                 let missing = guard.missing.filter(|_| guard.clear.is_some());
                 return Self { missing, ..guard };
             }
             (Some(_), false) => "this kernel has no frame layer".into(),
             (None, _) => no_end(&interface),
         };
-        Self::of(interface, Some(missing))
+        Self::of(interface, Some(missing), misroutes)
     }
 }
 
@@ -255,6 +262,10 @@ impl Gate {
         let host = origin::Host::read()?;
         for end in ends {
             let veth = host.veth(seal, end.index)?;
+            // First: without it only what is sent to the bridge itself passes.
+            if veth.is_port() {
+                self.write_bridge(&host, veth.bridge, end)?;
+            }
             self.veths
                 .insert(end.index, veth, 0)
                 .context("cannot write the map VETHS")?;
@@ -316,9 +327,18 @@ impl Gate {
             .into_iter()
             .map(|interface| {
                 let missing = self.why_unguarded(seal, &interface);
-                FrameGuard::of(interface, missing)
+                let misroutes = self.misroutes(&interface);
+                FrameGuard::of(interface, missing, misroutes)
             })
             .collect()
+    }
+
+    /// Whether its frames are judged by whom they are sent to: without a bridge the host has
+    /// them all.
+    fn misroutes(&self, interface: &Interface) -> bool {
+        let end = interface.host.as_ref();
+        let veth = end.and_then(|end| self.veths.get(&end.index, 0).ok());
+        veth.is_none_or(|veth| veth.bridge != 0 && !veth.is_port())
     }
 
     fn why_unguarded(&self, seal: SealNumber, interface: &Interface) -> Option<String> {
@@ -361,6 +381,7 @@ impl Gate {
                 self.drop_veth(index)?;
             }
         }
+        self.forget_bridges()?;
         self.forget_waiting()
     }
 

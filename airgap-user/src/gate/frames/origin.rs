@@ -1,7 +1,12 @@
 //! What the frame programs know of the host's interfaces: the bridge that a veth
 //! is a port of, and those by which other than neighbours come in.
 
-use airgap_common::map::{MAX_UPLINKS, SealNumber, Veth};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr},
+};
+
+use airgap_common::map::{MAX_UPLINKS, Mac, SealNumber, Veth};
 use anyhow::{Context as _, Result};
 
 use crate::netlink::{Netlink, Port};
@@ -29,8 +34,8 @@ impl Host {
         let gateway = match bridge {
             0 => None,
             bridge => {
-                let address = self.netlink.ipv4_of(bridge);
-                address.context("cannot list the bridge's addresses")?
+                let all = self.prefixes(bridge);
+                first_v4(&all.context("cannot list the bridge's addresses")?)
             }
         };
         Ok(Veth {
@@ -38,7 +43,15 @@ impl Host {
             bridge,
             gateway: gateway.map_or(0, |a| u32::from_ne_bytes(a.octets())),
             uplinks: uplinks(&self.ports, bridge),
+            mac: mac_of(&self.ports, bridge),
         })
+    }
+
+    /// A link's addresses, and how many bits of each all on that link share.
+    pub(super) fn prefixes(&self, index: u32) -> io::Result<Vec<(IpAddr, u8)>> {
+        let all = self.netlink.addresses()?.into_iter();
+        let of = all.filter(|address| address.link == index);
+        Ok(of.map(|address| (address.ip, address.bits)).collect())
     }
 }
 
@@ -49,6 +62,7 @@ pub(super) const fn alone(seal: SealNumber) -> Veth {
         bridge: 0,
         gateway: 0,
         uplinks: [0; MAX_UPLINKS],
+        mac: Mac::from_octets([0; 6]),
     }
 }
 
@@ -56,6 +70,28 @@ pub(super) const fn alone(seal: SealNumber) -> Veth {
 fn bridge_of(ports: &[Port], index: u32) -> u32 {
     let port = ports.iter().find(|port| port.index == index);
     port.map_or(0, |port| port.master)
+}
+
+/// Pure. Hardware address of a bridge whose ports lead to containers alone. Of others, and
+/// of what is none, nothing tells who passes on what is for clients elsewhere: a router
+/// behind one of its ports may.
+fn mac_of(ports: &[Port], bridge: u32) -> Mac {
+    let leads_out = |port: &Port| port.master == bridge && port.is_uplink();
+    let own = ports
+        .iter()
+        .find(|port| port.index == bridge && port.kind == "bridge");
+    match own.and_then(|port| port.mac) {
+        Some(mac) if bridge != 0 && !ports.iter().any(leads_out) => Mac::from_octets(mac),
+        _ => Mac::default(),
+    }
+}
+
+/// Pure.
+fn first_v4(prefixes: &[(IpAddr, u8)]) -> Option<Ipv4Addr> {
+    prefixes.iter().find_map(|(ip, _)| match ip {
+        IpAddr::V4(ip) => Some(*ip),
+        IpAddr::V6(_) => None,
+    })
 }
 
 /// Pure. The bridge's own ports first, as nothing else tells that they are none
@@ -85,7 +121,24 @@ mod tests {
             index,
             master,
             kind: kind.into(),
+            mac: Some([2, 0, 0, 0, 0, index as u8]),
         }
+    }
+
+    #[test]
+    fn a_bridge_of_containers_alone_is_the_only_way_out() {
+        let mut ports = vec![
+            port(3, 0, "bridge"),
+            port(4, 3, "veth"),
+            port(5, 6, "veth"),
+            port(6, 0, "vrf"),
+        ];
+        assert_eq!(mac_of(&ports, 3), Mac::from_octets([2, 0, 0, 0, 0, 3]));
+        for none in [0, 6, 99] {
+            assert_eq!(mac_of(&ports, none), Mac::default(), "{none}");
+        }
+        ports.push(port(7, 3, ""));
+        assert_eq!(mac_of(&ports, 3), Mac::default(), "a card on it");
     }
 
     #[test]

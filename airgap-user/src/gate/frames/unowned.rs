@@ -69,7 +69,11 @@ impl Gate {
         if !self.attach_programs(end)? {
             return Ok(None);
         }
-        let mut veth = origin::Host::read()?.veth(owner.unwrap_or(UNOWNED), end.index)?;
+        let host = origin::Host::read()?;
+        let mut veth = host.veth(owner.unwrap_or(UNOWNED), end.index)?;
+        if veth.is_port() {
+            self.write_bridge(&host, veth.bridge, end)?;
+        }
         if veth.bridge == 0 && arrival.settling {
             veth.bridge = Veth::UNPLUGGED;
         }

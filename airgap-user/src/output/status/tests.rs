@@ -24,10 +24,12 @@ fn evidence(guarded: bool) -> Evidence {
                 native_xdp: false,
                 mac: None,
                 addresses: Vec::new(),
+                prefixes: Vec::new(),
             }),
         },
         missing: (!guarded).then(|| "nothing guards eth0 on the host's side, veth1".into()),
         clear: None,
+        misroutes: false,
     };
     Evidence {
         name: "web".into(),
@@ -106,6 +108,20 @@ fn an_ordinary_attach_is_eight_lines_at_most() {
     let text = super::report(&report, FRESH, false);
     assert!(text.lines().count() <= 8, "{text}");
     assert!(text.contains("1 more open ways, and all of it"), "{text}");
+}
+
+#[test]
+fn who_may_take_a_client_s_place_is_said_as_it_is() {
+    let mut report = sealed(&evidence(true));
+    report.clients = vec!["198.51.100.9/32".into()];
+    let judged = super::report(&report, FRESH, false);
+    assert!(
+        judged.contains("pose as one that is there, too"),
+        "{judged}"
+    );
+    report.misroutes = true;
+    let not = super::report(&report, FRESH, false);
+    assert!(not.contains("or take what goes to them"), "{not}");
 }
 
 #[test]

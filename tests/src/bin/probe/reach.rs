@@ -9,6 +9,7 @@
 //! `hear NAME`: a datagram's text and sender · `fill NAME ADDRESS:PORT LENGTH`: a long one ·
 //! `peer NAME ADDRESS:PORT`, `connect …`, `disconnect NAME`, `listen NAME PORT`, `close NAME` ·
 //! `send NAME TEXT`, `to NAME ADDRESS:PORT TEXT`, `many NAME ADDRESS:PORT COUNT` ·
+//! `accept NAME LISTENER` · `onlink NAME DEVICE`: sends by that interface, as if all were on its link ·
 //! `receive NAME`: a text, or a timeout · `done NAME`: sends no more ·
 //! `look NAME`: its addresses, by the C library · `spoof SOURCE ADDRESS:PORT TEXT`: a datagram under that address
 
@@ -68,7 +69,7 @@ fn obey(words: &[&str], sockets: &mut HashMap<String, Socket>) -> Step<Value> {
     };
     if let [
         "send" | "to" | "many" | "fill" | "hear" | "receive" | "disconnect" | "connect" | "listen"
-        | "peer",
+        | "peer" | "onlink",
         name,
         ..,
     ] = words
@@ -197,10 +198,21 @@ fn obey(words: &[&str], sockets: &mut HashMap<String, Socket>) -> Step<Value> {
         ["disconnect", name] => sockets[*name].disconnect()?,
         ["listen", name, port] => {
             let socket = &sockets[*name];
-            let at = SocketAddr::from((Ipv4Addr::UNSPECIFIED, number(port)?));
+            let at = airgap::technique::sys::unspecified(socket.local()?, number(port)?);
             socket.share_port()?;
             socket.bind(at)?;
             socket.listen()?;
+        }
+        ["accept", name, listener] => {
+            named(sockets, listener)?;
+            let socket = sockets[*listener].accept()?;
+            sockets.insert((*name).to_owned(), socket);
+        }
+        ["onlink", name, device] => {
+            let device = std::ffi::CString::new(*device).unwrap_or_default();
+            let socket = &sockets[*name];
+            socket.bind_device(&device)?;
+            socket.set("SO_DONTROUTE", libc::SOL_SOCKET, libc::SO_DONTROUTE, &1_i32)?;
         }
         ["done", name] => {
             named(sockets, name)?;

@@ -14,6 +14,7 @@ fn udp(sport: u16, dport: u16) -> Transport {
 fn sender() -> Socket {
     Socket {
         exists: true,
+        bound: false,
         kind: 2,
         protocol: 17,
         state: state::CLOSE,
@@ -181,6 +182,7 @@ fn a_tag_takes_nothing_out_but_what_it_was_given_for() {
         let mut life = Life {
             socket: Socket {
                 exists: true,
+                bound: false,
                 kind: 1,
                 protocol: 6,
                 state: state::CLOSE,

@@ -1,10 +1,10 @@
 //! Parts of a report that are read by themselves.
 
-use airgap_common::map::{Seal, SealNumber};
+use airgap_common::map::{Policy, Seal, SealNumber};
 
 use crate::{
     container::{Cgroup, Look},
-    gate::Gate,
+    gate::{FrameGuard, Gate},
     policy::{Port, Rules},
     seal::CgroupRef,
 };
@@ -39,4 +39,17 @@ pub(super) fn cgroup_refs(ids: &[u64], live: &[Cgroup]) -> Vec<CgroupRef> {
 pub(super) fn ports_of(gate: &Gate, number: SealNumber) -> Vec<Port> {
     let state = gate.state(number);
     state.map_or_else(Vec::new, |(policy, _)| Rules::ports_of(&policy))
+}
+
+/// Whether what is for a client elsewhere may go to a neighbour of a link: on an interface
+/// where nothing tells whom a frame is sent to, or, where the host's network is shared,
+/// over UDP, as a neighbour may ask in that client's name there.
+pub(super) fn misroutes(frames: Option<&[FrameGuard]>, policy: Option<&Policy>) -> bool {
+    const SHARED: u32 = Policy::SHARED_NETWORK;
+    let tcp_alone =
+        |policy: &Policy| policy.flags & SHARED != 0 && policy.flags & Policy::SERVES_UDP == 0;
+    match frames {
+        Some(guards) => guards.iter().any(|guard| guard.misroutes),
+        None => !policy.is_some_and(tcp_alone),
+    }
 }
