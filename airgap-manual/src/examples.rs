@@ -69,10 +69,16 @@ pub(crate) fn of(page: &str) -> &'static [Example] {
                 "The same as a step of CI: exit 4 if anything was refused.",
             ),
         ],
-        "airgap-allow" => &[(
-            "sudo airgap allow --to 198.51.100.10:443 --for 15m web",
-            "Open one address and port for a quarter of an hour.",
-        )],
+        "airgap-allow" => &[
+            (
+                "sudo airgap allow --to 198.51.100.10:443 --for 15m web",
+                "Open one address and port for a quarter of an hour.",
+            ),
+            (
+                "sudo airgap allow --to 198.51.100.10:443 --for 15m unit:nginx",
+                "The same for a systemd unit.",
+            ),
+        ],
         "airgap-keep" => &[(
             "sudo airgap keep",
             "Renew the addresses of --to container:NAME; its unit is airgap-keep.",
@@ -160,7 +166,13 @@ pub(crate) fn of(page: &str) -> &'static [Example] {
             "sudo airgap report --html web.html web",
             "Write one page that tells who tried to reach what.",
         )],
-        "airgap-verify" => &[("sudo airgap verify web", "Prove that nothing gets out.")],
+        "airgap-verify" => &[
+            ("sudo airgap verify web", "Prove that nothing gets out."),
+            (
+                "sudo airgap verify unit:nginx",
+                "The same of a systemd unit.",
+            ),
+        ],
         "airgap-config" => &[(
             "sudo airgap config",
             "Show each setting of this host, and where it comes from.",

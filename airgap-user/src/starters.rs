@@ -68,6 +68,58 @@ pub fn starters(root: &Path) -> Vec<String> {
     starters.map(|(name, _)| name).collect()
 }
 
+/// Programs that run containers and are no mere clients of one that does.
+const ENGINES: [&str; 7] = [
+    "dockerd",
+    "containerd",
+    "podman",
+    "crio",
+    "k3s",
+    "rke2",
+    "k0s",
+];
+/// Where programs are.
+const PROGRAM_DIRECTORIES: [&str; 7] = [
+    "usr/local/sbin",
+    "usr/local/bin",
+    "usr/sbin",
+    "usr/bin",
+    "sbin",
+    "bin",
+    "snap/bin",
+];
+/// Where engines listen.
+const SOCKETS: [&str; 3] = [
+    "run/docker.sock",
+    "run/podman/podman.sock",
+    "run/containerd/containerd.sock",
+];
+
+/// A container engine that is below this root, by what shows of it: program, socket, or where
+/// the root is the host's a process. `None`: there is none, as far as that shows.
+pub fn engine(root: &Path) -> Option<String> {
+    let programs = PROGRAM_DIRECTORIES
+        .iter()
+        .flat_map(|dir| ENGINES.iter().map(move |name| format!("{dir}/{name}")));
+    let files = programs.chain(SOCKETS.map(str::to_owned));
+    let mut there = files.filter(|path| root.join(path).exists());
+    there.next().map(|path| format!("/{path}")).or_else(|| {
+        let here = root == Path::new("/");
+        here.then(running).flatten()
+    })
+}
+
+/// An engine's process, by the name that the kernel has of it.
+fn running() -> Option<String> {
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    processes
+        .filter_map(|entry| fs::read_to_string(entry.path().join("comm")).ok())
+        .find_map(|comm| {
+            let name = ENGINES.iter().find(|name| comm.trim_end() == **name)?;
+            Some(format!("a process '{name}'"))
+        })
+}
+
 /// Where a link leads, if the root were `/`.
 fn inside(root: &Path, path: &Path) -> PathBuf {
     match fs::read_link(path) {

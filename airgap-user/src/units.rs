@@ -1,12 +1,14 @@
 //! The systemd units of airgap: their text, and which of them are there
 //! (systemd.unit(5), systemd.service(5)).
 
+mod file;
 mod hook;
 
 use std::{fs, path::Path};
 
 use anyhow::{Result, anyhow};
 
+pub use self::file::put;
 use self::hook::{HOOK, hook};
 use crate::{
     failure::Failure,
@@ -136,6 +138,8 @@ pub enum Boot {
     Disabled,
     /// It runs, and these units would start containers although it had failed.
     Unbound(Vec<String>),
+    /// It runs, and this engine is here, of which no unit is known that starts it.
+    Unordered(String),
 }
 
 /// How the restore at boot stands below a root.

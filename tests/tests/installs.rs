@@ -153,14 +153,26 @@ fn install_finds_what_starts_engines() {
     );
     drop(podman);
 
-    let nothing = Root::new();
-    let out = nothing.airgap(&["install", "--yes"]).expect_code(1);
+    let program = Root::new();
+    fs::create_dir_all(program.0.join("usr/bin")).expect("a directory");
+    fs::write(program.0.join("usr/bin/dockerd"), "").expect("write a program");
+    let out = program.airgap(&["install", "--yes"]).expect_code(1);
     assert!(
-        out.stderr.contains("no unit is known here"),
+        out.stderr.contains("no unit is known here") && out.stderr.contains("/usr/bin/dockerd"),
         "{}",
         out.describe()
     );
-    assert!(!nothing.units().is_empty(), "it is installed all the same");
+    assert!(!program.units().is_empty(), "it is installed all the same");
+    drop(program);
+
+    let nothing = Root::new();
+    let out = nothing.airgap(&["install", "--yes"]).expect_code(0);
+    assert!(
+        out.stderr.contains("no container engine is here"),
+        "{}",
+        out.describe()
+    );
+    assert!(!nothing.units().is_empty(), "it is installed");
 }
 
 /// Who stops reading what is shown must not be left half uninstalled.

@@ -1,6 +1,8 @@
 //! Promise: a cgroup that is no container's, sealed by its path, sends nothing, answers its
 //! clients, and is born sealed again whenever it is made again.
 
+#[path = "subtrees/changes.rs"]
+mod changes;
 #[path = "subtrees/refused.rs"]
 mod refused;
 

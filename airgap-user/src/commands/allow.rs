@@ -6,12 +6,14 @@ use clap::Args;
 use std::time::Duration;
 
 use super::{
+    attach::change_exits,
     before::accepted_before,
     exit_change::ExitChange,
     leasing::refuse_unkept,
-    reference::refuse_command,
+    reference::{Directory, is_engineless_name, refuse_command, seals_of},
     refusing::refuse_configured,
-    sealing,
+    report::subtree_of,
+    sealing, standing,
     wanted::{Site, Wanted},
 };
 use crate::{
@@ -20,10 +22,11 @@ use crate::{
     failure::{Failure, exit},
     gate::{Gate, Place, Reading},
     output,
-    policy::{Exception, Hold, Rules, To, parse_reason},
+    policy::{Exception, Hold, NearTo, Rules, To, parse_reason},
     preflight::Risk,
     seal::Report,
     state::{Entry, Origin, Record, State},
+    subtree::Subtree,
 };
 
 /// Arguments of `allow`.
@@ -31,7 +34,7 @@ use crate::{
 pub struct Allow {
     /// Where it may connect, or send datagrams to; repeatable (airgap attach --help)
     #[arg(long = "to", required = true, value_name = "TARGET:PORTS[/udp]")]
-    pub to: Vec<To>,
+    pub to: Vec<NearTo>,
     /// How long, as 15m or 2h; by the kernel's own clock, and never over a reboot [default: for good]
     #[arg(long = "for", value_name = "TIME", value_parser = span)]
     pub time: Option<Duration>,
@@ -48,7 +51,7 @@ pub struct Allow {
     /// As JSON, as airgap status has it
     #[arg(long)]
     pub json: bool,
-    /// Name, id or unique prefix of an id
+    /// Name, id or unique prefix of an id; unit:NAME, cgroup:PATH
     #[arg(value_name = "CONTAINER")]
     pub container: String,
 }
@@ -63,14 +66,14 @@ pub struct Disallow {
         conflicts_with = "all",
         value_name = "TARGET:PORTS[/udp]"
     )]
-    pub to: Vec<To>,
+    pub to: Vec<NearTo>,
     /// Every exception of the container
     #[arg(long)]
     pub all: bool,
     /// As JSON, as airgap status has it
     #[arg(long)]
     pub json: bool,
-    /// Name, id or unique prefix of an id
+    /// Name, id or unique prefix of an id; unit:NAME, cgroup:PATH
     #[arg(value_name = "CONTAINER")]
     pub container: String,
 }
@@ -87,7 +90,8 @@ pub(crate) async fn allow(host: Option<&str>, state: &State, args: &Allow) -> Re
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         clock::since_boot_nanos().saturating_add(nanos)
     });
-    let more = args.to.iter().map(|to| {
+    let to = targets(&args.to, &args.container)?;
+    let more = to.iter().map(|to| {
         Exception {
             until,
             reason: args.reason.clone(),
@@ -97,17 +101,60 @@ pub(crate) async fn allow(host: Option<&str>, state: &State, args: &Allow) -> Re
         .held(args.hold)
     });
     let change = ExitChange::Allow(more.collect());
-    let report = changed(host, state, &args.container, change, &args.accept).await?;
+    let report = made(host, state, &args.container, change, &args.accept).await?;
     said(&report, args.json)
 }
 
 pub(crate) async fn disallow(host: Option<&str>, state: &State, args: &Disallow) -> Result<u8> {
     let change = match args.all {
         true => ExitChange::WithdrawAll,
-        false => ExitChange::Withdraw(args.to.clone()),
+        false => ExitChange::Withdraw(targets(&args.to, &args.container)?),
     };
-    let report = changed(host, state, &args.container, change, &[]).await?;
+    let report = made(host, state, &args.container, change, &[]).await?;
     said(&report, args.json)
+}
+
+/// Where exceptions lead: only of what has the host's network also to loopback.
+fn targets(named: &[NearTo], reference: &str) -> Result<Vec<To>> {
+    let near = is_engineless_name(reference);
+    let target = |to: &NearTo| match near {
+        true => Ok(to.0.clone()),
+        false => to.0.to_string().parse(),
+    };
+    let usage = |e| Failure::new(e, "airgap allow --help").with_code(exit::USAGE);
+    let all: Result<_, String> = named.iter().map(target).collect();
+    Ok(all.map_err(usage)?)
+}
+
+/// Puts the change in force, of a unit or a cgroup, too.
+async fn made(
+    host: Option<&str>,
+    state: &State,
+    reference: &str,
+    change: ExitChange,
+    accept: &[Risk],
+) -> Result<Report> {
+    if !is_engineless_name(reference) {
+        return changed(host, state, reference, change, accept).await;
+    }
+    refuse_command(reference)?;
+    let gate = standing()?;
+    let seals = seals_of(gate.as_ref())?;
+    let references = [reference.to_owned()];
+    let directory = Directory::open(host, &seals, state, &references).await?;
+    let meant = directory.find(reference).await?;
+    let (number, seal) = meant.in_force(&seals)?;
+    let name = meant.name(&seal);
+    let Some((gate, subtree)) = gate
+        .map(|gate| subtree_of(&gate, number, &meant.id).map(|subtree| (gate, subtree)))
+        .transpose()?
+    else {
+        anyhow::bail!("the gate is gone while its seals were read");
+    };
+    drop(gate);
+    let subtree = subtree.context("no cgroup is sealed by that name")?;
+    change_exits(state, &Subtree { name, ..subtree }, change, accept)
+        .with_context(|| format!("cannot change the exceptions of {reference}"))
 }
 
 /// Puts the change in force, and reads the seal back.
@@ -118,7 +165,6 @@ async fn changed(
     change: ExitChange,
     accept: &[Risk],
 ) -> Result<Report> {
-    refuse_command(reference)?;
     let place = Place::host()?;
     let kernel = Reading::default();
     let engine = Engine::connect(host).await?;
@@ -129,10 +175,8 @@ async fn changed(
         kernel: &kernel,
     };
     let container = engine.find(reference).await?;
-    let rules = standing(&place, &container)?;
-    if let ExitChange::Withdraw(gone) = &change {
-        refuse_unknown(gone, &rules, &container)?;
-    }
+    let rules = in_force(&place, &container)?;
+    change.refuse_unknown(&rules, &container.name)?;
     let recorded = match state.entry(&container.id) {
         Some(Entry::Known(record)) => Some(record),
         _ => None,
@@ -184,7 +228,7 @@ fn accepted_for(recorded: Option<&Record>, by_operator: u64) -> u64 {
 }
 
 /// What is in force.
-fn standing(place: &Place, container: &Container) -> Result<Rules> {
+fn in_force(place: &Place, container: &Container) -> Result<Rules> {
     let standing = match Gate::open(place)? {
         Some(gate) => gate.standing(&container.key()?)?,
         None => None,
@@ -197,23 +241,6 @@ fn standing(place: &Place, container: &Container) -> Result<Rules> {
         .with_code(exit::NOT_SEALED)
     })?;
     Ok(standing.rules())
-}
-
-fn refuse_unknown(gone: &[To], rules: &Rules, container: &Container) -> Result<()> {
-    let has = |to: &To| rules.exits.iter().any(|exit| exit.to == *to);
-    let Some(unknown) = gone.iter().find(|to| !has(to)) else {
-        return Ok(());
-    };
-    let known: Vec<_> = rules.exits.iter().map(|exit| exit.to.to_string()).collect();
-    Err(Failure::new(
-        format!("'{}' has no exception {unknown}", container.name),
-        match known.is_empty() {
-            true => "it has none at all".to_owned(),
-            false => format!("it has: {}", known.join(", ")),
-        },
-    )
-    .with_code(exit::USAGE)
-    .into())
 }
 
 fn said(report: &Report, json: bool) -> Result<u8> {

@@ -2,6 +2,8 @@
 
 mod subtree;
 
+pub(super) use self::subtree::change_exits;
+
 use airgap_common::{
     cgroup::container_id,
     map::{MAX_LEVEL, SealNumber},
@@ -14,7 +16,7 @@ use super::{
     existing::{Found, Layers, Terms, carried_in},
     exit_change::ExitChange,
     leasing::refuse_unkept,
-    reference::refuse_command,
+    reference::refuse_engineless,
     refusing::{self, refuse_configured, refuse_found},
     report::expected,
     sealing,
@@ -156,7 +158,7 @@ pub(crate) async fn run(
     // All are found, and what their engine was told is judged, before the first is sealed.
     let mut targets: Vec<(Container, Vec<Risk>)> = Vec::new();
     for reference in &args.containers {
-        refuse_command(reference)?;
+        refuse_engineless(reference)?;
         let container = engine.find(reference).await?;
         container.key()?;
         refuse_place(&container)?;

@@ -111,21 +111,33 @@ fn stays(name: &str) {
     let Some(unit) = systemd::unit_of(name) else {
         return;
     };
-    let path = DropIn::path_of(unit);
-    if fs::read_to_string(&path).is_ok_and(|text| text.starts_with(MARK)) {
-        let [reload, restart] = DropIn::commands(unit);
-        // That has it wait for the restore at boot.
-        let bound = Path::new("/").join(units::bound(unit).path);
-        let files = match bound.exists() {
-            true => format!(
-                "{} {}",
-                shell_word(&path),
-                shell_word(&bound.to_string_lossy())
-            ),
-            false => shell_word(&path).into_owned(),
-        };
-        log::info!("{path} stays; to take it away: rm {files}; {reload}; {restart}");
+    let drop_in = DropIn::path_of(unit);
+    let confines = fs::read_to_string(&drop_in).is_ok_and(|text| text.starts_with(MARK));
+    // That has it wait for the restore at boot.
+    let bound = Path::new("/").join(units::bound(unit).path);
+    let bound = bound.to_string_lossy();
+    let there = [
+        confines.then_some(&*drop_in),
+        Path::new(&*bound).exists().then_some(&*bound),
+    ];
+    let there: Vec<_> = there.into_iter().flatten().collect();
+    if there.is_empty() {
+        return;
     }
+    let files: Vec<_> = there.iter().map(|path| shell_word(path)).collect();
+    let [reload, restart] = DropIn::commands(unit);
+    // Settings of what waits for what need no restart.
+    let restart = if confines {
+        format!("; {restart}")
+    } else {
+        String::new()
+    };
+    log::info!(
+        "{} {}; to take it away: rm {}; {reload}{restart}",
+        there.join(" and "),
+        if there.len() == 1 { "stays" } else { "stay" },
+        files.join(" ")
+    );
 }
 
 /// Takes the names of their exceptions out of the hosts files of those that there are.

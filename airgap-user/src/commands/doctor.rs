@@ -336,6 +336,13 @@ fn seals(state: &State) -> Check {
 fn boot() -> Check {
     match super::install::boot() {
         Boot::Ready => Check::ok(BOOT, "airgap-restore.service runs before the engines start"),
+        Boot::Unordered(engine) => Check::limited(
+            BOOT,
+            format!(
+                "{engine} is here, and no unit is known that starts it: it may start although a restore has failed"
+            ),
+            "Requires=airgap-restore.service and After=airgap-restore.service in its unit",
+        ),
         Boot::Missing => Check::no_restore(),
         Boot::Disabled => Check::limited(
             BOOT,

@@ -1,6 +1,9 @@
 //! What an attach, allow or disallow makes of a seal's exceptions. Pure.
 
-use crate::policy::{Exception, Rules, To, settled};
+use crate::{
+    failure::{Failure, exit},
+    policy::{Exception, Rules, To, settled},
+};
 
 /// What becomes of the exceptions that a seal has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +37,27 @@ impl ExitChange {
             Self::WithdrawAll => exits.clear(),
         }
         exits
+    }
+
+    /// Refuses to take back what is not there.
+    ///
+    /// # Errors
+    /// Then: what there is.
+    pub(super) fn refuse_unknown(&self, rules: &Rules, name: &str) -> Result<(), Failure> {
+        let Self::Withdraw(gone) = self else {
+            return Ok(());
+        };
+        let has = |to: &To| rules.exits.iter().any(|exit| exit.to == *to);
+        let Some(unknown) = gone.iter().find(|to| !has(to)) else {
+            return Ok(());
+        };
+        let known: Vec<_> = rules.exits.iter().map(|exit| exit.to.to_string()).collect();
+        let hint = match known.is_empty() {
+            true => "it has none at all".to_owned(),
+            false => format!("it has: {}", known.join(", ")),
+        };
+        let what = format!("'{name}' has no exception {unknown}");
+        Err(Failure::new(what, hint).with_code(exit::USAGE))
     }
 
     /// Whether an operator changes exceptions alone, whoever asked for the seal.

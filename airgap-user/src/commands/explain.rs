@@ -106,11 +106,13 @@ fn of_word(word: &str) -> Result<String> {
 /// went, and of nothing else in it, as it may be from anywhere.
 fn open(event: &Value) -> String {
     let container = event["container"]["name"].as_str().unwrap_or_default();
-    // Those are no containers: their exceptions are named when they are sealed.
-    let engineless = ["unit:", "cgroup:", "exec:"];
-    if engineless.iter().any(|kind| container.starts_with(kind)) {
+    // Its exceptions are named when it is started.
+    if container.starts_with("exec:") {
         return String::new();
     }
+    let named = !["unit:", "cgroup:"]
+        .iter()
+        .any(|kind| container.starts_with(kind));
     let destination = &event["destination"];
     let protocol = match event["network"]["transport"].as_str() {
         Some("tcp") => 6,
@@ -118,7 +120,8 @@ fn open(event: &Value) -> String {
         _ => 0,
     };
     let to = match event["airgap"]["reason"].as_str() {
-        Some("dns") => event["dns"]["question"]["name"]
+        // Only a container's exceptions lead to names.
+        Some("dns") if named => event["dns"]["question"]["name"]
             .as_str()
             .and_then(suggested_name)
             .map(|name| name + ":PORT"),
@@ -146,7 +149,7 @@ fn open(event: &Value) -> String {
 
 /// Whether a shell takes it as one word, and as no option.
 fn is_plain(word: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_.-:/@".contains(c);
     !word.is_empty() && !word.starts_with('-') && word.chars().all(plain)
 }
 
@@ -208,7 +211,12 @@ mod tests {
             of("web; id", named),
             "airgap allow CONTAINER --to 'api.example.com:PORT' --for 15m --reason 'why'"
         );
-        assert_eq!(of("unit:web.service", connect), "");
+        assert_eq!(
+            of("unit:web@1.service", connect),
+            "airgap allow unit:web@1.service --to '198.51.100.7:443/tcp' --for 15m --reason 'why'"
+        );
+        assert_eq!(of("unit:web.service", named), "");
+        assert_eq!(of("exec:curl-3f2a", connect), "");
         for rest in [
             r#""airgap":{"reason":"egress","allow":"x'; id #"}"#,
             r#""destination":{"ip":"x'; id #","port":443},"network":{"transport":"tcp"},"airgap":{"reason":"egress"}"#,

@@ -14,11 +14,12 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::Args;
 
+use super::reference::is_engineless;
 use crate::{
     failure::{Failure, exit},
     gate::Lock,
     output,
-    starters::starters,
+    starters::{engine, starters},
     state::State,
     udev::{self, Arrivals},
     units::{self, Boot, Unit},
@@ -41,7 +42,14 @@ pub struct Install {
 /// How the restore at boot stands on this host.
 pub(super) fn boot() -> Boot {
     let root = Path::new("/");
-    units::boot(root, &starters(root))
+    let starters = starters(root);
+    match units::boot(root, &starters) {
+        Boot::Ready if starters.is_empty() => match engine(root) {
+            Some(engine) => Boot::Unordered(engine),
+            None => Boot::Ready,
+        },
+        other => other,
+    }
 }
 
 /// What happens to a veth that comes up on this host.
@@ -76,8 +84,16 @@ pub(crate) fn install(host: Option<&str>, state: &State, args: &Install) -> Resu
         );
     }
     if starters.is_empty() {
+        let Some(engine) = unordered(&args.root, state)? else {
+            log::info!(
+                "no container engine is here: what is sealed are units and cgroups; install again once one is"
+            );
+            return Ok(exit::OK);
+        };
         return Err(Failure::new(
-            "no unit is known here that starts containers: the restore runs at boot, but an engine would start although it had failed",
+            format!(
+                "no unit is known here that starts containers, and {engine} is here: the restore runs at boot, but an engine would start although it had failed"
+            ),
             "give the engine's unit Requires=airgap-restore.service and After=airgap-restore.service, or install again once the engine is",
         )
         .into());
@@ -87,6 +103,17 @@ pub(crate) fn install(host: Option<&str>, state: &State, args: &Install) -> Resu
         starters.join(", ")
     );
     Ok(exit::OK)
+}
+
+/// What shows that containers start here, of which no unit is known that starts them.
+fn unordered(root: &Path, state: &State) -> Result<Option<String>> {
+    let found = engine(root);
+    if found.is_some() || root != Path::new("/") {
+        return Ok(found);
+    }
+    let entries = state.entries()?;
+    let container = entries.iter().find(|entry| !is_engineless(entry.id()));
+    Ok(container.map(|entry| format!("the sealed container '{}'", entry.name())))
 }
 
 /// The socket of Podman, where no other engine is installed.
@@ -165,28 +192,9 @@ fn confirm(args: &Install, changes: &[Change<'_>]) -> Result<()> {
 
 fn make(changes: &[Change<'_>]) -> Result<()> {
     for (path, content) in changes {
-        change(path, *content).with_context(|| format!("cannot change {}", path.display()))?;
+        units::put(path, *content).with_context(|| format!("cannot change {}", path.display()))?;
     }
     Ok(())
-}
-
-fn change(path: &Path, content: Option<&str>) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("/"));
-    let Some(content) = content else {
-        fs::remove_file(path)?;
-        // Drop-in directories are shared: only an empty one goes.
-        if dir.extension().is_some_and(|e| e == "d") {
-            match fs::remove_dir(dir) {
-                Err(e) if e.kind() != io::ErrorKind::DirectoryNotEmpty => return Err(e),
-                _ => {}
-            }
-        }
-        return Ok(());
-    };
-    fs::create_dir_all(dir)?;
-    let aside = path.with_extension("airgap-new");
-    fs::write(&aside, content)?;
-    fs::rename(&aside, path)
 }
 
 fn is_terminal() -> bool {

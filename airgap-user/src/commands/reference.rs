@@ -124,7 +124,9 @@ impl Directory {
         let commands = known(seals, &entries, None);
         // Of a command no engine knows anything.
         let engine = match (seals.is_empty() && entries.is_empty())
-            || references.iter().all(|r| command(&commands, r).is_some())
+            || references
+                .iter()
+                .all(|r| is_engineless_name(r) || engineless(&commands, r).is_some())
         {
             true => None,
             false => match Engine::connect(host).await {
@@ -153,12 +155,16 @@ impl Directory {
     /// # Errors
     /// If that is not sealed, or not one.
     pub(super) async fn find(&self, reference: &str) -> Result<Meant> {
-        if let Some(known) = command(&self.known, reference) {
+        let named = engineless(&self.known, reference);
+        if let Some(known) = named.or_else(|| by_alias(&self.known, reference)) {
             return Ok(Meant {
                 id: known.id.clone(),
                 presence: Presence::There(known.name.clone()),
                 container: None,
             });
+        }
+        if is_engineless_name(reference) {
+            return Err(none_of(reference, &self.known).into());
         }
         let (says, mut container, listed) = self.ask(reference).await;
         let (id, presence) = resolve(reference, &says, &listed, &self.known)?;
@@ -267,11 +273,18 @@ pub(super) fn is_engineless(id: &str) -> bool {
     is_command(id) || is_subtree(id)
 }
 
-/// Refuses a command, or a cgroup, where only a container will do.
+/// Whether no engine has to be asked what this stands for: a name that no container can have,
+/// or a whole id of what is none.
+pub(super) fn is_engineless_name(reference: &str) -> bool {
+    let kinds = [PREFIX, subtree::PREFIX, UNIT];
+    kinds.iter().any(|kind| reference.starts_with(kind)) || is_engineless(reference)
+}
+
+/// Refuses a command, a unit or a cgroup where only a container will do.
 ///
 /// # Errors
 /// If the reference is such a name.
-pub(super) fn refuse_command(reference: &str) -> Result<()> {
+pub(super) fn refuse_engineless(reference: &str) -> Result<()> {
     if let Some(path) = reference.strip_prefix(subtree::PREFIX) {
         let what = format!("'{reference}' is a cgroup, and no container");
         return Err(Failure::new(what, format!("airgap attach --cgroup {path}")).into());
@@ -280,7 +293,15 @@ pub(super) fn refuse_command(reference: &str) -> Result<()> {
         let what = format!("'{reference}' is a unit, and no container");
         return Err(Failure::new(what, format!("airgap attach --unit {unit}")).into());
     }
-    if !reference.starts_with(PREFIX) {
+    refuse_command(reference)
+}
+
+/// Refuses a command: what it may do is said when it is started.
+///
+/// # Errors
+/// If the reference is one's name or id.
+pub(super) fn refuse_command(reference: &str) -> Result<()> {
+    if !reference.starts_with(PREFIX) && !is_command(reference) {
         return Ok(());
     }
     let what = format!("'{reference}' is a command, and what it may do is as it was started");
@@ -288,15 +309,52 @@ pub(super) fn refuse_command(reference: &str) -> Result<()> {
 }
 
 /// The command, the unit or the cgroup that a reference stands for: by its name, which no
-/// container can have, or by its id. A unit is its cgroup's path, too.
-fn command<'a>(known: &'a [Known], reference: &str) -> Option<&'a Known> {
+/// container can have, or by its id. A unit is its cgroup's path, too; a short name is a
+/// service's, or a slice's.
+fn engineless<'a>(known: &'a [Known], reference: &str) -> Option<&'a Known> {
+    let mut names = vec![reference.to_owned()];
+    if let Some(unit) = reference.strip_prefix(UNIT) {
+        let whole = [false, true].map(|slice| systemd::whole(unit, slice).ok());
+        names.extend(whole.iter().flatten().map(|name| format!("{UNIT}{name}")));
+    }
     let id = reference.strip_prefix(subtree::PREFIX).map(id_of);
-    let unit = reference.strip_prefix(UNIT);
-    let unit = unit.and_then(|unit| systemd::whole(unit, false).ok());
-    let name = unit.map_or_else(|| reference.to_owned(), |unit| format!("{UNIT}{unit}"));
-    let mut commands = known.iter().filter(|known| is_engineless(&known.id));
-    commands
-        .find(|known| known.name == name || known.id == reference || id.as_ref() == Some(&known.id))
+    let its = |name: &String| {
+        known
+            .iter()
+            .find(|known| is_engineless(&known.id) && known.name == *name)
+    };
+    let by_id = || {
+        let ids = [Some(reference), id.as_deref()];
+        let mut all = known.iter().filter(|known| is_engineless(&known.id));
+        all.find(|known| ids.contains(&Some(&known.id)))
+    };
+    names.iter().find_map(its).or_else(by_id)
+}
+
+/// The same where the reference is another name of a unit's.
+fn by_alias<'a>(known: &'a [Known], reference: &str) -> Option<&'a Known> {
+    let unit = systemd::whole(reference.strip_prefix(UNIT)?, false).ok()?;
+    let name = format!("{UNIT}{}", systemd::real_name(&unit)?);
+    engineless(known, &name)
+}
+
+/// No seal is of what no engine knows.
+fn none_of(reference: &str, known: &[Known]) -> Failure {
+    let all = known.iter().filter(|known| is_engineless(&known.id));
+    let names: Vec<_> = all.map(|known| &*known.name).collect();
+    let seal = match (
+        reference.strip_prefix(UNIT),
+        reference.strip_prefix(subtree::PREFIX),
+    ) {
+        (Some(unit), _) => format!("airgap attach --unit {unit}"),
+        (_, Some(path)) => format!("airgap attach --cgroup {path}"),
+        _ => "a command's seal ends with it: airgap list".to_owned(),
+    };
+    let hint = match names.is_empty() {
+        true => seal,
+        false => format!("sealed: {}; {seal}", names.join(", ")),
+    };
+    Failure::new(format!("{reference} is not sealed"), hint).with_code(exit::NOT_SEALED)
 }
 
 fn short(id: &str) -> &str {

@@ -3,4 +3,7 @@
 mod gather;
 mod rows;
 
-pub(super) use self::{gather::Seen, rows::expected};
+pub(super) use self::{
+    gather::{Seen, reach, subtree_of},
+    rows::expected,
+};

@@ -10,16 +10,18 @@ use anyhow::Result;
 use clap::Args;
 
 use super::{
-    reference::{Directory, Presence, is_engineless, seals_of},
+    reference::{Directory, Meant, Presence, seals_of},
+    report::{reach, subtree_of},
     standing,
 };
 use crate::{
     command::is_command,
+    container::Look,
     failure::{Failure, exit},
     gate::{Gate, Lock, seal_id},
     output,
     state::{Own, State},
-    verify::{self, Verdict},
+    verify::{self, Kind, Subject, Verdict},
 };
 
 /// Arguments of `verify`.
@@ -47,30 +49,9 @@ pub(crate) async fn run(host: Option<&str>, state: &State, args: &Verify) -> Res
     let Some(mut gate) = gate else {
         anyhow::bail!("the gate is gone while its seals were read");
     };
-    let name = meant.name(&seal);
-    if is_engineless(&meant.id) {
-        let kind = if is_command(&meant.id) {
-            "a command"
-        } else {
-            "a cgroup"
-        };
-        let what = format!("{name} is {kind}, and verify is for containers");
-        let hint = "airgap status says what covers it; what it runs can try ways out itself";
-        return Err(Failure::new(what, hint).into());
-    }
-    if meant.presence == Presence::NotKnown {
-        let what = format!("what runs of the container '{name}' is not known");
-        let hint =
-            "start the container engine that has it, or name its socket: --host unix:///path";
-        return Err(Failure::new(what, hint).into());
-    }
-    let Some(pid) = meant.container.as_ref().and_then(|c| c.pid) else {
-        let what = format!("the container '{name}' does not run");
-        let hint = "start it: only a running container can be verified";
-        return Err(Failure::new(what, hint).with_code(exit::NOT_SEALED).into());
-    };
+    let subject = subject(&gate, &meant, (number, &seal))?;
     let mut own = Own::new();
-    let proof = verify::run(&mut gate, number, &meant.id, name, pid, &mut own);
+    let proof = verify::run(&mut gate, number, &subject, &mut own);
     if let Err(error) = remember(&gate, state, (number, &seal), &own) {
         log::warn!("what this tried counts as the container's: {error:#}");
     }
@@ -81,6 +62,56 @@ pub(crate) async fn run(host: Option<&str>, state: &State, args: &Verify) -> Res
         Verdict::Leak => exit::NOT_SEALED,
         Verdict::Unknown => exit::OPENED,
     })
+}
+
+/// What runs of what is meant, and is to be tried.
+fn subject(gate: &Gate, meant: &Meant, (number, seal): (SealNumber, &Seal)) -> Result<Subject> {
+    let (id, name) = (meant.id.clone(), meant.name(seal));
+    if is_command(&id) {
+        let what = format!("{name} is a command, and verify is for what goes on");
+        let hint = "airgap status says what covers it; what it runs can try ways out itself";
+        return Err(Failure::new(what, hint).into());
+    }
+    if let Some(subtree) = subtree_of(gate, number, &id)? {
+        let cgroup = subtree.cgroup.as_ref();
+        let running = cgroup.and_then(|cgroup| Some((cgroup, cgroup.first_process()?)));
+        let Some((cgroup, pid)) = running else {
+            return Err(stopped(&name));
+        };
+        let look = Look::at_subtree(cgroup.clone())?;
+        let kind = Kind::Subtree {
+            path: subtree.path,
+            capabilities: reach(&look),
+        };
+        return Ok(Subject {
+            id,
+            name,
+            pid,
+            kind,
+        });
+    }
+    if meant.presence == Presence::NotKnown {
+        let what = format!("what runs of the container '{name}' is not known");
+        let hint =
+            "start the container engine that has it, or name its socket: --host unix:///path";
+        return Err(Failure::new(what, hint).into());
+    }
+    let Some(pid) = meant.container.as_ref().and_then(|c| c.pid) else {
+        return Err(stopped(&format!("the container '{name}'")));
+    };
+    Ok(Subject {
+        id,
+        name,
+        pid,
+        kind: Kind::Container,
+    })
+}
+
+fn stopped(what: &str) -> anyhow::Error {
+    let hint = "start it: only what runs can be verified";
+    Failure::new(format!("{what} does not run"), hint)
+        .with_code(exit::NOT_SEALED)
+        .into()
 }
 
 /// Records how much of what was refused was airgap's own.

@@ -267,7 +267,7 @@ pub(super) const fn mend(risk: Risk) -> Option<&'static str> {
         }
         Risk::NetworkFs => "hide it (InaccessiblePaths=)",
         Risk::ForeignSocket => {
-            "start the service without its socket unit, so that it listens by itself"
+            "put its socket unit and the service into one slice of their own (Slice=NAME.slice in both), restart both, and seal that: airgap attach -p PORT --slice NAME; or have the service listen by itself"
         }
         _ => return None,
     })

@@ -10,6 +10,7 @@ use airgap_common::{
     cgroup::container_id,
     map::{ID_LEN, MAX_LEVEL},
 };
+use anyhow::Context as _;
 
 use super::{PREFIX, id_of};
 use crate::{
@@ -271,6 +272,28 @@ fn all(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// The cgroup of a process that is in the subtree of this path, from the root of the v2
+/// hierarchy.
+///
+/// # Errors
+/// If it is gone, or elsewhere.
+pub fn member(path: &str, pid: u32) -> anyhow::Result<String> {
+    let file = format!("/proc/{pid}/cgroup");
+    let text = procfs::text(&file).with_context(|| format!("cannot read {file}"))?;
+    let at = text.lines().find_map(|line| line.strip_prefix("0::"));
+    let at = at.filter(|at| is_within(at, path)).with_context(|| {
+        let what = format!("the process {pid} is not in the cgroup {path}");
+        Failure::new(what, "airgap attach seals where it is now")
+    })?;
+    Ok(at.to_owned())
+}
+
+/// Whether a cgroup is one, or below it. Pure.
+fn is_within(at: &str, path: &str) -> bool {
+    let rest = at.strip_prefix(path);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// There is no such cgroup: what is near.
 fn missing(root: &Path, path: &str) -> Failure {
     let mut dir = root.to_owned();
@@ -317,6 +340,13 @@ mod tests {
         for text in ["", "/", "/sys/fs/cgroup/unified", "/a/../b", "./a"] {
             assert!(path_of(root, text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_within_is_told_from_what_is_called_alike() {
+        let path = "/a.slice/x.service";
+        assert!(is_within(path, path) && is_within("/a.slice/x.service/y", path));
+        assert!(!is_within("/a.slice/x.service2", path) && !is_within("/a.slice", path));
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub use self::{
     drop_in::{DropIn, MARK, Service},
     expected::expected,
     facts::gather,
-    found::Subtree,
+    found::{Subtree, member},
     service::with_all_rights,
 };
 

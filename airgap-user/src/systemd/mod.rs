@@ -4,7 +4,12 @@
 mod call;
 mod name;
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    fs,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 pub use self::{
     call::{ANSWER, JOB, require, systemctl},
@@ -13,12 +18,18 @@ pub use self::{
 use crate::{
     failure::{Failure, exit},
     notation::near,
+    procfs::text,
 };
 
 /// What stands before the name of a unit: no engine's container can have it.
 pub const PREFIX: &str = "unit:";
 /// What is asked of a unit.
 const ASKED: &str = "--property=Id,LoadState,ActiveState,ControlGroup,Slice,User,DynamicUser,Type,PIDFile,NoNewPrivileges,ProtectControlGroups,PrivateDevices,CapabilityBoundingSet,AmbientCapabilities,SupplementaryGroups,NeedDaemonReload,RestrictNamespaces,SystemCallFilter,FragmentPath,DropInPaths,TriggeredBy";
+
+/// For what is only shown.
+const BRIEFLY: Duration = Duration::from_secs(1);
+/// How long one that did not answer is not asked again.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// The unit that a seal of this name is of.
 pub fn unit_of(name: &str) -> Option<&str> {
@@ -128,13 +139,59 @@ enum Wrong {
     Otherwise(Failure),
 }
 
-/// Where a unit's cgroup is now; `None`: it has none, or systemd does not say.
-pub fn whereabouts(unit: &str) -> Option<String> {
+/// What a unit is called that has this name, too; `None`: systemd does not say.
+pub fn real_name(unit: &str) -> Option<String> {
+    let said = briefly(&["--system", "show", "--property=Id", "--", unit])?;
+    let name = said.trim_end().strip_prefix("Id=")?;
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// What systemd says at once: who shows or refuses does not wait for one that hangs. Once it
+/// has not answered, it is not asked again for a while.
+fn briefly(words: &[&str]) -> Option<String> {
+    static SILENT_SINCE: Mutex<Option<Instant>> = Mutex::new(None);
     require().ok()?;
-    let words = ["--system", "show", "--property=ControlGroup", "--", unit];
-    let said = systemctl(&words, Duration::from_secs(5)).ok()?;
-    let at = said.trim_end().strip_prefix("ControlGroup=")?;
-    (!at.is_empty()).then(|| at.to_owned())
+    let mut silent = SILENT_SINCE.lock().unwrap_or_else(PoisonError::into_inner);
+    if silent.is_some_and(|since| since.elapsed() < AGAIN) {
+        return None;
+    }
+    let begun = Instant::now();
+    let said = systemctl(words, BRIEFLY).ok();
+    // One that is no unit is an answer, and comes at once.
+    *silent = (said.is_none() && begun.elapsed() >= BRIEFLY).then(Instant::now);
+    said
+}
+
+/// What is shown of a unit's place and start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Path of its cgroup; `None`: it has none.
+    pub path: Option<String>,
+    unit: Unit,
+}
+
+impl Now {
+    /// Of the unit of this name, asked once; `None`: systemd does not run, or not answer.
+    pub fn of(unit: &str) -> Option<Self> {
+        let asked = "--property=ControlGroup,After,Requires";
+        let said = briefly(&["--system", "show", asked, "--", unit])?;
+        Some(Self::told(unit, &said))
+    }
+
+    /// The same, of what systemd says. Pure.
+    fn told(unit: &str, said: &str) -> Self {
+        let unit = Unit::of(unit, said);
+        let at = unit.property("ControlGroup");
+        Self {
+            path: (!at.is_empty()).then(|| at.to_owned()),
+            unit,
+        }
+    }
+
+    /// How it waits for `other`, which is before `target`; `None`: not at all.
+    pub fn order(&self, other: &str, target: &str) -> Option<Order> {
+        ordered(&self.unit, other, target)
+    }
 }
 
 /// How a unit waits for another one at boot.
@@ -146,16 +203,7 @@ pub enum Order {
     After,
 }
 
-/// How a unit waits for `other`, which is before `target`; `None`: not at all, or systemd does
-/// not say.
-pub fn order(unit: &str, other: &str, target: &str) -> Option<Order> {
-    require().ok()?;
-    let words = ["--system", "show", "--property=After,Requires", "--", unit];
-    let said = systemctl(&words, Duration::from_secs(5)).ok()?;
-    ordered(&Unit::of(unit, &said), other, target)
-}
-
-/// The same, of what systemd says. Pure.
+/// How a unit waits, by what systemd says. Pure.
 fn ordered(unit: &Unit, other: &str, target: &str) -> Option<Order> {
     let has = |key, name| {
         let mut names = unit.property(key).split_ascii_whitespace();
@@ -192,11 +240,33 @@ fn unknown(name: &str) -> Failure {
     names.sort_unstable();
     names.dedup();
     let shown = near(name, names);
-    let hint = match shown.is_empty() {
-        true => "systemctl list-units --all says what there is".to_owned(),
-        false => format!("there are {}", shown.join(", ")),
+    let hint = match (user_of(name), shown.is_empty()) {
+        (Some(user), _) => format!(
+            "the user {user} runs one of this name, which that user's own systemd moves about: seal all of the user's: airgap attach --slice user-{user}"
+        ),
+        (None, true) => "systemctl list-units --all says what there is".to_owned(),
+        (None, false) => format!("there are {}", shown.join(", ")),
     };
     Failure::new(format!("there is no unit {name}"), hint).with_code(exit::USAGE)
+}
+
+/// Whose own systemd runs a unit of this name, by the cgroup tree.
+fn user_of(name: &str) -> Option<u32> {
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    let cgroups = processes.filter_map(|entry| text(entry.path().join("cgroup")).ok());
+    cgroups.into_iter().find_map(|text| {
+        let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+        user_in(path, name)
+    })
+}
+
+/// The user in whose manager's part of the tree this unit is (user@.service(5)). Pure.
+fn user_in(path: &str, unit: &str) -> Option<u32> {
+    let (above, below) = path.split_once(".service/")?;
+    let (_, user) = above.rsplit_once("/user@")?;
+    let mut parts = below.split('/');
+    parts.any(|part| part == unit).then_some(())?;
+    user.parse().ok()
 }
 
 /// Names in a list of units, without those of units that are none. Pure.
@@ -250,6 +320,24 @@ mod tests {
         let orphan = "Slice=\nControlGroup=/system.slice/x.service\nLoadState=not-found\n";
         assert_eq!(at(orphan).unwrap(), "/system.slice/x.service");
         assert!(at("ControlGroup=\nSlice=\nLoadState=loaded\n").is_err());
+    }
+
+    #[test]
+    fn a_users_own_unit_is_known_by_its_place() {
+        let at = |path: &str| user_in(path, "x.service");
+        let manager = "/user.slice/user-1000.slice/user@1000.service/app.slice";
+        assert_eq!(at(&format!("{manager}/x.service")), Some(1000));
+        assert_eq!(at(&format!("{manager}/y.service")), None);
+        assert_eq!(at("/system.slice/x.service"), None);
+        assert_eq!(at("/system.slice/y@7.service/x.service"), None);
+    }
+
+    #[test]
+    fn a_place_is_told_with_the_start() {
+        let now = Now::told("x", "ControlGroup=/a/x.service\nAfter=r\nRequires=r\n");
+        assert_eq!(now.path.as_deref(), Some("/a/x.service"));
+        assert_eq!(now.order("r", "t"), Some(Order::Bound));
+        assert_eq!(Now::told("x", "ControlGroup=\n").path, None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The service port of a seal, unless told otherwise.
-const SERVICE_PORT: u16 = 5060;
+pub const SERVICE_PORT: u16 = 5060;
 
 /// Ports are in host byte order. The marker is in everything that carries a payload.
 pub struct Target {

@@ -1,4 +1,4 @@
-//! What is known of a container before anything is tried.
+//! What is known before anything is tried.
 
 use std::fs;
 
@@ -10,18 +10,23 @@ use crate::{
     failure::Failure,
     gate::Gate,
     netns::Netns,
-    preflight::NET_RAW,
     procfs,
-    technique::{Reach, Way},
+    technique::{Reach, Way, target::SERVICE_PORT},
 };
+
+use super::subject::{Kind, Subject};
 
 const RESOLVER: &str = "unsealed, Docker's resolver would ask a real server; \
     the stranger-* ways take the same path to a listener of airgap's own";
 
+/// Of what shares the host's network, only security hooks stop frames.
+const NO_VETH: &str =
+    "no security hook refused it, and in the host's network no frame program stands in the way";
+
 /// What is known before anything is tried.
 pub(super) struct Facts {
     pub(super) net_raw: bool,
-    /// Why some interface of the container is not guarded.
+    /// Why frames that get to some interface are not stopped there.
     pub(super) unguarded: Option<String>,
     /// lo has an IPv6 address.
     loopback6: bool,
@@ -36,17 +41,27 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub(super) fn gather(gate: &Gate, number: SealNumber, pid: u32) -> Result<Self> {
-        let theirs = fs::read_link(format!("/proc/{pid}/ns/net")).context("the container ended")?;
-        if fs::read_link("/proc/self/ns/net").ok() == Some(theirs) {
-            let hint = "give the container a network of its own";
-            return Err(Failure::new("the container has the host's network", hint).into());
-        }
-        let status = procfs::text(format!("/proc/{pid}/status"))?;
-        let bounding = status.lines().find_map(|l| l.strip_prefix("CapBnd:"));
-        let bounding = bounding.and_then(|b| u64::from_str_radix(b.trim(), 16).ok());
-        let guards = gate.frame_guards(number, interfaces([&Netns::of(pid)?])?);
-        let (loopback6, forwards) = Netns::of(pid)?.run(|| {
+    /// `network`: what is tried from.
+    pub(super) fn gather(
+        gate: &Gate,
+        number: SealNumber,
+        subject: &Subject,
+        network: &Netns,
+    ) -> Result<Self> {
+        let unguarded = match subject.kind {
+            Kind::Container => {
+                let theirs = fs::read_link(format!("/proc/{}/ns/net", subject.pid))
+                    .context("the container ended")?;
+                if fs::read_link("/proc/self/ns/net").ok() == Some(theirs) {
+                    let hint = "give the container a network of its own";
+                    return Err(Failure::new("the container has the host's network", hint).into());
+                }
+                let guards = gate.frame_guards(number, interfaces([network])?);
+                guards.into_iter().find_map(|guard| guard.missing)
+            }
+            Kind::Subtree { .. } => Some(NO_VETH.to_owned()),
+        };
+        let (loopback6, forwards) = network.run(|| {
             let read = |path: &str| procfs::text(path).unwrap_or_default();
             let addresses = read("/proc/thread-self/net/if_inet6");
             let forwarding = read("/proc/sys/net/ipv4/conf/lo/forwarding");
@@ -54,14 +69,14 @@ impl Facts {
             Ok((loopback6, forwarding.trim() == "1"))
         })?;
         let (policy, _) = gate.state(number).context("the seal has no policy")?;
-        let service = match policy.tcp[0].first {
-            0 => policy.udp[0].first,
-            port => port,
+        let service = match (policy.tcp[0].first, policy.udp[0].first) {
+            // It need not serve: then this port is like any other.
+            (0, 0) => SERVICE_PORT,
+            (0, port) | (port, _) => port,
         };
         Ok(Self {
-            // Unknown: as if it could.
-            net_raw: bounding.is_none_or(|b| b & (1 << NET_RAW) != 0),
-            unguarded: guards.into_iter().find_map(|guard| guard.missing),
+            net_raw: subject.has_net_raw()?,
+            unguarded,
             loopback6,
             forwards,
             index: free_index(),

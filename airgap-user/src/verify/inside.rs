@@ -23,25 +23,31 @@ use crate::{
     container::locate,
     gate::cgroup_mount,
     preflight::NET_RAW,
-    procfs,
+    procfs, subtree,
     technique::{self, Report, target::Target},
 };
 
 /// Arguments of the process inside.
 #[derive(Args, Debug)]
 pub struct Probe {
-    /// The container's init process
+    /// A process of what is sealed: of a container, its init process
     #[arg(long)]
     pub pid: u32,
     /// The container's whole id
-    #[arg(long)]
-    pub id: String,
-    /// In the container's cgroup, with its capabilities
+    #[arg(long, required_unless_present = "cgroup")]
+    pub id: Option<String>,
+    /// Path of the cgroup that is sealed, where it is no container
+    #[arg(long, conflicts_with = "id", requires = "capabilities")]
+    pub cgroup: Option<String>,
+    /// What its tasks may do, as a mask in hex
+    #[arg(long, value_parser = mask)]
+    pub capabilities: Option<u64>,
+    /// In the sealed cgroup, with no more capabilities
     #[arg(long)]
     pub sealed: bool,
-    /// Another network namespace than the container's
+    /// The network namespace to be in
     #[arg(long)]
-    pub netns: Option<PathBuf>,
+    pub netns: PathBuf,
 }
 
 /// What the probe says, one JSON line each.
@@ -91,21 +97,32 @@ fn say(what: &Said) -> Result<()> {
 fn become_inside(args: &Probe) -> Result<()> {
     let &Probe { pid, sealed, .. } = args;
     die_with_parent()?;
-    let namespaces = namespaces(pid, args.netns.as_deref(), sealed)?;
+    let namespaces = match args.cgroup {
+        // All others are the host's, as far as its users may enter them.
+        Some(_) => vec![opened(&args.netns, libc::CLONE_NEWNET)?],
+        None => namespaces(pid, &args.netns, sealed)?,
+    };
     let path = format!("/proc/{pid}/status");
     let status = procfs::text(&path).with_context(|| format!("cannot read {path}"))?;
     let root = cgroup_mount()?;
     // Read after the rest: the number has not been given to another process.
-    locate(&root, &args.id, pid)?;
+    let inner = match (&args.cgroup, &args.id) {
+        (Some(cgroup), _) => subtree::member(cgroup, pid)?.into_bytes(),
+        (None, id) => {
+            locate(&root, id.as_deref().unwrap_or_default(), pid)?;
+            cgroup_of(pid)?
+        }
+    };
     if sealed {
-        join(&root, pid)?;
+        join(&root, &inner)?;
     }
     for (file, kind) in &namespaces {
         // SAFETY: takes an open descriptor and no pointers.
         check(unsafe { libc::setns(file.as_raw_fd(), *kind) })
             .context("cannot enter a namespace of the container")?;
     }
-    let mut capabilities = hex(&status, "CapBnd:").context("no capabilities in the status")?;
+    let bounding = hex(&status, "CapBnd:").context("no capabilities in the status")?;
+    let mut capabilities = args.capabilities.unwrap_or(bounding);
     if !sealed {
         capabilities |= 1 << NET_RAW;
     }
@@ -120,7 +137,7 @@ fn become_inside(args: &Probe) -> Result<()> {
 /// In the order of joining; the user namespace last, as the others belong to
 /// it or to the host's. A probe that is not sealed takes no more than it needs: it must not
 /// be taken for somebody with whom the container shares.
-fn namespaces(pid: u32, netns: Option<&Path>, sealed: bool) -> Result<Vec<(File, i32)>> {
+fn namespaces(pid: u32, netns: &Path, sealed: bool) -> Result<Vec<(File, i32)>> {
     let kinds = [
         ("net", libc::CLONE_NEWNET),
         ("ipc", libc::CLONE_NEWIPC),
@@ -130,33 +147,42 @@ fn namespaces(pid: u32, netns: Option<&Path>, sealed: bool) -> Result<Vec<(File,
     let mut open = Vec::new();
     let needed = |name: &str| sealed || matches!(name, "net" | "user");
     for (name, kind) in kinds.into_iter().filter(|(name, _)| needed(name)) {
-        let path = match netns {
-            Some(other) if name == "net" => other.to_owned(),
+        let path = match name {
+            "net" => netns.to_owned(),
             _ => format!("/proc/{pid}/ns/{name}").into(),
         };
         let shown = path.display();
         let theirs = fs::read_link(&path).with_context(|| format!("cannot read {shown}"))?;
         if fs::read_link(format!("/proc/self/ns/{name}")).ok() != Some(theirs) {
-            let file = File::open(&path).with_context(|| format!("cannot open {shown}"))?;
-            open.push((file, kind));
+            open.push(opened(&path, kind)?);
         }
     }
     Ok(open)
 }
 
-/// The very cgroup of the container's init process, nested or not.
-fn join(root: &Path, pid: u32) -> Result<()> {
+fn opened(path: &Path, kind: i32) -> Result<(File, i32)> {
+    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    Ok((file, kind))
+}
+
+/// The very cgroup of a process, nested or not, from the root of the v2 hierarchy.
+fn cgroup_of(pid: u32) -> Result<Vec<u8>> {
     let path = format!("/proc/{pid}/cgroup");
     let text = fs::read(&path).with_context(|| format!("cannot read {path}"))?;
     let mut lines = text.split(|byte| *byte == b'\n');
-    let inner = lines.find_map(|line| line.strip_prefix(b"0::/"));
+    let inner = lines.find_map(|line| line.strip_prefix(b"0::"));
     let inner = inner.with_context(|| format!("no cgroup v2 in {path}"))?;
-    let procs = root.join(OsStr::from_bytes(inner)).join("cgroup.procs");
+    Ok(inner.to_vec())
+}
+
+fn join(root: &Path, inner: &[u8]) -> Result<()> {
+    let below = inner.strip_prefix(b"/").unwrap_or(inner);
+    let procs = root.join(OsStr::from_bytes(below)).join("cgroup.procs");
     fs::write(&procs, std::process::id().to_string())
         .with_context(|| format!("cannot join {}", procs.display()))
 }
 
-/// Root of the container's user namespace with these capabilities and no way
+/// Root of its user namespace with these capabilities and no way
 /// to others.
 fn limit(capabilities: u64) -> Result<()> {
     for capability in 0..64 {
@@ -205,6 +231,10 @@ fn check(rc: i32) -> io::Result<()> {
 fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     let value = status.lines().find_map(|line| line.strip_prefix(name));
     value.map(str::trim)
+}
+
+fn mask(text: &str) -> Result<u64, String> {
+    u64::from_str_radix(text, 16).map_err(|error| error.to_string())
 }
 
 fn hex(status: &str, name: &str) -> Option<u64> {

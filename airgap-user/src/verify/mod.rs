@@ -15,6 +15,7 @@ mod observe;
 mod probe;
 mod run;
 mod sighting;
+mod subject;
 mod subnet;
 mod target;
 
@@ -24,6 +25,7 @@ pub use self::{
     inside::{Probe, run as probe},
     judge::Verdict,
     run::run,
+    subject::{Kind, Subject},
 };
 
 /// One way out, tried.

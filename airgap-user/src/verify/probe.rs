@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::inside::Said;
+use super::{inside::Said, subject::Subject};
 use crate::{
     netns::Netns,
     technique::{Outcome, Report, Way},
@@ -22,10 +22,10 @@ const STEP: Duration = Duration::from_millis(100);
 
 /// What a probe has of the container.
 pub(super) enum Place<'a> {
-    /// All: its cgroup too.
-    Inside,
+    /// All: its cgroup too, and what is tried from.
+    Inside(&'a Netns),
     /// All but the cgroup.
-    Unsealed,
+    Unsealed(&'a Netns),
     /// The same in another network namespace.
     Aside(&'a Netns),
 }
@@ -42,17 +42,14 @@ pub(super) struct Probe {
 impl Probe {
     /// Starts one and waits until it is in place. From the main thread: it
     /// dies with the thread that started it.
-    pub(super) fn start(pid: u32, id: &str, place: &Place<'_>) -> Result<Self> {
-        let mut args = ["probe", "--pid", &pid.to_string(), "--id", id]
-            .map(str::to_owned)
-            .to_vec();
-        match place {
-            Place::Inside => args.push("--sealed".to_owned()),
-            Place::Unsealed => {}
-            Place::Aside(netns) => {
-                let path = format!("/proc/{}/fd/{}", std::process::id(), netns.fd());
-                args.extend(["--netns".to_owned(), path]);
-            }
+    pub(super) fn start(subject: &Subject, place: &Place<'_>) -> Result<Self> {
+        let mut args = vec!["probe".to_owned()];
+        args.extend(subject.words());
+        let (Place::Inside(netns) | Place::Unsealed(netns) | Place::Aside(netns)) = place;
+        let path = format!("/proc/{}/fd/{}", std::process::id(), netns.fd());
+        args.extend(["--netns".to_owned(), path]);
+        if let Place::Inside(_) = place {
+            args.push("--sealed".to_owned());
         }
         Self::launch(args)
     }

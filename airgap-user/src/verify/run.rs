@@ -21,12 +21,11 @@ use super::{
     judge::{Evidence, Seen, ended, impossible, judge},
     probe::{Place, Probe},
     sighting::Sighting,
+    subject::{Kind, Subject},
     target::Target,
 };
 use crate::{
-    container::locate,
     events::Follower,
-    failure::Failure,
     gate::{Gate, Security, Trial},
     netns::Netns,
     state::Own,
@@ -42,30 +41,19 @@ const SETTLE: Duration = Duration::from_millis(1200);
 /// More frames than a container's kernel or controls leave behind by themselves.
 const NOISE: u64 = 1000;
 
-const SECCOMP: &str = "the container's seccomp filter and AppArmor profile are not carried: \
-    the probe may try more than the container can";
 const ASIDE: &str = "the control of mld-join is made in another network namespace: the \
     container's kernel announces groups from a socket that is itself under the seal";
 
-/// Tries every way out of a running container of this id and name, whose init
-/// process is `pid`. Takes about ten seconds, during which the container has an
-/// interface more. Adds to `own` what was refused of that, however it ends.
+/// Tries every way out of what runs and is sealed. Takes about ten seconds, during which a
+/// container has an interface more. Adds to `own` what was refused of that, however it ends.
 ///
 /// # Errors
 /// If the container has the host's network, is being verified already, or
 /// ends; or if the target cannot be set up.
-pub fn run(
-    gate: &mut Gate,
-    number: SealNumber,
-    id: &str,
-    name: String,
-    pid: u32,
-    own: &mut Own,
-) -> Result<Proof> {
+pub fn run(gate: &mut Gate, number: SealNumber, subject: &Subject, own: &mut Own) -> Result<Proof> {
     interrupt::heed();
-    let id = id.to_owned();
-    let facts = Facts::gather(gate, number, pid)?;
-    let container = Netns::of(pid)?;
+    let network = subject.network()?;
+    let facts = Facts::gather(gate, number, subject, &network)?;
     let numbers = Numbers::draw(&[facts.service, facts.datagrams])?;
     let exits = gate.exits_of(number)?.into_iter();
     let exits: Vec<_> = exits
@@ -75,24 +63,30 @@ pub fn run(
                 .chain(exit.leases.into_iter().map(|lease| lease.net()))
         })
         .collect();
-    let (target, trial) = Target::open(&container, facts.index, &numbers.listened(), &exits, gate)?;
+    // Where no veth leads out, frame programs at this one would prove what does not hold.
+    let guarding = match subject.kind {
+        Kind::Container => Some(&mut *gate),
+        Kind::Subtree { .. } => None,
+    };
+    let (target, trial) =
+        Target::open(&network, facts.index, &numbers.listened(), &exits, guarding)?;
     let mut run = Run {
         number,
-        pid,
         follower: Follower::start(gate, &[number])?.looking_every(Duration::ZERO),
         numbers,
-        outside: Probe::start(pid, &id, &Place::Unsealed)?,
-        aside: Probe::start(pid, &id, &Place::Aside(&target.aside))?,
-        inside: Probe::start(pid, &id, &Place::Inside)?,
+        outside: Probe::start(subject, &Place::Unsealed(&network))?,
+        aside: Probe::start(subject, &Place::Aside(&target.aside))?,
+        inside: Probe::start(subject, &Place::Inside(&network))?,
         trial,
         target,
         facts,
         lost: 0,
         probes: HashSet::new(),
         own,
-        id,
+        subject,
+        _network: network,
     };
-    let proof = run.all(gate, name);
+    let proof = run.all(gate);
     // The last ones; without them it is only a little less exact.
     let _ = run.records();
     proof
@@ -104,12 +98,10 @@ struct Run<'a> {
     outside: Probe,
     /// There too, and in a network namespace without a container.
     aside: Probe,
-    /// In the container's.
+    /// In the sealed one.
     inside: Probe,
     number: SealNumber,
-    /// The container's id and init process.
-    id: String,
-    pid: u32,
+    subject: &'a Subject,
     facts: Facts,
     /// Guards the target's end of the link, where the kernel can.
     trial: Option<Trial>,
@@ -122,6 +114,8 @@ struct Run<'a> {
     probes: HashSet<u32>,
     /// What was refused of its own attempts, by reason.
     own: &'a mut Own,
+    /// What is tried from: held for a probe that takes over from one that hung.
+    _network: Netns,
 }
 
 /// Whether it got out without the seal; if not, why.
@@ -138,7 +132,7 @@ struct Sealed {
 }
 
 impl Run<'_> {
-    fn all(&mut self, gate: &Gate, name: String) -> Result<Proof> {
+    fn all(&mut self, gate: &Gate) -> Result<Proof> {
         let (mut controls, mut not_tried) = (Vec::new(), Vec::new());
         let shown = TABLE.iter().enumerate().filter(|(_, way)| way.is_shown);
         for (at, way) in shown {
@@ -164,7 +158,8 @@ impl Run<'_> {
         let blind = flood.or(self.blind()?);
         let tried = sealed.iter().map(|s| self.judge(s, blind.as_deref()));
         let tried = tried.collect();
-        let mut notes = vec![SECCOMP.to_owned(), ASIDE.to_owned()];
+        let mut notes = self.subject.notes();
+        notes.push(ASIDE.to_owned());
         if let Some(why) = &self.target.no_ipv6 {
             notes.push(format!("no IPv6 on the link: {why}"));
         }
@@ -177,10 +172,15 @@ impl Run<'_> {
             Security::Absent | Security::InForce(_) | Security::Skipped(_) => None,
         };
         if let Some(silence) = silence {
-            notes.push(format!("{}; run: {}", silence.why(), silence.mend(&name)));
+            notes.push(format!(
+                "{}; run: {}",
+                silence.why(),
+                silence.mend(&self.subject.name)
+            ));
         }
         self.still_runs(gate)?;
-        let proof = Proof::new(name, self.id.clone(), tried, not_tried, notes);
+        let Subject { name, id, .. } = self.subject.clone();
+        let proof = Proof::new(name, id, tried, not_tried, notes);
         Ok(match silence {
             Some(_) => proof.doubted(),
             None => proof,
@@ -297,13 +297,8 @@ impl Run<'_> {
         })
     }
 
-    /// A cgroup with the probe in it would outlive the container.
     fn still_runs(&self, gate: &Gate) -> Result<()> {
-        locate(&gate.place().cgroup, &self.id, self.pid).context(Failure::new(
-            "the container stopped while it was verified",
-            "start it and run verify again",
-        ))?;
-        Ok(())
+        self.subject.still_runs(&gate.place().cgroup)
     }
 
     fn judge(&self, sealed: &Sealed, blind: Option<&str>) -> Tried {

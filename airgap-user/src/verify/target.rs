@@ -76,13 +76,13 @@ impl Drop for Undo<'_> {
 impl Target {
     /// Opens it for a container's network namespace. `index` is the port's
     /// index, `ports` are those with a listener; none of `exits` leads there.
-    /// The gate guards the port before anything can leave by it, where the kernel can.
+    /// A gate guards the port before anything can leave by it, where the kernel can.
     pub(super) fn open(
         container: &Netns,
         index: u32,
         ports: &[u16],
         exits: &[Cidr],
-        gate: &mut Gate,
+        gate: Option<&mut Gate>,
     ) -> Result<(Self, Option<Trial>)> {
         if exits.iter().any(|exit| exit.holds(V6.into())) {
             return Err(subnet::inside(&V6.to_string()));
@@ -93,7 +93,10 @@ impl Target {
         netns.run(|| add_link(c"link0", index, container))?;
         let undo = Undo(&netns, index);
         // Down as yet: nothing has been sent.
-        let trial = gate.try_frames(&netns, &port(index))?;
+        let trial = match gate {
+            Some(gate) => gate.try_frames(&netns, &port(index))?,
+            None => None,
+        };
         let (aside, aside_index) = (Netns::fresh()?, index + 2);
         netns.run(|| add_link(c"link1", aside_index, &aside))?;
         let (bridge, target6) = netns.run(|| far_side(index, v4, own4))?;

@@ -4,6 +4,7 @@
 //! is marked, then its tasks are looked at again, and nothing is cut until all is judged.
 
 mod asked;
+mod exits;
 mod hardening;
 mod marking;
 
@@ -22,6 +23,7 @@ use super::{
     Attach,
 };
 use asked::{bits, refuse, unaccepted, wanted};
+pub(in crate::commands) use exits::change_exits;
 use hardening::{closed, not_running};
 
 use crate::{
@@ -215,8 +217,10 @@ impl Site<'_> {
     /// Looks at what is marked, judges it, reads the seal back, and ends what is older.
     fn settle(&self, marked: &Marked) -> Result<Report> {
         let (mut look, facts) = self.look(&marked.record.rules, false)?;
-        refuse(self.subtree, &not_accepted(&facts, marked.record.accepted))?;
-        self.subtree.refuse_newcomers()?;
+        if self.wanted.refuse {
+            refuse(self.subtree, &not_accepted(&facts, marked.record.accepted))?;
+            self.subtree.refuse_newcomers()?;
+        }
         let gate = || Gate::open(self.place)?.context("the gate is gone again");
         let sockets = match &mut look {
             Some(look) if marked.fresh => {

@@ -1,4 +1,7 @@
-use super::{Known, Listed, Presence, Says, begins, command, exit, id_of, refuse_command, resolve};
+use super::{
+    Known, Listed, Presence, Says, begins, engineless, exit, id_of, refuse_command,
+    refuse_engineless, resolve,
+};
 
 fn id(digits: &str) -> String {
     format!("{digits:0<64}")
@@ -63,12 +66,18 @@ fn a_unit_has_its_name_and_its_path() {
         "cgroup:/system.slice/web.service",
         &id_of(path),
     ] {
-        assert!(command(&sealed, reference).is_some(), "{reference}");
+        assert!(engineless(&sealed, reference).is_some(), "{reference}");
     }
     for reference in ["web", "web.service", "unit:other", "unit:", "cgroup:/web"] {
-        assert!(command(&sealed, reference).is_none(), "{reference}");
+        assert!(engineless(&sealed, reference).is_none(), "{reference}");
     }
-    let refused = refuse_command("unit:web").unwrap_err();
+    let slice = Known {
+        id: id_of("/user.slice/user-1000.slice"),
+        ..known("", "unit:user-1000.slice")
+    };
+    assert!(engineless(&[slice], "unit:user-1000").is_some());
+    assert!(refuse_command("unit:web").is_ok() && refuse_command("exec:x-1").is_err());
+    let refused = refuse_engineless("unit:web").unwrap_err();
     assert_eq!(
         refused.to_string(),
         "'unit:web' is a unit, and no container"

@@ -7,7 +7,8 @@ use std::{os::unix::fs::MetadataExt as _, time::Duration};
 use airgap_common::map::{Seal, SealNumber};
 use anyhow::{Context as _, Result};
 
-use self::parts::{cgroup_refs, is_born_sealed, misroutes, ports_of, reach};
+pub(in crate::commands) use self::parts::reach;
+use self::parts::{cgroup_refs, is_born_sealed, misroutes, ports_of};
 use super::{
     super::{existing::Layers, install},
     rows::{configuration, not_looked_at, ordered, reboot},
@@ -24,7 +25,7 @@ use crate::{
     seal::{ContainerRef, Denials, Report, exit_rows, failing, withdrawn},
     state::Entry,
     subtree::{self, Subtree, is_subtree},
-    systemd::{self, PREFIX as UNIT},
+    systemd,
 };
 
 /// What a look at the container has found already.
@@ -136,7 +137,7 @@ impl Report {
         let command = Confined::of(&id);
         // What attach takes.
         let target = match &subtree {
-            Some(subtree) => match name.strip_prefix(UNIT) {
+            Some(subtree) => match name.strip_prefix(systemd::PREFIX) {
                 Some(unit) => format!("--unit {unit}"),
                 None => format!("--cgroup {}", subtree.path),
             },
@@ -188,8 +189,11 @@ impl Report {
         if seal.complete != 1 && !under_way {
             problems.push("the attach was not finished: run airgap attach again".into());
         }
-        if let (Some(subtree), Some(unit), false) = (&subtree, name.strip_prefix(UNIT), running) {
-            problems.extend(moved(unit, &subtree.path));
+        // Asked once: it may be slow.
+        let unit = systemd::unit_of(&name).filter(|_| subtree.is_some());
+        let unit = unit.and_then(|unit| Some((unit, systemd::Now::of(unit)?)));
+        if let (Some(subtree), Some((unit, now)), false) = (&subtree, &unit, running) {
+            problems.extend(moved(unit, now, &subtree.path));
         }
         let frames = seen
             .and_then(|seen| seen.look)
@@ -243,9 +247,9 @@ impl Report {
                 true => not_looked_at(&target),
                 false => configuration(facts, seal.accepted),
             });
-            match reboot(entry, standing.as_ref(), &target) {
+            match reboot(entry, standing.as_ref(), &target, subtree.is_none()) {
                 restored if restored.covered && subtree.is_some() => {
-                    ordered(systemd::unit_of(&name))
+                    ordered(unit.as_ref().map(|(_, now)| now))
                 }
                 row => row,
             }
@@ -297,7 +301,11 @@ impl Report {
 }
 
 /// The subtree that this seal is of; `None`: it is a container's or a command's.
-fn subtree_of(gate: &Gate, number: SealNumber, id: &str) -> Result<Option<Subtree>> {
+pub(in crate::commands) fn subtree_of(
+    gate: &Gate,
+    number: SealNumber,
+    id: &str,
+) -> Result<Option<Subtree>> {
     if !is_subtree(id) {
         return Ok(None);
     }
@@ -309,8 +317,8 @@ fn subtree_of(gate: &Gate, number: SealNumber, id: &str) -> Result<Option<Subtre
 }
 
 /// Whether a unit runs elsewhere than where it is sealed: somebody has moved it to another slice.
-fn moved(unit: &str, path: &str) -> Option<String> {
-    let at = systemd::whereabouts(unit).filter(|at| at != path)?;
+fn moved(unit: &str, now: &systemd::Now, path: &str) -> Option<String> {
+    let at = now.path.as_ref().filter(|at| *at != path)?;
     Some(format!(
         "{unit} runs in the cgroup {at}, and its seal is of {path}: nothing is refused to it: airgap detach unit:{unit}, then airgap attach --unit {unit}"
     ))

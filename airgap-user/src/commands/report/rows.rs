@@ -25,7 +25,13 @@ impl Report {
 }
 
 /// What a reboot of the host does with the seal as it is now.
-pub(super) fn reboot(entry: Option<&Entry>, standing: Option<&Standing>, name: &str) -> Vector {
+/// `of_engine`: an engine starts it.
+pub(super) fn reboot(
+    entry: Option<&Entry>,
+    standing: Option<&Standing>,
+    name: &str,
+    of_engine: bool,
+) -> Vector {
     let attach = || Some(format!("airgap attach {name}"));
     let open = |by: String, mend| Vector::open(REBOOT, When::Later, by, mend);
     match (entry, standing) {
@@ -45,13 +51,17 @@ pub(super) fn reboot(entry: Option<&Entry>, standing: Option<&Standing>, name: &
             let by = "its record differs from what is in force: airgap restore, or airgap attach";
             open(by.into(), attach())
         }
-        (Some(Entry::Known(_)), _) => restored_at_boot(),
+        (Some(Entry::Known(_)), _) => restored_at_boot(of_engine),
     }
 }
 
 /// A state of the host: whether anything restores what is recorded.
-fn restored_at_boot() -> Vector {
-    let (by, mend) = match install::boot() {
+fn restored_at_boot(of_engine: bool) -> Vector {
+    let boot = match install::boot() {
+        Boot::Unbound(_) | Boot::Unordered(_) if !of_engine => Boot::Ready,
+        boot => boot,
+    };
+    let (by, mend) = match boot {
         Boot::Ready => {
             let by = "sealed again before the engine starts (airgap-restore.service)";
             return Vector::covered(REBOOT, When::Later, by);
@@ -64,6 +74,12 @@ fn restored_at_boot() -> Vector {
             "recorded, but nothing starts airgap-restore.service at boot: systemctl enable airgap-restore.service".to_owned(),
             "systemctl enable airgap-restore.service",
         ),
+        Boot::Unordered(engine) => (
+            format!(
+                "sealed again at boot, but {engine} is here, of which no unit is known that starts it"
+            ),
+            "Requires=airgap-restore.service and After=airgap-restore.service in its unit",
+        ),
         Boot::Unbound(units) => (
             format!(
                 "sealed again at boot, but these start containers although that has failed: {}: airgap install",
@@ -75,10 +91,9 @@ fn restored_at_boot() -> Vector {
     Report::opened_by_reboot(by, mend.into())
 }
 
-/// Of what no engine starts. `unit`: the unit that it is.
-pub(super) fn ordered(unit: Option<&str>) -> Vector {
-    let order = |unit| systemd::order(unit, RESTORE_NAME, "basic.target");
-    match unit.and_then(order) {
+/// Of what no engine starts. `unit`: what systemd says of it, if it is a unit.
+pub(super) fn ordered(unit: Option<&systemd::Now>) -> Vector {
+    match unit.and_then(|unit| unit.order(RESTORE_NAME, "basic.target")) {
         Some(Order::Bound) => {
             let by = "sealed again before it starts (airgap-restore.service)";
             Vector::covered(REBOOT, When::Later, by)
@@ -148,7 +163,7 @@ pub(in crate::commands) fn expected(
     let mut coverage = coverage(&evidence);
     let accepted = Risk::ALL.iter().fold(0, |set, risk| set | risk.bit());
     coverage.push(configuration(Some(facts), accepted));
-    coverage.push(restored_at_boot());
+    coverage.push(restored_at_boot(true));
     coverage
 }
 

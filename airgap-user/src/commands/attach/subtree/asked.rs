@@ -8,7 +8,7 @@ use super::super::{
 };
 use crate::{
     failure::{Failure, exit},
-    policy::{Cidr, Exception, Rules},
+    policy::{Cidr, Exception, Rules, To},
     preflight::{Facts, Finding, Risk, judge},
     state::Origin,
     subtree::Subtree,
@@ -20,13 +20,7 @@ pub(super) fn bits(risks: &[Risk]) -> u64 {
 
 pub(super) fn wanted(args: &Attach) -> Result<Wanted> {
     let usage = |e| Failure::new(e, "airgap attach --help").with_code(exit::USAGE);
-    let mut named = args.to.iter().map(|to| &to.0);
-    if let Some(to) = named.find(|to| to.target.net().is_none()) {
-        return Err(usage(format!(
-            "{to} leads to something by its name, which only a container can: name its address in --to"
-        ))
-        .into());
-    }
+    refuse_names(args.to.iter().map(|to| &to.0))?;
     let exits = args.to.iter().map(|to| Exception::from(to.0.clone()));
     let exits = exits.collect();
     let rules = match (&args.ports[..], &args.from[..]) {
@@ -60,6 +54,16 @@ pub(super) fn wanted(args: &Attach) -> Result<Wanted> {
         refuse: true,
         by: Origin::Operator,
     })
+}
+
+/// Nobody looks after addresses of names for it.
+pub(super) fn refuse_names<'a>(mut named: impl Iterator<Item = &'a To>) -> Result<()> {
+    let Some(to) = named.find(|to| to.target.net().is_none()) else {
+        return Ok(());
+    };
+    let what = format!("{to} leads to something by its name, which only a container can");
+    let failure = Failure::new(what, "name its address in --to").with_code(exit::USAGE);
+    Err(failure.into())
 }
 
 pub(super) fn unaccepted(facts: &Facts, accepted: u64) -> Vec<Finding> {

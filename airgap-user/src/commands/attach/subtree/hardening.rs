@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::ErrorKind,
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -44,8 +43,7 @@ impl Site<'_> {
         let (mut look, facts) = self.look(rules, false)?;
         let found = unaccepted(&facts, marked.record.accepted);
         if found.is_empty() {
-            log::info!("{} lacks nothing: it is not restarted", unit.name);
-            return self.settle(marked);
+            return self.settle_bound(unit, marked);
         }
         if look.is_none() {
             return Err(not_running(unit).into());
@@ -56,8 +54,7 @@ impl Site<'_> {
         let drop_in = DropIn::of(unit, &found, &service);
         self.accept(marked, &drop_in.accept)?;
         if drop_in.is_empty {
-            log::info!("{} lacks nothing: it is not restarted", unit.name);
-            return self.settle(marked);
+            return self.settle_bound(unit, marked);
         }
         let hardening = Hardening::plan(unit, drop_in)?;
         output::hardens(&unit.name, &hardening.drop_in);
@@ -74,6 +71,26 @@ impl Site<'_> {
             true => Ok(report),
             false => Err(ended(&unit).into()),
         }
+    }
+
+    /// What lacks nothing is not restarted; that it waits for the restore at boot needs none.
+    fn settle_bound(&self, unit: &Unit, marked: &Marked) -> Result<Report> {
+        log::info!("{} lacks nothing: it is not restarted", unit.name);
+        let Some(bound) = bound(unit) else {
+            return self.settle(marked);
+        };
+        let reload = || systemctl(&["--system", "daemon-reload"], JOB);
+        bind(&bound, true)?;
+        let report = reload()
+            .map_err(Into::into)
+            .and_then(|_| self.settle(marked));
+        if report.is_err() {
+            let undone = bind(&bound, false).and_then(|()| Ok(reload()?));
+            if let Err(more) = undone {
+                log::error!("/{} is still there: {more:#}", bound.path);
+            }
+        }
+        report
     }
 
     /// Accepts what a drop-in closes and nobody can see closed.
@@ -134,13 +151,11 @@ impl<'a> Hardening<'a> {
             let what = format!("{} is there, and airgap has not written it", drop_in.path);
             return Err(Failure::new(what, "give it another name, and attach again").into());
         }
-        let bound = Some(units::bound(&unit.name));
-        let bound = bound.filter(|bound| !Path::new("/").join(&bound.path).exists());
         Ok(Self {
             unit,
             drop_in,
             earlier,
-            bound: bound.filter(|_| install::boot() == Boot::Ready),
+            bound: bound(unit),
         })
     }
 
@@ -209,40 +224,25 @@ impl<'a> Hardening<'a> {
 
     /// Has it wait for the restore at boot, or no longer.
     fn bind(&self, bound: bool) -> Result<()> {
-        let Some(file) = &self.bound else {
-            return Ok(());
-        };
-        let path = Path::new("/").join(&file.path);
-        let done = match (&file.content, bound) {
-            (Some(text), true) => fs::write(&path, text),
-            _ => fs::remove_file(&path).or_else(|error| match error.kind() {
-                ErrorKind::NotFound => Ok(()),
-                _ => Err(error),
-            }),
-        };
-        done.with_context(|| format!("cannot change {}", path.display()))
+        self.bound.as_ref().map_or(Ok(()), |file| bind(file, bound))
     }
 
     fn write(&self, text: Option<&str>) -> Result<()> {
         let path = Path::new(&self.drop_in.path);
-        let dir = path.parent().context("no folder")?;
-        let wrong = || format!("cannot write {}", self.drop_in.path);
-        match text {
-            Some(text) => {
-                fs::create_dir_all(dir).with_context(wrong)?;
-                let fresh = path.with_extension("conf.new");
-                // Systemd reads no other names than those in .conf.
-                fs::write(&fresh, text).with_context(wrong)?;
-                fs::rename(&fresh, path).with_context(wrong)
-            }
-            None => {
-                if path.exists() {
-                    fs::remove_file(path).with_context(wrong)?;
-                }
-                // Others may have theirs in it.
-                let _ = fs::remove_dir(dir);
-                Ok(())
-            }
-        }
+        units::put(path, text).with_context(|| format!("cannot write {}", self.drop_in.path))
     }
+}
+
+/// What has a unit wait for the restore at boot; `None`: it does, or nothing restores.
+fn bound(unit: &Unit) -> Option<units::Unit> {
+    // However engines stand to it.
+    let restores = !matches!(install::boot(), Boot::Missing | Boot::Disabled);
+    let bound = units::bound(&unit.name);
+    (restores && !Path::new("/").join(&bound.path).exists()).then_some(bound)
+}
+
+fn bind(file: &units::Unit, bound: bool) -> Result<()> {
+    let path = Path::new("/").join(&file.path);
+    let text = file.content.as_deref().filter(|_| bound);
+    units::put(&path, text).with_context(|| format!("cannot change {}", path.display()))
 }

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Capabilities that a task of it has, or may come to by what it runs.
-pub(super) fn reach(look: &Look) -> u64 {
+pub(in crate::commands) fn reach(look: &Look) -> u64 {
     let all = look.members.credentials.iter();
     all.fold(0, |set, who| {
         set | who.capabilities | if who.no_new_privs { 0 } else { who.bounding }
