@@ -85,6 +85,9 @@ enum Task {
         /// of these with -nolsm, without BPF LSM
         #[arg(long, value_name = "NAME")]
         kernel: Option<String>,
+        /// Write what was seen to docs/UNITS.md
+        #[arg(long)]
+        table: bool,
     },
     /// Run one list of everyday scenarios on the engines of Debian 12, 13 and sid, in QEMU, with
     /// systemd and cgroup v2 alone (root; half an hour each; `test` leaves it out)
@@ -176,7 +179,11 @@ fn main() -> ExitCode {
         Task::Reboot { kernel } => {
             kernels::reboot::run(&kernel).map(|good| ExitCode::from(u8::from(!good)))
         }
-        Task::Units { suites, kernel } => kernels::units::run(&suites, kernel.as_deref())
+        Task::Units {
+            suites,
+            kernel,
+            table,
+        } => kernels::units::run(&suites, kernel.as_deref(), table)
             .map(|good| ExitCode::from(u8::from(!good))),
         Task::Engines {
             suites,

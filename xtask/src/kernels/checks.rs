@@ -38,15 +38,15 @@ pub(super) fn report(ran: &Ran, boots: usize) -> bool {
 
 /// One line of the table.
 #[derive(Debug, PartialEq, Eq)]
-struct Check<'a> {
-    boot: &'a str,
-    good: bool,
-    what: &'a str,
-    figure: &'a str,
+pub(super) struct Check<'a> {
+    pub(super) boot: &'a str,
+    pub(super) good: bool,
+    pub(super) what: &'a str,
+    pub(super) figure: &'a str,
 }
 
 /// Lines `boot: N` and `check: ok|WHAT|FIGURE`; others are somebody else's.
-fn checks(output: &str) -> Vec<Check<'_>> {
+pub(super) fn checks(output: &str) -> Vec<Check<'_>> {
     let mut boot = "?";
     let mut checks = Vec::new();
     for line in output.lines().map(str::trim_end) {
@@ -68,7 +68,7 @@ fn checks(output: &str) -> Vec<Check<'_>> {
 }
 
 /// Whether the last boot came to its end.
-fn is_complete(output: &str, boots: usize) -> bool {
+pub(super) fn is_complete(output: &str, boots: usize) -> bool {
     let has = |wanted: &str| output.lines().any(|line| line.trim_end() == wanted);
     has(&format!("boot: {boots}")) && has("guest: exit 0")
 }

@@ -25,6 +25,7 @@ pub(crate) mod reboot;
 mod sources;
 mod table;
 pub(crate) mod units;
+mod units_page;
 mod whole;
 
 use std::fs;

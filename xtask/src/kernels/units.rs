@@ -1,5 +1,8 @@
 //! `cargo xtask units`: sealed systemd units, Debian's nginx among them, on real systemd.
 
+use std::fs;
+use std::io::ErrorKind;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -8,8 +11,9 @@ use super::checks;
 use super::disk::System;
 use super::lab::Lab;
 use super::package::{Boot, NEWEST};
+use super::units_page;
 use super::whole::{self, Luggage, Run};
-use crate::{build, setup, test};
+use crate::{build, command, setup, test};
 
 /// A Debian, and the kernel that it is booted with.
 struct Suite {
@@ -28,7 +32,7 @@ const fn suite(suite: &'static str, kernel: &'static str) -> Suite {
     let system = System {
         suite,
         packages: "systemd,systemd-sysv,udev,dbus,libpam-systemd,iproute2,kmod,procps,\
-                   busybox-static,nginx-light",
+                   busybox-static,nginx-light,at",
         size: "2G",
     };
     Suite { system, kernel }
@@ -64,13 +68,14 @@ StandardError=file:/dev/ttyS1
 ";
 
 /// Boots each of these suites, or trixie, twice, and prints a table of all checks, each with the
-/// line `N passed, N failed`. `kernel`: instead of the suite's own. Returns whether none failed
+/// line `N passed, N failed`. `kernel`: instead of the suite's own; `table`: writes
+/// docs/UNITS.md. Returns whether none failed
 /// and none was left out.
 ///
 /// # Errors
 /// Without root, for a suite or a kernel that is none, and when something cannot be built,
 /// installed, written or started.
-pub(crate) fn run(suites: &[String], kernel: Option<&str>) -> Result<bool> {
+pub(crate) fn run(suites: &[String], kernel: Option<&str>, table: bool) -> Result<bool> {
     setup::require_root("units")?;
     let chosen: Result<Vec<_>> = match suites {
         [] => Ok(vec![find("trixie")?]),
@@ -103,8 +108,32 @@ pub(crate) fn run(suites: &[String], kernel: Option<&str>) -> Result<bool> {
             },
         )?;
         good &= checks::report(&ran, BOOTS);
+        if table {
+            let own = kernel.filter(|boot| boot.name != suite.kernel);
+            let own = own.map_or_else(String::new, |boot| format!(", {}", boot.name));
+            let run = units_page::Run {
+                name: format!("{}{own}", suite.system.suite),
+                output: &ran.output,
+                checks: checks::checks(&ran.output),
+                complete: checks::is_complete(&ran.output, BOOTS),
+            };
+            write_page(&lab, &run)?;
+        }
     }
     Ok(good)
+}
+
+fn write_page(lab: &Lab, run: &units_page::Run<'_>) -> Result<()> {
+    let path = lab.root.join("docs/UNITS.md");
+    let old = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        read => read.with_context(|| format!("cannot read {}", path.display()))?,
+    };
+    let day = command::output(Command::new("date").args(["--utc", "+%F"]))?;
+    fs::write(&path, units_page::page(&old, run, day.trim()))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    println!("written: {}", path.display());
+    Ok(())
 }
 
 fn find(name: &str) -> Result<&'static Suite> {

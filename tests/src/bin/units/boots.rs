@@ -1,8 +1,11 @@
 //! What happens after each start of the machine. How far it has come is on its disk.
 
 use crate::escapes;
+use crate::kinds;
+use crate::sockets;
 use crate::unit::{
-    AIRGAP, Beacon, CONFINED, PATIENCE, airgap, arrived, is_sealed, said, show, status, write_unit,
+    AIRGAP, Beacon, CONFINED, PATIENCE, airgap, arrived, hooks, is_sealed, said, show, status,
+    write_unit,
 };
 use crate::web;
 use airgap_tests::cmd;
@@ -68,22 +71,28 @@ pub(crate) fn run() {
 fn first(checks: &Checks) {
     cmd::ok(&format!("install -D -m 755 /opt/airgap {AIRGAP}"));
     let installed = airgap("install --yes");
-    // No engine is here, which it finds fault with.
-    let alone = installed
-        .stderr
-        .contains("no unit is known here that starts containers");
+    let alone = installed.stderr.contains("no container engine is here");
     checks.that(
-        installed.code == 1 && alone,
-        "airgap install",
+        installed.code == 0 && alone,
+        "airgap install, without an engine",
         &said(&installed),
     );
+    cmd::ok("useradd --create-home --uid 1000 --shell /bin/sh person");
     bad_input(checks);
     web::write_site();
     web::plain(checks);
     web::hardened(checks);
+    let hooks = if hooks() {
+        "security hooks"
+    } else {
+        "no security hooks"
+    };
+    println!("hooks: {hooks}");
+    web::changed(checks);
     beacons(checks);
     moves(checks);
-    sockets(checks);
+    sockets::run(checks);
+    kinds::run(checks);
     comes_back(checks);
     escapes::run(checks);
     users(checks);
@@ -203,6 +212,18 @@ fn beacons(checks: &Checks) {
         "one that is confined already is not restarted",
         &said(&again),
     );
+    let bound = fs::exists("/etc/systemd/system/beacon.service.d/airgap.conf");
+    checks.that(
+        bound.unwrap_or(false),
+        "and waits for the restore all the same",
+        "",
+    );
+    let alias = cmd::run(AIRGAP, &["status", "--json", "unit:beacon-too"]);
+    checks.that(
+        is_sealed(&alias) && alias.stdout.contains("unit:beacon.service"),
+        "its alias is known",
+        &said(&alias),
+    );
     let (before, lives) = (OPEN.arrived(), OPEN.lives());
     cmd::ok("systemctl restart bystander");
     OPEN.await_life(lives + 1);
@@ -248,25 +269,6 @@ fn moves(checks: &Checks) {
     cmd::ok("systemctl stop mover");
 }
 
-/// A listener that systemd made is of systemd's cgroup.
-fn sockets(checks: &Checks) {
-    write_unit("handed.socket", "[Socket]\nListenStream=8099\n");
-    write_unit(
-        "handed.service",
-        &format!("[Service]\nType=exec\nExecStart=/bin/sleep 100000\n{CONFINED}"),
-    );
-    cmd::ok("systemctl daemon-reload");
-    cmd::ok("systemctl start handed.socket");
-    cmd::ok("systemctl start handed.service");
-    let refused = airgap("attach -d --harden --unit handed");
-    checks.that(
-        refused.code == 1 && refused.stderr.contains("foreign-socket"),
-        "socket activation is refused by name",
-        &said(&refused),
-    );
-    cmd::ok("systemctl stop handed.socket handed.service");
-}
-
 /// What does not run as another user runs as before, unsealed.
 fn comes_back(checks: &Checks) {
     write_unit(
@@ -289,7 +291,6 @@ fn comes_back(checks: &Checks) {
 
 /// All that one user runs, by the user's own systemd: a firewall for a uid.
 fn users(checks: &Checks) {
-    cmd::ok("useradd --create-home --uid 1000 --shell /bin/sh person");
     let units = "/home/person/.config/systemd/user";
     let wanted = format!("{units}/default.target.wants");
     fs::create_dir_all(&wanted).expect("a directory");
@@ -301,7 +302,7 @@ fn users(checks: &Checks) {
     fs::write(&unit, text).expect("write a unit");
     cmd::ok(&format!("ln -s {unit} {wanted}/sender.service"));
     cmd::ok("chown -R person:person /home/person");
-    cmd::ok("systemctl start user@1000.service");
+    cmd::ok("systemctl restart user@1000.service");
     let heard = wait::within(PATIENCE, || (arrived(KNOCKS) > 0).then_some(()));
     checks.that(heard.is_some(), "control: a user's unit is heard", "");
     let sealed = airgap(
@@ -318,7 +319,14 @@ fn users(checks: &Checks) {
         "a user's unit tries, and is not heard",
         &format!("{count} packets, {} denials", more.unwrap_or(0)),
     );
-    airgap("detach unit:user-1000.slice");
+    let inner = airgap("attach -d --unit sender");
+    checks.that(
+        inner.code == 2 && inner.stderr.contains("airgap attach --slice user-1000"),
+        "a user's unit: refused, with the way",
+        &said(&inner),
+    );
+    let lifted = airgap("detach unit:user-1000");
+    checks.that(lifted.code == 0, "a slice's short name", &said(&lifted));
     cmd::ok("systemctl stop user@1000.service");
 }
 

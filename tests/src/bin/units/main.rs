@@ -5,6 +5,8 @@
 
 mod boots;
 mod escapes;
+mod kinds;
+mod sockets;
 mod unit;
 mod web;
 

@@ -6,6 +6,7 @@ use airgap_tests::drill::sink;
 use airgap_tests::wait;
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 pub(crate) const AIRGAP: &str = "/usr/local/sbin/airgap";
@@ -31,7 +32,8 @@ impl Beacon {
             "[Unit]\nStartLimitIntervalSec=0\nRequires=airgap-restore.service\nAfter=airgap-restore.service airgap-sink.service\n\
              [Service]\nExecStart=/opt/airgap-probe beacon --v4 {OUTSIDE4} --v6 {OUTSIDE6} \
              --port {port} --marker {name}\nStandardOutput=append:/var/log/{name}.log\n\
-             TimeoutStopSec=1\n{settings}[Install]\nWantedBy=multi-user.target\n"
+             TimeoutStopSec=1\n{settings}[Install]\nWantedBy=multi-user.target\n\
+             Alias={name}-too.service\n"
         );
         write_unit(&format!("{name}.service"), &text);
     }
@@ -74,6 +76,11 @@ pub(crate) fn write_unit(name: &str, text: &str) {
     fs::write(format!("/etc/systemd/system/{name}"), text).expect("write a unit");
 }
 
+pub(crate) fn write_script(path: &str, text: &str) {
+    fs::write(path, text).expect("write a script");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
+}
+
 pub(crate) fn show(unit: &str, property: &str) -> String {
     cmd::ok(&format!(
         "systemctl show --value --property {property} {unit}"
@@ -97,6 +104,12 @@ pub(crate) fn is_sealed(out: &Output) -> bool {
 pub(crate) fn said(out: &Output) -> String {
     let line = out.stderr.lines().find(|line| line.starts_with("error"));
     format!("exit {} {}", out.code, line.unwrap_or_default())
+}
+
+/// Whether security hooks run, as the product found out.
+pub(crate) fn hooks() -> bool {
+    let doctor = cmd::run(AIRGAP, &["doctor", "--json"]);
+    doctor.stdout.contains("a refusal was seen now")
 }
 
 pub(crate) fn status(name: &str) -> Value {

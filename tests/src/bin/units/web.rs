@@ -1,10 +1,11 @@
 //! Debian's nginx: served to clients outside, and asked to go out itself.
 
-use crate::unit::{AIRGAP, airgap, arrived, is_sealed, said, show, status};
+use crate::unit::{AIRGAP, airgap, arrived, hooks, is_sealed, said, show, status};
 use airgap_tests::drill::check::Checks;
 use airgap_tests::drill::place::{HOST4, OUTSIDE4};
 use airgap_tests::drill::sink;
 use airgap_tests::{cmd, http, netns::Netns};
+use serde_json::Value;
 use std::fs;
 use std::net::SocketAddr;
 
@@ -132,10 +133,65 @@ pub(crate) fn hardened(checks: &Checks) {
     );
 }
 
+/// Exceptions come and go alone, and what holds is proven from inside.
+pub(crate) fn changed(checks: &Checks) {
+    let to = format!("{OUTSIDE4}:{OUT}");
+    let allowed = airgap(&format!("allow unit:nginx --to {to} --for 15m"));
+    let out = goes_out();
+    checks.that(
+        is_sealed(&allowed) && out > 0,
+        "airgap allow --for 15m: it reaches that",
+        &format!("{}, {out} packets", said(&allowed)),
+    );
+    let withdrawn = airgap(&format!("disallow unit:nginx --to {to}"));
+    let out = goes_out();
+    checks.that(
+        is_sealed(&withdrawn) && out == 0,
+        "airgap disallow: it does not any more",
+        &format!("{}, {out} packets", said(&withdrawn)),
+    );
+    let total = || status("unit:nginx.service")["denials"]["total"].as_u64();
+    let before = total();
+    let proof = cmd::run(AIRGAP, &["verify", "--json", "unit:nginx"]);
+    let told: Value = serde_json::from_str(&proof.stdout).unwrap_or_default();
+    let tried = told["techniques"].as_array().map_or(0, Vec::len);
+    let open: Vec<_> = told["techniques"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .collect();
+    let open = open.iter().filter(|one| one["verdict"] != "PROVEN");
+    let open: Vec<_> = open.map(|one| one.to_string()).collect();
+    // A join is announced by the kernel: only security hooks refuse the call.
+    let joins = open.iter().all(|one| one.contains("multicast joins"));
+    let expected = match hooks() {
+        true => proof.code == 0 && open.is_empty(),
+        false => proof.code == 3 && joins,
+    };
+    checks.that(
+        expected && tried >= 70,
+        "airgap verify",
+        &format!(
+            "{} of {tried} PROVEN; {}",
+            tried - open.len(),
+            open.join(" ")
+        ),
+    );
+    checks.that(
+        before == total(),
+        "what verify tried is not the unit's",
+        &format!("{before:?}"),
+    );
+    is_shut(checks, "after verify: as sealed");
+}
+
 /// Lifted: the drop-in stays, and is told of.
 pub(crate) fn detached(checks: &Checks) {
     let lifted = cmd::run(AIRGAP, &["detach", "unit:nginx"]);
-    let told = lifted.stderr.contains(&format!("{DROP_IN} stays"));
+    let bound = "/etc/systemd/system/nginx.service.d/airgap.conf";
+    let told = lifted
+        .stderr
+        .contains(&format!("{DROP_IN} and {bound} stay"));
     checks.that(
         lifted.code == 0 && told,
         "detach says that the drop-in stays",
