@@ -91,9 +91,11 @@ impl Tail {
         self.child.id()
     }
 
-    /// Whether the child still runs.
+    /// Whether the child still runs, or something that it said is not read yet: a busy machine
+    /// may be slow to.
     pub fn is_running(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+        let is_heard = Arc::strong_count(&self.lines) > 1;
+        matches!(self.child.try_wait(), Ok(None)) || is_heard
     }
 
     #[must_use]
