@@ -35,6 +35,16 @@ fn exceptions_come_and_go() {
     attach("web", &[]).expect_code(0);
     assert_eq!(beacon(), refused);
     let to = format!("{far}:20000/udp");
+    // What would let it out is said.
+    let learned = airgap_ok(&["learn", &name]).stdout;
+    assert!(learned.contains(&format!("--to {to}")), "{learned}");
+    let events = airgap_ok(&["tail", "--no-follow", "--json", &name]).stdout;
+    let event = events.lines().find(|line| line.contains("20000"));
+    let told = airgap_ok(&["explain", event.expect("the event")]).stdout;
+    assert!(
+        told.contains(&format!("Open: airgap allow {name} --to '{to}'")),
+        "{told}"
+    );
     let near = [
         "allow", "--to", &to, "--for", "15m", "--reason", "a test", &name,
     ];
@@ -105,7 +115,9 @@ fn exceptions_come_and_go() {
     let near = || cmd::run_command(&mut subtrees.confined("web", &words)).stdout;
     assert_eq!(near(), "no\n");
     let place = format!("127.0.0.1:{port}/udp");
-    let host = ["allow", "--to", &place, "--accept", "host-exit", &name];
+    // By its id, as `top` does it.
+    let id = status["container"]["id"].as_str().expect("an id");
+    let host = ["allow", "--to", &place, "--accept", "host-exit", id];
     airgap_ok(&host);
     assert_eq!(near(), "sent\n");
     airgap_ok(&["disallow", "--to", &place, &name]);
