@@ -288,6 +288,24 @@ pub fn member(path: &str, pid: u32) -> anyhow::Result<String> {
     Ok(at.to_owned())
 }
 
+/// Where below `root` processes run in another cgroup of the same name as that of this path:
+/// where systemd does not say where a unit runs, the tree does.
+pub fn elsewhere(root: &Path, path: &str) -> Option<String> {
+    let name = Path::new(path).file_name()?;
+    let own = root.join(path.trim_start_matches('/'));
+    let alike = all(root)
+        .into_iter()
+        .filter(|dir| dir.file_name() == Some(name) && *dir != own);
+    alike.into_iter().find_map(|dir| {
+        let events = fs::read_to_string(dir.join("cgroup.events")).ok()?;
+        let populated = events.lines().any(|line| line == "populated 1");
+        let within = dir.strip_prefix(root).ok()?;
+        let at = format!("/{}", within.display());
+        // Those below a user's own systemd are that user's.
+        (populated && !at.contains("/user@")).then_some(at)
+    })
+}
+
 /// Whether a cgroup is one, or below it. Pure.
 fn is_within(at: &str, path: &str) -> bool {
     let rest = at.strip_prefix(path);
@@ -340,6 +358,26 @@ mod tests {
         for text in ["", "/", "/sys/fs/cgroup/unified", "/a/../b", "./a"] {
             assert!(path_of(root, text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn another_of_the_same_name_is_found_where_something_runs() {
+        let root = std::env::temp_dir().join(format!("airgap-elsewhere-{}", std::process::id()));
+        for (dir, populated) in [
+            ("a/x.service", 1),
+            ("b/x.service", 0),
+            ("user@7.service/y.service", 1),
+        ] {
+            let dir = root.join(dir);
+            fs::create_dir_all(&dir).unwrap();
+            let events = format!("populated {populated}\nfrozen 0\n");
+            fs::write(dir.join("cgroup.events"), events).unwrap();
+        }
+        let found = |path| elsewhere(&root, path);
+        assert_eq!(found("/b/x.service").as_deref(), Some("/a/x.service"));
+        assert_eq!(found("/a/x.service"), None, "nothing runs in the other");
+        assert_eq!(found("/c/y.service"), None, "a user's own");
+        fs::remove_dir_all(&root).unwrap();
     }
 
     #[test]

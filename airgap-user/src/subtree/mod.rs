@@ -14,7 +14,7 @@ pub use self::{
     drop_in::{DropIn, MARK, Service},
     expected::expected,
     facts::gather,
-    found::{Subtree, member},
+    found::{Subtree, elsewhere, member},
     service::with_all_rights,
 };
 

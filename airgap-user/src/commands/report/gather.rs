@@ -191,9 +191,13 @@ impl Report {
         }
         // Asked once: it may be slow.
         let unit = systemd::unit_of(&name).filter(|_| subtree.is_some());
-        let unit = unit.and_then(|unit| Some((unit, systemd::Now::of(unit)?)));
-        if let (Some(subtree), Some((unit, now)), false) = (&subtree, &unit, running) {
-            problems.extend(moved(unit, now, &subtree.path));
+        let told = unit.and_then(systemd::Now::of);
+        if let (Some(subtree), Some(unit), false) = (&subtree, unit, running) {
+            let at = match &told {
+                Some(now) => now.path.clone(),
+                None => subtree::elsewhere(&gate.place().cgroup, &subtree.path),
+            };
+            problems.extend(moved(unit, at.as_deref(), &subtree.path));
         }
         let frames = seen
             .and_then(|seen| seen.look)
@@ -248,9 +252,7 @@ impl Report {
                 false => configuration(facts, seal.accepted),
             });
             match reboot(entry, standing.as_ref(), &target, subtree.is_none()) {
-                restored if restored.covered && subtree.is_some() => {
-                    ordered(unit.as_ref().map(|(_, now)| now))
-                }
+                restored if restored.covered && subtree.is_some() => ordered(told.as_ref()),
                 row => row,
             }
         };
@@ -317,8 +319,8 @@ pub(in crate::commands) fn subtree_of(
 }
 
 /// Whether a unit runs elsewhere than where it is sealed: somebody has moved it to another slice.
-fn moved(unit: &str, now: &systemd::Now, path: &str) -> Option<String> {
-    let at = now.path.as_ref().filter(|at| *at != path)?;
+fn moved(unit: &str, at: Option<&str>, path: &str) -> Option<String> {
+    let at = at.filter(|at| *at != path)?;
     Some(format!(
         "{unit} runs in the cgroup {at}, and its seal is of {path}: nothing is refused to it: airgap detach unit:{unit}, then airgap attach --unit {unit}"
     ))
