@@ -10,13 +10,14 @@ use std::time::Duration;
 
 const SCRIPT: &str = "/usr/local/bin/escape";
 const LOG: &str = "/var/log/escape.log";
+const CORPUS: u16 = 22_005;
 /// Where each way leads to.
 const WAYS: [(u16, &str); 9] = [
     (22_001, "systemd-run"),
     (22_002, "the root's cgroup.procs"),
     (22_003, "a cgroup tree of its own"),
     (22_004, "systemctl start of another unit"),
-    (22_005, "every technique of the corpus"),
+    (CORPUS, "every technique of the corpus"),
     (22_006, "busctl"),
     (22_007, "systemd-run --user"),
     (22_008, "a D-Bus service"),
@@ -173,7 +174,9 @@ fn commands(checks: &Checks) {
     cmd::ok(ask);
     let last = wait::within(PATIENCE, || (arrived(LAST_AT) > 0).then_some(()));
     checks.that(last.is_some(), "control: at runs what root asks", "");
-    for ((port, way), before) in WAYS.into_iter().zip(before) {
+    // The corpus has tests of its own for commands, and is not run here.
+    let ways = WAYS.into_iter().zip(before);
+    for ((port, way), before) in ways.filter(|((port, _), _)| *port != CORPUS) {
         let count = arrived(port) - before;
         checks.that(
             count == 0,
