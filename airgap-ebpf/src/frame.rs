@@ -65,6 +65,9 @@ pub(crate) fn out(ctx: &TcContext) -> i32 {
             reason => judge_service(skb, reason),
         },
     };
+    // By whichever way it passes, the verifier follows the rest once.
+    // SAFETY: the context is a __sk_buff.
+    reason = forgotten(reason.into(), 32, unsafe { (*skb).ifindex }) as u32;
     if reason == 0 {
         if next_hop::is_to_host(skb) {
             return NEXT;

@@ -13,6 +13,7 @@ mod cgroup;
 mod denial;
 mod exits;
 mod frame;
+mod groups;
 mod kernel;
 mod lsm;
 mod maps;

@@ -23,7 +23,7 @@ use aya_ebpf::{
 
 use crate::{
     denial::{Details, Question, Who, deny_question},
-    exits,
+    exits, groups,
     kernel::{HASH_SEED, OFF_SKB_SK, is_kernel_socket, read},
     maps::{CLIENTS, COUNTERS, SYNS, add},
     older, questions,

@@ -24,14 +24,32 @@ const BPF_ANY: u64 = 0;
 /// Number of the [`Reason`] to drop a datagram that leaves, or 0.
 #[inline(never)]
 pub(crate) fn judge_answer(skb: *mut __sk_buff) -> u32 {
-    let epoch = epoch();
-    let Some(subject) = Subject::of_packet(skb, epoch) else {
-        return 0;
-    };
-    let Ok(policy) = subject.policy_in(epoch) else {
-        return Reason::Unrecorded as u32;
-    };
-    answer(&Packet::new(skb, 0, subject), policy, subject.seal)
+    match Sealed::of(skb) {
+        Ok(Sealed { subject, policy }) => {
+            answer(&Packet::new(skb, 0, subject), policy, subject.seal)
+        }
+        Err(reason) => reason,
+    }
+}
+
+/// Whose packet it is, looked up anew: whoever calls has no room to hand it on.
+struct Sealed {
+    subject: Subject,
+    policy: &'static Policy,
+}
+
+impl Sealed {
+    /// The number of the [`Reason`] to drop it otherwise: a seal that was lifted since the
+    /// first look lets out nothing that it had not judged.
+    #[inline(always)]
+    fn of(skb: *mut __sk_buff) -> Result<Self, u32> {
+        let epoch = epoch();
+        let Some(subject) = Subject::of_packet(skb, epoch) else {
+            return Err(Reason::Unrecorded as u32);
+        };
+        let policy = subject.policy_in(epoch).map_err(|reason| reason as u32)?;
+        Ok(Self { subject, policy })
+    }
 }
 
 /// The same of a frame of a seal.
@@ -89,12 +107,9 @@ pub(crate) fn judge_fragment(skb: *mut __sk_buff, seal: u64) -> u32 {
 /// Number of the [`Reason`] to drop a datagram that comes in, or 0.
 #[inline(never)]
 pub(crate) fn judge_ask(skb: *mut __sk_buff) -> u32 {
-    let epoch = epoch();
-    let Some(subject) = Subject::of_packet(skb, epoch) else {
-        return 0;
-    };
-    let Ok(policy) = subject.policy_in(epoch) else {
-        return Reason::Unrecorded as u32;
+    let Sealed { subject, policy } = match Sealed::of(skb) {
+        Ok(sealed) => sealed,
+        Err(reason) => return reason,
     };
     let packet = Packet::new(skb, 0, subject);
     let Some((ip, transport)) = packet.datagram() else {

@@ -25,7 +25,7 @@ pub use self::{
         Use,
     },
     older::{CUT_LIFE, Ended, Layer, MAX_OLDER, Older},
-    own::{ARP_LEN, MAX_OWN, Own},
+    own::{ARP_LEN, MAX_OWN, MAX_OWN6, Own},
     policy::{MAX_PORTS, Policy, PortRange},
     questions::{MAX_OWED, Questions},
     socket::{Mark, SYN_LIFE, Storage, Syn, SynSeen, Tag},
@@ -299,7 +299,7 @@ const _: () = assert!(size_of::<UdpPeer>() == 32);
 const _: () = assert!(size_of::<UdpSeen>() == 16);
 const _: () = assert!(size_of::<UdpPrefix>() == 24);
 const _: () = assert!(size_of::<UdpQuota>() == 16);
-const _: () = assert!(size_of::<Own>() == 24);
+const _: () = assert!(size_of::<Own>() == 56);
 const _: () = assert!(size_of::<Waiting>() == 16);
 const _: () = assert!(size_of::<Questions>() == 24);
 const _: () = assert!(size_of::<AttemptKey>() == 56);

@@ -2,6 +2,8 @@
 
 /// IPv4 addresses of one interface that may be announced.
 pub const MAX_OWN: usize = 4;
+/// IPv6 addresses of one interface whose groups may be reported.
+pub const MAX_OWN6: usize = 8;
 /// Bytes of an Ethernet header and ARP for IPv4 (RFC 826).
 pub const ARP_LEN: usize = 14 + 28;
 
@@ -16,9 +18,29 @@ pub struct Own {
     pub _pad: [u8; 2],
     /// IPv4 addresses, network byte order; 0: none.
     pub v4: [u32; MAX_OWN],
+    /// Last words of the solicited-node groups of its IPv6 addresses (RFC 4291 §2.7.1),
+    /// network byte order; 0: none.
+    pub groups: [u32; MAX_OWN6],
 }
 
 impl Own {
+    /// Whether this is the last word of a solicited-node group of an own address.
+    #[inline(always)]
+    pub const fn has_group(&self, last: u32) -> bool {
+        let mut known = false;
+        let mut i = 0;
+        while i < MAX_OWN6 {
+            known |= self.groups[i] == last;
+            i += 1;
+        }
+        known && last != 0
+    }
+
+    /// The last word of the solicited-node group of an address, by its last four bytes.
+    pub const fn group_of(last: [u8; 4]) -> u32 {
+        u32::from_ne_bytes([0xff, last[1], last[2], last[3]])
+    }
+
     /// Whether a frame is an ARP announcement (RFC 5227 §1.1) of an own address, and
     /// says nothing else: a request or a reply to all, as engines and arping(8) write
     /// them. Every byte is told by the interface but the kind and the target's
@@ -72,6 +94,7 @@ mod tests {
             mac: MAC,
             _pad: [0; 2],
             v4: [0, u32::from_ne_bytes(IP), 0, 0],
+            groups: [0, Own::group_of([1, 2, 3, 4]), 0, 0, 0, 0, 0, 0],
         }
     }
 
@@ -106,6 +129,14 @@ mod tests {
             other[bit / 8] ^= 1 << (bit % 8);
             assert!(!own().announces(&other), "bit {bit}");
         }
+    }
+
+    #[test]
+    fn knows_the_groups_of_its_addresses() {
+        let last = |bytes| u32::from_ne_bytes(bytes);
+        assert!(own().has_group(last([0xff, 2, 3, 4])));
+        assert!(!own().has_group(last([0xff, 2, 3, 5])));
+        assert!(!own().has_group(last([1, 2, 3, 4])) && !own().has_group(0));
     }
 
     #[test]

@@ -106,6 +106,9 @@ pub trait Kernel {
     fn answer_owed(&self) -> bool;
     /// Takes one from the budget of the container's own neighbour discovery messages.
     fn neighbour_budget(&self) -> bool;
+    /// Whether the packet reports groups of IPv6's own, of the container's addresses, and
+    /// nothing else.
+    fn own_groups(&self) -> bool;
     /// Whether a client's SYN for this flow was seen coming in, as far as can
     /// be told here; `answered` asks whether the packet acknowledges that SYN.
     fn client_opened(&self, ip: &Ip, transport: &Transport, answered: bool) -> bool;

@@ -51,13 +51,13 @@ pub fn egress<K: Kernel>(
     };
     if !ip.plain {
         // MLD reports carry a hop-by-hop header (RFC 3810 §5).
-        return Err(
-            if ip.version == 6 && ip.protocol == 0 && kernel.kernel_socket() {
-                Reason::KernelChatter
-            } else {
-                Reason::Header
-            },
-        );
+        if ip.version != 6 || ip.protocol != 0 || !kernel.kernel_socket() {
+            return Err(Reason::Header);
+        }
+        if !loopback && kernel.own_groups() && kernel.neighbour_budget() {
+            return Ok(());
+        }
+        return Err(Reason::KernelChatter);
     }
     if loopback {
         return on_loopback(ip, transport, policy, kernel);

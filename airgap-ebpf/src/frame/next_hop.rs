@@ -101,6 +101,8 @@ fn judge_others(skb: *mut __sk_buff) -> u32 {
         },
         ETH_P_IPV6 => match addresses::<6>(skb) {
             Some((packet::ICMPV6, ..)) => return 0,
+            // Reports of groups: nothing else for one has passed.
+            Some((packet::HOP_BY_HOP, _, dst)) if dst.is_v6_multicast() => return 0,
             Some((_, src, dst)) => (src, dst),
             None => return REFUSED,
         },

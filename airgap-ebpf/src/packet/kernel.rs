@@ -105,6 +105,11 @@ impl Kernel for Packet {
     }
 
     #[inline(always)]
+    fn own_groups(&self) -> bool {
+        groups::are_own(self.skb, self.base) != 0
+    }
+
+    #[inline(always)]
     fn client_opened(&self, ip: &Ip, transport: &Transport, answered: bool) -> bool {
         if self.base != ETHERNET {
             // Only a frame injected on lo makes the kernel answer to a flow

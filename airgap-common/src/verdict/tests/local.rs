@@ -291,3 +291,63 @@ fn neighbour_discovery_is_the_kernel_s_own() {
     };
     assert_eq!(judge(nd, 136, 0, forged), Err(Reason::Egress));
 }
+
+/// Without these a bridge that snoops brings no question for its addresses.
+#[test]
+fn the_kernel_says_which_groups_its_addresses_need() {
+    let report = Ip {
+        plain: false,
+        protocol: 0,
+        version: 6,
+        ..ip(OWN, Addr::default(), 0)
+    };
+    let own = World {
+        kernel_socket: true,
+        groups: true,
+        ..WORLD
+    };
+    let judge = |loopback, world: World| {
+        egress(
+            &report,
+            &Transport::OTHER,
+            loopback,
+            &Socket::NONE,
+            SEAL,
+            Some(&policy(&[5060])),
+            &world,
+        )
+    };
+    assert_eq!(judge(false, own), Ok(()));
+    for (what, loopback, world, reason) in [
+        (
+            "others",
+            false,
+            World {
+                groups: false,
+                ..own
+            },
+            Reason::KernelChatter,
+        ),
+        (
+            "too many",
+            false,
+            World {
+                budget: false,
+                ..own
+            },
+            Reason::KernelChatter,
+        ),
+        ("on lo", true, own, Reason::KernelChatter),
+        (
+            "by a process",
+            false,
+            World {
+                kernel_socket: false,
+                ..own
+            },
+            Reason::Header,
+        ),
+    ] {
+        assert_eq!(judge(loopback, world), Err(reason), "{what}");
+    }
+}

@@ -30,6 +30,7 @@ struct World {
     allowed: bool,
     kernel_socket: bool,
     budget: bool,
+    groups: bool,
     owed: bool,
     opened: bool,
     older: Ended,
@@ -45,6 +46,7 @@ const WORLD: World = World {
     allowed: true,
     kernel_socket: false,
     budget: true,
+    groups: false,
     owed: false,
     opened: true,
     older: Ended::Unknown,
@@ -78,6 +80,9 @@ impl Kernel for World {
     }
     fn neighbour_budget(&self) -> bool {
         self.budget
+    }
+    fn own_groups(&self) -> bool {
+        self.groups
     }
     fn client_opened(&self, _: &Ip, _: &Transport, _: bool) -> bool {
         self.opened

@@ -302,6 +302,9 @@ struct Table {
 }
 
 impl Kernel for Table {
+    fn own_groups(&self) -> bool {
+        false
+    }
     fn udp_peer(&self, peer: &UdpPeer) -> bool {
         let key = (peer.addr, peer.port, peer.service);
         let seen = self.seen.borrow().get(&key).copied();

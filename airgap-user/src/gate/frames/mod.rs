@@ -4,6 +4,7 @@
 //! Both end with their veth, so a restart of the container ends them; what is
 //! in force is always asked of the kernel.
 
+mod announced;
 mod bridges;
 mod clsact;
 mod early;
@@ -15,7 +16,7 @@ mod unowned;
 
 use std::{fs, io, path::PathBuf};
 
-use airgap_common::map::{MAX_OWN, Own, SealNumber, UNOWNED, Veth, name};
+use airgap_common::map::{Own, SealNumber, UNOWNED, Veth, name};
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
@@ -237,25 +238,6 @@ impl Gate {
             }
         }
         Ok(all)
-    }
-
-    /// Says what the container's end of a veth may announce.
-    fn announceable(&self, end: &HostEnd) -> Result<()> {
-        let mut own = super::hash::<u32, Own>(&self.place, name::OWN)?;
-        let Some(mac) = end.mac else {
-            return Ok(());
-        };
-        let mut v4 = [0; MAX_OWN];
-        for (slot, address) in v4.iter_mut().zip(&end.addresses) {
-            *slot = u32::from_ne_bytes(address.octets());
-        }
-        let value = Own {
-            mac,
-            _pad: [0; 2],
-            v4,
-        };
-        own.insert(end.index, value, 0)
-            .context("cannot write the map OWN")
     }
 
     /// What guards each interface now.

@@ -6,7 +6,7 @@ use airgap::technique::target::Target;
 use airgap::technique::{join, packet, raw, xdp};
 use airgap_tests::SERVICE_PORT;
 use serde_json::json;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::serve;
@@ -65,6 +65,7 @@ fn open(kind: &str, t: &Target) -> Step<Held> {
     match kind {
         "group4" => join::member4(t).map(Held::Member),
         "group6" => join::member6(t).map(Held::Member),
+        "node6" => node(t).map(Held::Socket),
         "xdp" => xdp::load(t, &frame("held-xdp", t)?).map(Held::Xdp),
         _ => socket(kind, t).map(Held::Socket),
     }
@@ -105,6 +106,17 @@ fn announcement(t: &Target) -> Step<Vec<u8>> {
     let (mac, own) = (t.own_mac()?, t.own4()?.octets());
     let body = [&[0, 1, 8, 0, 6, 4, 0, 1][..], &mac, &own, &[0xff; 6], &own].concat();
     Ok(packet::frame([0xff; 6], mac, packet::ARP, &body))
+}
+
+/// A member of the solicited-node group of an address that is not its own.
+fn node(t: &Target) -> Step<Socket> {
+    let socket = Socket::udp(t.at6())?;
+    let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff12, 0x3456);
+    let mut request = group.octets().to_vec();
+    request.extend(t.index()?.to_ne_bytes());
+    let option = libc::IPV6_ADD_MEMBERSHIP;
+    socket.set_bytes("join", libc::IPPROTO_IPV6, option, &request)?;
+    Ok(socket)
 }
 
 /// A connection of its own out of the port that it serves.
