@@ -135,12 +135,13 @@ impl Frame {
         })
     }
 
-    /// Is ARP or neighbour discovery exactly as a kernel makes it, with no room for a payload.
+    /// Is ARP or neighbour discovery exactly as a kernel makes it, with no room for a payload; or
+    /// a report of the groups that it asks for, of which `groups.rs` proves that they are own ones.
     #[must_use]
     pub fn is_neighbour_discovery(&self) -> bool {
         match self.ethertype() {
             ARP => self.is_plain_arp(),
-            IPV6 => self.is_plain_nd(),
+            IPV6 => self.is_plain_nd() || self.is_plain_report(),
             _ => false,
         }
     }
@@ -173,6 +174,24 @@ impl Frame {
             _ => false,
         };
         whole && icmp[1] == 0 && reserved && self.is_plain_nd_option(ip.source, &icmp[24..])
+    }
+
+    /// MLDv2 of solicited-node groups alone (RFC 3810 §5.2, RFC 4291 §2.7.1).
+    fn is_plain_report(&self) -> bool {
+        const TO: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16));
+        const NODES: [u8; 13] = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff];
+        let Some(ip) = self.ip().filter(|ip| ip.hops == 1 && ip.destination == TO) else {
+            return false;
+        };
+        let icmp = self.bytes.get(ip.transport..).unwrap_or_default();
+        let Some(([143, 0, _, _, 0, 0, 0, count], records)) = icmp.split_first_chunk::<8>() else {
+            return false;
+        };
+        let plain = |record: &[u8]| record[1..4] == [0; 3] && record[4..17] == NODES;
+        ip.transport == ETH + 48
+            && self.wire_len == self.bytes.len()
+            && records.len() == usize::from(*count) * 20
+            && records.chunks(20).all(plain)
     }
 
     /// No option, one link-layer address that is the sender's own, or the nonce of duplicate
@@ -247,6 +266,32 @@ mod tests {
     #[test]
     fn plain_arp_is_neighbour_discovery() {
         assert!(arp(b"").is_neighbour_discovery());
+    }
+
+    #[test]
+    fn a_report_of_own_groups_is_too_and_others_are_not() {
+        let mut bytes = vec![0x33, 0x33, 0, 0, 0, 0x16, 2, 0x42, 1, 2, 3, 4, 0x86, 0xdd];
+        bytes.extend([0x60, 0, 0, 0, 0, 36, 0, 1]);
+        bytes.extend([0; 16]);
+        bytes.extend([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x16]);
+        bytes.extend([58, 0, 5, 2, 0, 0, 1, 0, 143, 0, 7, 7, 0, 0, 0, 1]);
+        bytes.extend([
+            4, 0, 0, 0, 0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0, 0, 2,
+        ]);
+        let report = |bytes: Vec<u8>| Frame {
+            wire_len: bytes.len(),
+            bytes,
+            outgoing: false,
+            ifindex: 1,
+        };
+        assert!(report(bytes.clone()).is_neighbour_discovery());
+        // The scope, the last byte of the prefix, sources, more than is counted.
+        for (at, value) in [(75, 5), (86, 0xfe), (73, 1), (69, 2)] {
+            let mut other = bytes.clone();
+            assert_ne!(other[at], value, "{at}");
+            other[at] = value;
+            assert!(!report(other).is_neighbour_discovery(), "{at}");
+        }
     }
 
     #[test]
