@@ -2,7 +2,6 @@
 //! bridge that snoops brings it no question otherwise, and it is found by nobody (RFC 4861 §7.2,
 //! RFC 4541 §3). Not inlined: the ways through it are of no concern to the verdict.
 
-use airgap_common::map::Own;
 use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes};
 
 use crate::{maps::OWN, packet::ETHERNET, verifier::forgotten};
@@ -19,11 +18,14 @@ const OPTIONS: [u32; 2] = [
     u32::from_ne_bytes([0, 0, 1, 0]),
 ];
 /// MLDv2's report, MLDv1's.
-const REPORT2: u32 = 143;
-const REPORT1: u32 = 131;
+const REPORT2: u8 = 143;
+const REPORT1: u8 = 131;
 /// A solicited-node group, but for its last word (RFC 4291 §2.7.1); where reports go to.
 const NODES: [u32; 3] = [u32::from_ne_bytes([0xff, 2, 0, 0]), 0, 1_u32.to_be()];
 const ROUTERS: [u32; 4] = [NODES[0], 0, 0, 0x16_u32.to_be()];
+
+/// What is not there; no word is as large.
+const NOTHING: u64 = u64::MAX;
 
 /// 1 if this packet is a report as the kernel makes it, and every group in it is the
 /// solicited-node group of an address that the interface has. `base`: where its IP header is.
@@ -34,32 +36,29 @@ const ROUTERS: [u32; 4] = [NODES[0], 0, 0, 0x16_u32.to_be()];
 pub(crate) fn are_own(skb: *mut __sk_buff, base: u32) -> u32 {
     // SAFETY: the context is a __sk_buff.
     let len = unsafe { (*skb).len };
-    let word = |at: u32| word(skb, base + at);
+    let is = |at: u32, value: u32| word(skb, base + at) == u64::from(value);
     // The hop limit is one, what follows are options.
-    let limit = word(4).map(|word| word & u32::from_ne_bytes([0, 0, 0xff, 0xff]));
-    let head = word(0) == Some(FIRST) && limit == Some(u32::from_ne_bytes([0, 0, 0, 1]));
-    if !head || word(40) != Some(OPTIONS[0]) || word(44) != Some(OPTIONS[1]) {
+    let limit = word(skb, base + 4) & u64::from(u32::from_ne_bytes([0, 0, 0xff, 0xff]));
+    let limited = limit == u64::from(u32::from_ne_bytes([0, 0, 0, 1]));
+    if !is(0, FIRST) || !limited || !is(40, OPTIONS[0]) || !is(44, OPTIONS[1]) {
         return 0;
     }
-    let Some(kind) = word(48).map(|word| word.to_ne_bytes()) else {
-        return 0;
-    };
-    if kind[1] != 0 {
+    let [kind, code, ..] = (word(skb, base + 48) as u32).to_ne_bytes();
+    let count = word(skb, base + 52);
+    if code != 0 || count == NOTHING {
         return 0;
     }
-    if u32::from(kind[0]) == REPORT1 {
+    if kind == REPORT1 {
         // To the group itself; no maximum delay.
-        let to_group = |i: u32| word(24 + 4 * i) == word(56 + 4 * i);
-        let whole = len == base + 56 + 16 && word(52) == Some(0);
+        let to_group = |i: u32| word(skb, base + 24 + 4 * i) == word(skb, base + 56 + 4 * i);
+        let whole = len == base + 56 + 16 && count == 0;
         let sent = to_group(0) && to_group(1) && to_group(2) && to_group(3);
         return u32::from(whole && sent && is_own(skb, base, 56));
     }
-    let Some(count) = word(52).map(u32::from_be) else {
-        return 0;
-    };
-    let to = |i: u32| word(24 + 4 * i) == Some(ROUTERS[i as usize]);
-    let to_routers = to(0) && to(1) && to(2) && to(3);
-    if u32::from(kind[0]) != REPORT2 || !to_routers || count == 0 || count > RECORDS {
+    let count = u32::from_be(count as u32);
+    let to_routers =
+        is(24, ROUTERS[0]) && is(28, ROUTERS[1]) && is(32, ROUTERS[2]) && is(36, ROUTERS[3]);
+    if kind != REPORT2 || !to_routers || count == 0 || count > RECORDS {
         return 0;
     }
     if len != base + 56 + RECORD * count {
@@ -69,12 +68,12 @@ pub(crate) fn are_own(skb: *mut __sk_buff, base: u32) -> u32 {
     while i < RECORDS {
         if i < count {
             let at = forgotten((56 + RECORD * i).into(), 256, len) as u32;
+            let record = word(skb, base + at);
             // Excluding nobody, by a query or by a change, or no longer; no auxiliary data, no
             // sources.
-            let Some([kind, rest @ ..]) = word(at).map(u32::to_ne_bytes) else {
-                return 0;
-            };
-            if !(2..=4).contains(&kind) || rest != [0; 3] || !is_own(skb, base, at + 4) {
+            let [kind, rest @ ..] = (record as u32).to_ne_bytes();
+            let sound = (2..=4).contains(&kind) && rest == [0; 3];
+            if record == NOTHING || !sound || !is_own(skb, base, at + 4) {
                 return 0;
             }
         }
@@ -86,29 +85,30 @@ pub(crate) fn are_own(skb: *mut __sk_buff, base: u32) -> u32 {
 /// Whether the group at `at` is an own solicited-node group.
 #[inline(always)]
 fn is_own(skb: *mut __sk_buff, base: u32, at: u32) -> bool {
-    let word = |i: u32| word(skb, base + at + 4 * i);
-    if word(0) != Some(NODES[0]) || word(1) != Some(NODES[1]) || word(2) != Some(NODES[2]) {
+    let is = |i: u32| word(skb, base + at + 4 * i) == u64::from(NODES[i as usize]);
+    if !is(0) || !is(1) || !is(2) {
         return false;
     }
-    let Some(last) = word(3) else {
-        return false;
-    };
-    if last.to_ne_bytes()[0] != 0xff {
+    let last = word(skb, base + at + 12);
+    if last == NOTHING || (last as u32).to_ne_bytes()[0] != 0xff {
         return false;
     }
     if base != ETHERNET {
         return true;
     }
     // SAFETY: the context is a __sk_buff; the reference is used at once.
-    let own = unsafe { OWN.get((*skb).ifindex) };
-    own.is_some_and(|own: &Own| own.has_group(last))
+    match unsafe { OWN.get((*skb).ifindex) } {
+        Some(own) => own.has_group(last as u32),
+        None => false,
+    }
 }
 
-/// Four bytes as they lie in the packet.
+/// Four bytes as they lie in the packet, or [`NOTHING`]. No `Option`: where two of those are
+/// compared a register is read that nobody wrote, which Linux 6.1 refuses.
 #[inline(always)]
-fn word(skb: *mut __sk_buff, at: u32) -> Option<u32> {
+fn word(skb: *mut __sk_buff, at: u32) -> u64 {
     let mut word = 0_u32;
     // SAFETY: the buffer is as long as said.
     let error = unsafe { bpf_skb_load_bytes(skb.cast(), at, (&raw mut word).cast(), 4) };
-    (error == 0).then_some(word)
+    if error == 0 { word.into() } else { NOTHING }
 }
