@@ -89,7 +89,7 @@ const OTHER: [(&str, &str, &str); 5] = [
     (
         "exit",
         "Somebody who may get the container's data by design: a client that may connect to a service port, where the reply is the container's to write, or whoever an exception leads to.",
-        "Limit who may connect: airgap attach --from CIDR. Take exceptions back: airgap disallow.",
+        "Limit who may connect: airgap attach --from CIDR. Take exceptions back: airgap disallow. As a number that a command ends with: 0 sealed as promised, or limited; 4 sealed, and something is open, an exception is closed, or the container is gone; 3 not sealed, broken or not known; 1 refused, or failed; 2 asked wrongly, and nothing was changed.",
     ),
     (
         "exception",

@@ -172,8 +172,11 @@ fn limits(coverage: &[Vector], accepted: &[&str], exits: usize) -> String {
         but.push(format!("by what was accepted: {}", accepted.join(", ")));
     }
     let mut parts = vec![match &but[..] {
-        [] => "nothing leaves now".to_owned(),
-        some => format!("nothing leaves now but {}", some.join(", and ")),
+        [] => "nothing but answers to its clients leaves now".to_owned(),
+        some => format!(
+            "nothing leaves now but answers to its clients, and {}",
+            some.join(", and ")
+        ),
     }];
     let mut later: Vec<&str> = Vec::new();
     let mut otherwise = Vec::new();
@@ -196,7 +199,7 @@ fn limits(coverage: &[Vector], accepted: &[&str], exits: usize) -> String {
     parts.extend(otherwise);
     for vector in open().filter(|vector| vector.when == When::Never) {
         parts.push(format!(
-            "{} are not refused here",
+            "{}, which are no network, are not refused here",
             words::short(vector.vector)
         ));
     }

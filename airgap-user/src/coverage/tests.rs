@@ -361,7 +361,7 @@ fn states_have_their_exit_codes_and_a_line_each() {
     let line = summary(Limited, &[], &["log-driver"], 0, "web");
     assert_eq!(
         line,
-        "nothing leaves now but by what was accepted: log-driver"
+        "nothing leaves now but answers to its clients, and by what was accepted: log-driver"
     );
 }
 

@@ -28,12 +28,12 @@ pub const EXPLANATIONS: [Explanation; 22] = {
         of(
             "egress",
             "A program in the container tried to connect or send to an address outside. The call failed at once, and nothing left.",
-            INSIDE,
+            "If the service needs it: airgap allow NAME --to ADDRESS:PORT --for 15m, or --to at attach for good (airgap explain EVENT has the whole command). If not, look at the program and its parent: something in the container calls home.",
         ),
         of(
             "dns",
             "A program in the container tried to look a name up, or to talk to Docker's resolver. The question was read and dropped. glibc and Go fail at once, musl waits for its timeout.",
-            INSIDE,
+            "If the service needs that host: airgap attach --to NAME:PORT, and airgap looks the name up in the container's stead. If not, look at the program and its parent: something in the container calls home.",
         ),
         of(
             "socket-type",

@@ -39,7 +39,7 @@ pub(super) fn event(event: &Event, container: &Identity, colour: bool, dated: bo
             }
             // Before what the container chose the words of.
             if let Some(to) = denial.exception() {
-                let _ = write!(out, "  allow={to}");
+                let _ = write!(out, "  would need --to {to}");
             }
             if let Some(command) = denial.process.as_ref().and_then(command) {
                 let _ = write!(out, "  cmd={}", escape(command));
@@ -238,7 +238,7 @@ mod tests {
         };
         assert_eq!(
             event(&denied(denial), &web(), false, false),
-            "00:00:00.000  DENIED  w\\x07b            a\\nb\\x1b[0m[1] uid=0          tcp → [2001:db8::1]:443                       egress (connect6)  allow=[2001:db8::1]:443/tcp  cmd=a\\n --b\n"
+            "00:00:00.000  DENIED  w\\x07b            a\\nb\\x1b[0m[1] uid=0          tcp → [2001:db8::1]:443                       egress (connect6)  would need --to [2001:db8::1]:443/tcp  cmd=a\\n --b\n"
         );
     }
 
@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "1970-01-01 00:01:30.000  DENIED  web               ?                             tcp → 198.51.100.7:443                        egress (connect4)  ×12 since 00:00:00.000  allow=198.51.100.7:443/tcp\n",
+                "1970-01-01 00:01:30.000  DENIED  web               ?                             tcp → 198.51.100.7:443                        egress (connect4)  ×12 since 00:00:00.000  would need --to 198.51.100.7:443/tcp\n",
                 "00:00:03.000  DENIED  web               ?                             udp → 198.51.100.7:9                          egress (sendmsg4)  ×5  suppressed: too many new ones at once to tell who\n",
                 "00:00:04.000  LOST    web               6 attempts to destinations beyond those counted one by one\n",
             ]

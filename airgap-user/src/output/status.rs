@@ -81,7 +81,7 @@ pub(super) fn report(report: &Report, detail: Detail, colour: bool) -> String {
         row("shut", &format!("{but}{shut}"));
     }
     if !detail.fresh && report.seal != 0 {
-        row("since", &format!("{}Z", second(report.since)));
+        row("sealed", &format!("{}Z", second(report.since)));
         for line in refused(&report.denials).lines() {
             row("refused", line);
         }

@@ -217,7 +217,7 @@ mod tests {
             assert!(message.contains(part), "{part}: {message}");
         }
         assert!(
-            message.ends_with("egress (connect4)  allow=198.51.100.7:443/tcp"),
+            message.ends_with("egress (connect4)  would need --to 198.51.100.7:443/tcp"),
             "{message}"
         );
     }

@@ -144,7 +144,7 @@ pub(super) fn list(rows: &[Row]) -> String {
         .iter()
         .any(|row| row.report.state == SealState::Limited)
     {
-        out += "limited: nothing leaves now, and something may open later: airgap status NAME\n";
+        out += "limited: nothing that it chooses leaves now; what may open later, or was accepted: airgap status NAME\n";
     }
     out
 }

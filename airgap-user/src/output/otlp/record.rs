@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(record["eventName"], "airgap.denied");
         let body = record["body"]["stringValue"].as_str().unwrap();
         assert!(
-            body.ends_with("egress (connect4)  allow=198.51.100.7:443/tcp"),
+            body.ends_with("egress (connect4)  would need --to 198.51.100.7:443/tcp"),
             "{body}"
         );
         let attributes = record["attributes"].as_array().unwrap();

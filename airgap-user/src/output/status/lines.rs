@@ -47,7 +47,7 @@ pub(super) fn later(coverage: &[Vector]) -> Vec<String> {
         lines.push(match mend {
             // What a watch does, too.
             Some(mend) if vector.vector != REBOOT && mend.starts_with("airgap attach ") => {
-                format!("{effect} until you run: {mend} (a running airgap watch does so itself)")
+                format!("{effect} until you run: {mend} (it changes nothing else; a running airgap watch does so itself)")
             }
             Some(mend) => format!("{effect}; do: {mend}"),
             None => effect.into_owned(),

@@ -77,10 +77,10 @@ const FRESH: Detail = Detail {
 };
 
 const ATTACHED: &str = "\
-web (0123456789ab)  SEALED, LIMITED  nothing leaves now; its next restart and a reboot of this host may open it; host sockets are not refused here
+web (0123456789ab)  SEALED, LIMITED  nothing but answers to its clients leaves now; its next restart and a reboot of this host may open it; host sockets, which are no network, are not refused here
   answers   5060/tcp (the default, as no -p was given) to ANY client (each is an exit; --from CIDR limits them)
   shut      connections, datagrams, names that are looked up, raw packets, packets without a client, reflected packets, hand-made frames, multicast announcements, answers to probes, data for unix sockets of others, answers on unix sockets
-  later     after a restart, a root process inside could send hand-made frames to the local network until you run: airgap attach web (a running airgap watch does so itself)
+  later     after a restart, a root process inside could send hand-made frames to the local network until you run: airgap attach web (it changes nothing else; a running airgap watch does so itself)
   later     a reboot of this host opens it; do: airgap install
   more      all of it in full: airgap status --explain web
 ";
@@ -213,7 +213,7 @@ fn exceptions_say_what_they_open_and_how_they_were_used() {
     report.set_state(SealState::Limited);
     let text = super::report(&report, FRESH, false);
     assert!(
-        text.contains("nothing leaves now but by 1 exception;"),
+        text.contains("nothing leaves now but answers to its clients, and by 1 exception;"),
         "{text}"
     );
     assert!(!text.contains("1 connection,"), "{text}");
@@ -236,13 +236,13 @@ fn a_status_says_the_aim_first_and_its_numbers_add_up() {
     assert_eq!(
         super::report(&report, Detail::default(), false),
         "\
-web (0123456789ab)  SEALED, LIMITED  nothing leaves now; its next restart and a reboot of this host may open it; host sockets are not refused here
+web (0123456789ab)  SEALED, LIMITED  nothing but answers to its clients leaves now; its next restart and a reboot of this host may open it; host sockets, which are no network, are not refused here
   answers   5060/tcp to ANY client (each is an exit; --from CIDR limits them)
   shut      connections, datagrams, names that are looked up, raw packets, packets without a client, reflected packets, hand-made frames, multicast announcements, answers to probes, data for unix sockets of others, answers on unix sockets
-  since     1970-01-01T00:00:00Z
+  sealed    1970-01-01T00:00:00Z
   refused   7 attempts (egress 1, dns 2, socket-type 4); clients refused (inbound): 3; kernel chatter: 1
   refused   90 more were tried by airgap verify itself
-  later     after a restart, a root process inside could send hand-made frames to the local network until you run: airgap attach web (a running airgap watch does so itself)
+  later     after a restart, a root process inside could send hand-made frames to the local network until you run: airgap attach web (it changes nothing else; a running airgap watch does so itself)
   later     a reboot of this host opens it; do: airgap install
   more      all of it in full: airgap status --explain web
 "
@@ -323,7 +323,7 @@ NAME                      ID            STATE       PORTS                 CLIENT
 web                       0123456789ab  limited     5060/tcp              ANY (each is an exit)              0  1970-01-01T00:00:00Z
 web                       0123456789ab  OPENED      5060/tcp              ANY (each is an exit)              0  1970-01-01T00:00:00Z
                                         can leave now: hand-made frames, multicast announcements, answers to probes; run: airgap attach web
-limited: nothing leaves now, and something may open later: airgap status NAME
+limited: nothing that it chooses leaves now; what may open later, or was accepted: airgap status NAME
 "
     );
 }

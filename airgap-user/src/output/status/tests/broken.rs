@@ -42,7 +42,7 @@ fn a_container_that_does_not_run_is_open_from_its_next_start() {
     let mut report = sealed(&stopped);
     report.running = false;
     let text = super::report(&report, FRESH, false);
-    let first = "web (0123456789ab)  SEALED, LIMITED  nothing leaves now; its next start and a reboot of this host may open it; host sockets are not refused here\n";
+    let first = "web (0123456789ab)  SEALED, LIMITED  nothing but answers to its clients leaves now; its next start and a reboot of this host may open it; host sockets, which are no network, are not refused here\n";
     assert!(text.starts_with(first), "{text}");
     assert!(text.lines().count() <= 8, "{text}");
 }
