@@ -172,7 +172,7 @@ impl Terms {
 
 /// Whether any label asks for a seal: the one that is spelt right, or one that
 /// was meant to be it.
-fn asks(labels: &Labels) -> bool {
+pub fn asks(labels: &Labels) -> bool {
     let says_yes = |value: &String| !matches!(value.trim(), "false" | "0" | "no" | "off");
     labels
         .iter()

@@ -31,7 +31,7 @@ impl World {
                 "path": binary(),
                 "args": ["airgap", "--host", host, "--state-dir", state, "hook"],
             },
-            "when": { "annotations": { "^airgap\\.seal$": "^true$" } },
+            "when": { "annotations": { "(?i)^airgap.?seal$": "" } },
             "stages": ["createRuntime", "poststop"],
         }));
     }
@@ -163,13 +163,67 @@ fn what_cannot_be_sealed_does_not_start() {
     world.ours(&["detach", "--all"]);
 }
 
+/// What is not its alone is not shut by it, nor guarded for it; a typing error asks for a seal, as
+/// with labels, and "false" for none.
+#[test]
+fn a_shared_network_is_refused_and_what_is_meant_counts() {
+    let world = World::new();
+    let _anchor = world.outside.container("anchor").run();
+    world
+        .sender(&["run", "-d"], "first", &["--stop-timeout", "0"])
+        .expect_code(0);
+    assert_sent(&await_boot(1, || world.log("first")));
+    let image = beacon::command(&world.outside);
+    let words = [
+        "run",
+        "-d",
+        "--pull",
+        "never",
+        "--name",
+        "second",
+        "--network",
+        "container:first",
+    ];
+    let words = words.iter().chain(&SEAL).map(|&word| word.to_owned());
+    let line: Vec<_> = words.chain(image).collect();
+    let second = world.podman.podman(&line);
+    assert_ne!(second.code, 0, "{}", second.describe());
+    assert_eq!(world.log("second"), "", "it did not start");
+    world.outside.clear();
+    world
+        .podman
+        .podman(&["restart", "-t", "0", "first"])
+        .expect_code(0);
+    assert_sent(&await_boot(2, || world.log("first")));
+    for name in ["second", "first"] {
+        world
+            .podman
+            .podman(&["rm", "-f", "-t", "0", name])
+            .expect_code(0);
+    }
+    for (annotation, sealed) in [("Airgap.Seal=True", true), ("airgap.seal=false", false)] {
+        let options = ["--annotation", annotation, "--stop-timeout", "0"];
+        world.sender(&["run", "-d"], "web", &options).expect_code(0);
+        let records = await_boot(1, || world.log("web"));
+        match sealed {
+            true => assert_refused(&records),
+            false => assert_sent(&records),
+        }
+        world
+            .podman
+            .podman(&["rm", "-f", "-t", "0", "web"])
+            .expect_code(0);
+    }
+    world.ours(&["detach", "--all"]);
+}
+
 #[test]
 fn what_no_runtime_says_is_refused() {
     let _outside = Outside::new();
     for wrong in [
         "",
         "{}",
-        "{\"id\":\"../x\",\"status\":\"creating\",\"pid\":1}",
+        "{\"id\":\"../x\",\"status\":\"creating\",\"pid\":1,\"annotations\":{\"airgap.seal\":\"true\"}}",
     ] {
         let out = with_input(&["hook"], wrong);
         assert_eq!(out.code, 1, "{}", out.describe());

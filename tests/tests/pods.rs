@@ -143,6 +143,15 @@ fn a_pod_is_sealed_as_one() {
         refused.describe()
     );
     world.podman(&["rm", "-f", "late"]);
+    // One that Podman puts elsewhere is under no seal of the pod's, before it runs as well.
+    world.member("shop", "away", &["--cgroup-parent", "/airgap-test-away"]);
+    let stray = world.ours(&["attach", "-d", "pod:shop"]);
+    assert!(
+        stray.code == 1 && stray.stderr.contains("not in the pod's (away)"),
+        "{}",
+        stray.describe()
+    );
+    world.podman(&["rm", "-f", "away"]);
     world.member("shop", "later", &[]);
     world.podman(&["start", "later"]);
     assert_refused(&await_boot(1, || world.log("later")));

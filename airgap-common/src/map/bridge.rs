@@ -64,7 +64,8 @@ pub struct Link6 {
 }
 
 /// Value of `BRIDGES`: what is on the link of a bridge of this host, as it was when a port
-/// of it was last guarded. What is missing here can only drop more.
+/// of it was last guarded. What is missing here can only drop more; who was a neighbour then
+/// still counts as one.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Bridge {

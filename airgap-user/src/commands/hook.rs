@@ -15,10 +15,13 @@ use serde::Deserialize;
 use super::marking::mark_cgroups;
 use crate::{
     clock::now,
-    container::{Container, Engine},
+    container::{Container, Engine, arrival::cgroups_of, locate},
     failure::{Failure, exit},
     gate::{Gate, Lock, Place, Reading, Sealing, mount_bpffs},
+    labels::asks,
+    netns::Netns,
     policy::Rules,
+    preflight::others_in,
     state::{Entry, Origin, Record, State},
 };
 
@@ -55,6 +58,9 @@ pub(crate) fn run(host: Option<&str>, state: &State) -> Result<u8> {
     if told.status == "stopped" {
         return ended(state, &told);
     }
+    if !asks(&told.annotations) {
+        return Ok(exit::OK);
+    }
     begins(host, state, &told).with_context(|| {
         Failure::new(
             format!(
@@ -80,6 +86,22 @@ fn begins(host: Option<&str>, state: &State, told: &Told) -> Result<u8> {
         &place,
         &lock,
     )?;
+    let (around, _) = cgroups_of(&place.cgroup, told.pid);
+    let outer = |id: &u64| {
+        let seal = gate.seal_of(*id).and_then(|number| gate.seal(number).ok());
+        seal.is_some_and(|seal| seal.id != key && gate.number_of(&seal.id).is_some())
+    };
+    if around.iter().any(outer) {
+        log::info!(
+            "{} starts below what is sealed, and under that seal",
+            told.id
+        );
+        return Ok(exit::OK);
+    }
+    if let Err(shared) = refuse_shared(&place, told) {
+        gate.disarm_if_idle(&lock)?;
+        return Err(shared);
+    }
     if let Some(number) = gate.number_of(&key) {
         return mark_cgroups(&mut gate, number, &container, &lock).map(|()| exit::OK);
     }
@@ -130,6 +152,26 @@ fn begins(host: Option<&str>, state: &State, told: &Told) -> Result<u8> {
         return Err(error);
     }
     Ok(exit::OK)
+}
+
+/// A network that others have, too, is not this container's to shut.
+fn refuse_shared(place: &Place, told: &Told) -> Result<()> {
+    let netns = Netns::of(told.pid).context("cannot tell its network namespace")?;
+    let inode = netns.inode().context("cannot tell its network namespace")?;
+    let cgroup = locate(&place.cgroup, &told.id, told.pid)?;
+    let other = match Netns::own().and_then(|own| own.inode()) {
+        Ok(own) if own == inode => Some("the host".to_owned()),
+        Ok(_) => others_in(inode, &cgroup).into_iter().next(),
+        Err(error) => return Err(error).context("cannot tell the host's network namespace"),
+    };
+    match other {
+        None => Ok(()),
+        Some(other) => Err(Failure::new(
+            format!("it shares its network: {other}"),
+            "seal the pod that it is of (airgap attach pod:NAME), or give it a network of its own",
+        )
+        .into()),
+    }
 }
 
 /// One that is removed as it stops takes its seal with it, if nobody has made it his own since.

@@ -45,6 +45,25 @@ impl Pod {
         let own = |id: &str| infra_id(infra) == Some(id) || self.members.iter().any(|m| m.id == id);
         mode.strip_prefix("container:").is_some_and(own)
     }
+
+    /// Why a container of it is not where the seal is, in words: its cgroup is elsewhere, or
+    /// its network is.
+    pub(crate) fn strays(&self, infra: &Container, member: &Container) -> Option<String> {
+        let host = member.inspect.host_config.as_ref();
+        let parent = host.and_then(|h| h.cgroup_parent.as_deref());
+        let network = host.and_then(|h| h.network_mode.as_deref());
+        match (parent, network) {
+            (Some(parent), _) if !parent.contains(&infra.id) => {
+                Some(format!("its cgroup is in {parent}, and not in the pod's"))
+            }
+            (None, _) => Some("where its cgroup is, is not said".into()),
+            (_, Some(mode)) if self.has(infra, mode) => None,
+            (_, mode) => Some(format!(
+                "its network is not the pod's ({})",
+                mode.unwrap_or("not said")
+            )),
+        }
+    }
 }
 
 fn infra_id(pod: &Container) -> Option<&str> {
@@ -63,6 +82,8 @@ struct Described {
     infra: String,
     #[serde(default)]
     containers: Vec<Member>,
+    #[serde(default)]
+    shared_namespaces: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -148,10 +169,11 @@ impl Engine {
 
     /// The container that holds the pod's network stands for all: its ports, its addresses.
     async fn pod_as_container(&self, described: Described) -> Result<Container> {
-        if described.infra.is_empty() {
+        let shared = described.shared_namespaces.iter().any(|name| name == "net");
+        if described.infra.is_empty() || !shared {
             return Err(Failure::new(
                 format!(
-                    "the pod '{}' has no infra container: its containers share no network",
+                    "the containers of the pod '{}' share no network",
                     described.name
                 ),
                 "attach to each of its containers",

@@ -8,7 +8,7 @@ use std::{collections::HashSet, fs, os::unix::fs::MetadataExt as _, path::Path};
 pub use self::configured::user_namespaces_usable;
 use self::configured::{configured_devices, filtered, proxied};
 use super::{
-    Finding, Surroundings,
+    Finding, Surroundings, bad_runtime,
     capabilities::{ALL, granted},
     carried::{Counted, is_foreign, leads_outside},
     clients::wide_udp,
@@ -20,7 +20,7 @@ use super::{
     stays_local,
 };
 use crate::{
-    container::{Cgroup, Container, Grant, Look, Members, Network, is_usual_runtime, through_pod},
+    container::{Cgroup, Container, Grant, Look, Members, Network, through_pod},
     netns::{mountinfo, owner},
     policy::{Cidr, Exception, Port},
 };
@@ -89,7 +89,8 @@ impl Facts {
         let mut facts = Self::of_inspect(container, |_| false);
         if let Some(pod) = &container.pod {
             for member in &pod.members {
-                let of = Self::of_inspect(member, |mode| pod.has(container, mode));
+                let mut of = Self::of_inspect(member, |mode| pod.has(container, mode));
+                of.network_sharers.extend(pod.strays(container, member));
                 facts.add_member(of, &member.name);
             }
         }
@@ -99,6 +100,10 @@ impl Facts {
     /// Adds what the engine was told of a container of this pod.
     fn add_member(&mut self, of: Self, name: &str) {
         let named = |all: Vec<String>| all.into_iter().map(move |what| format!("{what} ({name})"));
+        if bad_runtime(&of).is_some() {
+            self.runtime.clone_from(&of.runtime);
+            self.runtime_binary.clone_from(&of.runtime_binary);
+        }
         self.privileged |= of.privileged;
         let capabilities = of.capabilities.into_iter();
         self.capabilities.extend(capabilities.map(|grant| Grant {
@@ -121,13 +126,6 @@ impl Facts {
             .is_some_and(|driver| !stays_local(driver))
         {
             self.log_driver = of.log_driver;
-        }
-        if of
-            .runtime
-            .as_deref()
-            .is_some_and(|name| !is_usual_runtime(name))
-        {
-            (self.runtime, self.runtime_binary) = (of.runtime, of.runtime_binary);
         }
     }
 
@@ -390,7 +388,7 @@ impl Facts {
     }
 }
 
-fn own_part(cgroup: &Cgroup) -> String {
+pub(super) fn own_part(cgroup: &Cgroup) -> String {
     let parts: Vec<_> = cgroup
         .path
         .components()

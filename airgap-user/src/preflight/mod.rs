@@ -25,6 +25,7 @@ pub use self::{
     exits::{Surroundings, judge as judge_exits},
     facts::{Facts, user_namespaces_usable},
     mounts::{Mount, has_writable_cgroups, network_file_systems},
+    sharers::others_in,
 };
 
 macro_rules! risks {
@@ -285,19 +286,21 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     for device in facts.devices.iter().filter(|_| !facts.privileged) {
         find(Risk::Device, format!("it has {device}"));
     }
-    if let Some(runtime) = facts.runtime.as_deref()
-        && !is_usual_runtime(runtime)
-    {
-        match facts.runtime_binary.as_deref() {
-            Some(binary) if runs_in_the_cgroup(binary) => {}
-            Some(binary) => find(
-                Risk::Runtime,
-                format!("its runtime is {runtime} ({binary})"),
-            ),
-            None => find(Risk::Runtime, format!("its runtime is {runtime}")),
-        }
+    if let Some(what) = bad_runtime(facts) {
+        find(Risk::Runtime, what);
     }
     found
+}
+
+/// A runtime of which nothing tells that it runs a container's code in the cgroup, in words.
+fn bad_runtime(facts: &Facts) -> Option<String> {
+    let runtime = facts.runtime.as_deref();
+    let runtime = runtime.filter(|runtime| !is_usual_runtime(runtime))?;
+    match facts.runtime_binary.as_deref() {
+        Some(binary) if runs_in_the_cgroup(binary) => None,
+        Some(binary) => Some(format!("its runtime is {runtime} ({binary})")),
+        None => Some(format!("its runtime is {runtime}")),
+    }
 }
 
 /// Whether what a log driver writes stays on this host.

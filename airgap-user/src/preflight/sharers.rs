@@ -12,8 +12,8 @@ use std::{
     time::Duration,
 };
 
-use super::engine_thread::is_engine_elsewhere;
-use crate::clock::start_ticks;
+use super::{engine_thread::is_engine_elsewhere, facts::own_part};
+use crate::{clock::start_ticks, container::Cgroup};
 
 /// Namespaces, by inode.
 #[derive(Debug, Default)]
@@ -53,6 +53,15 @@ pub(super) fn sharers(namespaces: &Namespaces, own: &[String]) -> Sharers {
         thread::sleep(PAUSE);
     }
     look(namespaces, own).0
+}
+
+/// Processes outside a cgroup in a network namespace, in words.
+pub fn others_in(network: u64, own: &Cgroup) -> Vec<String> {
+    let namespaces = Namespaces {
+        network: HashSet::from([network]),
+        ..Namespaces::default()
+    };
+    sharers(&namespaces, &[own_part(own)]).network
 }
 
 /// One look; also who was found, by number and start.

@@ -2,11 +2,12 @@
 
 use super::PODMAN;
 
-/// What Podman reads for root's containers, below the root.
-pub(super) const HOOK: &str = "etc/containers/oci/hooks.d/50-airgap.json";
+/// Where Podman looks unless its `hooks_dir` says otherwise (containers.conf(5)), below the
+/// root; not below /etc.
+pub(super) const HOOK: &str = "usr/share/containers/oci/hooks.d/50-airgap.json";
 
 /// Podman has the runtime run it for what has the annotation, before the program and after its
-/// end; without it no engine's containers are asked for.
+/// end. What is nearly the annotation counts, as with labels: `airgap hook` reads it.
 pub(super) fn hook(binary: &str, state: &str) -> String {
     let hook = serde_json::json!({
         "version": "1.0.0",
@@ -14,7 +15,7 @@ pub(super) fn hook(binary: &str, state: &str) -> String {
             "path": binary,
             "args": ["airgap", "--host", PODMAN, "--state-dir", state, "hook"],
         },
-        "when": { "annotations": { "^airgap\\.seal$": "^true$" } },
+        "when": { "annotations": { "(?i)^airgap.?seal$": "" } },
         "stages": ["createRuntime", "poststop"],
     });
     format!("{hook:#}\n")
@@ -30,7 +31,7 @@ mod tests {
         let text = hook("/usr/bin/airgap", "/var/lib/airgap");
         let json: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(json["hook"]["args"][4], "/var/lib/airgap");
-        assert_eq!(json["when"]["annotations"][r"^airgap\.seal$"], "^true$");
+        assert_eq!(json["when"]["annotations"]["(?i)^airgap.?seal$"], "");
         assert_eq!(json["stages"].as_array().map(Vec::len), Some(2));
     }
 }

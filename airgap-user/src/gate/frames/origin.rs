@@ -2,11 +2,12 @@
 //! is a port of, and those by which other than neighbours come in.
 
 use std::{
-    io,
+    ffi::CStr,
+    fs, io,
     net::{IpAddr, Ipv4Addr},
 };
 
-use airgap_common::map::{MAX_UPLINKS, Mac, SealNumber, Veth};
+use airgap_common::map::{MAX_LINKS, MAX_UPLINKS, Mac, SealNumber, Veth};
 use anyhow::{Context as _, Result};
 
 use crate::netlink::{Netlink, Port};
@@ -43,8 +44,22 @@ impl Host {
             bridge,
             gateway: gateway.map_or(0, |a| u32::from_ne_bytes(a.octets())),
             uplinks: uplinks(&self.ports, bridge),
-            mac: mac_of(&self.ports, bridge),
+            mac: match self.is_lasting(bridge)? {
+                true => mac_of(&self.ports, bridge),
+                false => Mac::default(),
+            },
         })
+    }
+
+    /// Whether a bridge keeps its hardware address, and there is room for what is on its link.
+    /// One that nobody has given any takes its lowest port's, and another's once that has gone:
+    /// the address is somebody else's to have then.
+    fn is_lasting(&self, bridge: u32) -> Result<bool> {
+        let all = self.prefixes(bridge);
+        let all = all.context("cannot list the bridge's addresses")?;
+        let v4 = all.iter().filter(|(ip, _)| ip.is_ipv4()).count();
+        let has_room = v4 <= MAX_LINKS && all.len() - v4 <= MAX_LINKS;
+        Ok(has_room && is_set(bridge))
     }
 
     /// A link's addresses, and how many bits of each all on that link share.
@@ -53,6 +68,21 @@ impl Host {
         let of = all.filter(|address| address.link == index);
         Ok(of.map(|address| (address.ip, address.bits)).collect())
     }
+}
+
+/// Whether somebody has set a link's hardware address (`NET_ADDR_SET`, linux/netdevice.h).
+fn is_set(index: u32) -> bool {
+    const SET: &str = "3";
+    let mut name = [0_u8; libc::IF_NAMESIZE];
+    // SAFETY: the buffer has the size that is asked for.
+    let found = unsafe { libc::if_indextoname(index, name.as_mut_ptr().cast()) };
+    let name = CStr::from_bytes_until_nul(&name).ok();
+    let name = name.and_then(|name| name.to_str().ok());
+    let Some(name) = name.filter(|_| !found.is_null()) else {
+        return false;
+    };
+    let kind = fs::read_to_string(format!("/sys/class/net/{name}/addr_assign_type"));
+    kind.is_ok_and(|kind| kind.trim() == SET)
 }
 
 /// For an interface that nothing but the host sends to.
