@@ -396,7 +396,7 @@ mod tests {
         assert_eq!(boot(&root, &starters), Boot::Ready);
         assert!(written(&root).contains(&drop_in_of("own.service")));
         fs::write(&own, "[Unit]\n").unwrap();
-        assert_eq!(written(&root), [HOOK, KEEP, RESTORE, WATCH, RULE]);
+        assert_eq!(written(&root), [KEEP, RESTORE, WATCH, RULE, HOOK]);
         fs::remove_dir_all(root).unwrap();
     }
 }
