@@ -167,8 +167,10 @@ impl Drop for Podman {
             .flatten()
         {
             let parent = folder.path().join("libpod_parent");
-            // Not empty while another Podman uses it.
-            drop(fs::remove_dir(parent.join("conmon")));
+            // Of conmon, and of pods; none is empty while another Podman uses it.
+            for below in fs::read_dir(&parent).into_iter().flatten().flatten() {
+                drop(fs::remove_dir(below.path()));
+            }
             drop(fs::remove_dir(parent));
         }
     }
