@@ -214,8 +214,7 @@ fn reply<K: Kernel>(
     if tag.seal != seal || !policy.serves_tcp(tag.port) {
         return Err(Reason::StaleProvenance);
     }
-    // The socket's own port, as NAT inside the namespace (REDIRECT, a routing mesh, a sidecar)
-    // may have given the packet another: that takes CAP_NET_ADMIN, and no sealed task has it.
+    // NAT in the namespace may have changed the packet's: that takes CAP_NET_ADMIN.
     if !has_port(socket, tag.port) {
         return Err(Reason::NoProvenance);
     }

@@ -2,13 +2,14 @@
 //! the kernel says of all its tasks.
 
 mod configured;
+mod pod;
 
 use std::{collections::HashSet, fs, os::unix::fs::MetadataExt as _, path::Path};
 
 pub use self::configured::user_namespaces_usable;
 use self::configured::{configured_devices, filtered, proxied};
 use super::{
-    Finding, Surroundings, bad_runtime,
+    Finding, Surroundings,
     capabilities::{ALL, granted},
     carried::{Counted, is_foreign, leads_outside},
     clients::wide_udp,
@@ -17,7 +18,6 @@ use super::{
     mounts::{Mount, SETTINGS, parse_mounts, writable_settings},
     seccomp::{self, Filter},
     sharers::{Namespaces, sharers},
-    stays_local,
 };
 use crate::{
     container::{Cgroup, Container, Grant, Look, Members, Network, through_pod},
@@ -95,38 +95,6 @@ impl Facts {
             }
         }
         facts
-    }
-
-    /// Adds what the engine was told of a container of this pod.
-    fn add_member(&mut self, of: Self, name: &str) {
-        let named = |all: Vec<String>| all.into_iter().map(move |what| format!("{what} ({name})"));
-        if bad_runtime(&of).is_some() {
-            self.runtime.clone_from(&of.runtime);
-            self.runtime_binary.clone_from(&of.runtime_binary);
-        }
-        self.privileged |= of.privileged;
-        let capabilities = of.capabilities.into_iter();
-        self.capabilities.extend(capabilities.map(|grant| Grant {
-            who: format!("its container {name}"),
-            ..grant
-        }));
-        self.seccomp &= of.seccomp;
-        self.unfiltered.extend(named(of.unfiltered));
-        self.user_namespaces.extend(named(of.user_namespaces));
-        self.network_sharers.extend(named(of.network_sharers));
-        self.ipc_sharers.extend(named(of.ipc_sharers));
-        self.settings.extend(named(of.settings));
-        self.devices.extend(named(of.devices));
-        self.mounts.extend(of.mounts);
-        self.host_network = self.host_network.take().or(of.host_network);
-        self.host_pid = self.host_pid.take().or(of.host_pid);
-        if of
-            .log_driver
-            .as_deref()
-            .is_some_and(|driver| !stays_local(driver))
-        {
-            self.log_driver = of.log_driver;
-        }
     }
 
     /// All that is known; `look` if it runs.

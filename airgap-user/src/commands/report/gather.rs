@@ -2,13 +2,13 @@
 
 mod parts;
 
-use std::{os::unix::fs::MetadataExt as _, time::Duration};
+use std::time::Duration;
 
 use airgap_common::map::{Seal, SealNumber};
 use anyhow::{Context as _, Result};
 
 pub(in crate::commands) use self::parts::reach;
-use self::parts::{cgroup_refs, is_born_sealed, misroutes, ports_of};
+use self::parts::{astray, cgroup_refs, is_born_sealed, misroutes, ports_of, silenced};
 use super::{
     super::{existing::Layers, install},
     rows::{configuration, not_looked_at, ordered, reboot},
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     clock,
     command::Confined,
-    container::{Container, Look, find_cgroups, interfaces_of, strayed},
+    container::{Container, Look, find_cgroups, interfaces_of},
     coverage::{self, Evidence, REBOOT, SealState, Vector, When, coverage},
     failure::Failure,
     gate::{FrameGuard, Gate, Security, UnderWay, seal_id, seal_name},
@@ -362,42 +362,4 @@ fn frames(
         return None;
     }
     Some(gate.frame_guards(number, found))
-}
-
-/// Interfaces where the frame layer cannot tell who sends, so that nothing is answered.
-fn silenced(frames: &[FrameGuard]) -> Vec<String> {
-    let ends = frames
-        .iter()
-        .filter_map(|guard| guard.interface.host.as_ref());
-    ends.filter(|end| end.native_xdp)
-        .map(|end| {
-            format!(
-                "an XDP program in the driver of {0} takes the sender from each frame, and the service is not answered (ip link set dev {0} xdpdrv off, or use xdpgeneric)",
-                end.name
-            )
-        })
-        .collect()
-}
-
-/// The cgroup of the container's first process, if nothing is refused to it there. Not
-/// where the engine's number means another process here: then the cgroups of its id hold
-/// the container, and that process shares nothing with it.
-fn astray(container: &Container, look: Option<&Look>) -> Option<String> {
-    let pid = container.pid?;
-    let path = strayed(&container.id, pid)?;
-    let Some(look) = look else {
-        return Some(path);
-    };
-    let shares = |kind: &str, known: &[u64]| {
-        let inode = std::fs::metadata(format!("/proc/{pid}/ns/{kind}")).map(|about| about.ino());
-        inode.is_ok_and(|inode| known.contains(&inode))
-    };
-    let networks: Vec<_> = look.networks.iter().map(|network| network.inode).collect();
-    let mounts: Vec<_> = look
-        .members
-        .mounts
-        .iter()
-        .map(|(inode, ..)| *inode)
-        .collect();
-    (shares("net", &networks) || shares("mnt", &mounts)).then_some(path)
 }

@@ -1,9 +1,11 @@
 //! Parts of a report that are read by themselves.
 
+use std::os::unix::fs::MetadataExt as _;
+
 use airgap_common::map::{Policy, Seal, SealNumber};
 
 use crate::{
-    container::{Cgroup, Look},
+    container::{Cgroup, Container, Look, strayed},
     gate::{FrameGuard, Gate},
     policy::{Port, Rules},
     seal::CgroupRef,
@@ -52,4 +54,42 @@ pub(super) fn misroutes(frames: Option<&[FrameGuard]>, policy: Option<&Policy>) 
         Some(guards) => guards.iter().any(|guard| guard.misroutes),
         None => !policy.is_some_and(tcp_alone),
     }
+}
+
+/// Interfaces where the frame layer cannot tell who sends, so that nothing is answered.
+pub(super) fn silenced(frames: &[FrameGuard]) -> Vec<String> {
+    let ends = frames
+        .iter()
+        .filter_map(|guard| guard.interface.host.as_ref());
+    ends.filter(|end| end.native_xdp)
+        .map(|end| {
+            format!(
+                "an XDP program in the driver of {0} takes the sender from each frame, and the service is not answered (ip link set dev {0} xdpdrv off, or use xdpgeneric)",
+                end.name
+            )
+        })
+        .collect()
+}
+
+/// The cgroup of the container's first process, if nothing is refused to it there. Not
+/// where the engine's number means another process here: then the cgroups of its id hold
+/// the container, and that process shares nothing with it.
+pub(super) fn astray(container: &Container, look: Option<&Look>) -> Option<String> {
+    let pid = container.pid?;
+    let path = strayed(&container.id, pid)?;
+    let Some(look) = look else {
+        return Some(path);
+    };
+    let shares = |kind: &str, known: &[u64]| {
+        let inode = std::fs::metadata(format!("/proc/{pid}/ns/{kind}")).map(|about| about.ino());
+        inode.is_ok_and(|inode| known.contains(&inode))
+    };
+    let networks: Vec<_> = look.networks.iter().map(|network| network.inode).collect();
+    let mounts: Vec<_> = look
+        .members
+        .mounts
+        .iter()
+        .map(|(inode, ..)| *inode)
+        .collect();
+    (shares("net", &networks) || shares("mnt", &mounts)).then_some(path)
 }
