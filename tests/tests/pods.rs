@@ -192,4 +192,5 @@ fn a_pod_is_proven_and_looked_after() {
     assert!(list.stdout.contains("gone"), "{}", list.describe());
     let unknown = world.ours(&["attach", "-d", "pod:shop"]);
     assert_eq!(unknown.code, 1, "{}", unknown.describe());
+    world.ours(&["detach", "--all"]).expect_code(0);
 }
