@@ -1,6 +1,6 @@
 //! `docs/ENGINES.md`: scenarios by engines, as one run saw them.
 
-use std::collections::BTreeMap;
+use super::page::{order, parts, whole};
 
 /// How a scenario came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,31 +113,13 @@ no such thing, or it was not run. A run replaces its own rows.
 /// The page after these runs; of other engines and scenarios, what `old` said stays, unless other
 /// versions said it.
 pub(super) fn page(old: &str, runs: &[Run], day: &str) -> String {
-    let mut parts: BTreeMap<(usize, String), String> = old
-        .split("\n## ")
-        .skip(1)
-        .filter_map(|part| {
-            let (name, _) = part.split_once('\n')?;
-            Some((order(name), part.trim_end().to_owned()))
-        })
-        .collect();
+    let mut parts = parts(old);
     for run in runs {
         let key = order(&run.name);
         let new = part(parts.get(&key).map_or("", String::as_str), run, day);
         parts.insert(key, new);
     }
-    let parts: String = parts
-        .into_values()
-        .map(|part| format!("\n## {part}\n"))
-        .collect();
-    format!("{INTRODUCTION}{parts}")
-}
-
-/// By suite, the oldest first.
-fn order(name: &str) -> (usize, String) {
-    let suites = ["bookworm", "trixie", "sid"];
-    let place = suites.iter().position(|suite| name.starts_with(suite));
-    (place.unwrap_or(suites.len()), name.to_owned())
+    whole(INTRODUCTION, parts)
 }
 
 /// An engine's part, without the `## ` before it.

@@ -21,6 +21,7 @@ mod machine;
 mod outcome;
 mod package;
 pub(crate) mod packages;
+mod page;
 pub(crate) mod reboot;
 mod sources;
 mod table;

@@ -1,13 +1,14 @@
 //! `docs/UNITS.md`: what `cargo xtask units` saw, machine for machine.
 
-use std::collections::BTreeMap;
-
-use super::checks::Check;
+use super::{
+    checks::Check,
+    page::{order, parts, whole},
+};
 
 const INTRODUCTION: &str = "\
 # Units
 
-Written by `cargo xtask units --table`; nothing here is typed by hand. Each list ran in an emulated Debian \
+Written by `cargo xtask units --table`; nothing here is typed by hand unless its part says so. Each list ran in an emulated Debian \
 machine of its own, with its systemd, twice: the second part after a reboot. A recorded world outside counts \
 what arrives. Each way around is tried without a seal first (`control`), and nothing of what was sealed may \
 arrive. A run replaces its own part.
@@ -28,27 +29,9 @@ pub(super) struct Run<'a> {
 
 /// The page after this run; of other machines, what `old` said stays.
 pub(super) fn page(old: &str, run: &Run<'_>, day: &str) -> String {
-    let mut parts: BTreeMap<(usize, String), String> = old
-        .split("\n## ")
-        .skip(1)
-        .filter_map(|part| {
-            let (name, _) = part.split_once('\n')?;
-            Some((order(name), part.trim_end().to_owned()))
-        })
-        .collect();
+    let mut parts = parts(old);
     parts.insert(order(&run.name), part(run, day));
-    let parts: String = parts
-        .into_values()
-        .map(|part| format!("\n## {part}\n"))
-        .collect();
-    format!("{INTRODUCTION}{parts}")
-}
-
-/// By suite, the oldest first.
-fn order(name: &str) -> (usize, String) {
-    let suites = ["bookworm", "trixie", "sid"];
-    let place = suites.iter().position(|suite| name.starts_with(suite));
-    (place.unwrap_or(suites.len()), name.to_owned())
+    whole(INTRODUCTION, parts)
 }
 
 fn part(run: &Run<'_>, day: &str) -> String {
