@@ -3,7 +3,7 @@
 
 use crate::cmd::{self, Output};
 use crate::outside::Outside;
-use crate::{image, private, wait};
+use crate::{airgap, image, private, wait};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -76,6 +76,24 @@ impl Podman {
     #[track_caller]
     pub fn podman<S: AsRef<str>>(&self, args: &[S]) -> Output {
         cmd::run_command(self.command().args(args.iter().map(AsRef::as_ref)))
+    }
+
+    /// Runs `airgap --host … ARGS…` for it.
+    #[track_caller]
+    pub fn airgap(&self, args: &[&str]) -> Output {
+        airgap(&[&["--host", self.host().as_str()], args].concat())
+    }
+
+    /// What a container has said.
+    #[track_caller]
+    pub fn log(&self, name: &str) -> String {
+        self.docker(&["logs", name]).stdout
+    }
+
+    /// Ends a container, and removes it.
+    #[track_caller]
+    pub fn remove(&self, name: &str) {
+        self.podman(&["rm", "-f", "-t", "0", name]).expect_code(0);
     }
 
     fn command(&self) -> Command {

@@ -36,11 +36,6 @@ impl World {
         }));
     }
 
-    #[track_caller]
-    fn ours(&self, args: &[&str]) -> Output {
-        airgap(&[&["--host", self.podman.host().as_str()], args].concat())
-    }
-
     /// `podman VERB --name NAME OPTIONS` of a first-instruction sender.
     #[track_caller]
     fn sender(&self, verb: &[&str], name: &str, options: &[&str]) -> Output {
@@ -58,13 +53,9 @@ impl World {
         self.podman.podman(&line)
     }
 
-    fn log(&self, name: &str) -> String {
-        self.podman.docker(&["logs", name]).stdout
-    }
-
     #[track_caller]
     fn status(&self, name: &str) -> Value {
-        let out = self.ours(&["status", "--json", name]);
+        let out = self.podman.airgap(&["status", "--json", name]);
         serde_json::from_str(&out.stdout).unwrap_or_else(|e| panic!("{e}: {}", out.describe()))
     }
 }
@@ -78,16 +69,13 @@ fn the_annotation_seals_from_the_first_instruction() {
     let _anchor = world.outside.container("anchor").run();
     let control = world.sender(&["run", "-d"], "control", &["--stop-timeout", "0"]);
     control.expect_code(0);
-    assert_sent(&await_boot(1, || world.log("control")));
-    world
-        .podman
-        .podman(&["rm", "-f", "-t", "0", "control"])
-        .expect_code(0);
+    assert_sent(&await_boot(1, || world.podman.log("control")));
+    world.podman.remove("control");
     world.outside.clear();
 
     let options = [&SEAL[..], &["--stop-timeout", "0", "--cap-add", "NET_RAW"]].concat();
     world.sender(&["run", "-d"], "web", &options).expect_code(0);
-    assert_refused(&await_boot(1, || world.log("web")));
+    assert_refused(&await_boot(1, || world.podman.log("web")));
     // Guarded before it spoke, too: nobody has looked at it since.
     let status = world.status("web");
     assert_ne!(status["state"], "opened", "{status:#}");
@@ -98,7 +86,7 @@ fn the_annotation_seals_from_the_first_instruction() {
         out.stdout.trim().parse().expect("an address")
     };
     assert!(world.outside.get(address(), SERVICE_PORT, "/").is_err());
-    let attach = world.ours(&["attach", "-d", "-p", "5060", "web"]);
+    let attach = world.podman.airgap(&["attach", "-d", "-p", "5060", "web"]);
     assert!(matches!(attach.code, 0 | 4), "{}", attach.describe());
     let body = world.outside.get(address(), SERVICE_PORT, "/");
     body.expect("it answers where attach says so");
@@ -107,7 +95,7 @@ fn the_annotation_seals_from_the_first_instruction() {
         .podman
         .podman(&["restart", "-t", "0", "web"])
         .expect_code(0);
-    assert_refused(&await_boot(2, || world.log("web")));
+    assert_refused(&await_boot(2, || world.podman.log("web")));
     let status = world.status("web");
     assert_ne!(status["state"], "opened", "{status:#}");
     assert_eq!(status["ports"], json!(["5060/tcp"]), "{status:#}");
@@ -116,11 +104,8 @@ fn the_annotation_seals_from_the_first_instruction() {
         |frame: &&airgap_tests::Frame| frame.ports().is_none_or(|(from, _)| from != SERVICE_PORT);
     let sent: Vec<_> = answers.iter().filter(sent).collect();
     assert!(sent.is_empty(), "{sent:?}");
-    world
-        .podman
-        .podman(&["rm", "-f", "-t", "0", "web"])
-        .expect_code(0);
-    world.ours(&["detach", "--all"]);
+    world.podman.remove("web");
+    world.podman.airgap(&["detach", "--all"]);
 }
 
 #[test]
@@ -130,9 +115,9 @@ fn what_is_removed_as_it_stops_leaves_no_seal() {
     world
         .sender(&["run", "-d"], "brief", &options)
         .expect_code(0);
-    assert_refused(&await_boot(1, || world.log("brief")));
+    assert_refused(&await_boot(1, || world.podman.log("brief")));
     assert!(
-        world.ours(&["list"]).stdout.contains("brief"),
+        world.podman.airgap(&["list"]).stdout.contains("brief"),
         "the control"
     );
     world
@@ -140,7 +125,7 @@ fn what_is_removed_as_it_stops_leaves_no_seal() {
         .podman(&["stop", "-t", "0", "brief"])
         .expect_code(0);
     wait::until("its seal goes with it", wait::SOON, || {
-        let list = world.ours(&["list"]);
+        let list = world.podman.airgap(&["list"]);
         list.stdout.contains("no container is sealed").then_some(())
     });
 }
@@ -152,15 +137,12 @@ fn what_cannot_be_sealed_does_not_start() {
     world.hook("/proc/version");
     let out = world.sender(&["run", "-d"], "web", &SEAL);
     assert_ne!(out.code, 0, "{}", out.describe());
-    assert_eq!(world.log("web"), "", "nothing of it ran");
+    assert_eq!(world.podman.log("web"), "", "nothing of it ran");
     world.hook(STATE);
     world.podman.podman(&["start", "web"]).expect_code(0);
-    assert_refused(&await_boot(1, || world.log("web")));
-    world
-        .podman
-        .podman(&["rm", "-f", "-t", "0", "web"])
-        .expect_code(0);
-    world.ours(&["detach", "--all"]);
+    assert_refused(&await_boot(1, || world.podman.log("web")));
+    world.podman.remove("web");
+    world.podman.airgap(&["detach", "--all"]);
 }
 
 /// What is not its alone is not shut by it, nor guarded for it; a typing error asks for a seal, as
@@ -172,7 +154,7 @@ fn a_shared_network_is_refused_and_what_is_meant_counts() {
     world
         .sender(&["run", "-d"], "first", &["--stop-timeout", "0"])
         .expect_code(0);
-    assert_sent(&await_boot(1, || world.log("first")));
+    assert_sent(&await_boot(1, || world.podman.log("first")));
     let image = beacon::command(&world.outside);
     let words = [
         "run",
@@ -188,33 +170,27 @@ fn a_shared_network_is_refused_and_what_is_meant_counts() {
     let line: Vec<_> = words.chain(image).collect();
     let second = world.podman.podman(&line);
     assert_ne!(second.code, 0, "{}", second.describe());
-    assert_eq!(world.log("second"), "", "it did not start");
+    assert_eq!(world.podman.log("second"), "", "it did not start");
     world.outside.clear();
     world
         .podman
         .podman(&["restart", "-t", "0", "first"])
         .expect_code(0);
-    assert_sent(&await_boot(2, || world.log("first")));
+    assert_sent(&await_boot(2, || world.podman.log("first")));
     for name in ["second", "first"] {
-        world
-            .podman
-            .podman(&["rm", "-f", "-t", "0", name])
-            .expect_code(0);
+        world.podman.remove(name);
     }
     for (annotation, sealed) in [("Airgap.Seal=True", true), ("airgap.seal=false", false)] {
         let options = ["--annotation", annotation, "--stop-timeout", "0"];
         world.sender(&["run", "-d"], "web", &options).expect_code(0);
-        let records = await_boot(1, || world.log("web"));
+        let records = await_boot(1, || world.podman.log("web"));
         match sealed {
             true => assert_refused(&records),
             false => assert_sent(&records),
         }
-        world
-            .podman
-            .podman(&["rm", "-f", "-t", "0", "web"])
-            .expect_code(0);
+        world.podman.remove("web");
     }
-    world.ours(&["detach", "--all"]);
+    world.podman.airgap(&["detach", "--all"]);
 }
 
 #[test]

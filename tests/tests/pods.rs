@@ -3,7 +3,7 @@
 
 use airgap_tests::beacon::{self, assert_refused, assert_sent, await_boot};
 use airgap_tests::podman::Podman;
-use airgap_tests::{Outside, SERVICE_PORT, airgap, cmd::Output};
+use airgap_tests::{Outside, SERVICE_PORT, cmd::Output};
 use serde_json::Value;
 
 struct World {
@@ -16,11 +16,6 @@ impl World {
         let outside = Outside::new();
         let podman = Podman::start(&outside);
         Self { outside, podman }
-    }
-
-    #[track_caller]
-    fn ours(&self, args: &[&str]) -> Output {
-        airgap(&[&["--host", self.podman.host().as_str()], args].concat())
     }
 
     #[track_caller]
@@ -55,14 +50,10 @@ impl World {
         self.podman(&line);
     }
 
-    fn log(&self, name: &str) -> String {
-        self.podman.docker(&["logs", name]).stdout
-    }
-
     /// What the senders of the pod's `boot`-th start were told.
     fn refused(&self, boot: usize) {
         for member in ["web", "side"] {
-            assert_refused(&await_boot(boot, || self.log(member)));
+            assert_refused(&await_boot(boot, || self.podman.log(member)));
         }
     }
 }
@@ -77,22 +68,22 @@ fn a_pod_is_sealed_as_one() {
     world.pod("control");
     world.podman(&["pod", "start", "control"]);
     for member in ["web", "side"] {
-        assert_sent(&await_boot(1, || world.log(member)));
+        assert_sent(&await_boot(1, || world.podman.log(member)));
     }
     world.podman(&["pod", "rm", "-f", "control"]);
     world.outside.clear();
 
     world.pod("shop");
     for member in ["web", "side"] {
-        let alone = world.ours(&["attach", "-d", member]);
+        let alone = world.podman.airgap(&["attach", "-d", member]);
         assert!(alone.code == 1 && is_pod(&alone), "{}", alone.describe());
     }
-    let dry = world.ours(&["attach", "--dry-run", "pod:shop"]);
-    let attach = world.ours(&["attach", "-d", "pod:shop"]);
+    let dry = world.podman.airgap(&["attach", "--dry-run", "pod:shop"]);
+    let attach = world.podman.airgap(&["attach", "-d", "pod:shop"]);
     assert!(matches!(attach.code, 0 | 4), "{}", attach.describe());
     assert_eq!(dry.code, attach.code, "{}", dry.describe());
     let state = |of: &str| -> Value {
-        let status = world.ours(&["status", "--json", of]);
+        let status = world.podman.airgap(&["status", "--json", of]);
         serde_json::from_str(&status.stdout)
             .unwrap_or_else(|e| panic!("{e}: {}", status.describe()))
     };
@@ -110,16 +101,18 @@ fn a_pod_is_sealed_as_one() {
     assert!(arrivals.is_empty(), "{arrivals:?}");
 
     // Its veth is another one now.
-    let again = world.ours(&["attach", "-d", "pod:shop"]);
+    let again = world.podman.airgap(&["attach", "-d", "pod:shop"]);
     assert!(matches!(again.code, 0 | 4), "{}", again.describe());
     let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
     let address = world.podman.docker(&["inspect", "-f", format, "web"]);
     let address: std::net::IpAddr = address.stdout.trim().parse().expect("an address");
     let body = world.outside.get(address, SERVICE_PORT, "/");
     body.expect("the sealed service answers");
-    let list = world.ours(&["list"]);
+    let list = world.podman.airgap(&["list"]);
     assert!(list.stdout.contains("pod:shop"), "{}", list.describe());
-    let tail = world.ours(&["tail", "--json", "--since", "1h", "--no-follow", "pod:shop"]);
+    let tail = world
+        .podman
+        .airgap(&["tail", "--json", "--since", "1h", "--no-follow", "pod:shop"]);
     let mut told = tail.stdout.lines().map(serde_json::from_str::<Value>);
     let named = |event: &Value| event["container"]["name"] == "pod:shop";
     assert!(
@@ -130,13 +123,13 @@ fn a_pod_is_sealed_as_one() {
 
     // Who comes later is under the same seal, and judged with the others.
     world.member("shop", "late", &["--privileged"]);
-    let judged = world.ours(&["status", "pod:shop"]);
+    let judged = world.podman.airgap(&["status", "pod:shop"]);
     assert!(
         judged.code == 4 && judged.stdout.contains("configuration"),
         "{}",
         judged.describe()
     );
-    let refused = world.ours(&["attach", "-d", "pod:shop"]);
+    let refused = world.podman.airgap(&["attach", "-d", "pod:shop"]);
     assert!(
         refused.code == 1 && refused.stderr.contains("--accept privileged"),
         "{}",
@@ -145,7 +138,7 @@ fn a_pod_is_sealed_as_one() {
     world.podman(&["rm", "-f", "late"]);
     // One that Podman puts elsewhere is under no seal of the pod's, before it runs as well.
     world.member("shop", "away", &["--cgroup-parent", "/airgap-test-away"]);
-    let stray = world.ours(&["attach", "-d", "pod:shop"]);
+    let stray = world.podman.airgap(&["attach", "-d", "pod:shop"]);
     assert!(
         stray.code == 1 && stray.stderr.contains("not in the pod's (away)"),
         "{}",
@@ -154,12 +147,12 @@ fn a_pod_is_sealed_as_one() {
     world.podman(&["rm", "-f", "away"]);
     world.member("shop", "later", &[]);
     world.podman(&["start", "later"]);
-    assert_refused(&await_boot(1, || world.log("later")));
+    assert_refused(&await_boot(1, || world.podman.log("later")));
 
-    let out = world.ours(&["detach", "pod:shop"]);
+    let out = world.podman.airgap(&["detach", "pod:shop"]);
     out.expect_code(0);
     world.podman(&["pod", "restart", "shop"]);
-    assert_sent(&await_boot(4, || world.log("web")));
+    assert_sent(&await_boot(4, || world.podman.log("web")));
 }
 
 #[test]
@@ -168,8 +161,8 @@ fn a_pod_is_proven_and_looked_after() {
     let _anchor = world.outside.container("anchor").run();
     world.pod("shop");
     world.podman(&["pod", "start", "shop"]);
-    world.ours(&["attach", "-d", "shop"]);
-    let verify = world.ours(&["verify", "--json", "pod:shop"]);
+    world.podman.airgap(&["attach", "-d", "shop"]);
+    let verify = world.podman.airgap(&["verify", "--json", "pod:shop"]);
     let proof: Value = serde_json::from_str(&verify.stdout).expect("JSON");
     let bad = proof["techniques"].as_array().into_iter().flatten();
     let bad: Vec<_> = bad.filter(|t| t["verdict"] == "LEAK").collect();
@@ -179,18 +172,20 @@ fn a_pod_is_proven_and_looked_after() {
         verify.stderr
     );
     let to = format!("{}:20000/udp", world.outside.plan.outside4);
-    let allow = world.ours(&["allow", "--to", &to, "--for", "1m", "pod:shop"]);
+    let allow = world
+        .podman
+        .airgap(&["allow", "--to", &to, "--for", "1m", "pod:shop"]);
     assert!(matches!(allow.code, 0 | 4), "{}", allow.describe());
     world.outside.clear();
     world.podman(&["restart", "-t", "0", "side"]);
-    let records = await_boot(2, || world.log("side"));
+    let records = await_boot(2, || world.podman.log("side"));
     let udp4 = records.iter().find(|r| r["technique"] == "udp4");
     assert_eq!(udp4.expect("tried")["outcome"], "sent", "{records:#?}");
     // A pod that is gone leaves a seal that says so.
     world.podman(&["pod", "rm", "-f", "shop"]);
-    let list = world.ours(&["list"]);
+    let list = world.podman.airgap(&["list"]);
     assert!(list.stdout.contains("gone"), "{}", list.describe());
-    let unknown = world.ours(&["attach", "-d", "pod:shop"]);
+    let unknown = world.podman.airgap(&["attach", "-d", "pod:shop"]);
     assert_eq!(unknown.code, 1, "{}", unknown.describe());
-    world.ours(&["detach", "--all"]).expect_code(0);
+    world.podman.airgap(&["detach", "--all"]).expect_code(0);
 }
