@@ -82,6 +82,12 @@ fn a_command_is_sealed_on_this_kernel() {
         let first = list["containers"].get(0)?.clone();
         (first["running"] == true).then_some(first)
     });
+    // Its signals are its own once it listens, and not before.
+    wait::until("it listens", wait::SOON, || {
+        let table = fs::read_to_string("/proc/net/tcp6").ok()?;
+        let listens = |line: &str| line.contains(":46A0 ") && line.contains(" 0A ");
+        table.lines().any(listens).then_some(())
+    });
     let vectors = report["coverage"].as_array().into_iter().flatten();
     let open: Vec<_> = vectors
         .filter(|vector| vector["covered"] == false)
