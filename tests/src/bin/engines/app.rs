@@ -7,7 +7,7 @@ use airgap_tests::cmd::Output;
 use airgap_tests::drill::place::{HOST4, OUTSIDE4, OUTSIDE6};
 use airgap_tests::drill::sink;
 use airgap_tests::netns::Netns;
-use airgap_tests::{http, wait};
+use airgap_tests::{cmd, http, wait};
 use serde_json::Value;
 use std::cell::Cell;
 use std::fs;
@@ -202,12 +202,25 @@ impl<'a> App<'a> {
         let (mut state, mut open, _) = self.told();
         if state == "opened" && open == PROBES {
             self.late.set(self.late.get() + 1);
-            wait::within(GUARDED, || {
+            let guarded = wait::within(GUARDED, || {
                 (state, open, _) = self.told();
                 (state != "opened").then_some(())
             });
+            if guarded.is_none() {
+                self.tell_guards();
+            }
         }
         self.state()
+    }
+
+    /// What was done for its interface, for who reads the log.
+    fn tell_guards(&self) {
+        self.engine
+            .airgap(&format!("status --verbose {}", self.target()));
+        cmd::attempt(
+            "journalctl --boot --no-pager --lines 60 --output short-precise --unit systemd-udevd",
+        );
+        cmd::attempt("ip -details link show type veth");
     }
 
     fn were_refused(&self, attempts: &[Value]) -> Result<(), String> {
