@@ -77,6 +77,7 @@ impl Gate {
         if veth.bridge == 0 && arrival.settling {
             veth.bridge = Veth::UNPLUGGED;
         }
+        let mut is_known = false;
         // Whose it is was known already, or the kernel side has found out.
         if let Some(known) = known
             && let Ok(now) = self.veths.get(&end.index, 0)
@@ -84,22 +85,20 @@ impl Gate {
             if owner.is_none() {
                 veth.seal = now.seal;
             }
-            if known == veth {
-                return Ok(owned(known.seal));
-            }
+            is_known = known == veth;
         }
-        if self.veths.insert(end.index, veth, 0).is_err() {
-            // Full of those that are gone.
-            self.forget_dead_veths()?;
-            self.veths
-                .insert(end.index, veth, 0)
-                .context("cannot write the map VETHS")?;
+        if !is_known {
+            self.write_veth(end.index, veth)?;
         }
+        // Its network may be known later than the veth itself.
         if let Some(cookie) = arrival.network
             && veth.seal == UNOWNED
             && let Err(error) = self.wait_for_owner(cookie, end.index)
         {
             log::warn!("{} waits for its owner's next look: {error:#}", end.name);
+        }
+        if is_known {
+            return Ok(owned(veth.seal));
         }
         if let Some(number) = owner {
             self.announceable(end)?;
@@ -110,6 +109,17 @@ impl Gate {
             }
         }
         Ok(owned(veth.seal))
+    }
+
+    fn write_veth(&mut self, index: u32, veth: Veth) -> Result<()> {
+        if self.veths.insert(index, veth, 0).is_ok() {
+            return Ok(());
+        }
+        // Full of those that are gone.
+        self.forget_dead_veths()?;
+        self.veths
+            .insert(index, veth, 0)
+            .context("cannot write the map VETHS")
     }
 
     /// Notes that a veth is to be the seal's that makes the first socket in a network.
