@@ -21,10 +21,10 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(name = "airgap", version, arg_required_else_help = true)]
 pub struct Cli {
-    /// Socket of the container engine [default: $DOCKER_HOST, or what the configuration says, or
-    /// unix:///var/run/docker.sock, or, if that is not there, unix:///run/podman/podman.sock]
+    /// Socket of a container engine; may be repeated [default: $DOCKER_HOST, or what the
+    /// configuration says, or unix:///var/run/docker.sock and unix:///run/podman/podman.sock]
     #[arg(long, global = true, value_name = "unix://PATH")]
-    pub host: Option<String>,
+    pub host: Vec<String>,
     /// Where seals are recorded, for `restore`
     /// [default: what the configuration says, or /var/lib/airgap]
     #[arg(long, global = true, value_name = "DIR", env = "AIRGAP_STATE")]

@@ -33,7 +33,9 @@ const ENGINES: [&str; 4] = [
     "podman.service",
     "podman-restart.service",
 ];
-/// The socket of Podman's own unit.
+/// The usual socket of Docker.
+pub const DOCKER: &str = "unix:///var/run/docker.sock";
+/// The same of Podman, as root.
 pub const PODMAN: &str = "unix:///run/podman/podman.sock";
 /// Where the administrator's units are, below the root.
 const UNITS: &str = "etc/systemd/system";
@@ -84,7 +86,7 @@ pub fn written(root: &Path) -> Vec<String> {
 }
 
 /// All of them, for this binary and this state directory; `starters`: the units that
-/// start containers here; `host`: the engine that `watch` asks.
+/// start containers here; `hosts`: the engines that `watch` asks, if they are named.
 ///
 /// # Errors
 /// If a path cannot be written into a unit file.
@@ -92,16 +94,14 @@ pub fn all(
     binary: &Path,
     state: &Path,
     starters: &[String],
-    host: Option<&str>,
+    hosts: &[String],
 ) -> Result<Vec<Unit>> {
     let (binary, state) = (word(binary)?, word(state)?);
-    let host = match host {
-        Some(host) => {
-            let socket = host.strip_prefix("unix://").unwrap_or(host);
-            Some(format!("unix://{}", word(Path::new(socket))?))
-        }
-        None => None,
-    };
+    let mut sockets = Vec::new();
+    for host in hosts {
+        let socket = host.strip_prefix("unix://").unwrap_or(host);
+        sockets.push(format!("unix://{}", word(Path::new(socket))?));
+    }
     let unit = |path: &str, content: String| Unit {
         path: path.to_owned(),
         content: Some(content),
@@ -112,8 +112,8 @@ pub fn all(
     engines.dedup();
     let mut units = vec![
         unit(RESTORE, restore(binary, state, &engines)),
-        unit(WATCH, watch(binary, state, &engines, host.as_deref())),
-        unit(KEEP, keep(binary, state, &engines, host.as_deref())),
+        unit(WATCH, watch(binary, state, &engines, &sockets)),
+        unit(KEEP, keep(binary, state, &engines, &sockets)),
         unit(RULE, rule(MARK, binary)),
     ];
     if starters.iter().any(|name| name.starts_with("podman")) {
@@ -226,14 +226,14 @@ WantedBy=basic.target multi-user.target
 }
 
 /// Ends with the engine, comes back with it, and is restarted when it hangs.
-fn watch(binary: &str, state: &str, engines: &[String], host: Option<&str>) -> String {
+fn watch(binary: &str, state: &str, engines: &[String], hosts: &[String]) -> String {
     let engines = engines.join(" ");
     // Podman runs when its socket is asked, and Debian's package alone does not start that.
-    let socket = match host {
-        Some(PODMAN) => "\nWants=podman.socket\nAfter=podman.socket",
-        _ => "",
+    let socket = match hosts.iter().any(|host| host == PODMAN) {
+        true => "\nWants=podman.socket\nAfter=podman.socket",
+        false => "",
     };
-    let host = host.map_or_else(String::new, |host| format!("--host {host} "));
+    let hosts = named(hosts);
     format!(
         "{MARK}.
 [Unit]
@@ -245,7 +245,7 @@ Requires={RESTORE_NAME}{socket}
 Type=notify
 NotifyAccess=main
 WatchdogSec=30
-ExecStart={binary} {host}--state-dir {state} watch
+ExecStart={binary} {hosts}--state-dir {state} watch
 Restart=always
 RestartSec=1
 
@@ -255,10 +255,15 @@ WantedBy=multi-user.target
     )
 }
 
+/// As arguments, with a space after each. Pure.
+fn named(hosts: &[String]) -> String {
+    hosts.iter().map(|host| format!("--host {host} ")).collect()
+}
+
 /// The same for those who seal without labels: only one of the two looks at names.
-fn keep(binary: &str, state: &str, engines: &[String], host: Option<&str>) -> String {
+fn keep(binary: &str, state: &str, engines: &[String], hosts: &[String]) -> String {
     let engines = engines.join(" ");
-    let host = host.map_or_else(String::new, |host| format!("--host {host} "));
+    let hosts = named(hosts);
     format!(
         "{MARK}.
 [Unit]
@@ -269,7 +274,7 @@ Conflicts={WATCH_NAME}
 [Service]
 Type=notify
 NotifyAccess=main
-ExecStart={binary} {host}--state-dir {state} keep
+ExecStart={binary} {hosts}--state-dir {state} keep
 Restart=always
 RestartSec=1
 

@@ -12,6 +12,7 @@ use crate::{
         learn, list, quarantine, reporting, restore, run, schema, status, tail, top, verify, watch,
     },
     config::Config,
+    container::Hosts,
     failure::{Failure, exit},
     state::{self, State},
 };
@@ -52,43 +53,40 @@ impl Cli {
             // It says so itself.
             (Err(error), Command::Doctor(args)) => {
                 let state = State::at(self.state_dir.unwrap_or_else(|| state::DEFAULT.into()));
-                let code = doctor::run(self.host.as_deref(), &state, Err(error), args).await?;
+                let hosts = hosts(self.host, None);
+                let code = doctor::run(&hosts, &state, Err(error), args).await?;
                 return Ok(ExitCode::from(code));
             }
             (config, _) => config?,
         };
-        let named = env::var_os("DOCKER_HOST").is_some_and(|host| !host.is_empty());
-        let engine = config.engine.as_ref().filter(|_| !named);
-        let engine = engine.map(|given| given.value.clone());
-        let host = self.host.clone().or(engine);
-        let host = host.as_deref();
+        let hosts = &hosts(self.host.clone(), Some(config));
         let state = &State::at(config.state_dir(self.state_dir.clone()));
         let code = match self.command {
-            Command::Attach(args) => attach::run(host, state, config, args).await?,
-            Command::Detach(args) => detach::run(host, state, &args).await?,
-            Command::Allow(args) => allow::allow(host, state, &args).await?,
-            Command::Disallow(args) => allow::disallow(host, state, &args).await?,
-            Command::Run(args) => run::run(host, state, config, args).await?,
+            Command::Attach(args) => attach::run(hosts, state, config, args).await?,
+            Command::Detach(args) => detach::run(hosts, state, &args).await?,
+            Command::Allow(args) => allow::allow(hosts, state, &args).await?,
+            Command::Disallow(args) => allow::disallow(hosts, state, &args).await?,
+            Command::Run(args) => run::run(hosts, state, config, args).await?,
             Command::Exec(args) => exec::run(&args)?,
-            Command::Watch(args) => watch::run(host, state, config, &args).await?,
-            Command::Keep(args) => keep_names::run(host, &args).await?,
+            Command::Watch(args) => watch::run(hosts, state, config, &args).await?,
+            Command::Keep(args) => keep_names::run(hosts, &args).await?,
             Command::Quarantine(args) => quarantine::run(state, &args)?,
             Command::Restore(args) => restore::run(state, &args)?,
-            Command::Install(args) => install::install(host, state, &args)?,
+            Command::Install(args) => install::install(hosts, state, &args)?,
             Command::Uninstall(args) => install::uninstall(&args)?,
-            Command::List(args) => list::run(host, state, &args).await?,
-            Command::Status(args) => status::run(host, state, config, &args).await?,
-            Command::Tail(args) => tail::run(host, state, &args).await?,
-            Command::Top => top::run(host, state).await?,
-            Command::Report(args) => reporting::run(host, state, &args).await?,
-            Command::Learn(args) => learn::run(host, state, &args).await?,
-            Command::Verify(args) => verify::run(host, state, &args).await?,
-            Command::Doctor(args) => doctor::run(host, state, Ok(config), &args).await?,
+            Command::List(args) => list::run(hosts, state, &args).await?,
+            Command::Status(args) => status::run(hosts, state, config, &args).await?,
+            Command::Tail(args) => tail::run(hosts, state, &args).await?,
+            Command::Top => top::run(hosts, state).await?,
+            Command::Report(args) => reporting::run(hosts, state, &args).await?,
+            Command::Learn(args) => learn::run(hosts, state, &args).await?,
+            Command::Verify(args) => verify::run(hosts, state, &args).await?,
+            Command::Doctor(args) => doctor::run(hosts, state, Ok(config), &args).await?,
             Command::Config(args) => config::run(self.host, self.state_dir, config, &args)?,
             Command::Schema(args) => schema::run(&args)?,
             Command::Explain(args) => explain::run(&args)?,
             Command::Guard(args) => guard::run(&args)?,
-            Command::Hook(_) => hook::run(host, state)?,
+            Command::Hook(_) => hook::run(hosts, state)?,
             Command::CommandInit(args) => {
                 command::run(&args)?;
                 exit::OK
@@ -100,4 +98,17 @@ impl Cli {
         };
         Ok(ExitCode::from(code))
     }
+}
+
+/// What the command line names wins over the environment, and that over the configuration.
+fn hosts(named: Vec<String>, config: Option<&Config>) -> Hosts {
+    if !named.is_empty() {
+        return Hosts::new(named);
+    }
+    let environment = env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
+    let configured = || config.and_then(|config| config.engine.as_ref()?.value.clone().into());
+    Hosts::new(match environment {
+        Some(host) => vec![host],
+        None => configured().unwrap_or_default(),
+    })
 }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     clock,
-    container::{Container, Engine},
+    container::{Container, Engines, Hosts},
     failure::{Failure, exit},
     gate::{Gate, Place, Reading},
     output,
@@ -85,7 +85,7 @@ fn span(text: &str) -> Result<Duration, String> {
     }
 }
 
-pub(crate) async fn allow(host: Option<&str>, state: &State, args: &Allow) -> Result<u8> {
+pub(crate) async fn allow(hosts: &Hosts, state: &State, args: &Allow) -> Result<u8> {
     let until = args.time.map(|time| {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         clock::since_boot_nanos().saturating_add(nanos)
@@ -101,16 +101,16 @@ pub(crate) async fn allow(host: Option<&str>, state: &State, args: &Allow) -> Re
         .held(args.hold)
     });
     let change = ExitChange::Allow(more.collect());
-    let report = made(host, state, &args.container, change, &args.accept).await?;
+    let report = made(hosts, state, &args.container, change, &args.accept).await?;
     said(&report, args.json)
 }
 
-pub(crate) async fn disallow(host: Option<&str>, state: &State, args: &Disallow) -> Result<u8> {
+pub(crate) async fn disallow(hosts: &Hosts, state: &State, args: &Disallow) -> Result<u8> {
     let change = match args.all {
         true => ExitChange::WithdrawAll,
         false => ExitChange::Withdraw(targets(&args.to, &args.container)?),
     };
-    let report = made(host, state, &args.container, change, &[]).await?;
+    let report = made(hosts, state, &args.container, change, &[]).await?;
     said(&report, args.json)
 }
 
@@ -128,20 +128,20 @@ fn targets(named: &[NearTo], reference: &str) -> Result<Vec<To>> {
 
 /// Puts the change in force, of a unit or a cgroup, too.
 async fn made(
-    host: Option<&str>,
+    hosts: &Hosts,
     state: &State,
     reference: &str,
     change: ExitChange,
     accept: &[Risk],
 ) -> Result<Report> {
     if !is_engineless_name(reference) {
-        return changed(host, state, reference, change, accept).await;
+        return changed(hosts, state, reference, change, accept).await;
     }
     refuse_command(reference)?;
     let gate = standing()?;
     let seals = seals_of(gate.as_ref())?;
     let references = [reference.to_owned()];
-    let directory = Directory::open(host, &seals, state, &references).await?;
+    let directory = Directory::open(hosts, &seals, state, &references).await?;
     let meant = directory.find(reference).await?;
     let (number, seal) = meant.in_force(&seals)?;
     let name = meant.name(&seal);
@@ -159,7 +159,7 @@ async fn made(
 
 /// Puts the change in force, and reads the seal back.
 async fn changed(
-    host: Option<&str>,
+    hosts: &Hosts,
     state: &State,
     reference: &str,
     change: ExitChange,
@@ -167,14 +167,14 @@ async fn changed(
 ) -> Result<Report> {
     let place = Place::host()?;
     let kernel = Reading::default();
-    let engine = Engine::connect(host).await?;
+    let engines = Engines::connected(hosts).await?;
+    let (engine, container) = engines.find(reference).await?;
     let site = Site {
-        engine: &engine,
+        engine,
         place: &place,
         state,
         kernel: &kernel,
     };
-    let container = engine.find(reference).await?;
     let rules = in_force(&place, &container)?;
     change.refuse_unknown(&rules, &container.name)?;
     let recorded = match state.entry(&container.id) {

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    container::{Container, Engine, through_pod},
+    container::{Container, Engine, Engines, Hosts, through_pod},
     coverage::{SealState, summary},
     failure::{Failure, exit},
     gate::{Gate, Place, Reading, mount_bpffs},
@@ -101,17 +101,12 @@ pub struct Attach {
     pub containers: Vec<String>,
 }
 
-pub(crate) async fn run(
-    host: Option<&str>,
-    state: &State,
-    config: &Config,
-    args: Attach,
-) -> Result<u8> {
+pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: Attach) -> Result<u8> {
     if args.cgroup.is_some() || args.unit.is_some() || args.slice.is_some() {
         let (number, code) = subtree::run(state, &args)?;
         return match number {
             Some(number) if !args.detach => {
-                if let Some(ended) = watch_on(host, &args, &[number]).await? {
+                if let Some(ended) = watch_on(hosts, &args, &[number]).await? {
                     return Ok(ended);
                 }
                 log::info!("it stays sealed; airgap detach lifts the seal");
@@ -148,18 +143,19 @@ pub(crate) async fn run(
     };
     let place = Place::host()?;
     let kernel = Reading::begin(&place);
-    let engine = Engine::connect(host).await?;
-    let site = Site {
-        engine: &engine,
+    let engines = Engines::connected(hosts).await?;
+    let at = |engine| Site {
+        engine,
         place: &place,
         state,
         kernel: &kernel,
     };
     // All are found, and what their engine was told is judged, before the first is sealed.
-    let mut targets: Vec<(Container, Vec<Risk>)> = Vec::new();
+    let mut targets: Vec<(&Engine, Container, Vec<Risk>)> = Vec::new();
     for reference in &args.containers {
         refuse_engineless(reference)?;
-        let container = engine.find(reference).await?;
+        let (engine, container) = engines.find(reference).await?;
+        let site = at(engine);
         container.key()?;
         refuse_place(&container)?;
         let mut accept = args.accept.clone();
@@ -188,14 +184,14 @@ pub(crate) async fn run(
                 log::warn!("{}: {line}", container.name);
             }
         }
-        if !targets.iter().any(|(t, _)| t.id == container.id) {
-            targets.push((container, accept));
+        if !targets.iter().any(|(_, t, _)| t.id == container.id) {
+            targets.push((engine, container, accept));
         }
     }
     if args.dry_run {
         let mut code = exit::OK;
-        for (container, accept) in &targets {
-            code = code.max(dry_run(&site, container, &wanted, accept, args.json).await?);
+        for (engine, container, accept) in &targets {
+            code = code.max(dry_run(&at(engine), container, &wanted, accept, args.json).await?);
         }
         return Ok(code);
     }
@@ -203,8 +199,8 @@ pub(crate) async fn run(
         log::info!("mounted bpffs at /sys/fs/bpf");
     }
     let mut reports = Vec::new();
-    for (container, _) in targets {
-        let report = sealing::seal(&site, &container, &wanted)
+    for (engine, container, _) in targets {
+        let report = sealing::seal(&at(engine), &container, &wanted)
             .await
             .with_context(|| format!("cannot seal the container '{}'", container.name))?;
         let fresh = Detail {
@@ -219,7 +215,7 @@ pub(crate) async fn run(
         return Ok(code);
     }
     let seals: Vec<_> = reports.iter().map(|r| r.seal).collect();
-    if let Some(ended) = watch_on(host, &args, &seals).await? {
+    if let Some(ended) = watch_on(hosts, &args, &seals).await? {
         return Ok(ended);
     }
     let names: Vec<_> = reports.iter().map(|r| r.container.name.as_str()).collect();
@@ -231,13 +227,13 @@ pub(crate) async fn run(
 }
 
 /// Shows what is refused until Ctrl-C; the exit code if the seals were lifted meanwhile.
-async fn watch_on(host: Option<&str>, args: &Attach, seals: &[SealNumber]) -> Result<Option<u8>> {
+async fn watch_on(hosts: &Hosts, args: &Attach, seals: &[SealNumber]) -> Result<Option<u8>> {
     let sink = Sink::Print(match args.json {
         true => Format::Json,
         false => Format::Text,
     });
     let following = tail::Following {
-        host,
+        hosts,
         seals,
         sink: &sink,
         since: None,

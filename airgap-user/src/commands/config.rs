@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::{
     config::{self, Config, Said, settings},
-    container::Engine,
+    container::Hosts,
     failure::exit,
     output,
 };
@@ -21,7 +21,7 @@ pub struct Configuration {
 }
 
 pub(crate) fn run(
-    host: Option<String>,
+    host: Vec<String>,
     state_dir: Option<PathBuf>,
     config: &Config,
     args: &Configuration,
@@ -31,7 +31,7 @@ pub(crate) fn run(
         docker_host: env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty()),
         state_dir,
     };
-    let rows = settings(config, &said, &Engine::host_of(None));
+    let rows = settings(config, &said, &Hosts::default().all());
     output::settings(&rows, args.json)?;
     if config.path.is_none() {
         log::info!("there is no {}", config::DEFAULT);

@@ -13,7 +13,7 @@ use super::{
     standing,
 };
 use crate::{
-    container::Engine,
+    container::{Engines, Hosts},
     failure::exit,
     gate::{Gate, Lock, Place, seal_id, seal_name},
     notation::shell_word,
@@ -38,9 +38,9 @@ pub struct Detach {
     pub containers: Vec<String>,
 }
 
-pub(crate) async fn run(host: Option<&str>, state: &State, args: &Detach) -> Result<u8> {
+pub(crate) async fn run(hosts: &Hosts, state: &State, args: &Detach) -> Result<u8> {
     // Without the lock: an engine may take its time.
-    let meant = meant(host, state, &args.containers).await?;
+    let meant = meant(hosts, state, &args.containers).await?;
     let lock = Lock::take()?;
     let place = Place::host()?;
     Gate::clear_remains(&place, &lock)?;
@@ -101,7 +101,7 @@ pub(crate) async fn run(host: Option<&str>, state: &State, args: &Detach) -> Res
     // An engine may take its time.
     drop(lock);
     if named {
-        forget_names_of(host, &chosen).await;
+        forget_names_of(hosts, &chosen).await;
     }
     Ok(exit::OK)
 }
@@ -141,19 +141,17 @@ fn stays(name: &str) {
 }
 
 /// Takes the names of their exceptions out of the hosts files of those that there are.
-async fn forget_names_of(host: Option<&str>, seals: &[(SealNumber, Seal)]) {
-    let Ok(engine) = Engine::connect(host).await else {
-        return;
-    };
+async fn forget_names_of(hosts: &Hosts, seals: &[(SealNumber, Seal)]) {
+    let engines = Engines::connect(hosts).await;
     for (_, seal) in seals {
-        if let Ok(Some(container)) = engine.look_up(&seal_id(seal)).await {
+        if let Some((_, container)) = engines.by_id(&seal_id(seal)).await {
             forget_names(&container);
         }
     }
 }
 
 /// All of them, or none is lifted.
-async fn meant(host: Option<&str>, state: &State, references: &[String]) -> Result<Vec<Meant>> {
+async fn meant(hosts: &Hosts, state: &State, references: &[String]) -> Result<Vec<Meant>> {
     let seals = seals_of(standing()?.as_ref())?;
     // What an id stands for, nobody has to be asked.
     let is_known =
@@ -170,7 +168,7 @@ async fn meant(host: Option<&str>, state: &State, references: &[String]) -> Resu
             container: None,
         })
         .collect();
-    let directory = Directory::open(host, &seals, state, &names).await?;
+    let directory = Directory::open(hosts, &seals, state, &names).await?;
     for name in &names {
         meant.push(directory.find(name).await?);
     }

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::{
     config::{self, Config},
-    container::Engine,
+    container::{Engine, Engines, Hosts},
     failure::exit,
     gate::{
         FrameLayer, Gate, KernelVersion, Lock, Security, btf::Btf, cgroup_mount, likely_security,
@@ -28,12 +28,12 @@ pub struct Doctor {
 }
 
 pub(crate) async fn run(
-    host: Option<&str>,
+    hosts: &Hosts,
     state: &State,
     config: Result<&Config>,
     args: &Doctor,
 ) -> Result<u8> {
-    let checks = vec![
+    let mut checks = vec![
         configuration(config),
         kernel(),
         frames(),
@@ -42,13 +42,9 @@ pub(crate) async fn run(
         cgroup(),
         bpffs(),
         net_cls(),
-        engine(host).await,
-        sip_helper(),
-        gate(),
-        seals(state),
-        boot(),
-        arrivals(),
     ];
+    checks.extend(engines(hosts).await);
+    checks.extend([sip_helper(), gate(), seals(state), boot(), arrivals()]);
     output::doctor(&checks, args.json)?;
     let any = |state: &str| checks.iter().any(|c| c.state == state);
     Ok(if any("open") {
@@ -200,18 +196,24 @@ fn net_cls() -> Check {
     )
 }
 
-async fn engine(host: Option<&str>) -> Check {
-    match Engine::connect(host).await {
-        Ok(engine) => Check::ok(
-            "container engine",
+async fn engines(hosts: &Hosts) -> Vec<Check> {
+    const NAME: &str = "container engine";
+    let engines = Engines::connect(hosts).await;
+    let answers = |engine: &Engine| {
+        Check::ok(
+            NAME,
             format!("answers at {}, on this kernel", engine.host()),
-        ),
-        Err(e) => Check::failed(
-            "container engine",
-            format!("{e:#}"),
-            "start it, or name its socket with --host",
-        ),
-    }
+        )
+    };
+    let silent = |error: &anyhow::Error| {
+        Check::failed(
+            NAME,
+            format!("{error:#}"),
+            "start it, or name the sockets of those that are: --host, or engine in the configuration",
+        )
+    };
+    let there = engines.iter().map(answers);
+    there.chain(engines.why_silent().map(silent)).collect()
 }
 
 /// The SIP helper watches port 5060 and may rewrite what it takes for SIP.

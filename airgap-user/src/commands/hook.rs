@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::marking::mark_cgroups;
 use crate::{
     clock::now,
-    container::{Container, Engine, arrival::cgroups_of, locate},
+    container::{Container, Hosts, arrival::cgroups_of, locate},
     failure::{Failure, exit},
     gate::{Gate, Lock, Place, Reading, Sealing, mount_bpffs},
     labels::asks,
@@ -45,7 +45,7 @@ struct Told {
     annotations: HashMap<String, String>,
 }
 
-pub(crate) fn run(host: Option<&str>, state: &State) -> Result<u8> {
+pub(crate) fn run(hosts: &Hosts, state: &State) -> Result<u8> {
     let mut text = String::new();
     let read = std::io::stdin().take(LIMIT).read_to_string(&mut text);
     let told = read.map_err(anyhow::Error::from);
@@ -61,7 +61,7 @@ pub(crate) fn run(host: Option<&str>, state: &State) -> Result<u8> {
     if !asks(&told.annotations) {
         return Ok(exit::OK);
     }
-    begins(host, state, &told).with_context(|| {
+    begins(hosts, state, &told).with_context(|| {
         Failure::new(
             format!(
                 "the container {} has the annotation airgap.seal and does not start, as it cannot be sealed",
@@ -73,7 +73,7 @@ pub(crate) fn run(host: Option<&str>, state: &State) -> Result<u8> {
 }
 
 /// Seals it, or where it is sealed already guards what is new.
-fn begins(host: Option<&str>, state: &State, told: &Told) -> Result<u8> {
+fn begins(hosts: &Hosts, state: &State, told: &Told) -> Result<u8> {
     let container = Container::beginning(&told.id, told.pid);
     let key = container.key()?;
     let place = Place::host()?;
@@ -119,7 +119,7 @@ fn begins(host: Option<&str>, state: &State, told: &Told) -> Result<u8> {
     let record = Record {
         id: told.id.clone(),
         name: told.id.get(..12).unwrap_or(&told.id).to_owned(),
-        engine: Engine::host_of(host),
+        engine: hosts.podman(),
         rules: nothing,
         accepted: 0,
         since: now(),

@@ -16,6 +16,7 @@ use clap::Args;
 
 use super::reference::is_engineless;
 use crate::{
+    container::Hosts,
     failure::{Failure, exit},
     gate::Lock,
     output,
@@ -57,13 +58,16 @@ pub(super) fn arrivals() -> Arrivals {
     udev::arrivals(Path::new("/"))
 }
 
-pub(crate) fn install(host: Option<&str>, state: &State, args: &Install) -> Result<u8> {
+pub(crate) fn install(hosts: &Hosts, state: &State, args: &Install) -> Result<u8> {
     let binary = std::env::current_exe().context("cannot tell where airgap is")?;
     refuse_foreign(&binary)?;
     let state_dir = std::path::absolute(state.dir()).context("cannot tell where the state is")?;
     let starters = starters(&args.root);
-    let host = host.or_else(|| only_podman(&starters));
-    let wanted = units::all(&binary, &state_dir, &starters, host)?;
+    let hosts = match hosts.named() {
+        [] => engines_of(&starters),
+        named => named.to_vec(),
+    };
+    let wanted = units::all(&binary, &state_dir, &starters, &hosts)?;
     let changes = changes(args, &wanted)?;
     if args.dry_run && !changes.is_empty() {
         return Ok(exit::OK);
@@ -116,11 +120,20 @@ fn unordered(root: &Path, state: &State) -> Result<Option<String>> {
     Ok(container.map(|entry| format!("the sealed container '{}'", entry.name())))
 }
 
-/// The socket of Podman, where no other engine is installed.
-fn only_podman(starters: &[String]) -> Option<&'static str> {
+/// The sockets to watch, where Podman is one of the engines that are installed: its socket
+/// may not be there yet when they are looked for. Pure.
+fn engines_of(starters: &[String]) -> Vec<String> {
     let podman = |name: &String| name.starts_with("podman");
     let other = |name: &String| name.contains("docker") || name.contains("containerd");
-    (starters.iter().any(podman) && !starters.iter().any(other)).then_some(units::PODMAN)
+    if !starters.iter().any(podman) {
+        return Vec::new();
+    }
+    let docker = starters.iter().any(other).then_some(units::DOCKER);
+    docker
+        .into_iter()
+        .chain([units::PODMAN])
+        .map(str::to_owned)
+        .collect()
 }
 
 pub(crate) fn uninstall(args: &Install) -> Result<u8> {

@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use futures_util::future::join_all;
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{Instant, MissedTickBehavior, interval, sleep, timeout_at},
@@ -16,7 +17,7 @@ use tokio::{
 
 use super::leasing::{Asked, has_names, lease};
 use crate::{
-    container::Engine,
+    container::{Engine, Hosts},
     failure::{Failure, exit},
     gate::{Gate, KeeperLock, Place, seal_id},
     sd_notify::notify,
@@ -37,7 +38,7 @@ const RETRY: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// If another process looks after them.
-pub(crate) async fn run(host: Option<&str>, _args: &Keep) -> Result<u8> {
+pub(crate) async fn run(hosts: &Hosts, _args: &Keep) -> Result<u8> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let Some(lock) = KeeperLock::try_take()? else {
@@ -47,7 +48,7 @@ pub(crate) async fn run(host: Option<&str>, _args: &Keep) -> Result<u8> {
         )
         .into());
     };
-    begin(host, Some(lock))?;
+    begin(hosts, Some(lock))?;
     if let Err(error) = notify("READY=1\nSTATUS=looking after the addresses of names") {
         log::debug!("systemd cannot be told: {error}");
     }
@@ -63,8 +64,8 @@ pub(crate) async fn run(host: Option<&str>, _args: &Keep) -> Result<u8> {
 ///
 /// # Errors
 /// If no thread can be started.
-pub(super) fn begin(host: Option<&str>, lock: Option<KeeperLock>) -> Result<()> {
-    let host = Engine::host_of(host);
+pub(super) fn begin(hosts: &Hosts, lock: Option<KeeperLock>) -> Result<()> {
+    let hosts = hosts.all();
     let place = Place::host()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -72,12 +73,12 @@ pub(super) fn begin(host: Option<&str>, lock: Option<KeeperLock>) -> Result<()> 
         .context("cannot start a runtime")?;
     thread::Builder::new()
         .name("names".into())
-        .spawn(move || runtime.block_on(look_after(&host, &place, lock)))
+        .spawn(move || runtime.block_on(look_after(&hosts, &place, lock)))
         .context("cannot start a thread")?;
     Ok(())
 }
 
-async fn look_after(host: &str, place: &Place, mut lock: Option<KeeperLock>) {
+async fn look_after(hosts: &[String], place: &Place, mut lock: Option<KeeperLock>) {
     while lock.is_none() {
         match KeeperLock::try_take() {
             Ok(taken) => lock = taken,
@@ -85,10 +86,16 @@ async fn look_after(host: &str, place: &Place, mut lock: Option<KeeperLock>) {
         }
         sleep(RETRY).await;
     }
+    // One that is slow delays no other's.
+    join_all(hosts.iter().map(|host| look_after_one(host, place))).await;
+}
+
+/// What one engine has, for ever.
+async fn look_after_one(host: &str, place: &Place) {
     let mut known = Known::default();
     loop {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        if let Ok(engine) = Engine::connect(Some(host)).await {
+        if let Ok(engine) = Engine::connect(host).await {
             let error = follow(&engine, place, since.unwrap_or_default(), &mut known).await;
             log::debug!("addresses are not looked after: {error:#}");
         }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     clock::parse_ago,
-    container::Engine,
+    container::{Engines, Hosts},
     failure::exit,
     output::{self, Form},
     report::Learned,
@@ -46,19 +46,16 @@ pub enum Format {
     Compose,
 }
 
-pub(crate) async fn run(host: Option<&str>, state: &State, args: &Learn) -> Result<u8> {
+pub(crate) async fn run(hosts: &Hosts, state: &State, args: &Learn) -> Result<u8> {
     let wanted = Wanted {
         since: args.since,
         verify: None,
     };
-    let document = gather(host, state, &args.container, &wanted).await?;
+    let document = gather(hosts, state, &args.container, &wanted).await?;
     let named = !is_engineless(&document.container.id);
     // Without it addresses are what is told.
     let neighbours = match named {
-        true => match Engine::connect(host).await {
-            Ok(engine) => engine.neighbours().await,
-            Err(_) => HashMap::new(),
-        },
+        true => Engines::connect(hosts).await.neighbours().await,
         false => HashMap::new(),
     };
     let learned = Learned::of(&document, &neighbours, named);

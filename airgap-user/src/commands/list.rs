@@ -6,9 +6,12 @@ use airgap_common::map::{Seal, SealNumber};
 use anyhow::Result;
 use clap::Args;
 
-use super::{reference::is_engineless, standing};
+use super::{
+    reference::{is_engineless, warn_of_silent},
+    standing,
+};
 use crate::{
-    container::{Engine, Look},
+    container::{Container, Engine, Engines, Hosts, Listed, Look},
     coverage::SealState,
     failure::exit,
     gate::{Gate, seal_id, seal_name},
@@ -30,26 +33,18 @@ const ALL: Duration = Duration::from_secs(6);
 /// and what every other one has still.
 const LEAST: Duration = Duration::from_millis(100);
 
-/// Id, name and whether it runs.
-type Listed = (String, String, bool);
-
-pub(crate) async fn run(host: Option<&str>, state: &State, args: &List) -> Result<u8> {
+pub(crate) async fn run(hosts: &Hosts, state: &State, args: &List) -> Result<u8> {
     let gate = standing()?;
     let rows = match is_empty(gate.as_ref(), state)? {
         true => Vec::new(),
         // Of commands no engine knows anything.
-        false if are_commands(gate.as_ref(), state)? => rows(gate.as_ref(), state, None).await?,
+        false if are_commands(gate.as_ref(), state)? => {
+            rows(gate.as_ref(), state, &Engines::none()).await?
+        }
         false => {
-            let engine = match Engine::connect(host).await {
-                Ok(engine) => Some(engine),
-                Err(error) => {
-                    log::warn!(
-                        "names are as recorded, and whether containers are still there is not known: {error:#}"
-                    );
-                    None
-                }
-            };
-            rows(gate.as_ref(), state, engine.as_ref()).await?
+            let engines = Engines::connect(hosts).await;
+            warn_of_silent(&engines, &state.entries()?);
+            rows(gate.as_ref(), state, &engines).await?
         }
     };
     output::list(&rows, args.json)?;
@@ -81,28 +76,63 @@ fn are_commands(gate: Option<&Gate>, state: &State) -> Result<bool> {
     Ok(ids.all(|id| is_engineless(&id)) && entries.iter().all(|e| is_engineless(e.id())))
 }
 
+/// What the engines that answer have.
+struct Containers<'a> {
+    engines: &'a Engines,
+    listed: Vec<(&'a Engine, Vec<Listed>)>,
+}
+
+impl<'a> Containers<'a> {
+    async fn of(engines: &'a Engines) -> Result<Self> {
+        Ok(Self {
+            engines,
+            listed: engines.list().await?,
+        })
+    }
+
+    /// The containers among which a recorded one would be; unknown, if its engine was not
+    /// asked or does not answer. Of what no record tells, all of them, if each engine answers.
+    fn among(&self, entry: Option<&Entry>) -> Option<Vec<Listed>> {
+        let recorded = match entry {
+            Some(Entry::Known(record)) => record.engine.as_str(),
+            _ if self.engines.silent().next().is_some() => return None,
+            _ => "",
+        };
+        if recorded.is_empty() {
+            let all = self.listed.iter().flat_map(|(_, listed)| listed.clone());
+            return (!self.listed.is_empty()).then(|| all.collect());
+        }
+        let its = self.listed.iter().find(|(e, _)| !e.is_other(recorded));
+        its.map(|(_, listed)| listed.clone())
+    }
+
+    /// The container of this id, as its engine describes it.
+    async fn describe(&self, id: &str) -> Option<Container> {
+        let has = |listed: &[Listed]| listed.iter().any(|(one, ..)| one == id);
+        let (engine, _) = self.listed.iter().find(|(_, listed)| has(listed))?;
+        engine.find(id).await.ok()
+    }
+}
+
 /// Every seal in force, then every one that is only recorded. Without an
 /// engine less is known of them, and they are judged by that.
 ///
 /// # Errors
-/// If the gate's maps, the records or the engine's list cannot be read.
+/// If the gate's maps, the records or an engine's list cannot be read.
 pub(super) async fn rows(
     gate: Option<&Gate>,
     state: &State,
-    engine: Option<&Engine>,
+    engines: &Engines,
 ) -> Result<Vec<Row>> {
     let entries = state.entries()?;
     let seals = match gate {
         Some(gate) => gate.seals()?,
         None => Vec::new(),
     };
-    let containers = match engine {
-        Some(engine) => Some(engine.list().await?),
-        None => None,
-    };
+    let containers = Containers::of(engines).await?;
     let mut rows = Vec::new();
     if let Some(gate) = gate {
-        rows = in_force(gate, &seals, &entries, engine, containers.as_deref()).await?;
+        rows = in_force(gate, &seals, &entries, &containers).await?;
         for report in rows.iter_mut().map(|row| &mut row.report) {
             let own = state.own_attempts(&report.container.id, report.seal, report.since);
             report.denials = std::mem::take(&mut report.denials).without(&own);
@@ -115,12 +145,12 @@ pub(super) async fn rows(
     {
         let known = match is_engineless(entry.id()) {
             true => None,
-            false => among(Some(entry), engine, containers.as_deref()),
+            false => containers.among(Some(entry)),
         };
         rows.push(row(
             Report::of_entry(entry),
             entry.name().to_owned(),
-            known,
+            known.as_deref(),
             &sealed,
         ));
     }
@@ -131,19 +161,14 @@ async fn in_force(
     gate: &Gate,
     seals: &[(SealNumber, Seal)],
     entries: &[Entry],
-    engine: Option<&Engine>,
-    containers: Option<&[Listed]>,
+    containers: &Containers<'_>,
 ) -> Result<Vec<Row>> {
     let until = Instant::now() + ALL;
     let sealed: Vec<String> = seals.iter().map(|(_, seal)| seal_id(seal)).collect();
     let mut rows = Vec::new();
     for (number, seal) in seals {
         let id = seal_id(seal);
-        let known = containers.is_some_and(|all| all.iter().any(|c| c.0 == id));
-        let container = match engine {
-            Some(engine) if known => engine.find(&id).await.ok(),
-            _ => None,
-        };
+        let container = containers.describe(&id).await;
         let entry = entries.iter().find(|entry| entry.id() == id);
         let time = until.saturating_duration_since(Instant::now());
         let time = time.clamp(LEAST, Look::TIME);
@@ -154,24 +179,11 @@ async fn in_force(
         };
         let among = match is_engineless(&id) {
             true => None,
-            false => among(entry, engine, containers),
+            false => containers.among(entry),
         };
-        rows.push(row(report, name, among, &sealed));
+        rows.push(row(report, name, among.as_deref(), &sealed));
     }
     Ok(rows)
-}
-
-/// The containers among which a recorded one would be: unknown, if another
-/// engine has it.
-fn among<'a>(
-    entry: Option<&Entry>,
-    engine: Option<&Engine>,
-    containers: Option<&'a [Listed]>,
-) -> Option<&'a [Listed]> {
-    match (entry, engine) {
-        (Some(Entry::Known(record)), Some(engine)) if engine.is_other(&record.engine) => None,
-        _ => containers,
-    }
 }
 
 /// `name` is what the container was called when it was sealed.

@@ -42,7 +42,7 @@ pub(crate) mod watch;
 use anyhow::{Context as _, Result};
 
 use crate::{
-    container::Engine,
+    container::{Engines, Hosts},
     gate::{Gate, Lock, Place},
     metrics::{Address, Listener, gather, render},
     seal::Row,
@@ -80,7 +80,7 @@ pub use {
 /// If the address is taken or cannot be used.
 async fn with_metrics<T>(
     address: Option<&Address>,
-    host: Option<&str>,
+    hosts: &Hosts,
     state: &State,
     work: impl Future<Output = T>,
 ) -> Result<T> {
@@ -89,7 +89,7 @@ async fn with_metrics<T>(
     };
     let serve = Listener::bind(address)
         .await?
-        .serve(async || exposition(host, state).await);
+        .serve(async || exposition(hosts, state).await);
     // The socket file goes with its listener.
     Ok(tokio::select! {
         done = work => done,
@@ -99,16 +99,16 @@ async fn with_metrics<T>(
 
 /// Counts and states of now. Judging takes looks at containers: on a thread of its own,
 /// so that what is displayed meanwhile does not wait.
-async fn exposition(host: Option<&str>, state: &State) -> Result<String> {
-    let (host, state) = (host.map(str::to_owned), state.clone());
+async fn exposition(hosts: &Hosts, state: &State) -> Result<String> {
+    let (hosts, state) = (hosts.clone(), state.clone());
     let read = move || -> Result<String> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         runtime.block_on(async {
-            let engine = Engine::connect(host.as_deref()).await.ok();
+            let engines = Engines::connect(&hosts).await;
             let gate = standing()?;
-            let rows = list::rows(gate.as_ref(), &state, engine.as_ref()).await?;
+            let rows = list::rows(gate.as_ref(), &state, &engines).await?;
             let states: Vec<_> = rows.iter().flat_map(Row::states).collect();
             Ok(render(&gather(gate.as_ref())?, &states))
         })

@@ -9,7 +9,7 @@ use airgap_common::map::SealNumber;
 use anyhow::Result;
 
 use crate::{
-    container::{Engine, Identity},
+    container::{Engines, Hosts, Identity},
     gate::{Gate, seal_id, seal_name},
 };
 
@@ -20,24 +20,21 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Identities by seal.
 pub(super) struct Names {
-    engine: Option<Engine>,
+    engines: Engines,
     known: HashMap<SealNumber, (Identity, Instant)>,
 }
 
 impl Names {
     /// Without an engine image and compose service stay unknown.
-    pub(super) async fn new(host: Option<&str>) -> Self {
-        let engine = match Engine::connect(host).await {
-            Ok(engine) => Some(engine),
-            Err(error) => {
-                log::warn!(
-                    "names are as recorded, images and compose services are not known: {error:#}"
-                );
-                None
-            }
-        };
+    pub(super) async fn new(hosts: &Hosts) -> Self {
+        let engines = Engines::connect(hosts).await;
+        if let (true, Some(error)) = (engines.is_empty(), engines.why_silent()) {
+            log::warn!(
+                "names are as recorded, images and compose services are not known: {error:#}"
+            );
+        }
         Self {
-            engine,
+            engines,
             known: HashMap::new(),
         }
     }
@@ -46,12 +43,11 @@ impl Names {
     pub(super) async fn of(&mut self, gate: &Gate, seal: SealNumber) -> Result<Identity> {
         if !self.known.contains_key(&seal) {
             self.learn(gate).await?;
-        } else if let (Some(engine), Some((identity, asked))) =
-            (&self.engine, self.known.get_mut(&seal))
+        } else if let Some((identity, asked)) = self.known.get_mut(&seal)
             && asked.elapsed() > FRESH
         {
-            let again = tokio::time::timeout(PATIENCE, engine.find(&identity.id)).await;
-            if let Ok(Ok(container)) = again {
+            let again = tokio::time::timeout(PATIENCE, self.engines.by_id(&identity.id)).await;
+            if let Ok(Some((_, container))) = again {
                 identity.name = container.name;
             }
             *asked = Instant::now();
@@ -66,11 +62,9 @@ impl Names {
                 continue;
             }
             let id = seal_id(&seal);
-            let container = match &self.engine {
-                Some(engine) => engine.find(&id).await.ok(),
-                None => None,
-            };
-            let identity = Identity::of(&id, seal_name(&seal), container.as_ref());
+            let found = self.engines.by_id(&id).await;
+            let container = found.as_ref().map(|(_, container)| container);
+            let identity = Identity::of(&id, seal_name(&seal), container);
             self.known.insert(number, (identity, Instant::now()));
         }
         Ok(())

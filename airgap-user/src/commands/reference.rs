@@ -4,20 +4,27 @@
 //! counts only where the engine knows no such name, and then only for a
 //! container that is gone.
 
+mod engineless;
 mod resolve;
 
 use airgap_common::map::{Seal, SealNumber};
 use anyhow::Result;
+use futures_util::future::join_all;
 
-use self::resolve::resolve;
+pub(super) use self::engineless::{
+    is_engineless, is_engineless_name, refuse_command, refuse_engineless,
+};
+use self::{
+    engineless::{by_alias, engineless},
+    resolve::resolve,
+};
 use crate::{
-    command::{PREFIX, is_command},
-    container::{Container, Engine, find_cgroups},
+    container::{Container, Engine, Engines, Hosts, find_cgroups},
     failure::{Failure, exit},
     gate::{Gate, Place, seal_id, seal_name},
     state::{Entry, State},
-    subtree::{self, id_of, is_subtree},
-    systemd::{self, PREFIX as UNIT},
+    subtree,
+    systemd::PREFIX as UNIT,
 };
 
 /// A seal in force, or only recorded.
@@ -26,7 +33,7 @@ pub(super) struct Known {
     id: String,
     /// Name when it was sealed.
     name: String,
-    /// Socket of another engine than the one that is asked, if it has it.
+    /// Socket of another engine than those that answer, if it has it.
     elsewhere: Option<String>,
 }
 
@@ -37,6 +44,8 @@ pub(super) enum Says {
     Container { id: String, name: String },
     /// The beginning of so many ids.
     Several(usize),
+    /// A sealed container of several engines each: their ids.
+    Each(Vec<String>),
     /// No container.
     Nothing,
     /// It does not answer.
@@ -103,10 +112,10 @@ impl Meant {
     }
 }
 
-/// What is sealed on this host, and the engine that knows what it is called.
+/// What is sealed on this host, and the engines that know what it is called.
 pub(super) struct Directory {
     known: Vec<Known>,
-    engine: Option<Engine>,
+    engines: Engines,
 }
 
 impl Directory {
@@ -115,39 +124,35 @@ impl Directory {
     /// # Errors
     /// If the records cannot be read.
     pub(super) async fn open(
-        host: Option<&str>,
+        hosts: &Hosts,
         seals: &[(SealNumber, Seal)],
         state: &State,
         references: &[String],
     ) -> Result<Self> {
         let entries = state.entries()?;
-        let commands = known(seals, &entries, None);
+        let commands = known(seals, &entries, &Engines::none());
         // Of a command no engine knows anything.
-        let engine = match (seals.is_empty() && entries.is_empty())
+        let engines = match (seals.is_empty() && entries.is_empty())
             || references
                 .iter()
                 .all(|r| is_engineless_name(r) || engineless(&commands, r).is_some())
         {
-            true => None,
-            false => match Engine::connect(host).await {
-                Ok(engine) => Some(engine),
-                Err(error) => {
-                    log::warn!(
-                        "names are as recorded, and whether containers are still there is not known: {error:#}"
-                    );
-                    None
-                }
-            },
+            true => Engines::none(),
+            false => {
+                let engines = Engines::connect(hosts).await;
+                warn_of_silent(&engines, &entries);
+                engines
+            }
         };
         Ok(Self {
-            known: known(seals, &entries, engine.as_ref()),
-            engine,
+            known: known(seals, &entries, &engines),
+            engines,
         })
     }
 
-    /// The engine, if it answers.
-    pub(super) fn engine(&self) -> Option<&Engine> {
-        self.engine.as_ref()
+    /// The engine that a record names, if it answers.
+    pub(super) fn engine_of(&self, recorded: &str) -> Option<&Engine> {
+        self.engines.of(recorded)
     }
 
     /// What `reference` stands for.
@@ -173,10 +178,9 @@ impl Directory {
             id,
             presence,
         };
-        if let (None, Presence::There(_), Some(engine)) =
-            (&meant.container, &meant.presence, &self.engine)
-        {
-            meant.container = engine.find(&meant.id).await.ok();
+        if let (None, Presence::There(_)) = (&meant.container, &meant.presence) {
+            let found = self.engines.by_id(&meant.id).await;
+            meant.container = found.map(|(_, container)| container);
         }
         let known = self.known.iter().find(|k| k.id == meant.id);
         let (name, elsewhere) = known.map_or(("", None), |k| (&*k.name, k.elsewhere.as_deref()));
@@ -196,8 +200,12 @@ impl Directory {
                 short(&meant.id)
             );
         } else if let (Presence::NotKnown, Some(other)) = (&meant.presence, elsewhere) {
+            let why = match self.engines.why_silent_of(other) {
+                Some(error) => format!("which does not answer: {error:#}"),
+                None => format!("which was not asked: --host {other}"),
+            };
             log::warn!(
-                "{} ('{name}' when it was sealed) is of another engine, which was not asked: --host {other}",
+                "{} ('{name}' when it was sealed) is of another engine, {why}",
                 short(&meant.id)
             );
         }
@@ -205,12 +213,13 @@ impl Directory {
     }
 
     async fn ask(&self, reference: &str) -> (Says, Option<Container>, Vec<Listed>) {
-        let Some(engine) = &self.engine else {
+        if self.engines.is_empty() {
             return (Says::Silent, None, Vec::new());
-        };
+        }
+        let each = self.engines.iter().map(|engine| engine.look_up(reference));
         let asked = async {
-            let found = engine.look_up(reference).await?;
-            Ok::<_, anyhow::Error>((found, engine.list().await?))
+            let found: Result<Vec<_>> = join_all(each).await.into_iter().collect();
+            Ok::<_, anyhow::Error>((found?, self.engines.list().await?))
         };
         let (found, listed) = match asked.await {
             Ok(found) => found,
@@ -219,18 +228,48 @@ impl Directory {
                 return (Says::Silent, None, Vec::new());
             }
         };
-        let listed: Vec<Listed> = listed.into_iter().map(|(id, name, _)| (id, name)).collect();
-        let says = match &found {
-            Some(container) => Says::Container {
+        let listed = listed.into_iter().flat_map(|(_, listed)| listed);
+        let listed: Vec<Listed> = listed.map(|(id, name, _)| (id, name)).collect();
+        let mut found: Vec<_> = found.into_iter().flatten().collect();
+        // Of two engines' containers of one name the sealed one is meant.
+        if found.len() > 1 {
+            let sealed = |container: &Container| self.known.iter().any(|k| k.id == container.id);
+            match found.iter().filter(|container| sealed(container)).count() {
+                0 => found.truncate(1),
+                _ => found.retain(sealed),
+            }
+        }
+        let says = match found.as_slice() {
+            [container] => Says::Container {
                 id: container.id.clone(),
                 name: container.name.clone(),
             },
-            None => match listed.iter().filter(|l| begins(&l.0, reference)).count() {
+            [] => match listed.iter().filter(|l| begins(&l.0, reference)).count() {
                 several @ 2.. => Says::Several(several),
                 _ => Says::Nothing,
             },
+            each => Says::Each(each.iter().map(|container| container.id.clone()).collect()),
+        };
+        let found = match says {
+            Says::Container { .. } => found.pop(),
+            _ => None,
         };
         (says, found, listed)
+    }
+}
+
+/// Says that one does not answer of which something is sealed, or that none does.
+pub(super) fn warn_of_silent(engines: &Engines, entries: &[Entry]) {
+    let recorded = entries.iter().filter_map(|entry| match entry {
+        Entry::Known(record) if !is_engineless(&record.id) => Some(&record.engine),
+        _ => None,
+    });
+    let mut silent = recorded.filter_map(|engine| engines.why_silent_of(engine));
+    let none = || engines.why_silent().filter(|_| engines.is_empty());
+    if let Some(error) = silent.next().or_else(none) {
+        log::warn!(
+            "names are as recorded, and whether containers are still there is not known: {error:#}"
+        );
     }
 }
 
@@ -239,17 +278,29 @@ pub(super) fn seals_of(gate: Option<&Gate>) -> Result<Vec<(SealNumber, Seal)>> {
     gate.map_or_else(|| Ok(Vec::new()), Gate::seals)
 }
 
-fn known(seals: &[(SealNumber, Seal)], entries: &[Entry], engine: Option<&Engine>) -> Vec<Known> {
+/// Where a container is that none of those who answer has: of what no record tells, the one
+/// that does not answer may.
+fn elsewhere(engines: &Engines, recorded: Option<&str>) -> Option<String> {
+    if engines.is_empty() {
+        return None;
+    }
+    match recorded {
+        Some(recorded) => engines.of(recorded).is_none().then(|| recorded.to_owned()),
+        None => engines.silent().next().map(str::to_owned),
+    }
+}
+
+fn known(seals: &[(SealNumber, Seal)], entries: &[Entry], engines: &Engines) -> Vec<Known> {
     let mut known: Vec<Known> = Vec::new();
     let mut add = |id: &str, name: String| {
         let entry = entries.iter().find(|entry| entry.id() == id);
         let (name, elsewhere) = match entry {
             // The kernel keeps only the beginning of a long name.
-            Some(Entry::Known(record)) => {
-                let other = engine.is_some_and(|e| e.is_other(&record.engine));
-                (record.name.clone(), other.then(|| record.engine.clone()))
-            }
-            _ => (name, None),
+            Some(Entry::Known(record)) => (
+                record.name.clone(),
+                elsewhere(engines, Some(&record.engine)),
+            ),
+            _ => (name, elsewhere(engines, None)),
         };
         if !known.iter().any(|k| k.id == id) {
             known.push(Known {
@@ -266,76 +317,6 @@ fn known(seals: &[(SealNumber, Seal)], entries: &[Entry], engine: Option<&Engine
         add(entry.id(), entry.name().to_owned());
     }
     known
-}
-
-/// Whether this is an id of which no engine knows anything.
-pub(super) fn is_engineless(id: &str) -> bool {
-    is_command(id) || is_subtree(id)
-}
-
-/// Whether no engine has to be asked what this stands for: a name that no container can have,
-/// or a whole id of what is none.
-pub(super) fn is_engineless_name(reference: &str) -> bool {
-    let kinds = [PREFIX, subtree::PREFIX, UNIT];
-    kinds.iter().any(|kind| reference.starts_with(kind)) || is_engineless(reference)
-}
-
-/// Refuses a command, a unit or a cgroup where only a container will do.
-///
-/// # Errors
-/// If the reference is such a name.
-pub(super) fn refuse_engineless(reference: &str) -> Result<()> {
-    if let Some(path) = reference.strip_prefix(subtree::PREFIX) {
-        let what = format!("'{reference}' is a cgroup, and no container");
-        return Err(Failure::new(what, format!("airgap attach --cgroup {path}")).into());
-    }
-    if let Some(unit) = reference.strip_prefix(UNIT) {
-        let what = format!("'{reference}' is a unit, and no container");
-        return Err(Failure::new(what, format!("airgap attach --unit {unit}")).into());
-    }
-    refuse_command(reference)
-}
-
-/// Refuses a command: what it may do is said when it is started.
-///
-/// # Errors
-/// If the reference is one's name or id.
-pub(super) fn refuse_command(reference: &str) -> Result<()> {
-    if !reference.starts_with(PREFIX) && !is_command(reference) {
-        return Ok(());
-    }
-    let what = format!("'{reference}' is a command, and what it may do is as it was started");
-    Err(Failure::new(what, "end it, and run it again: airgap exec --help").into())
-}
-
-/// The command, the unit or the cgroup that a reference stands for: by its name, which no
-/// container can have, or by its id. A unit is its cgroup's path, too; a short name is a
-/// service's, or a slice's.
-fn engineless<'a>(known: &'a [Known], reference: &str) -> Option<&'a Known> {
-    let mut names = vec![reference.to_owned()];
-    if let Some(unit) = reference.strip_prefix(UNIT) {
-        let whole = [false, true].map(|slice| systemd::whole(unit, slice).ok());
-        names.extend(whole.iter().flatten().map(|name| format!("{UNIT}{name}")));
-    }
-    let id = reference.strip_prefix(subtree::PREFIX).map(id_of);
-    let its = |name: &String| {
-        known
-            .iter()
-            .find(|known| is_engineless(&known.id) && known.name == *name)
-    };
-    let by_id = || {
-        let ids = [Some(reference), id.as_deref()];
-        let mut all = known.iter().filter(|known| is_engineless(&known.id));
-        all.find(|known| ids.contains(&Some(&known.id)))
-    };
-    names.iter().find_map(its).or_else(by_id)
-}
-
-/// The same where the reference is another name of a unit's.
-fn by_alias<'a>(known: &'a [Known], reference: &str) -> Option<&'a Known> {
-    let unit = systemd::whole(reference.strip_prefix(UNIT)?, false).ok()?;
-    let name = format!("{UNIT}{}", systemd::real_name(&unit)?);
-    engineless(known, &name)
 }
 
 /// No seal is of what no engine knows.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     clock::parse_ago,
-    container::{Identity, Look},
+    container::{Hosts, Identity, Look},
     coverage::SealState,
     events::{Event, Origins, past},
     failure::{Failure, exit},
@@ -70,13 +70,13 @@ pub(crate) fn difference(old: &Path, new: &Path, json: bool) -> Result<u8> {
     Ok(exit::OK)
 }
 
-pub(crate) async fn run(host: Option<&str>, state: &State, args: &Reporting) -> Result<u8> {
+pub(crate) async fn run(hosts: &Hosts, state: &State, args: &Reporting) -> Result<u8> {
     let reference = args.container.as_deref().unwrap_or_default();
     let wanted = Wanted {
         since: args.since,
         verify: args.verify.as_deref(),
     };
-    let document = gather(host, state, reference, &wanted).await?;
+    let document = gather(hosts, state, reference, &wanted).await?;
     match &args.html {
         Some(path) => {
             fs::write(path, html(&document))
@@ -101,7 +101,7 @@ pub(super) struct Wanted<'a> {
 /// # Errors
 /// If it is not in force, or cannot be read.
 pub(super) async fn gather(
-    host: Option<&str>,
+    hosts: &Hosts,
     state: &State,
     reference: &str,
     wanted: &Wanted<'_>,
@@ -109,7 +109,7 @@ pub(super) async fn gather(
     let gate = standing()?;
     let seals = seals_of(gate.as_ref())?;
     let asked = [reference.to_owned()];
-    let directory = Directory::open(host, &seals, state, &asked).await?;
+    let directory = Directory::open(hosts, &seals, state, &asked).await?;
     let meant = directory.find(reference).await?;
     let (number, seal) = meant.in_force(&seals)?;
     let Some(gate) = gate else {

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    container::Engine,
+    container::{Engine, Engines, Hosts},
     docker_args::{self, Split},
     failure::{Failure, exit},
     gate::{Place, Reading, mount_bpffs},
@@ -64,12 +64,7 @@ pub struct Run {
 
 /// Returns only if the container was not started: the last step is `docker
 /// start` in this process' place, with its streams, signals and exit code.
-pub(crate) async fn run(
-    host: Option<&str>,
-    state: &State,
-    config: &Config,
-    args: Run,
-) -> Result<u8> {
+pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: Run) -> Result<u8> {
     let usage = |e| Failure::new(e, "airgap run --help").with_code(exit::USAGE);
     let exits = args.to.iter().cloned().map(Exception::from);
     let exits = exits.map(|exit| exit.held(args.hold)).collect();
@@ -95,19 +90,21 @@ pub(crate) async fn run(
     };
     let place = Place::host()?;
     let kernel = Reading::begin(&place);
-    let engine = Engine::connect(host).await?;
+    let engines = Engines::connected(hosts).await?;
+    // What it is made by is named, where there are several: --host.
+    let engine = engines.first().context("no container engine answers")?;
     let site = Site {
-        engine: &engine,
+        engine,
         place: &place,
         state,
         kernel: &kernel,
     };
-    let created = Created::new(&engine, &split)?;
+    let created = Created::new(engine, &split)?;
     if let Err(error) = seal(&site, &created.0, &wanted).await {
-        created.remove(&engine);
+        created.remove(engine);
         return Err(error.context("the container was not started and is removed again"));
     }
-    let mut start = docker(&engine);
+    let mut start = docker(engine);
     start.arg("start").args(&split.start).arg(&created.0);
     Err(start.exec()).context("the container is created and sealed; cannot run docker start")
 }

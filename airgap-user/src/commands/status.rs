@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    container::{Container, Engine, Look},
+    container::{Container, Engine, Hosts, Look},
     coverage::SealState,
     labels::{self, Asked, Limits},
     output::{self, Detail},
@@ -36,7 +36,7 @@ pub struct Status {
 }
 
 pub(crate) async fn run(
-    host: Option<&str>,
+    hosts: &Hosts,
     state: &State,
     config: &Config,
     args: &Status,
@@ -44,7 +44,7 @@ pub(crate) async fn run(
     let gate = standing()?;
     let seals = seals_of(gate.as_ref())?;
     let asked = std::slice::from_ref(&args.container);
-    let directory = Directory::open(host, &seals, state, asked).await?;
+    let directory = Directory::open(hosts, &seals, state, asked).await?;
     let meant = directory.find(&args.container).await?;
     let entry = state.entry(&meant.id);
     let mut report = match (meant.seal(&seals), &gate, &entry) {
@@ -54,8 +54,8 @@ pub(crate) async fn run(
                 Report::gather(gate, number, &seal, container, entry.as_ref(), Look::TIME)?;
             let own = state.own_attempts(&meant.id, number, seal.since);
             report.denials = report.denials.without(&own);
-            if let (Some(engine), Some(container), Some(Entry::Known(record))) =
-                (directory.engine(), container, &entry)
+            if let (Some(container), Some(Entry::Known(record))) = (container, &entry)
+                && let Some(engine) = directory.engine_of(&record.engine)
                 && record.by == Origin::Label
             {
                 report.labels_ignored = ignored(engine, container, config, seal.accepted).await;

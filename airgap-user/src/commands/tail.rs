@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     clock::parse_ago,
+    container::Hosts,
     events::{Event, Follower, POLL, past},
     failure::{Failure, exit},
     gate::{Gate, bpf_log_level},
@@ -121,7 +122,7 @@ fn usual() -> Result<Collector> {
         })
 }
 
-pub(crate) async fn run(host: Option<&str>, state: &State, args: &Tail) -> Result<u8> {
+pub(crate) async fn run(hosts: &Hosts, state: &State, args: &Tail) -> Result<u8> {
     for (named, output, flag, place) in [
         (
             args.syslog.is_some(),
@@ -147,7 +148,7 @@ pub(crate) async fn run(host: Option<&str>, state: &State, args: &Tail) -> Resul
     }
     let mut gate = standing()?;
     let seals = seals_of(gate.as_ref())?;
-    let directory = Directory::open(host, &seals, state, &args.containers).await?;
+    let directory = Directory::open(hosts, &seals, state, &args.containers).await?;
     let mut chosen = Vec::new();
     for reference in &args.containers {
         let (number, _) = directory.find(reference).await?.in_force(&seals)?;
@@ -157,7 +158,7 @@ pub(crate) async fn run(host: Option<&str>, state: &State, args: &Tail) -> Resul
     let sink = args.sink().await?;
     let since = args.since.map(|ago| SystemTime::now() - ago);
     if args.no_follow {
-        let mut names = Names::new(host).await;
+        let mut names = Names::new(hosts).await;
         for event in past(&gate, &chosen, since.unwrap_or(UNIX_EPOCH))? {
             let container = names.of(&gate, event.seal()).await?;
             sink.tell_past(&event, &container).await?;
@@ -169,14 +170,14 @@ pub(crate) async fn run(host: Option<&str>, state: &State, args: &Tail) -> Resul
         });
     }
     let following = Following {
-        host,
+        hosts,
         seals: &chosen,
         sink: &sink,
         since,
         keep: false,
     };
     drop(gate);
-    let end = with_metrics(args.metrics.as_ref(), host, state, follow(&following)).await?;
+    let end = with_metrics(args.metrics.as_ref(), hosts, state, follow(&following)).await?;
     sink.finish().await;
     Ok(match end? {
         End::Asked => exit::OK,
@@ -186,7 +187,7 @@ pub(crate) async fn run(host: Option<&str>, state: &State, args: &Tail) -> Resul
 
 /// What is followed, and how it is shown.
 pub(super) struct Following<'a> {
-    pub(super) host: Option<&'a str>,
+    pub(super) hosts: &'a Hosts,
     /// Empty: all.
     pub(super) seals: &'a [SealNumber],
     pub(super) sink: &'a Sink,
@@ -233,7 +234,7 @@ pub(super) async fn follow(following: &Following<'_>) -> Result<End> {
         0 => None,
         _ => Some(gate.debug_log()?),
     };
-    let mut names = Names::new(following.host).await;
+    let mut names = Names::new(following.hosts).await;
     let mut timer = interval(POLL);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut polls = 0;

@@ -22,7 +22,7 @@ use tokio::{
 use self::allowing::Allowing;
 use super::{list, standing};
 use crate::{
-    container::Engine,
+    container::{Engines, Hosts},
     events::{Event, past},
     failure::exit,
     gate::{Gate, Place, seal_id, seal_name},
@@ -41,7 +41,7 @@ const COUNTS: Duration = Duration::from_secs(1);
 /// What is in force is read at most so often.
 const ROWS: Duration = Duration::from_secs(2);
 
-pub(crate) async fn run(host: Option<&str>, state: &State) -> Result<u8> {
+pub(crate) async fn run(hosts: &Hosts, state: &State) -> Result<u8> {
     let mut ends = [
         signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
         signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?,
@@ -50,11 +50,11 @@ pub(crate) async fn run(host: Option<&str>, state: &State) -> Result<u8> {
     let mut screen = Screen::take()?;
     // Messages would be written across the screen; what they say is shown in it.
     log::set_max_level(log::LevelFilter::Off);
-    let news = readers(host, state)?;
+    let news = readers(hosts, state)?;
     let mut timer = interval(KEYS);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let [terminate, hangup, interrupt] = &mut ends;
-    let mut view = View::new(Allowing::new(host, state));
+    let mut view = View::new(Allowing::new(hosts, state));
     loop {
         tokio::select! {
             _ = timer.tick() => {}
@@ -117,21 +117,21 @@ impl View {
 }
 
 /// Starts what reads the kernel; it ends with the receiver.
-fn readers(host: Option<&str>, state: &State) -> Result<Receiver<News>> {
+fn readers(hosts: &Hosts, state: &State) -> Result<Receiver<News>> {
     let (to, news) = channel();
     let (counts, place, records) = (to.clone(), Place::host()?, state.clone());
     thread::Builder::new()
         .name("counts".into())
         .spawn(move || read_counts(&place, &records, &counts))
         .context("cannot start a thread")?;
-    let (host, state) = (host.map(str::to_owned), state.clone());
+    let (hosts, state) = (hosts.clone(), state.clone());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start a second runtime")?;
     thread::Builder::new()
         .name("rows".into())
-        .spawn(move || runtime.block_on(read_rows(host.as_deref(), &state, &to)))
+        .spawn(move || runtime.block_on(read_rows(&hosts, &state, &to)))
         .context("cannot start a thread")?;
     Ok(news)
 }
@@ -201,12 +201,13 @@ fn counts(gate: Option<&Gate>, state: &State, last: &[Count]) -> Result<Vec<Coun
     Ok(counts)
 }
 
-async fn read_rows(host: Option<&str>, state: &State, to: &Sender<News>) {
+async fn read_rows(hosts: &Hosts, state: &State, to: &Sender<News>) {
     loop {
         let begun = Instant::now();
-        let engine = Engine::connect(host).await;
-        let why = engine.as_ref().err().map(|e| format!("{e:#}"));
-        let rows = async { list::rows(standing()?.as_ref(), state, engine.as_ref().ok()).await };
+        let engines = Engines::connect(hosts).await;
+        let why = engines.is_empty().then(|| engines.why_silent());
+        let why = why.flatten().map(|error| format!("{error:#}"));
+        let rows = async { list::rows(standing()?.as_ref(), state, &engines).await };
         let rows = rows.await.map_err(|e| format!("{e:#}"));
         if to.send(News::Engine(why)).is_err() || to.send(News::Rows(rows)).is_err() {
             return;

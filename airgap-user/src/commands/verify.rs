@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     command::is_command,
-    container::Look,
+    container::{Hosts, Look},
     failure::{Failure, exit},
     gate::{Gate, Lock, seal_id},
     output,
@@ -39,11 +39,11 @@ pub struct Verify {
 const PATIENCE: Duration = Duration::from_millis(500);
 const STEP: Duration = Duration::from_millis(5);
 
-pub(crate) async fn run(host: Option<&str>, state: &State, args: &Verify) -> Result<u8> {
+pub(crate) async fn run(hosts: &Hosts, state: &State, args: &Verify) -> Result<u8> {
     let gate = standing()?;
     let seals = seals_of(gate.as_ref())?;
     let asked = std::slice::from_ref(&args.container);
-    let directory = Directory::open(host, &seals, state, asked).await?;
+    let directory = Directory::open(hosts, &seals, state, asked).await?;
     let meant = directory.find(&args.container).await?;
     let (number, seal) = meant.in_force(&seals)?;
     let Some(mut gate) = gate else {

@@ -7,30 +7,33 @@
 
 mod arrivals;
 mod asked;
+mod guards;
 mod hooks;
 mod judge;
 mod queue;
 mod workers;
 
 use std::{
+    cell::Cell,
     collections::HashSet,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use futures_util::future::join_all;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{Interval, MissedTickBehavior, interval, sleep},
 };
 
-use self::{judge::Judge, queue::Happening, workers::Workers};
-use super::{keep::Keeper, keep_names, quarantine, with_metrics};
+use self::{guards::Guards, judge::Judge, queue::Happening, workers::Workers};
+use super::{keep_names, quarantine, with_metrics};
 use crate::{
     config::Config,
-    container::{Engine, EngineEvent, Happened},
+    container::{Engine, EngineEvent, Happened, Hosts},
     failure::exit,
-    gate::{Gate, KeeperLock, Lock, Place, mount_bpffs},
+    gate::{KeeperLock, Lock, Place, mount_bpffs},
     metrics::Address,
     preflight::Risk,
     sd_notify::notify,
@@ -55,8 +58,6 @@ pub struct Watch {
 
 /// A veth is guarded within so long.
 const TICK: Duration = Duration::from_millis(50);
-/// Ticks between two thorough looks, and signs of life to systemd.
-const THOROUGH: u32 = 20;
 /// Ticks between two looks at every container, whatever events said: a minute.
 const RESYNC: u32 = 1200;
 /// For systemd.
@@ -69,24 +70,19 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long an engine that does not answer is left alone.
 const RETRY: Duration = Duration::from_secs(1);
 
-pub(crate) async fn run(
-    host: Option<&str>,
-    state: &State,
-    config: &Config,
-    args: &Watch,
-) -> Result<u8> {
+pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: &Watch) -> Result<u8> {
     let place = Place::host()?;
     let watched = async {
         tokio::select! {
-            done = watch(host, state, config, args) => done,
+            done = watch(hosts, state, config, args) => done,
             never = hooks::look_after(&place) => match never {},
         }
     };
     let metrics = config.metrics.as_ref().map(|given| &given.value);
-    with_metrics(args.metrics.as_ref().or(metrics), host, state, watched).await?
+    with_metrics(args.metrics.as_ref().or(metrics), hosts, state, watched).await?
 }
 
-async fn watch(host: Option<&str>, state: &State, config: &Config, args: &Watch) -> Result<u8> {
+async fn watch(hosts: &Hosts, state: &State, config: &Config, args: &Watch) -> Result<u8> {
     let place = Place::host()?;
     mount_bpffs()?;
     state.prepare(&Lock::take()?)?;
@@ -98,56 +94,35 @@ async fn watch(host: Option<&str>, state: &State, config: &Config, args: &Watch)
             "no quarantine: a labelled container can send from its start until its seal, unless airgap run started it (airgap watch --quarantine)"
         );
     }
-    keep_names::begin(host, KeeperLock::try_take()?)?;
+    keep_names::begin(hosts, KeeperLock::try_take()?)?;
     let _arrivals = arrivals::Arrivals::begin(&place);
-    // One engine for all its life: another's containers are not this one's that are gone.
-    let host = Engine::host_of(host);
-    let host = Some(host.as_str());
-    let mut watcher = Watcher {
-        state,
-        place: &place,
-        stop: Stop::new()?,
-        ticks: 0,
-        timer: interval(TICK),
-        keeper: None,
-        workers: Workers::begin(Judge::new(
-            host.map(str::to_owned),
-            state.clone(),
-            place.clone(),
-            config.limits(&args.allow_accept),
-        ))?,
-    };
-    watcher
-        .timer
-        .set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut told = false;
-    loop {
-        // Before the engine is asked for all of them, so that nothing falls in between.
-        let since = SystemTime::now();
-        match Engine::connect(host).await {
-            Ok(engine) => {
-                told = false;
-                match watcher.follow(&engine, since).await {
-                    Ok(()) => {
-                        // What is half done would be done again by the next watch.
-                        watcher.workers.end(PATIENCE);
-                        return Ok(exit::OK);
-                    }
-                    Err(error) => log::warn!("lost the container engine: {error:#}"),
-                }
-            }
-            Err(error) if !told => {
-                log::warn!("waiting for the container engine: {error:#}");
-                told = true;
-            }
-            Err(_) => {}
-        }
-        // Seals hold without an engine; systemd is told that all is well.
-        tell("READY=1\nSTATUS=waiting for the container engine\nWATCHDOG=1");
-        tokio::select! {
-            () = sleep(RETRY) => {}
-            () = watcher.stop.asked() => return Ok(exit::OK),
-        }
+    // The same engines for all its life: another's containers are not these' that are gone.
+    let hosts = hosts.all();
+    let soon = Cell::new(false);
+    let unsettled = Cell::new(hosts.len());
+    let mut watchers = Vec::new();
+    for host in &hosts {
+        watchers.push(Watcher {
+            state,
+            stop: Stop::new()?,
+            ticks: 0,
+            timer: interval(TICK),
+            soon: &soon,
+            unsettled: &unsettled,
+            settled: false,
+            workers: Workers::begin(Judge::new(
+                host.clone(),
+                state.clone(),
+                place.clone(),
+                config.limits(&args.allow_accept),
+            ))?,
+        });
+    }
+    let each = watchers.iter_mut().zip(&hosts);
+    let all = join_all(each.map(|(watcher, host)| watcher.watch(host)));
+    tokio::select! {
+        _ = all => Ok(exit::OK),
+        never = Guards::new(&place, &soon).look_after() => match never {},
     }
 }
 
@@ -176,17 +151,64 @@ fn tell(state: &str) {
     }
 }
 
+/// Watches one engine.
 struct Watcher<'a> {
     state: &'a State,
-    place: &'a Place,
     stop: Stop,
     ticks: u32,
     timer: Interval,
-    keeper: Option<Keeper>,
+    /// Has all veths looked at thoroughly.
+    soon: &'a Cell<bool>,
+    /// How many engines were neither judged once nor found silent.
+    unsettled: &'a Cell<usize>,
+    /// Whether this one was.
+    settled: bool,
     workers: Workers,
 }
 
 impl Watcher<'_> {
+    /// Until asked to stop.
+    async fn watch(&mut self, host: &str) {
+        self.timer
+            .set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut told = false;
+        loop {
+            // Before the engine is asked for all of them, so that nothing falls in between.
+            let since = SystemTime::now();
+            match Engine::connect(host).await {
+                Ok(engine) => {
+                    told = false;
+                    match self.follow(&engine, since).await {
+                        // What is half done would be done again by the next watch.
+                        Ok(()) => return self.workers.end(PATIENCE),
+                        Err(error) => log::warn!("lost the container engine: {error:#}"),
+                    }
+                }
+                Err(error) if !told => {
+                    log::warn!("waiting for the container engine: {error:#}");
+                    told = true;
+                }
+                Err(_) => {}
+            }
+            // Seals hold without an engine; systemd is told that all is well.
+            self.settle("READY=1\nSTATUS=waiting for the container engine\nWATCHDOG=1");
+            tokio::select! {
+                () = sleep(RETRY) => {}
+                () = self.stop.asked() => return,
+            }
+        }
+    }
+
+    /// systemd waits until each engine was looked at once.
+    fn settle(&mut self, state: &str) {
+        if !std::mem::replace(&mut self.settled, true) {
+            self.unsettled.set(self.unsettled.get() - 1);
+        }
+        if self.unsettled.get() == 0 {
+            tell(state);
+        }
+    }
+
     /// Until asked to stop.
     ///
     /// # Errors
@@ -200,7 +222,7 @@ impl Watcher<'_> {
         loop {
             if patience > 0 && first.is_empty() {
                 patience = 0;
-                tell(WATCHING);
+                self.settle(WATCHING);
             }
             tokio::select! {
                 () = self.stop.asked() => return Ok(()),
@@ -212,14 +234,13 @@ impl Watcher<'_> {
                     self.ticks += 1;
                     if patience == 1 {
                         log::warn!("{} containers are judged still", first.len());
-                        tell(WATCHING);
+                        self.settle(WATCHING);
                     }
                     patience = patience.saturating_sub(1);
                     if self.ticks.is_multiple_of(RESYNC) {
                         self.resync(engine).await?;
                     }
                     self.workers.start();
-                    self.keep();
                 }
             }
         }
@@ -251,34 +272,7 @@ impl Watcher<'_> {
             // Its new veth is found by the next look.
             // Addresses are looked after by somebody else.
             Happened::Left => {}
-            Happened::Connected => self.ticks = self.ticks.next_multiple_of(THOROUGH),
-        }
-    }
-
-    /// Guards new veths, and shows systemd a sign of life.
-    fn keep(&mut self) {
-        let thorough = self.ticks.is_multiple_of(THOROUGH);
-        if thorough {
-            tell("WATCHDOG=1");
-        }
-        let kept = || -> Result<()> {
-            let Some(mut gate) = Gate::open(self.place)? else {
-                self.keeper = None;
-                return Ok(());
-            };
-            if self.keeper.is_none() {
-                self.keeper = Some(Keeper::new(&gate, &[])?);
-            }
-            if let Some(keeper) = &mut self.keeper {
-                if thorough {
-                    keeper.follow_all(&gate)?;
-                }
-                keeper.look(&mut gate, thorough);
-            }
-            Ok(())
-        }();
-        if let Err(error) = kept {
-            log::debug!("veths cannot be looked after: {error:#}");
+            Happened::Connected => self.soon.set(true),
         }
     }
 }

@@ -29,11 +29,19 @@ impl fmt::Display for Wrong {
 type Text = Spanned<String>;
 type List = Spanned<Vec<Text>>;
 
+/// One value, or a list of them.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
 /// The keys.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct File {
-    engine: Option<Text>,
+    engine: Option<Spanned<OneOrMore>>,
     state_dir: Option<Text>,
     ports: Option<List>,
     watch: Watch,
@@ -124,7 +132,7 @@ impl Config {
         }
         Ok(Self {
             path: None,
-            engine: lines.one(file.engine, engine)?,
+            engine: engines(&lines, file.engine)?,
             state_dir: lines.one(file.state_dir, directory)?,
             ports,
             metrics: lines.one(file.watch.metrics, FromStr::from_str)?,
@@ -136,6 +144,27 @@ impl Config {
 
 fn port(text: &str) -> Result<Port, String> {
     text.parse()
+}
+
+fn engines(
+    lines: &Lines<'_>,
+    given: Option<Spanned<OneOrMore>>,
+) -> Result<Option<Given<Vec<String>>>, Wrong> {
+    let Some(given) = given else {
+        return Ok(None);
+    };
+    let line = lines.of(&given.span());
+    let named = match given.into_inner() {
+        OneOrMore::One(one) => vec![one],
+        OneOrMore::More(more) => more,
+    };
+    let value: Result<Vec<_>, _> = named.iter().map(|text| engine(text)).collect();
+    match value {
+        Ok(value) if value.is_empty() => Err("engine: name one at least".to_owned()),
+        value => value,
+    }
+    .map(|value| Some(Given { value, line }))
+    .map_err(|what| Wrong { line, what })
 }
 
 fn engine(text: &str) -> Result<String, String> {
@@ -178,13 +207,15 @@ to = [
     fn every_key_is_read_with_its_line() {
         let config = Config::parse(ALL).unwrap();
         let engine = config.engine.unwrap();
-        assert_eq!(engine.value, "unix:///run/podman/podman.sock");
+        assert_eq!(engine.value, ["unix:///run/podman/podman.sock"]);
         assert_eq!((engine.line, config.state_dir.unwrap().line), (2, 3));
         assert_eq!(config.ports.unwrap().value, [Port::tcp(80), Port::tcp(443)]);
         assert_eq!(config.metrics.unwrap().line, 7);
         assert_eq!(config.label_accept.unwrap().value, [Risk::LogDriver]);
         let to = config.label_to.unwrap();
         assert_eq!((to.line, to.value.len()), (11, 1));
+        let two = Config::parse("engine = ['unix:///a', 'unix:///b']").unwrap();
+        assert_eq!(two.engine.unwrap().value, ["unix:///a", "unix:///b"]);
         assert_eq!(Config::parse("# nothing\n").unwrap(), Config::default());
     }
 
@@ -220,6 +251,9 @@ to = [
             ("ports = 80", 1, "invalid type"),
             ("ports = [\"80\"", 1, ""),
             ("engine = \"tcp://198.51.100.1:2375\"", 1, "unix:///path"),
+            ("\nengine = [\"unix:///a\", \"b\"]", 2, "'b' is no socket"),
+            ("engine = []", 1, "name one at least"),
+            ("engine = [1]", 1, ""),
             ("state-dir = \"here\"", 1, "does not begin with /"),
             ("[watch]\nmetrics = \"0.0.0.0:1\"", 2, "loopback"),
             (

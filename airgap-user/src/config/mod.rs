@@ -41,8 +41,8 @@ pub struct Given<T> {
 pub struct Config {
     /// The file that was read; `None`: there is none.
     pub path: Option<PathBuf>,
-    /// Socket of the container engine, as `unix:///path`.
-    pub engine: Option<Given<String>>,
+    /// Sockets of the container engines, as `unix:///path`; never empty.
+    pub engine: Option<Given<Vec<String>>>,
     /// Where seals are recorded.
     pub state_dir: Option<Given<PathBuf>>,
     /// Service ports where none is named; never empty.

@@ -20,28 +20,28 @@ pub struct Setting {
 /// What command line and environment say.
 #[derive(Clone, Debug, Default)]
 pub struct Said {
-    /// `--host`.
-    pub host: Option<String>,
+    /// Each `--host`.
+    pub host: Vec<String>,
     /// `$DOCKER_HOST`.
     pub docker_host: Option<String>,
     /// `--state-dir`, or `$AIRGAP_STATE`.
     pub state_dir: Option<PathBuf>,
 }
 
-/// Every key, in the order of the documentation. `found` is the engine's socket where
-/// nothing names one.
-pub fn settings(config: &Config, said: &Said, found: &str) -> Vec<Setting> {
+/// Every key, in the order of the documentation. `found` are the engines' sockets where
+/// nothing names any.
+pub fn settings(config: &Config, said: &Said, found: &[String]) -> Vec<Setting> {
     let path = config.path.as_deref().unwrap_or(Path::new(DEFAULT));
     let from = |line: Option<usize>, otherwise: &str| match line {
         Some(line) => format!("{}, line {line}", path.display()),
         None => otherwise.to_owned(),
     };
     let set = |key, value, from| Setting { key, value, from };
-    let engine = match (&said.host, &said.docker_host, &config.engine) {
-        (Some(host), ..) => (host.clone(), "--host".to_owned()),
+    let engine = match (said.host.as_slice(), &said.docker_host, &config.engine) {
+        (named @ [_, ..], ..) => (words(named, ""), "--host".to_owned()),
         (_, Some(host), _) => (host.clone(), "$DOCKER_HOST".to_owned()),
-        (.., Some(given)) => (given.value.clone(), from(Some(given.line), "")),
-        _ => (found.to_owned(), "found".to_owned()),
+        (.., Some(given)) => (words(&given.value, ""), from(Some(given.line), "")),
+        _ => (words(found, ""), "found".to_owned()),
     };
     let state_from = match &said.state_dir {
         Some(_) => "--state-dir or $AIRGAP_STATE".to_owned(),
@@ -103,7 +103,7 @@ mod tests {
             path: Some("/x.toml".into()),
             ..Config::parse(config).unwrap()
         };
-        let rows = settings(&config, said, "unix:///found");
+        let rows = settings(&config, said, &["unix:///found".to_owned()]);
         rows.into_iter().map(|row| (row.value, row.from)).collect()
     }
 
@@ -128,14 +128,17 @@ mod tests {
         assert_eq!(file[2], row("80/tcp, 81/tcp", "/x.toml, line 3"));
         assert_eq!(file[5], row("none", "/x.toml, line 5"));
         let said = Said {
-            host: Some("unix:///h".into()),
+            host: vec!["unix:///h".into(), "unix:///i".into()],
             docker_host: Some("unix:///d".into()),
             state_dir: Some("/s".into()),
         };
         let flags = of(text, &said);
-        assert_eq!(flags[0], row("unix:///h", "--host"));
+        assert_eq!(flags[0], row("unix:///h, unix:///i", "--host"));
         assert_eq!(flags[1].0, "/s");
-        let environment = Said { host: None, ..said };
+        let environment = Said {
+            host: vec![],
+            ..said
+        };
         assert_eq!(of(text, &environment)[0], row("unix:///d", "$DOCKER_HOST"));
     }
 }

@@ -1,29 +1,67 @@
 //! The way to the engine: which socket, and whether what answers there is one that airgap can use.
 
-use std::{env, fs, path::Path};
+use std::{fs, path::Path};
 
 use anyhow::{Error, Result};
 use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker, errors::Error as DockerError};
 
-use super::docker::Engine;
+use super::docker::{Engine, is_other};
 use crate::failure::Failure;
 
-/// Where an engine is looked for unless one is named: the first that is there.
+/// Where engines are looked for unless some are named.
 const DEFAULT_SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/podman/podman.sock"];
 const TIMEOUT_SECONDS: u64 = 30;
 /// The oldest API whose answers have all that is asked for: Docker 1.12.
 const OLDEST: (usize, usize) = (1, 24);
 const NAME_IT: &str = "name the engine's socket: --host unix:///path/to/socket";
 
+/// Where this host's engines are.
+#[derive(Clone, Debug, Default)]
+pub struct Hosts(Vec<String>);
+
+impl Hosts {
+    /// What the command line, the environment or the configuration names, as `unix:///path`;
+    /// with none of them, wherever engines usually are.
+    pub fn new(named: Vec<String>) -> Self {
+        Self(named)
+    }
+
+    /// What is named.
+    pub fn named(&self) -> &[String] {
+        &self.0
+    }
+
+    /// Each to ask now, one at least: Docker's usual socket, and Podman's if it is there.
+    pub fn all(&self) -> Vec<String> {
+        let mut all = match self.0.is_empty() {
+            true => usual(|path| Path::new(path).exists()),
+            false => self.0.clone(),
+        };
+        // Podman's may be at Docker's path.
+        let mut each: Vec<String> = Vec::new();
+        all.retain(|host| {
+            let new = each.iter().all(|other| is_other(host, other));
+            each.push(host.clone());
+            new
+        });
+        all
+    }
+
+    /// The engine that runs an OCI hook: Podman alone has such.
+    pub fn podman(&self) -> String {
+        let all = self.all();
+        let podman = all.iter().find(|host| host.contains("podman"));
+        podman.or(all.first()).cloned().unwrap_or_default()
+    }
+}
+
 impl Engine {
-    /// Connects to `host` (`--host`), `$DOCKER_HOST`, Docker's usual socket, or Podman's if
-    /// that one is not there.
+    /// Connects to the engine at `host`.
     ///
     /// # Errors
     /// If it is no local socket, nobody answers, what answers is no engine or too old a one,
     /// or the engine runs on another kernel than airgap does.
-    pub async fn connect(host: Option<&str>) -> Result<Self> {
-        let host = Self::host_of(host);
+    pub async fn connect(host: &str) -> Result<Self> {
         let socket = host.strip_prefix("unix://").filter(|p| p.starts_with('/')).ok_or_else(|| {
             Failure::new(
                 format!("the container engine at '{host}' is not a local unix socket"),
@@ -40,23 +78,11 @@ impl Engine {
         refuse_version(socket, docker.client_version())?;
         let mut engine = Self {
             docker,
-            host: host.clone(),
+            host: host.to_owned(),
             podman: false,
         };
         engine.refuse_other_kernel().await?;
         Ok(engine)
-    }
-
-    /// Which engine [`Self::connect`] would ask now.
-    pub fn host_of(host: Option<&str>) -> String {
-        let named = host
-            .map(str::to_owned)
-            .or_else(|| env::var("DOCKER_HOST").ok())
-            .filter(|h| !h.is_empty());
-        named.unwrap_or_else(|| {
-            let socket = default_socket(|path| Path::new(path).exists());
-            format!("unix://{socket}")
-        })
     }
 
     /// Docker Desktop and the like answer here but run their containers in a VM.
@@ -152,10 +178,19 @@ fn refuse_version(socket: &str, agreed: ClientVersion) -> Result<(), Failure> {
     ))
 }
 
-/// Podman's is asked where Docker's is not there at all. Pure.
-fn default_socket(is_there: impl Fn(&str) -> bool) -> &'static str {
-    let found = DEFAULT_SOCKETS.into_iter().find(|path| is_there(path));
-    found.unwrap_or(DEFAULT_SOCKETS[0])
+/// Those that are there; Docker's, if none is. Pure.
+fn usual(is_there: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut there: Vec<_> = DEFAULT_SOCKETS
+        .into_iter()
+        .filter(|p| is_there(p))
+        .collect();
+    if there.is_empty() {
+        there.push(DEFAULT_SOCKETS[0]);
+    }
+    there
+        .into_iter()
+        .map(|path| format!("unix://{path}"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -163,20 +198,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn podman_is_asked_where_docker_is_not() {
+    fn all_engines_are_asked_that_are_there() {
         let [docker, podman] = DEFAULT_SOCKETS;
         for (there, asked) in [
-            (vec![], docker),
-            (vec![docker], docker),
-            (vec![podman], podman),
-            (vec![docker, podman], docker),
+            (vec![], vec![docker]),
+            (vec![docker], vec![docker]),
+            (vec![podman], vec![podman]),
+            (vec![docker, podman], vec![docker, podman]),
         ] {
-            assert_eq!(
-                default_socket(|path| there.contains(&path)),
-                asked,
-                "{there:?}"
-            );
+            let asked: Vec<_> = asked.iter().map(|path| format!("unix://{path}")).collect();
+            assert_eq!(usual(|path| there.contains(&path)), asked, "{there:?}");
         }
+    }
+
+    #[test]
+    fn the_same_socket_is_asked_once() {
+        let named = |hosts: &[&str]| {
+            Hosts::new(hosts.iter().map(|host| (*host).to_owned()).collect()).all()
+        };
+        let dir = std::env::temp_dir().join(format!("airgap-hosts-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let [real, link] = ["real.sock", "link.sock"].map(|name| dir.join(name));
+        fs::write(&real, "").unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let [real, link] = [real, link].map(|path| format!("unix://{}", path.display()));
+        assert_eq!(named(&[&real, &link]), std::slice::from_ref(&real));
+        assert_eq!(named(&[&link, &real, &link]), [link]);
+        assert_eq!(
+            named(&["unix:///a", "unix:///b", "unix:///a"]),
+            ["unix:///a", "unix:///b"]
+        );
+        fs::remove_dir_all(&dir).unwrap();
+        let both = Hosts::new(vec![
+            "unix:///d".into(),
+            "unix:///run/podman/podman.sock".into(),
+        ]);
+        assert_eq!(both.podman(), "unix:///run/podman/podman.sock");
     }
 
     #[test]

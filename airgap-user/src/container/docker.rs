@@ -312,7 +312,8 @@ fn means_several(message: &str) -> bool {
     message.contains("multiple") || message.contains("more than one")
 }
 
-fn is_other(host: &str, recorded: &str) -> bool {
+/// Whether `recorded` names a socket, as `unix:///path`, and it is another than `host`.
+pub(super) fn is_other(host: &str, recorded: &str) -> bool {
     // /var/run is a link to /run.
     let socket = |host: &str| fs::canonicalize(host.strip_prefix("unix://")?).ok();
     recorded.starts_with("unix://")

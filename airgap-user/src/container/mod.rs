@@ -8,6 +8,7 @@ mod carried;
 mod cgroup;
 mod connect;
 mod docker;
+mod engines;
 mod entering;
 mod events;
 mod freeze;
@@ -35,7 +36,9 @@ pub use self::{
     budget::Budget,
     carried::{Carried, Leads, carried, disconnect},
     cgroup::{Cgroup, all_cgroups, find_cgroups, locate, strayed},
+    connect::Hosts,
     docker::Engine,
+    engines::{Engines, Listed},
     events::{EngineEvent, EngineEvents, Happened},
     holder::{Holder, Holders, holders},
     hosts::write_hosts,

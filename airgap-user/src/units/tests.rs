@@ -2,13 +2,14 @@
 
 use super::*;
 
-fn units(starters: &[&str], host: Option<&str>) -> Vec<Unit> {
+fn units(starters: &[&str], hosts: &[&str]) -> Vec<Unit> {
     let starters: Vec<_> = starters.iter().map(|s| (*s).to_owned()).collect();
     let (binary, state) = (
         Path::new("/usr/local/sbin/airgap"),
         Path::new("/var/lib/airgap"),
     );
-    all(binary, state, &starters, host).unwrap()
+    let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
+    all(binary, state, &starters, &hosts).unwrap()
 }
 
 fn text<'a>(units: &'a [Unit], path: &str) -> &'a str {
@@ -27,7 +28,7 @@ fn who_starts_containers_waits_for_the_restore() {
             "docker.service",
             "web.service",
         ],
-        None,
+        &[],
     );
     for name in ["docker", "snap.docker.dockerd", "web", "podman-restart"] {
         let content = text(&units, &format!("{name}.service.d/airgap.conf"));
@@ -42,10 +43,10 @@ fn who_starts_containers_waits_for_the_restore() {
 
 #[test]
 fn watch_asks_the_engine_that_was_named() {
-    let units = units(&[], Some("unix:///run/podman/podman.sock"));
+    let units = units(&[], &["unix:///d", "unix:///run/podman/podman.sock"]);
     let watch = text(&units, WATCH);
     assert!(
-        watch.contains("airgap --host unix:///run/podman/podman.sock --state-dir"),
+        watch.contains("airgap --host unix:///d --host unix:///run/podman/podman.sock --state-dir"),
         "{watch}"
     );
     assert!(watch.contains("Wants=podman.socket\nAfter=podman.socket\n"));
@@ -54,9 +55,9 @@ fn watch_asks_the_engine_that_was_named() {
         keep.contains("--state-dir /var/lib/airgap keep\n"),
         "{keep}"
     );
-    for host in [None, Some("unix:///run/docker.sock")] {
-        let units = self::units(&[], host);
-        assert!(!text(&units, WATCH).contains("podman.socket"), "{host:?}");
+    for hosts in [&[][..], &["unix:///run/docker.sock"]] {
+        let units = self::units(&[], hosts);
+        assert!(!text(&units, WATCH).contains("podman.socket"), "{hosts:?}");
     }
 }
 
@@ -64,16 +65,16 @@ fn watch_asks_the_engine_that_was_named() {
 fn paths_that_mean_something_else_in_a_unit_are_refused() {
     for bad in ["/a b", "/a%h", "/a\nExecStart=/x", "/$x", "rel", "/é"] {
         assert!(
-            all(Path::new(bad), Path::new("/s"), &[], None).is_err(),
+            all(Path::new(bad), Path::new("/s"), &[], &[]).is_err(),
             "{bad}"
         );
         assert!(
-            all(Path::new("/b"), Path::new(bad), &[], None).is_err(),
+            all(Path::new("/b"), Path::new(bad), &[], &[]).is_err(),
             "{bad}"
         );
         let host = format!("unix://{bad}");
         assert!(
-            all(Path::new("/b"), Path::new("/s"), &[], Some(&host)).is_err(),
+            all(Path::new("/b"), Path::new("/s"), &[], &[host]).is_err(),
             "{bad}"
         );
     }
@@ -81,7 +82,7 @@ fn paths_that_mean_something_else_in_a_unit_are_refused() {
         Path::new("/b"),
         Path::new("/s"),
         &["a\nb.service".into()],
-        None,
+        &[],
     )
     .unwrap();
     assert_eq!(odd.len(), 8);

@@ -34,6 +34,10 @@ pub(super) fn resolve(
             format!("'{reference}' is the beginning of {count} container ids"),
             "name one by more of its id, or by its name",
         )),
+        Says::Each(ids) => {
+            let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+            Err(several(reference, &ids))
+        }
         Says::Container { id, name } => {
             let others = begun.iter().filter(|k| k.id != *id);
             if name != reference && id.starts_with(reference) && others.count() > 0 {

@@ -1,7 +1,8 @@
 use super::{
-    Known, Listed, Presence, Says, begins, engineless, exit, id_of, refuse_command,
-    refuse_engineless, resolve,
+    Known, Listed, Presence, Says, begins, engineless, exit, refuse_command, refuse_engineless,
+    resolve,
 };
+use crate::subtree::id_of;
 
 fn id(digits: &str) -> String {
     format!("{digits:0<64}")

@@ -7,11 +7,11 @@ use std::{
     thread,
 };
 
-use crate::{failure::exit, state::State, top::Ask};
+use crate::{container::Hosts, failure::exit, state::State, top::Ask};
 
 /// As `airgap allow` would, in a process of its own: what it says is not for the screen.
 pub(super) struct Allowing {
-    host: Option<String>,
+    hosts: Hosts,
     state: PathBuf,
     to: Sender<String>,
     /// What became of it.
@@ -19,10 +19,10 @@ pub(super) struct Allowing {
 }
 
 impl Allowing {
-    pub(super) fn new(host: Option<&str>, state: &State) -> Self {
+    pub(super) fn new(hosts: &Hosts, state: &State) -> Self {
         let (to, said) = channel();
         Self {
-            host: host.map(str::to_owned),
+            hosts: hosts.clone(),
             state: state.dir().to_owned(),
             to,
             said,
@@ -32,7 +32,7 @@ impl Allowing {
     /// Begins; the display goes on meanwhile.
     pub(super) fn start(&self, ask: Ask) {
         let mut command = Command::new("/proc/self/exe");
-        if let Some(host) = &self.host {
+        for host in self.hosts.named() {
             command.args(["--host", host]);
         }
         command.arg("--state-dir").arg(&self.state);

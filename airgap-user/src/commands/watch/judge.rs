@@ -25,7 +25,7 @@ const EARLY: u32 = 3;
 
 /// What judging needs, for all threads.
 pub(super) struct Judge {
-    host: Option<String>,
+    host: String,
     state: State,
     place: Place,
     /// What labels may ask for.
@@ -35,7 +35,7 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    pub(super) fn new(host: Option<String>, state: State, place: Place, limits: Limits) -> Self {
+    pub(super) fn new(host: String, state: State, place: Place, limits: Limits) -> Self {
         Self {
             host,
             state,
@@ -50,7 +50,7 @@ impl Judge {
         if task.destroyed {
             return self.forget(&task.id);
         }
-        let engine = match Engine::connect(self.host.as_deref()).await {
+        let engine = match Engine::connect(&self.host).await {
             Ok(engine) => engine,
             Err(error) => {
                 let text = format!("containers cannot be judged: {error:#}");
