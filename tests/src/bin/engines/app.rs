@@ -262,11 +262,19 @@ impl<'a> App<'a> {
             let address: SocketAddr = address.parse().expect("an address");
             move || http::get(address, "/alive").map_err(|e| format!("{address}: {e:#}"))
         };
-        Netns::named(sink::NAME)
-            .run(ask(format!("{HOST4}:{published}")))
-            .map_err(|e| format!("from outside {e}"))?;
-        ask(format!("127.0.0.1:{published}"))().map_err(|e| format!("from this host {e}"))?;
-        Ok(())
+        let outside = Netns::named(sink::NAME).run(ask(format!("{HOST4}:{published}")));
+        let outside = outside.map_err(|e| format!("from outside {e}"));
+        let here = || ask(format!("127.0.0.1:{published}"))();
+        let answers = outside.and_then(|_| here().map_err(|e| format!("from this host {e}")));
+        answers.map(drop).inspect_err(|_| self.tell_refusals())
+    }
+
+    /// What was refused, and the links, for who reads the log.
+    fn tell_refusals(&self) {
+        let tail = format!("tail --json --since 5m --no-follow {}", self.target());
+        self.engine.airgap(&tail);
+        cmd::attempt("ip -details address");
+        cmd::attempt("ip neighbour");
     }
 }
 
