@@ -11,6 +11,7 @@ use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 const USER: u32 = 65_534;
 const SOCKET: &str = "/tmp/airgap-test-commands";
@@ -83,7 +84,7 @@ fn a_command_is_sealed_on_this_kernel() {
         (first["running"] == true).then_some(first)
     });
     // Its signals are its own once it listens, and not before.
-    wait::until("it listens", wait::SOON, || {
+    wait::until("it listens", Duration::from_secs(60), || {
         let table = fs::read_to_string("/proc/net/tcp6").ok()?;
         let listens = |line: &str| line.contains(":46A0 ") && line.contains(" 0A ");
         table.lines().any(listens).then_some(())
