@@ -129,11 +129,11 @@ impl Gate {
         if value.veths.contains(&index) {
             return Ok(());
         }
-        let Some(free) = value.veths.iter_mut().find(|slot| **slot == 0) else {
-            log::debug!("{MAX_WAITING_VETHS} veths of one network wait for their owner");
+        let Some(free) = free_slot(&value.veths, |index| self.runs_on(index)) else {
+            log::warn!("{MAX_WAITING_VETHS} veths of one network wait for their owner already");
             return Ok(());
         };
-        *free = index;
+        value.veths[free] = index;
         if waiting.insert(network, value, 0).is_ok() {
             return Ok(());
         }
@@ -197,4 +197,23 @@ impl Gate {
 
 const fn owned(seal: SealNumber) -> Option<SealNumber> {
     if seal == UNOWNED { None } else { Some(seal) }
+}
+
+/// Where one more veth can be noted: a network that outlives its veths has had others. Pure.
+fn free_slot(veths: &[u32], is_guarded: impl Fn(u32) -> bool) -> Option<usize> {
+    veths
+        .iter()
+        .position(|index| *index == 0 || !is_guarded(*index))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::free_slot;
+
+    #[test]
+    fn veths_that_are_gone_keep_no_other_from_waiting() {
+        assert_eq!(free_slot(&[7, 0, 0, 0], |_| true), Some(1));
+        assert_eq!(free_slot(&[7, 8, 9, 10], |_| true), None);
+        assert_eq!(free_slot(&[7, 8, 9, 10], |index| index != 9), Some(2));
+    }
 }
