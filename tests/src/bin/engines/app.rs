@@ -217,10 +217,9 @@ impl<'a> App<'a> {
     fn tell_guards(&self) {
         self.engine
             .airgap(&format!("status --verbose {}", self.target()));
-        cmd::attempt(
-            "journalctl --boot --no-pager --lines 60 --output short-precise --unit systemd-udevd",
-        );
-        cmd::attempt("ip -details link show type veth");
+        log("journalctl --boot --no-pager --lines 80 --output short-precise --unit systemd-udevd");
+        log("ip -details link");
+        log("find /sys/fs/bpf/airgap");
     }
 
     fn were_refused(&self, attempts: &[Value]) -> Result<(), String> {
@@ -273,8 +272,8 @@ impl<'a> App<'a> {
     fn tell_refusals(&self) {
         let tail = format!("tail --json --since 5m --no-follow {}", self.target());
         self.engine.airgap(&tail);
-        cmd::attempt("ip -details address");
-        cmd::attempt("ip neighbour");
+        log("ip -details address");
+        log("ip neighbour");
     }
 }
 
@@ -284,6 +283,11 @@ impl Drop for App<'_> {
         let remove = format!("rm --force --volumes {}", self.name);
         self.engine.attempt(&remove);
     }
+}
+
+/// Writes what a command says to the log.
+fn log(line: &str) {
+    eprintln!("{}", cmd::attempt(line).describe());
 }
 
 /// The exit status, and the error if there is one.
