@@ -8,8 +8,9 @@ use crate::plan::Plan;
 use crate::services::{Seen, Services};
 use crate::sweep::{self, Turn};
 use crate::tap::Tap;
-use crate::{LABEL, cmd, http};
+use crate::{LABEL, PREFIX, cmd, http, image};
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 /// The outside world of one test, its container network and its turn. Drop it last.
 #[derive(Debug)]
@@ -96,6 +97,14 @@ impl Outside {
              --label {LABEL}={suffix} -o com.docker.network.bridge.name={bridge} \
              -o com.docker.network.bridge.enable_ip_masquerade=false {name}"
         ));
+        // Podman makes the bridge with the first container, and takes it away with the last.
+        if !Path::new("/sys/class/net").join(bridge).exists() {
+            let image = image::ensure();
+            cmd::ok(&format!(
+                "docker run -d --name {PREFIX}first-{suffix} --label {LABEL}={suffix} \
+                 --network {name} {image} airgap-probe serve"
+            ));
+        }
         // Before the first container brings the bridge up.
         skip_dad(bridge);
         Self {
