@@ -132,6 +132,10 @@ enum Task {
         /// Count that, and write performance/budget.toml
         #[arg(long, conflicts_with_all = ["exact", "budget"])]
         write_budget: bool,
+        /// Count only what these words say, once, and print it: setups=A,B operations=A,B
+        /// families=4,6 runs=N
+        #[arg(long, value_name = "WORDS", conflicts_with_all = ["exact", "budget", "write_budget"])]
+        only: Option<String>,
         /// Times that each set-up is measured
         #[arg(long, default_value_t = 7)]
         rounds: u32,
@@ -201,6 +205,9 @@ fn main() -> ExitCode {
             kernel,
             ..
         } => kernels::count::run(&kernel).map(done),
+        Task::Bench {
+            only: Some(words), ..
+        } => kernels::count::only(&words).map(done),
         Task::Bench {
             budget,
             write_budget,

@@ -63,6 +63,20 @@ pub(crate) fn run(kernel: &str) -> Result<()> {
     Ok(())
 }
 
+/// Counts what `words` say, as `airgap-count drive` takes them, on the budget's kernel, and
+/// prints it; writes nothing.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn only(words: &str) -> Result<()> {
+    let counting = Counting::prepare(BUDGET_KERNEL, words.contains("tables"), words)?;
+    let figures = counting.boot(Boot::new(BUDGET_KERNEL)?, SEEDS[0])?;
+    for ((setup, operation, family), count) in figures.iter() {
+        println!("{setup}, {operation}, IPv{family}: {count:.0}");
+    }
+    Ok(())
+}
+
 /// Counts what has a budget, and holds it against `performance/budget.toml`, or writes that anew.
 /// Returns whether all is within.
 ///
