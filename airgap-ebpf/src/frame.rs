@@ -59,8 +59,8 @@ pub(crate) fn out(ctx: &TcContext) -> i32 {
     // By its tag alone, whichever seal this veth is of: containers that share a
     // network namespace share its veths, too.
     let mut reason = match passes::<{ ETHERNET as usize }, true>(skb) {
-        true => 0,
-        false => match judge_out(skb) {
+        1.. => 0,
+        0 => match judge_out(skb) {
             0 => 0,
             reason => judge_service(skb, reason),
         },

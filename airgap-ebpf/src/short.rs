@@ -6,12 +6,13 @@
 
 use airgap_common::{
     addr::Addr,
+    map::Tag,
     packet::{self, Ip, Transport},
-    verdict::short,
+    verdict::short::{self, Tagged},
 };
-use aya_ebpf::bindings::__sk_buff;
+use aya_ebpf::bindings::{__sk_buff, bpf_sock};
 
-use crate::{socket, subject::epoch};
+use crate::{kernel::HAS_TYPED_LOADS, socket, subject::epoch};
 
 pub(crate) const ETH_P_IP: u16 = 0x0800;
 pub(crate) const ETH_P_IPV6: u16 = 0x86dd;
@@ -23,46 +24,142 @@ pub(crate) enum Way {
     In,
 }
 
-/// Whether the packet, whose network header is at `BASE`, passes at once.
-#[inline(always)]
-pub(crate) fn passes<const BASE: usize, const OUT: bool>(skb: *mut __sk_buff) -> bool {
-    // SAFETY: the context is a __sk_buff; `protocol` is a __be16 in a u32.
-    let (protocol, tagged) = unsafe { ((*skb).protocol as u16, (*skb).vlan_present) };
-    tagged == 0
-        && match u16::from_be(protocol) {
-            ETH_P_IP => is_open::<BASE, OUT, 4>(skb) != 0,
-            ETH_P_IPV6 => is_open::<BASE, OUT, 6>(skb) != 0,
-            _ => false,
-        }
-}
-
-/// Not inlined: the verifier would follow the long way once for each reason to
-/// leave the short one.
+/// Whether the packet, whose network header is at `BASE`, passes at once. Not inlined: the
+/// verifier would follow the long way once for each reason to leave the short one.
 #[inline(never)]
-fn is_open<const BASE: usize, const OUT: bool, const VERSION: u8>(skb: *mut __sk_buff) -> u32 {
-    let way = if OUT { Way::Out } else { Way::In };
-    u32::from(decide::<BASE, VERSION>(skb, way).unwrap_or(false))
+pub(crate) fn passes<const BASE: usize, const OUT: bool>(skb: *mut __sk_buff) -> u32 {
+    u32::from(is_open::<BASE, OUT>(skb).unwrap_or(false))
 }
 
+/// The tag first: what has none, or one of another epoch, is told by it alone.
 #[inline(always)]
-fn decide<const BASE: usize, const VERSION: u8>(skb: *mut __sk_buff, way: Way) -> Option<bool> {
-    let sk = socket::full_socket(skb);
+fn is_open<const BASE: usize, const OUT: bool>(skb: *mut __sk_buff) -> Option<bool> {
+    // SAFETY: the context is a __sk_buff.
+    let sk = unsafe { (*skb).__bindgen_anon_2.sk };
+    let socket = tagged::<BASE>(sk)?;
+    let epoch = epoch();
+    if !socket.is_of(epoch) {
+        return None;
+    }
+    // SAFETY: the context is a __sk_buff; `protocol` is a __be16 in a u32.
+    let protocol = u16::from_be(unsafe { (*skb).protocol } as u16);
+    // SAFETY: as above. Only the link sees tags of VLANs.
+    if BASE != 0 && unsafe { (*skb).vlan_present } != 0 {
+        return None;
+    }
+    let way = if OUT { Way::Out } else { Way::In };
+    match protocol {
+        ETH_P_IP => decide::<BASE, 4>(skb, &socket, way, epoch),
+        ETH_P_IPV6 => decide::<BASE, 6>(skb, &socket.v6(), way, epoch),
+        _ => None,
+    }
+}
+
+/// The packet's socket with its tag, if it has one. A frame may have the request that answers
+/// a SYN, whose listener has the tag; the hooks of a cgroup are given that listener, and what
+/// is no full socket has no storage.
+#[inline(always)]
+fn tagged<const BASE: usize>(sk: *mut bpf_sock) -> Option<View<true>> {
     if sk.is_null() {
         return None;
     }
-    // SAFETY: not null, and the verifier knows a full bpf_sock.
-    let tag = unsafe { socket::tag_of(sk) };
-    if tag.is_null() {
-        return None;
+    // Before Linux 5.10 only a full socket's storage can be asked for.
+    if BASE != 0 || HAS_TYPED_LOADS.load() == 0 {
+        // SAFETY: not null.
+        let sk = unsafe { socket::full(sk) };
+        if sk.is_null() {
+            return None;
+        }
+        // SAFETY: not null.
+        return View::of(sk, unsafe { socket::tag_of(sk) });
     }
-    // SAFETY: not null, a live value.
-    let tag = unsafe { *tag };
+    // SAFETY: not null.
+    View::of(sk, unsafe { socket::tag_of(sk) })
+}
+
+/// A socket with its tag, for packets of IPv4 or of IPv6.
+struct View<const V4: bool> {
+    sk: *mut bpf_sock,
+    tag: *const Tag,
+}
+
+impl View<true> {
+    #[inline(always)]
+    fn of(sk: *mut bpf_sock, tag: *const Tag) -> Option<Self> {
+        (!tag.is_null()).then_some(Self { sk, tag })
+    }
+
+    #[inline(always)]
+    const fn v6(&self) -> View<false> {
+        View {
+            sk: self.sk,
+            tag: self.tag,
+        }
+    }
+}
+
+// SAFETY of each: neither is null, the verifier knows the socket, and the tag is live.
+impl<const V4: bool> Tagged for View<V4> {
+    #[inline(always)]
+    fn state(&self) -> u32 {
+        // SAFETY: as said.
+        unsafe { (*self.sk).state }
+    }
+
+    #[inline(always)]
+    fn is_bound(&self) -> bool {
+        // SAFETY: as said.
+        unsafe { (*self.sk).bound_dev_if != 0 }
+    }
+
+    #[inline(always)]
+    fn sport(&self) -> u16 {
+        // SAFETY: as said.
+        unsafe { (*self.sk).src_port as u16 }
+    }
+
+    #[inline(always)]
+    fn dport(&self) -> u16 {
+        // SAFETY: as said.
+        u16::from_be(unsafe { (*self.sk).dst_port })
+    }
+
+    #[inline(always)]
+    fn has_peer(&self, addr: Addr) -> bool {
+        // SAFETY: as said.
+        unsafe { socket::peer(self.sk, V4) }.is(addr)
+    }
+
+    #[inline(always)]
+    fn port(&self) -> u16 {
+        // SAFETY: as said.
+        unsafe { (*self.tag).port }
+    }
+
+    #[inline(always)]
+    fn peer_only(&self) -> bool {
+        // SAFETY: as said.
+        unsafe { (*self.tag).peer_only != 0 }
+    }
+
+    #[inline(always)]
+    fn is_of(&self, epoch: u32) -> bool {
+        // SAFETY: as said.
+        unsafe { (*self.tag).seal != Tag::NONE.seal && (*self.tag).is_of(epoch) }
+    }
+}
+
+#[inline(always)]
+fn decide<const BASE: usize, const VERSION: u8>(
+    skb: *mut __sk_buff,
+    socket: &impl Tagged,
+    way: Way,
+    epoch: u32,
+) -> Option<bool> {
     let (ip, transport) = headers::<BASE, VERSION>(skb)?;
-    // SAFETY: as above.
-    let socket = unsafe { socket::facts(sk, socket::peer(sk, VERSION == 4), tag) };
     Some(match way {
-        Way::Out => short::reply(&ip, &transport, &socket, epoch()),
-        Way::In => short::request(&ip, &transport, &socket, epoch()),
+        Way::Out => short::reply(&ip, &transport, socket, epoch),
+        Way::In => short::request(&ip, &transport, socket, epoch),
     })
 }
 

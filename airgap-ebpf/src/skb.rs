@@ -216,7 +216,7 @@ fn ifindex(skb: *mut __sk_buff) -> u32 {
 
 #[inline(always)]
 fn passes_short<const OUT: bool>(skb: *mut __sk_buff) -> bool {
-    ifindex(skb) != LOOPBACK && passes::<0, OUT>(skb)
+    ifindex(skb) != LOOPBACK && passes::<0, OUT>(skb) != 0
 }
 
 /// Whether the socket's cgroup may be a sealed one at all.

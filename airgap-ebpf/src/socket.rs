@@ -22,9 +22,18 @@ pub(crate) fn full_socket(skb: *mut __sk_buff) -> *mut bpf_sock {
     // SAFETY: the context is a __sk_buff, and null is checked.
     unsafe {
         let sk = (*skb).__bindgen_anon_2.sk;
-        if sk.is_null() {
-            return sk;
-        }
+        if sk.is_null() { sk } else { full(sk) }
+    }
+}
+
+/// The full socket that this one is, or the listener whose request it is; or null.
+///
+/// # Safety
+/// `sk` is a socket pointer that the verifier knows, not null.
+#[inline(always)]
+pub(crate) unsafe fn full(sk: *mut bpf_sock) -> *mut bpf_sock {
+    // SAFETY: the caller's promise.
+    unsafe {
         let full = bpf_sk_fullsock(sk);
         if full.is_null() {
             bpf_get_listener_sock(sk)

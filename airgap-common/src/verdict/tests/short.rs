@@ -9,6 +9,22 @@ use crate::{
 const LOCAL: Addr = Addr::from_v4([127, 0, 0, 1]);
 const CLIENT6: Addr = Addr([1, 2, 3, 4]);
 
+/// The strictest kernel: whoever asks it is told no.
+const STRICT: World = World {
+    peer: Peer::Outside,
+    allowed: false,
+    kernel_socket: false,
+    budget: false,
+    groups: false,
+    owed: false,
+    opened: false,
+    older: Ended::Unknown,
+    exit: Exit::None,
+    remembered: false,
+    asked: None,
+    asks: false,
+};
+
 struct Random(u64);
 
 impl Random {
@@ -32,7 +48,7 @@ fn facts(r: &mut Random) -> (Ip, Transport, Socket, Policy) {
         kind: r.pick(&[Kind::Tcp, Kind::Tcp, Kind::Tcp, Kind::Udp, Kind::Other]),
         ..tcp(port, r.pick(&[4000, 4000, 4001]), flags)
     };
-    let socket = Socket {
+    let mut socket = Socket {
         exists: r.pick(&[true, true, true, false]),
         bound: r.pick(&[false, false, false, true]),
         kind: r.pick(&[1, 1, 1, 2, 3]),
@@ -43,6 +59,10 @@ fn facts(r: &mut Random) -> (Ip, Transport, Socket, Policy) {
         peer,
         tag: r.pick(&[tag(SEAL, port), tag(SEAL, port), tag(SEAL, 80), Tag::NONE]),
     };
+    // Nobody writes any other: see `only_a_tcp_listener_is_tagged`.
+    if !socket.exists || !socket.is_tcp() {
+        socket.tag = Tag::NONE;
+    }
     let socket = Socket {
         tag: Tag {
             epoch: r.pick(&[EPOCH, EPOCH, EPOCH, EPOCH - 2, Tag::NO_EPOCH]),
@@ -58,21 +78,7 @@ fn facts(r: &mut Random) -> (Ip, Transport, Socket, Policy) {
 
 #[test]
 fn allows_no_more_than_the_full_verdict() {
-    // The strictest kernel: whoever asks it is told no.
-    let kernel = World {
-        peer: Peer::Outside,
-        allowed: false,
-        kernel_socket: false,
-        budget: false,
-        groups: false,
-        owed: false,
-        opened: false,
-        older: Ended::Unknown,
-        exit: Exit::None,
-        remembered: false,
-        asked: None,
-        asks: false,
-    };
+    let kernel = STRICT;
     let (mut out, mut inward) = (0, 0);
     let mut r = Random(0x5eed);
     for _ in 0..800_000 {
@@ -83,6 +89,7 @@ fn allows_no_more_than_the_full_verdict() {
         }
         // The number of an exception may be that of an epoch.
         if r.pick(&[true, false, false, false, false]) {
+            (socket.exists, socket.kind, socket.protocol) = (true, 1, 6);
             socket.tag = Tag::exit(SEAL, EPOCH);
         }
         let all = (&ip, &transport, &socket, &rules);
@@ -109,23 +116,37 @@ fn allows_no_more_than_the_full_verdict() {
     assert!(out > 500 && inward > 500, "{out} {inward}");
 }
 
+/// What the short way takes for granted of a socket that has a tag. `connect` writes one by
+/// an exception, and that on TCP sockets alone, too.
+#[test]
+fn only_a_tcp_listener_is_tagged() {
+    let mut tagged = 0;
+    let mut r = Random(0xacce55);
+    for _ in 0..200_000 {
+        let (mut ip, mut transport, socket, rules) = facts(&mut r);
+        (ip.src, ip.dst) = (ip.dst, ip.src);
+        (transport.sport, transport.dport) = (transport.dport, transport.sport);
+        let kernel = World {
+            allowed: true,
+            ..STRICT
+        };
+        let full = ingress(&ip, &transport, false, &socket, SEAL, Some(&rules), &kernel);
+        if full == Ok(Inbound::TagListener) {
+            tagged += 1;
+            assert!(socket.exists && socket.is_tcp(), "{socket:?}");
+            assert_eq!(socket.state, state::LISTEN);
+        }
+    }
+    assert!(tagged > 100, "{tagged}");
+}
+
 /// A connection of a client that `--from` allows was judged; since then the socket may have
 /// become anything, but no connection to somebody else: that erases the tag.
 #[test]
 fn what_was_judged_for_a_peer_is_good_for_that_peer_alone() {
     let kernel = World {
-        peer: Peer::Outside,
         allowed: true,
-        kernel_socket: false,
-        budget: false,
-        groups: false,
-        owed: false,
-        opened: false,
-        older: Ended::Unknown,
-        exit: Exit::None,
-        remembered: false,
-        asked: None,
-        asks: false,
+        ..STRICT
     };
     let (mut out, mut inward, mut judged) = (0, 0, 0);
     let mut r = Random(0xf00d);
