@@ -301,7 +301,7 @@ const MAX_ADDRESSES: u32 = 16;
 /// 1 if a packet that leaves has an address of the interface that it leaves by as its
 /// source: with another (IP_FREEBIND, IP_TRANSPARENT) the far side would answer to
 /// somebody else, and tell him what the container wants it to. A global function, as
-/// `airgap_packet_level`.
+/// `airgap_packet_seal`.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn airgap_own_source(skb: *mut __sk_buff) -> u32 {

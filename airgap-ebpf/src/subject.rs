@@ -8,6 +8,7 @@ use airgap_common::{
     denial::Reason,
     map::{
         HINT_BUCKETS, MAX_LEVEL, Policy, SealNumber, Stat, Tag, UNRECORDED, Writer, overflow_slot,
+        packed, unpacked,
     },
 };
 use aya_ebpf::{
@@ -35,9 +36,8 @@ impl Subject {
     /// Of the task that runs now. Not for packets: they pass in any context.
     #[inline(always)]
     pub(crate) fn of_task() -> Option<Self> {
-        let level = airgap_task_level();
         // SAFETY: the helper takes any level, 0 stands for "no such ancestor".
-        at(level, || unsafe {
+        at(airgap_task_seal(), |level| unsafe {
             bpf_get_current_ancestor_cgroup_id(level as i32)
         })
     }
@@ -46,20 +46,17 @@ impl Subject {
     /// helper above before Linux 5.15.
     #[inline(always)]
     pub(crate) fn of_caller() -> Option<Self> {
-        let level = airgap_caller_level();
+        let found = airgap_caller_seal();
         let cgroup = caller_cgroup();
-        at(level, || caller_ancestor(cgroup, level))
+        at(found, |level| caller_ancestor(cgroup, level))
     }
 
     /// Of the socket that a packet belongs to, as it is in this epoch or in a later one.
     #[inline(always)]
     pub(crate) fn of_packet(skb: *mut __sk_buff, epoch: u32) -> Option<Self> {
-        let level = airgap_packet_level(skb);
-        at(level, || {
-            // SAFETY: as above.
-            after(epoch, unsafe {
-                bpf_skb_ancestor_cgroup_id(skb, level as i32)
-            })
+        // SAFETY: as above.
+        at(airgap_packet_seal(skb, epoch), |level| unsafe {
+            bpf_skb_ancestor_cgroup_id(skb, level as i32)
         })
     }
 
@@ -108,12 +105,13 @@ pub(crate) fn epoch() -> u32 {
     })
 }
 
-/// Level of the sealed cgroup that the task is in or below; 0 if there is none.
+/// Seal and level of the sealed cgroup that the task is in or below, [`packed`]; 0 if there is
+/// none.
 /// A global function: the verifier walks it once, not once for each way that
-/// leads to it and for each level that it may return (Linux 5.6).
+/// leads to it and for each seal that it may return (Linux 5.6).
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn airgap_task_level() -> u32 {
+pub extern "C" fn airgap_task_seal() -> u64 {
     // SAFETY: the helper takes any level, 0 stands for "no such ancestor".
     find(|level| unsafe { bpf_get_current_ancestor_cgroup_id(level as i32) })
 }
@@ -121,7 +119,7 @@ pub extern "C" fn airgap_task_level() -> u32 {
 /// The same for security hooks.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn airgap_caller_level() -> u32 {
+pub extern "C" fn airgap_caller_seal() -> u64 {
     let cgroup = caller_cgroup();
     find(|level| caller_ancestor(cgroup, level))
 }
@@ -144,18 +142,22 @@ fn caller_ancestor(cgroup: u64, level: u32) -> u64 {
     ancestor_id(cgroup, level)
 }
 
-/// The same of a packet's socket.
+/// The same of a packet's socket, as it is in this epoch or in a later one.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn airgap_packet_level(skb: *mut __sk_buff) -> u32 {
-    // SAFETY: the helper takes any level, 0 stands for "no such ancestor".
-    find(|level| unsafe { bpf_skb_ancestor_cgroup_id(skb, level as i32) })
+pub extern "C" fn airgap_packet_seal(skb: *mut __sk_buff, epoch: u32) -> u64 {
+    find(|level| {
+        // SAFETY: the helper takes any level, 0 stands for "no such ancestor".
+        after(epoch, unsafe {
+            bpf_skb_ancestor_cgroup_id(skb, level as i32)
+        })
+    })
 }
 
-/// Looks for a sealed cgroup among the ancestors that `ancestor` names; returns
-/// its level, or 0.
+/// Looks for a sealed cgroup among the ancestors that `ancestor` names; returns its seal and
+/// its level, [`packed`], or 0.
 #[inline(always)]
-fn find(ancestor: impl Fn(u32) -> u64) -> u32 {
+fn find(ancestor: impl Fn(u32) -> u64) -> u64 {
     let mut rest = levels() >> 1;
     let mut level = 1;
     while level <= MAX_LEVEL && rest != 0 {
@@ -164,8 +166,8 @@ fn find(ancestor: impl Fn(u32) -> u64) -> u32 {
             if id == 0 {
                 return 0;
             }
-            if seal_of(id).is_some() {
-                return level;
+            if let Some(seal) = seal_of(id) {
+                return packed(seal, level);
             }
         }
         rest >>= 1;
@@ -174,17 +176,16 @@ fn find(ancestor: impl Fn(u32) -> u64) -> u32 {
     0
 }
 
-/// The sealed cgroup of this id, at this level.
+/// The sealed cgroup that was found, if one was; `ancestor` tells its id by its level.
 #[inline(always)]
-fn at(level: u32, id: impl Fn() -> u64) -> Option<Subject> {
+fn at(found: u64, ancestor: impl Fn(u32) -> u64) -> Option<Subject> {
+    let (seal, level) = unpacked(found);
     if level == 0 {
         return None;
     }
-    let cgroup = id();
     Some(Subject {
-        // It was let go since a moment ago, but another may be above or below it.
-        seal: seal_of(cgroup).unwrap_or(UNRECORDED),
-        cgroup,
+        seal,
+        cgroup: ancestor(level),
         level,
     })
 }

@@ -3,6 +3,7 @@
 mod attempt;
 mod bridge;
 mod exit;
+mod found;
 pub mod name;
 mod older;
 mod own;
@@ -24,6 +25,7 @@ pub use self::{
         MAX_EXCEPTIONS, MAX_EXITS, MAX_FLOWS, MAX_NEIGHBOURS, REASON_LEN, SLOTS, Slot, TARGET_LEN,
         Use,
     },
+    found::{packed, unpacked},
     older::{CUT_LIFE, Ended, Layer, MAX_OLDER, Older},
     own::{ARP_LEN, MAX_OWN, MAX_OWN6, Own},
     policy::{MAX_PORTS, Policy, PortRange},
