@@ -15,6 +15,7 @@ mod exits;
 mod frame;
 mod groups;
 mod kernel;
+mod local;
 mod lsm;
 mod maps;
 mod older;

@@ -61,6 +61,17 @@ impl Packet {
         }
     }
 
+    /// One at a cgroup hook, of which nothing is asked that its own socket knows.
+    #[inline(always)]
+    pub(crate) const fn plain(skb: *mut __sk_buff, subject: Subject) -> Self {
+        Self {
+            skb,
+            base: 0,
+            subject,
+            sk: ptr::null_mut(),
+        }
+    }
+
     /// Reads `N` bytes at `offset` from the network header.
     #[inline(always)]
     pub(crate) fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {

@@ -12,6 +12,7 @@ use aya_ebpf::{
 };
 
 use crate::{
+    local,
     packet::Packet,
     short::passes,
     socket,
@@ -216,7 +217,11 @@ fn ifindex(skb: *mut __sk_buff) -> u32 {
 
 #[inline(always)]
 fn passes_short<const OUT: bool>(skb: *mut __sk_buff) -> bool {
-    ifindex(skb) != LOOPBACK && passes::<0, OUT>(skb) != 0
+    if ifindex(skb) == LOOPBACK {
+        local::passes::<OUT>(skb)
+    } else {
+        passes::<0, OUT>(skb) != 0
+    }
 }
 
 /// Whether the socket's cgroup may be a sealed one at all.

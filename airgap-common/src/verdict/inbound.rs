@@ -37,11 +37,7 @@ pub fn ingress<K: Kernel>(
         return Err(Reason::Unrecorded);
     };
     if loopback {
-        return if ip.plain && loopback_addresses(ip) {
-            Ok(Inbound::Deliver)
-        } else {
-            Err(Reason::Loopback)
-        };
+        return to_loopback(ip).map(|()| Inbound::Deliver);
     }
     if transport.kind == Kind::Udp && policy.flags & Policy::SERVES_UDP != 0 {
         // `service::ask` has the say.
@@ -82,6 +78,19 @@ pub fn ingress<K: Kernel>(
         return Ok(Inbound::Deliver);
     }
     Err(Reason::Inbound)
+}
+
+/// Judges a packet that reaches a socket of a sealed cgroup on loopback.
+///
+/// # Errors
+/// The reason to drop it.
+#[inline(always)]
+pub fn to_loopback(ip: &Ip) -> Result<(), Reason> {
+    if ip.plain && loopback_addresses(ip) {
+        Ok(())
+    } else {
+        Err(Reason::Loopback)
+    }
 }
 
 /// Errno for a refused `socket()`, or `None` to allow it.

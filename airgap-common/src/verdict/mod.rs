@@ -20,7 +20,7 @@ mod tests;
 
 pub use self::{
     facts::{Kernel, Peer, SOCK_DGRAM, SOCK_STREAM, Socket, state},
-    inbound::{Inbound, ingress, socket_errno},
+    inbound::{Inbound, ingress, socket_errno, to_loopback},
 };
 
 use crate::{
@@ -79,7 +79,8 @@ pub fn egress<K: Kernel>(
     }
 }
 
-/// Loopback stays usable among the container's own sockets.
+/// Judges a plain packet that a sealed cgroup sends on loopback, which stays usable among the
+/// container's own sockets.
 ///
 /// Both addresses must be loopback, or be the same (an own address): anything
 /// else is forged to make the container's kernel answer outwards.
@@ -89,8 +90,11 @@ pub fn egress<K: Kernel>(
 /// to that one, which the look-up here does not. Where others may be such a listener, TCP is
 /// let to a socket of the seal's own that is bound to no interface, as no other can share
 /// its port then; and UDP, whose ports can be shared (SO_REUSEADDR), to nobody.
+///
+/// # Errors
+/// The reason to drop it.
 #[inline(always)]
-fn on_loopback<K: Kernel>(
+pub fn on_loopback<K: Kernel>(
     ip: &Ip,
     transport: &Transport,
     policy: &Policy,
