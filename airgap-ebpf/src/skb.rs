@@ -5,7 +5,7 @@ use airgap_common::{
     addr::Addr,
     denial::{Hook, Reason},
     map::Policy,
-    verdict::{self, Inbound, short},
+    verdict::{self, Inbound, Socket, short},
 };
 use aya_ebpf::{
     bindings::__sk_buff, helpers::generated::bpf_skb_ancestor_cgroup_id, programs::SkBuffContext,
@@ -23,6 +23,9 @@ use crate::{
 
 const PASS: i32 = 1;
 const DROP: i32 = 0;
+/// What a judgement says instead of 0 where the segment is one of a connection whose tag may
+/// name the epoch: no number of a [`Reason`].
+const FOR_PEER: u32 = 1 << 8;
 /// Every network namespace registers its loopback device first.
 const LOOPBACK: u32 = 1;
 
@@ -36,10 +39,9 @@ pub(crate) fn egress(ctx: &SkBuffContext) -> i32 {
     // Before the verdict: what another policy allowed is none of this epoch's.
     let began = epoch();
     match judge_egress(skb) {
-        0 => {
-            if ifindex(skb) != LOOPBACK {
-                renew_for_peer(skb, began);
-            }
+        0 => PASS,
+        FOR_PEER => {
+            renew_for_peer(skb, began);
             PASS
         }
         reason => {
@@ -111,9 +113,18 @@ fn judge_egress(skb: *mut __sk_buff) -> u32 {
         &packet,
     );
     match verdict {
+        Ok(()) if is_for_peer(skb, &socket, policy) => FOR_PEER,
         Ok(()) => 0,
         Err(reason) => reason as u32,
     }
+}
+
+/// Whether what passes is worth a look of [`renew_for_peer`].
+#[inline(always)]
+fn is_for_peer(skb: *mut __sk_buff, socket: &Socket, policy: &Policy) -> bool {
+    ifindex(skb) != LOOPBACK
+        && policy.flags & Policy::CLIENTS_ANY == 0
+        && short::is_connection(socket.state)
 }
 
 /// After a segment was judged and passes: has its connection's tag name the epoch in which
@@ -162,8 +173,13 @@ pub(crate) fn ingress(ctx: &SkBuffContext) -> i32 {
     if !is_hinted(skb) || passes_short::<false>(skb) {
         return PASS;
     }
+    let began = epoch();
     match judge_ingress(skb) {
         0 => PASS,
+        FOR_PEER => {
+            renew_for_peer(skb, began);
+            PASS
+        }
         reason => {
             let reason = match reason == Reason::Unasked as u32 {
                 true => udp::judge_ask(skb),
@@ -202,7 +218,14 @@ fn judge_ingress(skb: *mut __sk_buff) -> u32 {
         &packet,
     );
     match verdict {
-        Ok(Inbound::Deliver) => 0,
+        Ok(Inbound::Deliver) => {
+            // From that very peer, as whoever looked the socket up knew.
+            let by_peer = socket.peer.is(ip.src) && socket.dport == transport.sport;
+            match by_peer && is_for_peer(skb, &socket, policy) {
+                true => FOR_PEER,
+                false => 0,
+            }
+        }
         Ok(Inbound::TagListener) if packet.tag(transport.dport, policy, epoch) => 0,
         Ok(Inbound::TagListener) => Reason::Inbound as u32,
         Err(reason) => reason as u32,

@@ -148,7 +148,7 @@ fn what_was_judged_for_a_peer_is_good_for_that_peer_alone() {
         allowed: true,
         ..STRICT
     };
-    let (mut out, mut inward, mut judged) = (0, 0, 0);
+    let (mut out, mut inward, mut judged, mut by_peer) = (0, 0, 0, 0);
     let mut r = Random(0xf00d);
     for _ in 0..800_000 {
         let (ip, transport, mut socket, mut rules) = facts(&mut r);
@@ -159,6 +159,28 @@ fn what_was_judged_for_a_peer_is_good_for_that_peer_alone() {
             socket.tag.epoch = r.pick(&[EPOCH - 2, Tag::NO_EPOCH]);
         }
         let connected = [1, 4, 5, 8, 9, 11].contains(&socket.state);
+        // A packet of its peer's that was delivered shows who that is.
+        let mut theirs = (ip, transport);
+        (theirs.0.src, theirs.0.dst) = (socket.peer, ip.src);
+        (theirs.1.sport, theirs.1.dport) = (socket.dport, transport.sport);
+        let (asked, request) = theirs;
+        let denies = World {
+            allowed: socket.peer != EVIL,
+            ..STRICT
+        };
+        let delivered = ingress(
+            &asked,
+            &request,
+            false,
+            &socket,
+            SEAL,
+            Some(&rules),
+            &denies,
+        );
+        if delivered == Ok(Inbound::Deliver) && short::is_judged(&socket, SEAL, &rules) {
+            by_peer += 1;
+            assert!(connected && socket.peer != EVIL, "{socket:?}");
+        }
         if connected && socket.peer == EVIL {
             socket.peer = CLIENT;
         }
@@ -187,8 +209,8 @@ fn what_was_judged_for_a_peer_is_good_for_that_peer_alone() {
         }
     }
     assert!(
-        out > 500 && inward > 500 && judged > 500,
-        "{out} {inward} {judged}"
+        out > 500 && inward > 500 && judged > 500 && by_peer > 500,
+        "{out} {inward} {judged} {by_peer}"
     );
     // The socket of that connection, made a listener.
     let listener = Socket {
