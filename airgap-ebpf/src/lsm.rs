@@ -13,7 +13,8 @@ use airgap_common::{
     denial::{Hook, Reason},
     map::Policy,
     verdict::socket::{
-        AF_ALG, AF_INET, AF_INET6, AF_UNIX, SELF_TEST_ERRNO, family_errno, is_membership, use_of,
+        AF_ALG, AF_INET, AF_INET6, AF_UNIX, SELF_TEST_ERRNO, connects_freely, family_errno,
+        is_membership, use_of,
     },
 };
 use aya_ebpf::{helpers::generated::bpf_get_current_task, programs::LsmContext};
@@ -48,17 +49,16 @@ pub(crate) fn create(ctx: &LsmContext) -> i32 {
         // The kernel's own.
         return ALLOW;
     }
+    // Before whose task it is: most families are everybody's.
+    let Some(errno) = family_errno(family, protocol) else {
+        return ALLOW;
+    };
     let Some(subject) = Subject::of_caller() else {
         return ALLOW;
     };
-    match family_errno(family, protocol) {
-        None => ALLOW,
-        Some(errno) => {
-            refuse(&subject, Reason::SocketType, family, kind, &NO_ADDRESS);
-            // Constants: the verifier wants to see the range.
-            if errno == EPERM { -EPERM } else { -93 }
-        }
-    }
+    refuse(&subject, Reason::SocketType, family, kind, &NO_ADDRESS);
+    // Constants: the verifier wants to see the range.
+    if errno == EPERM { -EPERM } else { -93 }
 }
 
 /// `socket_sendmsg(struct socket *sock, …)`, on sockets that have been connected
@@ -90,6 +90,9 @@ pub(crate) fn sendmsg(ctx: &LsmContext) -> i32 {
 /// hooks, which come next and know the address.
 #[inline(always)]
 pub(crate) fn connect(ctx: &LsmContext) -> i32 {
+    if HAS_TYPED_LOADS.load() != 0 && is_free(ctx.arg::<u64>(0)) {
+        return ALLOW;
+    }
     let Some(subject) = Subject::of_caller() else {
         return ALLOW;
     };
@@ -203,6 +206,14 @@ fn is_own(socket: u64) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether whoever connects this `struct socket` may, sealed or not, as [`connect`] asks nothing
+/// of its family.
+#[inline(always)]
+fn is_free(socket: u64) -> bool {
+    let sk = load::<u64>(socket, &OFF_SOCKET_SK);
+    sk != 0 && connects_freely(load::<u16>(sk, &OFF_SOCK_FAMILY))
 }
 
 /// The `struct sock` behind a hook's `struct socket`.
