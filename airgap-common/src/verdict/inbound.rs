@@ -1,6 +1,6 @@
 //! The verdict on what comes in, and on new sockets.
 
-use super::{Kernel, SOCK_DGRAM, SOCK_STREAM, Socket, client, exit, loopback_addresses, state};
+use super::{Kernel, SOCK_DGRAM, SOCK_STREAM, Socket, client, exit, state};
 use crate::{
     denial::Reason,
     map::{Policy, SealNumber, Tag},
@@ -91,6 +91,12 @@ pub fn to_loopback(ip: &Ip) -> Result<(), Reason> {
     } else {
         Err(Reason::Loopback)
     }
+}
+
+/// Both are loopback, or the same.
+#[inline(always)]
+pub(super) fn loopback_addresses(ip: &Ip) -> bool {
+    ip.src.is(ip.dst) || (ip.src.is_loopback() && ip.dst.is_loopback())
 }
 
 /// Errno for a refused `socket()`, or `None` to allow it.

@@ -23,6 +23,7 @@ pub use self::{
     inbound::{Inbound, ingress, socket_errno, to_loopback},
 };
 
+use self::inbound::loopback_addresses;
 use crate::{
     addr::Addr,
     denial::Reason,
@@ -151,11 +152,6 @@ pub fn near<K: Kernel>(
         },
         _ => Err(Reason::Loopback),
     }
-}
-
-#[inline(always)]
-fn loopback_addresses(ip: &Ip) -> bool {
-    ip.src.is(ip.dst) || (ip.src.is_loopback() && ip.dst.is_loopback())
 }
 
 /// What has no business on any other interface.
