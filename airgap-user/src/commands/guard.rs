@@ -33,7 +33,7 @@ pub struct Guard {
 
 // udev has nobody configure an interface meanwhile: others wait for this.
 /// So long it is looked for whose it is once its other end is where it belongs: the
-/// kernel side finds out later, too.
+/// kernel side finds out later, too, if it was told of the network there.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// So long an end that no bridge has is waited for: engines plug theirs in at once,
 const UNPLUGGED: Duration = Duration::from_secs(1);
@@ -62,12 +62,15 @@ fn prove() {
     }
 }
 
+/// The cookie of a network, where the kernel tells it (Linux 5.14).
+struct Network(Option<u64>);
+
 /// What is known of a veth.
 enum Known {
     /// A container that nobody sealed is behind it.
     Unsealed,
-    /// Nobody known is there yet.
-    Nobody(Option<u64>),
+    /// Nobody known is there yet, in a network that was found or not.
+    Nobody(Option<Network>),
     /// The seal of who is there; the host's end with all that its other end has; and
     /// whether a program of the container's runs.
     Sealed(SealNumber, HostEnd, bool),
@@ -76,21 +79,61 @@ enum Known {
 /// Guards the veth `index` of this namespace until it is known whose it is.
 ///
 /// # Errors
-/// If the gate cannot be used, or the kernel refuses an attachment.
+/// If the gate cannot be used, or the kernel refuses an attachment. One failure may come of
+/// what changes meanwhile: it is tried again as long as [`PATIENCE`].
 pub(super) fn guard(place: &Place, index: u32) -> Result<()> {
     let began = Instant::now();
-    let mut moved = None;
-    let (mut counted, mut guarded) = (false, false);
+    let mut guarding = Guarding {
+        place,
+        index,
+        began,
+        moved: None,
+        named: false,
+        counted: false,
+        guarded: false,
+    };
+    let mut failing: Option<Instant> = None;
     loop {
+        match guarding.look() {
+            Ok(true) => return Ok(()),
+            Ok(false) => failing = None,
+            Err(error) if failing.get_or_insert_with(Instant::now).elapsed() < PATIENCE => {
+                log::debug!("the interface {index} is looked at again: {error:#}");
+            }
+            Err(error) => return Err(error),
+        }
+        thread::sleep((began.elapsed() / 10).clamp(PAUSE, LONG));
+    }
+}
+
+/// One veth, and what is known of it so far.
+struct Guarding<'a> {
+    place: &'a Place,
+    index: u32,
+    began: Instant,
+    /// Since when its other end is elsewhere.
+    moved: Option<Instant>,
+    /// Whether the network there was found: the kernel side finds out whose it is by that.
+    named: bool,
+    counted: bool,
+    guarded: bool,
+}
+
+impl Guarding<'_> {
+    /// Looks once; whether all is done.
+    fn look(&mut self) -> Result<bool> {
+        let (place, index) = (self.place, self.index);
         let Some(gate) = Gate::open(place)? else {
-            return Ok(());
+            return Ok(true);
         };
         if !gate.seals_any() {
-            return Ok(());
+            return Ok(true);
         }
         let (end, plugged, number) = match other_end(index)? {
-            OtherEnd::None if guarded => return Gate::unguard_arrival(place, index),
-            OtherEnd::None => return Ok(()),
+            OtherEnd::None if self.guarded => {
+                return Gate::unguard_arrival(place, index).map(|()| true);
+            }
+            OtherEnd::None => return Ok(true),
             OtherEnd::Here { end, plugged } => (end, plugged, None),
             OtherEnd::There {
                 end,
@@ -98,11 +141,7 @@ pub(super) fn guard(place: &Place, index: u32) -> Result<()> {
                 number,
             } => (end, plugged, Some(number)),
         };
-        let settling = match number {
-            Some(_) => moved.get_or_insert_with(Instant::now).elapsed() < PATIENCE,
-            None if plugged => began.elapsed() < PLUGGED,
-            None => began.elapsed() < UNPLUGGED,
-        };
+        let settling = self.is_settling(number.is_some(), plugged);
         // Of two ends in one namespace a bridge has the host's.
         if plugged || number.is_some() {
             let known = match number {
@@ -120,12 +159,15 @@ pub(super) fn guard(place: &Place, index: u32) -> Result<()> {
             let mut late = false;
             match known {
                 Known::Unsealed => {
-                    if guarded {
+                    if self.guarded {
                         Gate::unguard_arrival(place, index)?;
                     }
-                    return Ok(());
+                    return Ok(true);
                 }
-                Known::Nobody(network) => arrival.network = network,
+                Known::Nobody(network) => {
+                    self.named = network.is_some();
+                    arrival.network = network.and_then(|network| network.0);
+                }
                 Known::Sealed(owner, end, started) => {
                     whole &= !end.addresses.is_empty();
                     arrival.owner = Some(owner);
@@ -135,11 +177,11 @@ pub(super) fn guard(place: &Place, index: u32) -> Result<()> {
             }
             // A program that began while the guard was attached is late, too.
             let owner = Gate::guard_arrival(place, &arrival)?;
-            guarded = true;
+            self.guarded = true;
             if let Some(owner) = owner
-                && !counted
+                && !self.counted
             {
-                counted = true;
+                self.counted = true;
                 late |= is_late(place, index)?;
                 Gate::count_arrival(place, late)?;
                 log::info!(
@@ -149,17 +191,27 @@ pub(super) fn guard(place: &Place, index: u32) -> Result<()> {
                 );
             }
             if owner.is_some() && whole {
-                return Ok(());
+                return Ok(true);
             }
         }
-        if !settling {
-            // Both ends stay here: no container is behind it.
-            if number.is_none() && guarded {
-                return Gate::unguard_arrival(place, index);
-            }
-            return Ok(());
+        if settling {
+            return Ok(false);
         }
-        thread::sleep((began.elapsed() / 10).clamp(PAUSE, LONG));
+        // Both ends stay here: no container is behind it.
+        if number.is_none() && self.guarded {
+            Gate::unguard_arrival(place, index)?;
+        }
+        Ok(true)
+    }
+
+    /// Whether it is worth another look. `moved`: its other end is elsewhere.
+    fn is_settling(&mut self, moved: bool, plugged: bool) -> bool {
+        let began = self.began.elapsed();
+        if moved {
+            let moved = self.moved.get_or_insert_with(Instant::now).elapsed();
+            return moved < PATIENCE || !self.named && moved < PLUGGED && !self.counted;
+        }
+        began < if plugged { PLUGGED } else { UNPLUGGED }
     }
 }
 
@@ -188,7 +240,7 @@ fn known(place: &Place, gate: &Gate, end: &HostEnd, number: i32) -> Result<Known
         None if container && gate.quarantine()? => Known::Nobody(None),
         None if container => Known::Unsealed,
         // Older kernels tell no cookie: then it is found here or not at all.
-        None => Known::Nobody(network.cookie().ok()),
+        None => Known::Nobody(Some(Network(network.cookie().ok()))),
     })
 }
 
