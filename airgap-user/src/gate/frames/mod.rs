@@ -264,15 +264,17 @@ impl Gate {
         let Some(end) = &interface.host else {
             return Some(no_end(interface));
         };
-        let ours = self.veths.get(&end.index, 0);
-        let ours = ours.is_ok_and(|veth| veth.seal == seal && veth.bridge != Veth::UNPLUGGED);
-        if ours && PROGRAMS.iter().all(|p| self.is_alive(end.index, p)) {
-            return None;
+        let veth = self.veths.get(&end.index, 0).ok();
+        let runs = PROGRAMS.iter().all(|p| self.is_alive(end.index, p));
+        let at = format!("{} on the host's side, {}", interface.name, end.name);
+        match veth {
+            Some(veth) if runs && veth.seal == UNOWNED => {
+                Some(format!("what guards {at}, has not learnt yet whose it is"))
+            }
+            Some(veth) if runs && veth.seal == seal => (veth.bridge == Veth::UNPLUGGED)
+                .then(|| format!("what guards {at}, does not know its bridge yet")),
+            _ => Some(format!("nothing guards {at}")),
         }
-        Some(format!(
-            "nothing guards {} on the host's side, {}",
-            interface.name, end.name
-        ))
     }
 
     /// Lifts the guards of a seal.
