@@ -59,8 +59,8 @@ impl Config {
     /// Reads the file that is named, or the usual one if it is there.
     ///
     /// # Errors
-    /// If a file that is named is not there; if it is not root's alone to write, is no
-    /// regular file, or says what means nothing: with the line. Exit code 2.
+    /// If a file that is named is not there; if it is not root's alone to write, or is no
+    /// regular file; if it says what means nothing: with the line, and exit code 2.
     pub fn read(named: Option<&Path>) -> Result<Self> {
         let path = named.unwrap_or(Path::new(DEFAULT));
         let text = match text(path) {
