@@ -116,7 +116,11 @@ impl Gate {
     pub fn clear_remains(place: &Place, _lock: &Lock) -> Result<()> {
         let links = place.pins.join("links");
         let any = fs::read_dir(&links).is_ok_and(|mut entries| entries.next().is_some());
-        if place.pins.exists() && !any {
+        if !place.pins.exists() {
+            // A removal can end between the last two directories.
+            return remove_parent(place);
+        }
+        if !any {
             disarm(place, &VethLock::take()?)?;
         }
         Ok(())
@@ -250,9 +254,14 @@ fn disarm(place: &Place, _veths: &VethLock) -> Result<()> {
     ] {
         remove_dir(&dir)?;
     }
-    // The version directory's parent goes too, unless another version is in it.
+    remove_parent(place)
+}
+
+/// Removes the version directory's parent, unless another version is in it.
+fn remove_parent(place: &Place) -> Result<()> {
+    use io::ErrorKind::{DirectoryNotEmpty, NotFound};
     match place.pins.parent().map(fs::remove_dir) {
-        Some(Err(e)) if e.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        Some(Err(e)) if matches!(e.kind(), DirectoryNotEmpty | NotFound) => Ok(()),
         Some(Err(e)) => Err(e).context("cannot remove the pin directory"),
         _ => Ok(()),
     }
