@@ -7,6 +7,7 @@
 #![deny(missing_docs)]
 
 pub mod addr;
+pub mod allowed;
 pub mod cgroup;
 pub mod denial;
 pub mod map;

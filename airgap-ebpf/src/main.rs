@@ -9,6 +9,7 @@
 #![feature(asm_experimental_arch)]
 #![expect(unreachable_pub, reason = "the program macros want public functions")]
 
+mod allowed;
 mod cgroup;
 mod denial;
 mod exits;

@@ -25,6 +25,7 @@ use self::sockets::{
     has_ipv6, has_receiver, is_bound_elsewhere, is_own_socket, may_broadcast, own_address,
 };
 use crate::{
+    allowed,
     denial::{Details, Who, deny},
     exits,
     kernel::{
@@ -104,7 +105,7 @@ pub(crate) fn connect(ctx: &SockAddrContext, dst: Addr, hook: Hook) -> i32 {
             let flags = flags(&subject);
             if flags & Policy::LOOPBACK_EXITS != 0 {
                 // Whatever it says: egress judges the segments by what is on the socket.
-                exit(ctx, &subject, flags, dst);
+                exit(ctx, &subject, flags, dst, hook);
             }
         }
         return ALLOW;
@@ -118,7 +119,7 @@ pub(crate) fn connect(ctx: &SockAddrContext, dst: Addr, hook: Hook) -> i32 {
             let Err(answer) = answers(ctx, &subject, flags, dst) else {
                 return ALLOW;
             };
-            let (exit, number) = exit(ctx, &subject, flags, dst);
+            let (exit, number) = exit(ctx, &subject, flags, dst, hook);
             if exit == Exit::Open {
                 return ALLOW;
             }
@@ -139,9 +140,15 @@ pub(crate) fn connect(ctx: &SockAddrContext, dst: Addr, hook: Hook) -> i32 {
 }
 
 /// What exceptions say of this destination, and the number of the one that says so; a TCP
-/// socket has the tag of the one that lets it connect.
+/// socket has the tag of the one that lets it connect. What is let out is told.
 #[inline(always)]
-fn exit(ctx: &SockAddrContext, subject: &Subject, flags: u32, dst: Addr) -> (Exit, u32) {
+fn exit(
+    ctx: &SockAddrContext,
+    subject: &Subject,
+    flags: u32,
+    dst: Addr,
+    hook: Hook,
+) -> (Exit, u32) {
     if flags & Policy::HAS_EXITS == 0 {
         return (Exit::None, 0);
     }
@@ -160,6 +167,10 @@ fn exit(ctx: &SockAddrContext, subject: &Subject, flags: u32, dst: Addr) -> (Exi
         }
         exit => exit,
     };
+    if exit == Exit::Open {
+        let how = allowed::how(hook, protocol, port);
+        allowed::tell(subject.seal, &dst, how, number);
+    }
     (exit, number)
 }
 
@@ -214,7 +225,7 @@ pub(crate) fn sendmsg(ctx: &SockAddrContext, dst: Addr, hook: Hook) -> i32 {
             let Err(answer) = answers(ctx, &subject, flags, dst) else {
                 return ALLOW;
             };
-            let (exit, number) = exit(ctx, &subject, flags, dst);
+            let (exit, number) = exit(ctx, &subject, flags, dst, hook);
             if exit == Exit::Open || has_receiver(ctx, dst) {
                 return ALLOW;
             }

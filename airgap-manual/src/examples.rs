@@ -150,6 +150,10 @@ pub(crate) fn of(page: &str) -> &'static [Example] {
                 "sudo airgap tail --since 15m --no-follow --json web",
                 "What was refused in the last quarter of an hour, a line of JSON each.",
             ),
+            (
+                "sudo airgap tail --allowed web",
+                "Show each connection that an exception lets out, too.",
+            ),
         ],
         "airgap-top" => &[("sudo airgap top", "Watch all seals of this host.")],
         "airgap-learn" => &[

@@ -220,7 +220,7 @@ fn next(follower: &mut Follower) -> Denial {
         let events = follower.poll().expect("poll");
         events.into_iter().find_map(|event| match event {
             Event::Denial(denial) => Some(*denial),
-            Event::Suppressed(_) | Event::Lost(_) => None,
+            _ => None,
         })
     });
     found.expect("a record of the refusal")

@@ -23,7 +23,7 @@ pub use self::{
     exit::{
         DATAGRAM_LIFE, EXCEPTIONS_PER_SEAL, Exception, Exit, Exits, FLOW_LIFE, Flow, Found,
         MAX_EXCEPTIONS, MAX_EXITS, MAX_FLOWS, MAX_NEIGHBOURS, REASON_LEN, SLOTS, Slot, TARGET_LEN,
-        Use,
+        TOLD_LIFE, Use,
     },
     found::{packed, unpacked},
     older::{CUT_LIFE, Ended, Layer, MAX_OLDER, Older},
@@ -244,12 +244,20 @@ pub struct Gate {
 pub struct Follower {
     /// 0: free.
     pub pid: u32,
-    /// 1 once the ring is in its slot.
+    /// What goes into the ring, once it is in its slot: [`Self::DENIALS`], or
+    /// [`Self::ALLOWED`]; 0: nothing yet.
     pub live: u32,
     /// `starttime` of the process, clock ticks since boot (proc(5) field 22).
     pub start: u64,
-    /// Denials that did not fit into the ring.
+    /// Records that did not fit into the ring.
     pub lost: u64,
+}
+
+impl Follower {
+    /// Each [`crate::denial::Denial`].
+    pub const DENIALS: u32 = 1;
+    /// Each [`crate::allowed::Allowed`].
+    pub const ALLOWED: u32 = 2;
 }
 
 /// Index into `STATS`.

@@ -14,8 +14,8 @@ use airgap_common::{
     addr::Addr,
     denial::{Attribution, Denial, Hook, Reason},
     map::{
-        Attempt, AttemptKey, Counters, Destination, MAX_FOLLOWERS, Mark, REASONS, SealNumber,
-        Share, Spent, Tally, kind_of,
+        Attempt, AttemptKey, Counters, Destination, Follower, MAX_FOLLOWERS, Mark, REASONS,
+        SealNumber, Share, Spent, Tally, kind_of,
     },
 };
 use aya_ebpf::{helpers::bpf_get_current_pid_tgid, helpers::generated::bpf_ktime_get_boot_ns};
@@ -285,7 +285,7 @@ fn tell(slot: u32, entry: *const Attempt) {
         return;
     };
     // SAFETY: a live array element.
-    if unsafe { (*follower).live } != 1 {
+    if unsafe { (*follower).live } != Follower::DENIALS {
         return;
     }
     let Some(ring) = RINGS.get(slot) else {

@@ -237,6 +237,7 @@ async fn watch_on(hosts: &Hosts, args: &Attach, seals: &[SealNumber]) -> Result<
         seals,
         sink: &sink,
         since: None,
+        allowed: false,
         keep: true,
     };
     let ended = tail::follow(&following).await? == tail::End::Unsealed;

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     clock::parse_ago,
     container::Hosts,
-    events::{Event, Follower, POLL, past},
+    events::{Event, Follower, POLL, Uses, past},
     failure::{Failure, exit},
     gate::{Gate, bpf_log_level},
     metrics::Address,
@@ -59,6 +59,10 @@ pub struct Tail {
         conflicts_with = "no_follow"
     )]
     pub metrics: Option<Address>,
+    /// Tell what exceptions let out, too: each connection, and each far side of datagrams
+    /// once a minute
+    #[arg(long, conflicts_with = "no_follow")]
+    pub allowed: bool,
     /// Only these containers [default: all that are sealed]
     #[arg(value_name = "CONTAINER")]
     pub containers: Vec<String>,
@@ -174,6 +178,7 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, args: &Tail) -> Result<u8>
         seals: &chosen,
         sink: &sink,
         since,
+        allowed: args.allowed,
         keep: false,
     };
     drop(gate);
@@ -193,6 +198,8 @@ pub(super) struct Following<'a> {
     pub(super) sink: &'a Sink,
     /// Begin with what happened since.
     pub(super) since: Option<SystemTime>,
+    /// Tell what exceptions let out, too.
+    pub(super) allowed: bool,
     /// Guard the veths that they get meanwhile.
     pub(super) keep: bool,
 }
@@ -227,8 +234,16 @@ pub(super) async fn follow(following: &Following<'_>) -> Result<End> {
         Some(since) => Follower::start_since(&mut gate, seals, since)?,
         None => Follower::start(&mut gate, seals)?,
     };
+    let mut uses = following
+        .allowed
+        .then(|| Uses::start(&mut gate, seals))
+        .transpose()?;
+    let what = match uses {
+        Some(_) => "refused attempts, and what exceptions let out",
+        None => "refused attempts",
+    };
     log::info!(
-        "showing refused attempts; Ctrl-C ends this, not the seal; what a reason means: airgap explain REASON"
+        "showing {what}; Ctrl-C ends this, not the seal; what a reason means: airgap explain REASON"
     );
     let mut debug_log = match bpf_log_level() {
         0 => None,
@@ -263,6 +278,11 @@ pub(super) async fn follow(following: &Following<'_>) -> Result<End> {
         }
         for event in follower.poll()? {
             tell(&event, &gate, &mut names, sink, dated).await?;
+        }
+        if let Some(uses) = &mut uses {
+            for event in uses.poll(&gate)? {
+                tell(&event, &gate, &mut names, sink, false).await?;
+            }
         }
         dated = false;
         if unsealed {

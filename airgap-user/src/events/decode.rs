@@ -44,11 +44,7 @@ pub fn decode(bytes: &[u8], boot: SystemTime) -> Result<Denial, String> {
     let text = &bytes[offset_of!(Record, question)..][..asked];
     let is_unix = bytes[offset_of!(Record, reason)] == Reason::UnixPeer as u8;
     let attribution = bytes[offset_of!(Record, attribution)];
-    let comm = |offset: usize| {
-        let comm = &bytes[offset..][..16];
-        let end = comm.iter().position(|b| *b == 0).unwrap_or(comm.len());
-        String::from_utf8_lossy(&comm[..end]).into_owned()
-    };
+    let comm = |offset: usize| at(offset).comm();
     let known = |offset: usize| Some(at(offset).u32()).filter(|n| *n != 0);
     let time = boot + Duration::from_nanos(at(offset_of!(Record, time)).u64());
     Ok(Denial {
@@ -108,7 +104,8 @@ pub(super) fn bytes(record: &Record) -> &[u8] {
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(record).cast(), size_of::<Record>()) }
 }
 
-struct Field<'a>(&'a [u8]);
+/// What begins at an offset of a record, which has room for it.
+pub(super) struct Field<'a>(pub(super) &'a [u8]);
 
 impl Field<'_> {
     fn array<const N: usize>(&self) -> [u8; N] {
@@ -117,20 +114,27 @@ impl Field<'_> {
         out
     }
 
-    fn u16(&self) -> u16 {
+    pub(super) fn u16(&self) -> u16 {
         u16::from_ne_bytes(self.array())
     }
 
-    fn u32(&self) -> u32 {
+    pub(super) fn u32(&self) -> u32 {
         u32::from_ne_bytes(self.array())
     }
 
-    fn u64(&self) -> u64 {
+    pub(super) fn u64(&self) -> u64 {
         u64::from_ne_bytes(self.array())
     }
 
-    fn addr(&self) -> Option<IpAddr> {
+    pub(super) fn addr(&self) -> Option<IpAddr> {
         canonical(self.array())
+    }
+
+    /// `task->comm`.
+    pub(super) fn comm(&self) -> String {
+        let comm = &self.0[..16];
+        let end = comm.iter().position(|b| *b == 0).unwrap_or(comm.len());
+        String::from_utf8_lossy(&comm[..end]).into_owned()
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use airgap_common::{
     denial::Denial as Record,
-    map::{Attempt, AttemptKey, SealNumber},
+    map::{Attempt, AttemptKey, Follower as Slot, SealNumber},
 };
 use anyhow::Result;
 
@@ -69,7 +69,7 @@ impl Follower {
         let (ledger, past, total) = base(&attempts, seals, boot, since)?;
         let lock = Lock::take()?;
         Ok(Self {
-            ring: gate.follow(&lock)?,
+            ring: gate.follow(Slot::DENIALS, &lock)?,
             attempts,
             ledger,
             origins: Origins::default(),
@@ -201,7 +201,7 @@ impl Follower {
 }
 
 /// When `CLOCK_BOOTTIME` was zero.
-fn boot() -> SystemTime {
+pub(super) fn boot() -> SystemTime {
     SystemTime::now() - clock::since_boot()
 }
 

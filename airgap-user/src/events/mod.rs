@@ -1,5 +1,6 @@
 //! Denials, from a follower's ring to values that the output knows.
 
+mod allowed;
 mod decode;
 mod dns;
 mod explain;
@@ -13,6 +14,7 @@ use std::{net::IpAddr, time::SystemTime};
 use crate::policy::{To, suggested};
 
 pub use self::{
+    allowed::{Allowed, Uses},
     decode::{REASONS, decode, is_silent},
     dns::question,
     explain::{EXPLANATIONS, Explanation},
@@ -29,6 +31,10 @@ pub enum Event {
     Suppressed(Suppressed),
     /// Refused attempts of which nothing else is known.
     Lost(Lost),
+    /// What an exception let out.
+    Allowed(Box<Allowed>),
+    /// Of that, what could not be told.
+    Untold(Untold),
 }
 
 impl Event {
@@ -38,6 +44,8 @@ impl Event {
             Self::Denial(denial) => denial.seal,
             Self::Suppressed(suppressed) => suppressed.seal,
             Self::Lost(lost) => lost.seal.unwrap_or(0),
+            Self::Allowed(allowed) => allowed.seal,
+            Self::Untold(_) => 0,
         }
     }
 
@@ -47,7 +55,14 @@ impl Event {
             Self::Denial(denial) => denial.time,
             Self::Suppressed(suppressed) => suppressed.time,
             Self::Lost(lost) => lost.time,
+            Self::Allowed(allowed) => allowed.time,
+            Self::Untold(untold) => untold.time,
         }
+    }
+
+    /// Whether it is of something that was refused.
+    pub fn is_refusal(&self) -> bool {
+        !matches!(self, Self::Allowed(_) | Self::Untold(_))
     }
 }
 
@@ -81,6 +96,15 @@ pub struct Lost {
     pub count: u64,
     /// Seal number; `None`: records that could not be read.
     pub seal: Option<u64>,
+}
+
+/// Uses of exceptions that came faster than they were read. They are counted all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Untold {
+    /// When that was noticed.
+    pub time: SystemTime,
+    /// How many.
+    pub count: u64,
 }
 
 /// Refused attempts that are alike.

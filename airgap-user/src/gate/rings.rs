@@ -4,10 +4,7 @@
 //! claims a slot for it. A follower that was killed harms nobody: its ring
 //! fills up, and whoever comes next frees the slot.
 
-use airgap_common::{
-    denial::Denial,
-    map::{Follower, MAX_FOLLOWERS, name},
-};
+use airgap_common::map::{Follower, MAX_FOLLOWERS, name};
 use anyhow::{Context as _, Result};
 use aya::maps::{Array, ArrayOfMaps, Map, MapData, RingBuf};
 use aya_obj::generated::bpf_map_type;
@@ -29,19 +26,19 @@ pub struct Ring {
 }
 
 impl Gate {
-    /// Claims a slot. From its return on, every denial of every seal goes
-    /// into the ring.
+    /// Claims a slot. From its return on, every record of this kind, as [`Follower`] has
+    /// them, of every seal goes into the ring.
     ///
     /// # Errors
     /// If all slots are taken by live processes.
-    pub fn follow(&mut self, _lock: &Lock) -> Result<Ring> {
+    pub fn follow(&mut self, kind: u32, _lock: &Lock) -> Result<Ring> {
         let place = self.place.clone();
         self.reap();
         let slot = (0..MAX_FOLLOWERS)
             .find(|i| self.followers.get(i, 0).is_ok_and(|f| f.pid == 0))
             .ok_or_else(|| {
                 Failure::new(
-                    format!("{MAX_FOLLOWERS} processes follow the denials of this host already"),
+                    format!("{MAX_FOLLOWERS} displays follow the events of this host already"),
                     "end an airgap tail or attach that is not needed",
                 )
             })?;
@@ -74,7 +71,10 @@ impl Gate {
         outer
             .set(slot, &ring, 0)
             .context("cannot put the ring buffer in its slot")?;
-        let me = Follower { live: 1, ..claimed };
+        let me = Follower {
+            live: kind,
+            ..claimed
+        };
         self.followers
             .set(slot, me, 0)
             .context("cannot open the slot of the ring buffer")?;
@@ -105,11 +105,10 @@ impl Gate {
 }
 
 impl Ring {
-    /// Hands each waiting record to `each`, in order; returns how many denials
-    /// were lost since the last call.
+    /// Hands each waiting record to `each`, in order; returns how many were lost since the
+    /// last call.
     pub fn drain(&mut self, mut each: impl FnMut(&[u8])) -> u64 {
         while let Some(item) = self.ring.next() {
-            debug_assert!(item.len() >= size_of::<Denial>());
             each(&item);
         }
         let lost = self.followers.get(&self.slot, 0).map_or(0, |f| f.lost);

@@ -11,7 +11,9 @@ use crate::{container::Identity, events::Event, failure::Failure};
 
 const SOCKET: &str = "/run/systemd/journal/socket";
 /// `LOG_WARNING` (syslog(3)).
-const PRIORITY: &str = "4";
+const REFUSED: &str = "4";
+/// `LOG_INFO`.
+const ALLOWED: &str = "6";
 
 /// Sends one event.
 ///
@@ -51,7 +53,8 @@ fn entry(event: &Event, container: &Identity) -> Vec<u8> {
     let mut out = Vec::new();
     let message = line::event(event, container, false, false);
     field(&mut out, "MESSAGE", message.trim_end());
-    field(&mut out, "PRIORITY", PRIORITY);
+    let priority = if event.is_refusal() { REFUSED } else { ALLOWED };
+    field(&mut out, "PRIORITY", priority);
     field(&mut out, "SYSLOG_IDENTIFIER", "airgap");
     leaves(&mut out, "AIRGAP", &json::event(event, container));
     out

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::notation::{self, timestamp};
 use crate::{
     container::Identity,
-    events::{Denial, Event, Lost, Process, Suppressed},
+    events::{Allowed, Denial, Event, Lost, Process, Suppressed, Untold},
     systemd,
 };
 
@@ -24,6 +24,8 @@ pub fn event(event: &Event, container: &Identity) -> Value {
         Event::Denial(denial) => self::denial(denial, container),
         Event::Suppressed(suppressed) => self::suppressed(suppressed, container),
         Event::Lost(lost) => self::lost(lost, container),
+        Event::Allowed(allowed) => self::allowed(allowed, container),
+        Event::Untold(untold) => self::untold(untold, container),
     }
 }
 
@@ -100,14 +102,48 @@ fn lost(lost: &Lost, container: &Identity) -> Value {
     out
 }
 
+fn allowed(allowed: &Allowed, container: &Identity) -> Value {
+    let mut out = frame("allowed", allowed.time, None, container);
+    let mut unknown = Vec::new();
+    out["airgap"] = json!({
+        "count": 1, "hook": allowed.hook, "seal": allowed.seal, "attribution": "task",
+        "exception": { "number": allowed.number },
+    });
+    match &allowed.exception {
+        Some(to) => out["airgap"]["exception"]["to"] = json!(to),
+        None => unknown.push("airgap.exception.to"),
+    }
+    out["process"] = process(&allowed.process, &mut unknown);
+    out["network"] = network(Some(allowed.protocol), Some(allowed.destination));
+    let (ip, port) = allowed.destination;
+    out["destination"] = endpoint(ip, port);
+    if container.image.is_none() {
+        unknown.push("container.image.name");
+    }
+    if !unknown.is_empty() {
+        out["airgap"]["unknown"] = json!(unknown);
+    }
+    out
+}
+
+fn untold(untold: &Untold, container: &Identity) -> Value {
+    let mut out = frame("allowed-lost", untold.time, None, container);
+    out["airgap"] = json!({ "count": untold.count, "unknown": ["process", "destination"] });
+    out
+}
+
 /// What every event has.
 fn frame(action: &str, time: SystemTime, first: Option<SystemTime>, container: &Identity) -> Value {
+    let kind = match action {
+        "allowed" | "allowed-lost" => "allowed",
+        _ => "denied",
+    };
     let mut out = json!({
         "schema": 1,
         "ecs": { "version": ECS },
         "@timestamp": timestamp(time),
         "event": {
-            "kind": "event", "category": ["network"], "type": ["denied"], "action": action,
+            "kind": "event", "category": ["network"], "type": [kind], "action": action,
         },
         "container": { "name": container.name },
     });

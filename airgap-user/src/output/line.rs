@@ -8,7 +8,7 @@ use std::{
 use super::text::{RED, RESET};
 use crate::{
     container::Identity,
-    events::{Denial, Event, Lost, Process, Suppressed},
+    events::{Denial, Event, Lost, Process, Suppressed, Untold},
     notation::{endpoint, escape, family, socket_type, timestamp, transport},
 };
 
@@ -73,8 +73,33 @@ pub(super) fn event(event: &Event, container: &Identity, colour: bool, dated: bo
                 escape(&container.name)
             )
         }
+        Event::Allowed(allowed) => {
+            let by = match &allowed.exception {
+                Some(to) => format!("by --to {}", escape(to)),
+                None => "by an exception that is gone".to_owned(),
+            };
+            let line = Line {
+                time: allowed.time,
+                verdict: ALLOWED,
+                who: who(&allowed.process),
+                what: what(Some(allowed.protocol), Some(allowed.destination)),
+                why: format!("{by} ({})", allowed.hook),
+            };
+            let mut out = line.render(container, colour, dated);
+            if let Some(command) = command(&allowed.process) {
+                let _ = write!(out, "  cmd={}", escape(command));
+            }
+            out + "\n"
+        }
+        Event::Untold(Untold { time, count }) => format!(
+            "{}  LOST    {:<16}  {count} uses of exceptions came too fast to be told; airgap status counts them\n",
+            clock(*time, dated),
+            ""
+        ),
     }
 }
+
+const ALLOWED: &str = "ALLOWED";
 
 struct Line {
     time: SystemTime,
@@ -86,11 +111,17 @@ struct Line {
 
 impl Line {
     fn render(&self, container: &Identity, colour: bool, dated: bool) -> String {
-        let (red, reset) = if colour { (RED, RESET) } else { ("", "") };
+        let (red, reset) = match colour && self.verdict != ALLOWED {
+            true => (RED, RESET),
+            false => ("", ""),
+        };
+        // Words of other lengths begin the next column where the others do.
+        let gap = 8_usize.saturating_sub(self.verdict.len());
         format!(
-            "{}  {red}{}{reset}  {:<16}  {:<28}  {:<44}  {}",
+            "{}  {red}{}{reset}{:gap$}{:<16}  {:<28}  {:<44}  {}",
             clock(self.time, dated),
             self.verdict,
+            "",
             escape(&container.name),
             self.who,
             self.what,
@@ -197,6 +228,7 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
+    use crate::events::Allowed;
 
     #[test]
     fn a_name_ends_no_quotes_and_shows_both_ends() {
@@ -283,6 +315,22 @@ mod tests {
                 "00:00:04.000  LOST    web               6 attempts to destinations beyond those counted one by one\n",
             ]
         );
+    }
+
+    #[test]
+    fn what_an_exception_let_out_is_a_line_that_names_it() {
+        let allowed = |exception: Option<&str>| {
+            let allowed = Allowed {
+                exception: exception.map(Into::into),
+                ..Allowed::example()
+            };
+            event(&Event::Allowed(Box::new(allowed)), &web(), true, false)
+        };
+        assert_eq!(
+            allowed(Some("api.example.com:443/tcp")),
+            "00:00:00.000  ALLOWED w\\x07b            curl[4242] uid=0              tcp → 198.51.100.2:443                        by --to api.example.com:443/tcp (connect4)\n"
+        );
+        assert!(allowed(None).contains("by an exception that is gone"));
     }
 
     #[test]

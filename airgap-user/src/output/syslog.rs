@@ -22,7 +22,9 @@ use crate::{
 /// Where the host's syslog listens.
 const SOCKET: &str = "/dev/log";
 /// Facility `daemon`, severity `warning` (RFC 5424 §6.2.1).
-const PRIORITY: u8 = 3 * 8 + 4;
+const REFUSED: u8 = 3 * 8 + 4;
+/// The same with severity `informational`.
+const ALLOWED: u8 = 3 * 8 + 6;
 /// The number behind `@` is the one for documentation (RFC 5612): airgap has none of its own.
 const ELEMENT: &str = "airgap@32473";
 /// Longest name of a parameter (RFC 5424 §6.3.3).
@@ -116,7 +118,8 @@ fn message(event: &Event, container: &Identity, host: &str, pid: u32) -> String 
     let time = timestamp(event.time());
     let host = word(host, 255);
     let action = word(told["event"]["action"].as_str().unwrap_or_default(), NAME);
-    let mut out = format!("<{PRIORITY}>1 {time} {host} airgap {pid} {action} [{ELEMENT}");
+    let priority = if event.is_refusal() { REFUSED } else { ALLOWED };
+    let mut out = format!("<{priority}>1 {time} {host} airgap {pid} {action} [{ELEMENT}");
     leaves(&mut out, "", &told);
     out.push_str("] ");
     let text = line::event(event, container, false, false);

@@ -79,6 +79,7 @@ impl Sums {
                 self.attempts.total += lost.count;
                 return;
             }
+            Event::Allowed(_) | Event::Untold(_) => return,
         };
         if since.is_some_and(|since| last < since) {
             self.attempts.earlier += count;
@@ -88,7 +89,7 @@ impl Sums {
         match event {
             Event::Denial(denial) => self.denial(denial),
             Event::Suppressed(suppressed) => self.suppressed(suppressed),
-            Event::Lost(_) => {}
+            Event::Lost(_) | Event::Allowed(_) | Event::Untold(_) => {}
         }
     }
 

@@ -11,8 +11,10 @@ use crate::{
     output::{json, line},
 };
 
-/// `SEVERITY_NUMBER_WARN`.
-const SEVERITY: u8 = 13;
+/// `SEVERITY_NUMBER_WARN`, and its text.
+const REFUSED: (u8, &str) = (13, "WARN");
+/// `SEVERITY_NUMBER_INFO`, and its text.
+const ALLOWED: (u8, &str) = (9, "INFO");
 
 /// One event: its text as the body, each leaf of the JSON event as an attribute.
 pub(super) fn record(event: &Event, container: &Identity, observed: SystemTime) -> Value {
@@ -20,11 +22,12 @@ pub(super) fn record(event: &Event, container: &Identity, observed: SystemTime) 
     let action = told["event"]["action"].as_str().unwrap_or_default();
     let mut attributes = Vec::new();
     leaves(&mut attributes, "", &told);
+    let (number, text) = if event.is_refusal() { REFUSED } else { ALLOWED };
     json!({
         "timeUnixNano": nanoseconds(event.time()),
         "observedTimeUnixNano": nanoseconds(observed),
-        "severityNumber": SEVERITY,
-        "severityText": "WARN",
+        "severityNumber": number,
+        "severityText": text,
         "eventName": format!("airgap.{action}"),
         "body": { "stringValue": line::event(event, container, false, false).trim_end() },
         "attributes": attributes,

@@ -92,7 +92,7 @@ impl Run<'_> {
                 let own = to_target && of_run(suppressed.destination);
                 own.then_some((suppressed.reason, suppressed.count))
             }
-            Event::Lost(_) => None,
+            Event::Lost(_) | Event::Allowed(_) | Event::Untold(_) => None,
         }
     }
 }
