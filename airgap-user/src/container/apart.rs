@@ -160,7 +160,8 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    /// A connection with data that nobody reads, whose close waits for `seconds`.
+    /// A connection with data that nobody reads, whose close waits for `seconds`. So does a
+    /// process that another test forks meanwhile, which has both ends: not for long.
     fn lingering(seconds: i32) -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -183,7 +184,7 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_what_was_borrowed() {
-        let (near, _far) = lingering(3_600);
+        let (near, _far) = lingering(120);
         let holder = Holder {
             pid: std::process::id(),
             thread: std::process::id(),
@@ -221,7 +222,7 @@ mod tests {
     }
 
     fn waits() -> bool {
-        let (near, far) = lingering(3_600);
+        let (near, far) = lingering(5);
         let closing = thread::spawn(move || drop(near));
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_millis(200) && !closing.is_finished() {
