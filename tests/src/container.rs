@@ -11,6 +11,20 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::process::Command;
 
+/// Options that give a container the host's programs, and what they need to run.
+pub const PROGRAMS: [&str; 10] = [
+    "--volume",
+    "/usr:/usr:ro",
+    "--volume",
+    "/lib:/lib:ro",
+    "--volume",
+    "/lib64:/lib64:ro",
+    "--volume",
+    "/etc/group:/etc/group:ro",
+    "--env",
+    "TERM=xterm",
+];
+
 /// What `docker create` is going to be told.
 #[derive(Debug)]
 pub struct ContainerSpec {

@@ -51,6 +51,7 @@ pub struct Upstream {
     pub two: Ipv4Addr,
     /// And one with IPv6.
     pub six: Ipv6Addr,
+    netns: String,
     names: Names,
     asked: Log,
     stop: Arc<AtomicBool>,
@@ -86,6 +87,7 @@ impl Upstream {
             one,
             two,
             six,
+            netns: name.clone(),
             names: Names::default(),
             asked: Log::default(),
             stop: Arc::default(),
@@ -143,6 +145,12 @@ impl Upstream {
         });
         upstream.serve(udp, tcp);
         upstream
+    }
+
+    /// Name of its network namespace.
+    #[must_use]
+    pub fn netns(&self) -> String {
+        self.netns.clone()
     }
 
     /// From now on, of a name in small letters; a name that it was told nothing of is none.

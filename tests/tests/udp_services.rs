@@ -1,25 +1,13 @@
 //! Promise: real services over UDP work under a seal, and what else they say does not leave. They
 //! are the host's own programs, in a container.
 
+use airgap_tests::container::PROGRAMS;
 use airgap_tests::udp::{Client, PORT, World, refused};
 use airgap_tests::{Container, Frame, Seen, wait};
 use std::net::IpAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// The host's programs and what they need to run.
-const PROGRAMS: [&str; 10] = [
-    "--volume",
-    "/usr:/usr:ro",
-    "--volume",
-    "/lib:/lib:ro",
-    "--volume",
-    "/lib64:/lib64:ro",
-    "--volume",
-    "/etc/group:/etc/group:ro",
-    "--env",
-    "TERM=xterm",
-];
 const DNS: u16 = 53;
 const MEDIA: u16 = 10_000;
 

@@ -11,7 +11,7 @@ use super::{docker, say};
 use crate::command;
 
 /// Program and the package that brings it.
-const TOOLS: [(&str, &str); 16] = [
+const TOOLS: [(&str, &str); 18] = [
     ("iptables", "iptables"),
     ("ip", "iproute2"),
     ("debootstrap", "debootstrap"),
@@ -32,6 +32,9 @@ const TOOLS: [(&str, &str); 16] = [
     // Services over UDP, which are sealed in the tests: SIP with media, DNS.
     ("sipp", "sip-tester"),
     ("dnsmasq", "dnsmasq-base"),
+    // What exceptions lead to in the tests: a database, TLS.
+    ("psql", "postgresql"),
+    ("openssl", "openssl"),
     // Renders the report in its test. 400 MB on the disk.
     ("chromium", CHROMIUM),
 ];
