@@ -27,6 +27,10 @@ pub enum Says {
     Code(u8),
     /// By datagram only that the answer is cut short; by connection these.
     Long(Vec<IpAddr>),
+    /// By datagram the same; a connection is closed with no answer.
+    Broken,
+    /// Nothing.
+    Silent,
 }
 
 /// A question as it came.
@@ -250,7 +254,9 @@ fn answer(
     match names.get(name.as_str()) {
         None => flags[1] |= 3,
         Some(Says::Code(code)) => flags[1] |= code,
-        Some(Says::Long(_)) if !by_tcp => flags[0] |= 2,
+        Some(Says::Silent) => return None,
+        Some(Says::Long(_) | Says::Broken) if !by_tcp => flags[0] |= 2,
+        Some(Says::Broken) => return None,
         Some(Says::Addresses(list, ttl)) => records = addresses(&[0xc0, 12], list, *ttl, kind),
         Some(Says::Long(list)) => records = addresses(&[0xc0, 12], list, 60, kind),
         Some(Says::Other { name: other, whole }) => {

@@ -1,6 +1,9 @@
 //! Promise: `--to NAME:PORT` leads to the addresses that a server gives for that name, asked by
 //! airgap alone, and for as long as it does.
 
+#[path = "exception_hosts/lives.rs"]
+mod lives;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -215,6 +218,8 @@ fn what_a_server_says_is_taken_for_the_name_alone() {
     );
     upstream.says("long.example.com", Says::Long(vec![one, two]));
     upstream.says("failing.example.com", Says::Code(2));
+    upstream.says("broken.example.com", Says::Broken);
+    upstream.says("silent.example.com", Says::Silent);
     for (n, (name, wanted, told)) in [
         (
             "mixed.example.com",
@@ -231,6 +236,8 @@ fn what_a_server_says_is_taken_for_the_name_alone() {
             "says that there is no such name",
         ),
         ("failing.example.com", vec![], "failed, code 2"),
+        ("broken.example.com", vec![], "broken.example.com"),
+        ("silent.example.com", vec![], "silent.example.com"),
     ]
     .into_iter()
     .enumerate()

@@ -4,6 +4,8 @@
 mod beside;
 #[path = "exceptions/counts.rs"]
 mod counts;
+#[path = "exceptions/paths.rs"]
+mod paths;
 
 use std::net::SocketAddr;
 use std::time::Duration;
