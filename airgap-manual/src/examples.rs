@@ -177,6 +177,13 @@ pub(crate) fn of(page: &str) -> &'static [Example] {
                 "The same of a systemd unit.",
             ),
         ],
+        "airgap-apply" => &[
+            (
+                "sudo airgap apply --diff",
+                "Show what the policy files would change, and what newly becomes reachable.",
+            ),
+            ("sudo airgap apply", "Put them in force on all that runs."),
+        ],
         "airgap-config" => &[(
             "sudo airgap config",
             "Show each setting of this host, and where it comes from.",

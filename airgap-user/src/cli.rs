@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     command::Init,
     commands::{
-        Allow, Attach, Configuration, Detach, Disallow, Doctor, Exec, Explain, Guard, Hook,
+        Allow, Apply, Attach, Configuration, Detach, Disallow, Doctor, Exec, Explain, Guard, Hook,
         Install, Keep, Learn, List, Quarantine, Reporting, Restore, Run, Schema, Status, Tail,
         Verify, Watch,
     },
@@ -45,7 +45,8 @@ pub enum Command {
     /// The seal is in the kernel: it outlives this process, restarts of the
     /// container and of the engine. Ctrl-C ends the display, not the seal.
     /// A stopped or created container is sealed from its first instruction.
-    /// Attaching again keeps ports, clients and accepted risks that are not named.
+    /// Attaching again keeps ports, clients and accepted risks that are not named. Without
+    /// any option that says what the seal is to be, a policy file is followed (airgap apply).
     Attach(Attach),
     /// Create a container, seal it, start it: `docker run` without an open instant.
     ///
@@ -68,6 +69,12 @@ pub enum Command {
     Allow(Allow),
     /// Take exceptions back; connections that they let out are cut at once.
     Disallow(Disallow),
+    /// Seal, or change, what runs as the policy files say (/etc/airgap/policy.d).
+    ///
+    /// Shows first what changes, with what newly becomes reachable. Nothing changes where a
+    /// file is wrong, or where a container is refused by what its engine was told. What no
+    /// file names stays as it is.
+    Apply(Apply),
     /// Lift seals.
     Detach(Detach),
     /// Put every recorded seal in force, without the engine or the containers.
@@ -80,7 +87,8 @@ pub enum Command {
     ///
     /// Labels: airgap.seal=true, airgap.ports=5060,53/udp,… airgap.from=CIDR,…
     /// airgap.to=TARGET:PORTS,… airgap.accept=RISK,… What an image says of itself widens nothing, and a
-    /// risk is accepted only where --allow-accept names it. What is sealed needs
+    /// risk is accepted only where --allow-accept names it. What a policy file means is
+    /// sealed as that says, whatever its labels ask for (airgap apply). What is sealed needs
     /// no such process.
     Watch(Watch),
     /// Look after the addresses of exceptions by name; a service.
@@ -176,6 +184,8 @@ mod tests {
             "attach --from 10.0.0.1/8 web",
             "attach --accept all web",
             "attach --require most web",
+            "apply web",
+            "apply --check --diff",
             "detach",
             "exec",
             "exec true",

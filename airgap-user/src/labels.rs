@@ -147,10 +147,27 @@ impl Limits {
 }
 
 impl Terms {
+    /// A seal that allows nothing, as this is wrong.
+    pub fn closed(wrong: String) -> Self {
+        Self {
+            rules: Rules {
+                ports: Vec::new(),
+                clients: Vec::new(),
+                exits: Vec::new(),
+                errno: None,
+            },
+            accept: Vec::new(),
+            wrong: vec![wrong],
+            ignored: Vec::new(),
+            in_doubt: true,
+        }
+    }
+
     /// Leaves out the exceptions that lead where a label must have it accepted by name,
-    /// and has not: a label's seal stands all the same, without them.
+    /// and has not: a label's seal stands all the same, without them. `to` and `accept` are
+    /// what it writes before a target and a risk.
     #[must_use]
-    pub fn within(mut self, around: &Surroundings) -> Self {
+    pub fn within(mut self, around: &Surroundings, to: &str, accept: &str) -> Self {
         let accepted = |risk| self.accept.contains(&risk);
         let mut refused = Vec::new();
         self.rules.exits.retain(|exit| {
@@ -158,7 +175,7 @@ impl Terms {
             let missing = found.into_iter().find(|finding| !accepted(finding.risk));
             refused.extend(missing.as_ref().map(|finding| {
                 format!(
-                    "airgap.to={}: {} (it needs airgap.accept={})",
+                    "{to}{}: {} (it needs {accept}{})",
                     exit.to, finding.what, finding.risk
                 )
             }));

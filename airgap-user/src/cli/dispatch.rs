@@ -8,8 +8,9 @@ use super::{Cli, Command};
 use crate::{
     command,
     commands::{
-        allow, attach, config, detach, doctor, exec, explain, guard, hook, install, keep_names,
-        learn, list, quarantine, reporting, restore, run, schema, status, tail, top, verify, watch,
+        allow, apply, attach, config, detach, doctor, exec, explain, guard, hook, install,
+        keep_names, learn, list, quarantine, reporting, restore, run, schema, status, tail, top,
+        verify, watch,
     },
     config::Config,
     container::Hosts,
@@ -65,6 +66,7 @@ impl Cli {
             Command::Attach(args) => attach::run(hosts, state, config, args).await?,
             Command::Detach(args) => detach::run(hosts, state, &args).await?,
             Command::Allow(args) => allow::allow(hosts, state, &args).await?,
+            Command::Apply(args) => apply::run(hosts, state, config, &args).await?,
             Command::Disallow(args) => allow::disallow(hosts, state, &args).await?,
             Command::Run(args) => run::run(hosts, state, config, args).await?,
             Command::Exec(args) => exec::run(&args)?,

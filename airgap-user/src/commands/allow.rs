@@ -191,6 +191,7 @@ async fn changed(
         from_named: false,
         exits: change.clone(),
         accept: accept.to_vec(),
+        accept_alone: false,
         full: false,
         // Also of a label's seal, which comes back as it was.
         refuse: !change.is_withdrawal(),

@@ -4,29 +4,28 @@ mod subtree;
 
 pub(super) use self::subtree::change_exits;
 
-use airgap_common::{
-    cgroup::container_id,
-    map::{MAX_LEVEL, SealNumber},
-};
+use airgap_common::map::SealNumber;
 use anyhow::{Context as _, Result};
 use clap::Args;
 
 use super::{
-    before::{accepted_before, rules_before},
+    admitting::admit,
+    apply::change,
+    before::rules_before,
     existing::{Found, Layers, Terms, carried_in},
     exit_change::ExitChange,
-    leasing::refuse_unkept,
     reference::refuse_engineless,
-    refusing::{self, refuse_configured, refuse_found},
+    refusing::{self, refuse_found},
     report::expected,
     sealing,
     stops::Services,
     tail,
     wanted::{Site, Wanted},
+    written::{wanted as as_written, written},
 };
 use crate::{
-    config::Config,
-    container::{Container, Engine, Engines, Hosts, through_pod},
+    config::{Config, Policies},
+    container::{Container, Engine, Engines, Hosts},
     coverage::{SealState, summary},
     failure::{Failure, exit},
     gate::{Gate, Place, Reading, mount_bpffs},
@@ -101,6 +100,18 @@ pub struct Attach {
     pub containers: Vec<String>,
 }
 
+impl Attach {
+    /// Whether nothing says what the seal is to be: then a policy file does, if there is one.
+    const fn names_nothing(&self) -> bool {
+        self.ports.is_empty()
+            && self.from.is_empty()
+            && self.to.is_empty()
+            && self.accept.is_empty()
+            && self.hold.is_none()
+            && self.errno.is_none()
+    }
+}
+
 pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: Attach) -> Result<u8> {
     if args.cgroup.is_some() || args.unit.is_some() || args.slice.is_some() {
         let (number, code) = subtree::run(state, &args)?;
@@ -137,9 +148,19 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: Att
             false => ExitChange::Replace,
         },
         accept: args.accept.clone(),
+        accept_alone: false,
         full: args.require.is_some(),
         refuse: true,
         by: Origin::Operator,
+    };
+    let follows = args.names_nothing();
+    let policies = match Policies::read(config) {
+        // What was named needs no file.
+        Err(error) if !follows => {
+            log::warn!("no policy file counts: {error:#}");
+            Policies::default()
+        }
+        policies => policies?,
     };
     let place = Place::host()?;
     let kernel = Reading::begin(&place);
@@ -151,47 +172,38 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: Att
         kernel: &kernel,
     };
     // All are found, and what their engine was told is judged, before the first is sealed.
-    let mut targets: Vec<(&Engine, Container, Vec<Risk>)> = Vec::new();
+    let mut targets: Vec<(&Engine, Container, Wanted, Vec<Risk>)> = Vec::new();
     for reference in &args.containers {
         refuse_engineless(reference)?;
         let (engine, container) = engines.find(reference).await?;
         let site = at(engine);
-        container.key()?;
-        refuse_place(&container)?;
-        let mut accept = args.accept.clone();
-        let before = accepted_before(&place, state, &container)?;
-        accept.extend(Risk::ALL.iter().filter(|r| before & r.bit() != 0));
-        let known = rules_before(&site, &container)?;
-        let after = wanted.rules_after(known.as_ref());
-        refusing::refuse_forgeable(&after, &container.name)?;
-        if !refusing::narrows(&site, &container, &wanted)? {
-            refuse_configured(&container, &after, &accept)?;
-            refuse_unkept(&wanted.rules.exits)?;
-        }
-        let services = Services::of(&container);
-        if !wanted.ports_named && known.is_none() {
-            services.refuse_default(&container.name, &wanted.rules.ports)?;
-        }
-        if let Some(why) = container.ends_with_its_stop() {
-            log::warn!(
-                "{}: {why}, and this seal with it: its successor has another id (label it airgap.seal=true, and run airgap watch)",
-                container.name
-            );
-        }
-        // Said before it stops.
-        if !args.dry_run {
-            for line in services.stop(&after) {
-                log::warn!("{}: {line}", container.name);
+        let mut its = wanted.clone();
+        match written(&policies, engine, &container).await? {
+            Some(written) if follows => {
+                its = Wanted {
+                    full: wanted.full,
+                    ..as_written(&site, &container, written)
+                };
+                for line in change(&site, &container, &its, written)?.lines() {
+                    log::info!("{line}");
+                }
             }
+            Some(written) => log::warn!(
+                "{}: options were given, so {} does not count; airgap apply puts it in force",
+                container.name,
+                written.place()
+            ),
+            None => {}
         }
-        if !targets.iter().any(|(_, t, _)| t.id == container.id) {
-            targets.push((engine, container, accept));
+        let accept = admit(&site, &container, &its, args.dry_run)?;
+        if !targets.iter().any(|(_, t, ..)| t.id == container.id) {
+            targets.push((engine, container, its, accept));
         }
     }
     if args.dry_run {
         let mut code = exit::OK;
-        for (engine, container, accept) in &targets {
-            code = code.max(dry_run(&at(engine), container, &wanted, accept, args.json).await?);
+        for (engine, container, its, accept) in &targets {
+            code = code.max(dry_run(&at(engine), container, its, accept, args.json).await?);
         }
         return Ok(code);
     }
@@ -199,8 +211,8 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: Att
         log::info!("mounted bpffs at /sys/fs/bpf");
     }
     let mut reports = Vec::new();
-    for (engine, container, _) in targets {
-        let report = sealing::seal(&at(engine), &container, &wanted)
+    for (engine, container, its, _) in targets {
+        let report = sealing::seal(&at(engine), &container, &its)
             .await
             .with_context(|| format!("cannot seal the container '{}'", container.name))?;
         let fresh = Detail {
@@ -242,53 +254,6 @@ async fn watch_on(hosts: &Hosts, args: &Attach, seals: &[SealNumber]) -> Result<
     };
     let ended = tail::follow(&following).await? == tail::End::Unsealed;
     Ok(ended.then_some(exit::NOT_SEALED))
-}
-
-/// A container that does not run yet must come up where the gate looks, and not within
-/// another: two policies for one packet are none.
-pub(super) fn refuse_place(container: &Container) -> Result<()> {
-    if let Some(pod) = &container.pod {
-        if container.pid.is_none() && pod.path.is_none() {
-            let what = format!(
-                "where the cgroup of {} will be is not known",
-                container.name
-            );
-            return Err(Failure::new(what, "start the pod, and attach then").into());
-        }
-        return Ok(());
-    }
-    let host = container.inspect.host_config.as_ref();
-    let parent = host.and_then(|h| h.cgroup_parent.as_deref()).unwrap_or("");
-    // Of a pod's container its shared network is what is refused.
-    if let Some(outer) = parent
-        .split('/')
-        .find_map(container_id)
-        .filter(|_| !through_pod(parent))
-    {
-        return Err(Failure::new(
-            format!(
-                "the container '{}' starts within the cgroup of another, {}",
-                container.name,
-                outer.get(..12).unwrap_or(outer)
-            ),
-            "seal only the outer container, or create this one with another --cgroup-parent",
-        )
-        .into());
-    }
-    // Each dash of a slice's name is a level (systemd.slice(5)).
-    let levels = parent
-        .split('/')
-        .filter(|p| !p.is_empty())
-        .map(|p| 1 + p.matches('-').count());
-    let depth = levels.sum::<usize>() + 1;
-    if container.pid.is_none() && depth > MAX_LEVEL as usize {
-        return Err(Failure::new(
-            format!("the container '{}' may start {depth} cgroup levels deep, airgap looks at {MAX_LEVEL}", container.name),
-            "create it with a shorter --cgroup-parent",
-        )
-        .into());
-    }
-    Ok(())
 }
 
 /// What attach would say, and the code it would exit with; nothing is changed.

@@ -36,6 +36,18 @@ pub(super) fn accepted_before(place: &Place, state: &State, container: &Containe
     )
 }
 
+/// All risks that it has accepted, whoever accepted them; none: it has no seal.
+pub(super) fn accepted_in_force(site: &Site<'_>, container: &Container) -> Result<u64> {
+    let _lock = Lock::take()?;
+    if let Some(standing) = in_force(site.place, container)? {
+        return Ok(standing.accepted);
+    }
+    Ok(match site.state.entry(&container.id) {
+        Some(Entry::Known(record)) => record.accepted,
+        _ => 0,
+    })
+}
+
 pub(super) fn in_force(place: &Place, container: &Container) -> Result<Option<Standing>> {
     match Gate::open(place)? {
         Some(gate) => gate.standing(&container.key()?),

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::{
-    config::{self, Config, Said, settings},
+    config::{self, Config, Policies, Said, Setting, settings},
     container::Hosts,
     failure::exit,
     output,
@@ -31,7 +31,13 @@ pub(crate) fn run(
         docker_host: env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty()),
         state_dir,
     };
-    let rows = settings(config, &said, &Hosts::default().all());
+    let mut rows = settings(config, &said, &Hosts::default().all());
+    let policies = Policies::read(config)?;
+    rows.extend(policies.iter().map(|one| Setting {
+        key: "policy.d",
+        value: one.whom.to_string(),
+        from: one.place(),
+    }));
     output::settings(&rows, args.json)?;
     if config.path.is_none() {
         log::info!("there is no {}", config::DEFAULT);

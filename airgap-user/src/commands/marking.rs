@@ -53,6 +53,7 @@ pub(super) fn mark(site: &Site<'_>, container: &Container, wanted: &Wanted) -> R
     let rules_before = rules_before.or_else(|| recorded.as_ref().map(|r| r.rules.clone()));
     let by_hand = wanted.exits.is_by_hand();
     let accepted_before = match (&before, &recorded) {
+        _ if wanted.accept_alone => 0,
         // Beside what the label accepted, which is its seal's still.
         (_, Some(recorded)) if by_hand && recorded.by == Origin::Label => recorded.accepted,
         (_, Some(recorded)) if recorded.by == Origin::Label => recorded.accepted_by_operator(),

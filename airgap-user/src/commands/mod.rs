@@ -1,6 +1,8 @@
 //! One file a command; each composes the layers and returns an exit code.
 
+mod admitting;
 pub(crate) mod allow;
+pub(crate) mod apply;
 pub(crate) mod attach;
 mod before;
 pub(crate) mod config;
@@ -38,6 +40,7 @@ pub(crate) mod top;
 pub(crate) mod verify;
 mod wanted;
 pub(crate) mod watch;
+mod written;
 
 use anyhow::{Context as _, Result};
 
@@ -51,6 +54,7 @@ use crate::{
 
 pub use {
     allow::{Allow, Disallow},
+    apply::Apply,
     attach::Attach,
     config::Configuration,
     detach::Detach,

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use super::{
-    attach::refuse_place,
+    admitting::refuse_place,
     exit_change::ExitChange,
     leasing::refuse_unkept,
     refusing::refuse_configured,
@@ -84,6 +84,7 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: Run
         from_named: true,
         exits: ExitChange::Replace,
         accept: args.accept.clone(),
+        accept_alone: false,
         full: args.require.is_some(),
         refuse: true,
         by: Origin::Operator,

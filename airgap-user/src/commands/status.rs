@@ -6,14 +6,15 @@ use clap::Args;
 use super::{
     reference::{Directory, Presence, seals_of},
     standing,
+    written::asked,
 };
 use crate::{
-    config::Config,
+    config::{Config, Policies},
     container::{Container, Engine, Hosts, Look},
     coverage::SealState,
-    labels::{self, Asked, Limits},
+    labels::Limits,
     output::{self, Detail},
-    preflight::{Risk, Surroundings},
+    preflight::Risk,
     seal::Report,
     state::{Entry, Origin, State},
 };
@@ -91,7 +92,6 @@ async fn ignored(
     config: &Config,
     accepted: u64,
 ) -> Vec<String> {
-    let image = engine.image_labels(container).await;
     let allowed: Vec<_> = Risk::ALL
         .iter()
         .copied()
@@ -101,14 +101,11 @@ async fn ignored(
         accept: allowed,
         ..config.limits(&[])
     };
-    match labels::read(&container.labels(), image.as_ref(), &limits) {
-        Asked::Seal(terms) => {
-            let terms = match terms.rules.exits.is_empty() {
-                true => terms,
-                false => terms.within(&Surroundings::of(container)),
-            };
-            terms.wrong.into_iter().chain(terms.ignored).collect()
-        }
-        Asked::Nothing => Vec::new(),
-    }
+    let asked = match Policies::read(config) {
+        Ok(policies) => asked(&policies, &limits, engine, container).await,
+        Err(error) => return vec![format!("{error:#}")],
+    };
+    asked.map_or_else(Vec::new, |(terms, _)| {
+        terms.wrong.into_iter().chain(terms.ignored).collect()
+    })
 }

@@ -27,6 +27,8 @@ pub(super) struct Wanted {
     pub(super) from_named: bool,
     pub(super) exits: ExitChange,
     pub(super) accept: Vec<Risk>,
+    /// What was accepted before counts no more.
+    pub(super) accept_alone: bool,
     /// Refuse to seal unless every vector is covered.
     pub(super) full: bool,
     /// Lift the seal again if a risk is found that was not accepted. A label asks for a
@@ -80,6 +82,7 @@ mod tests {
             from_named,
             exits: ExitChange::Keep,
             accept: vec![],
+            accept_alone: false,
             full: false,
             refuse: true,
             by: Origin::Operator,

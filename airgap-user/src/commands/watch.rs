@@ -30,7 +30,7 @@ use tokio::{
 use self::{guards::Guards, judge::Judge, queue::Happening, workers::Workers};
 use super::{keep_names, quarantine, with_metrics};
 use crate::{
-    config::Config,
+    config::{Config, Policies},
     container::{Engine, EngineEvent, Happened, Hosts},
     failure::exit,
     gate::{KeeperLock, Lock, Place, mount_bpffs},
@@ -83,6 +83,7 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: &Wa
 }
 
 async fn watch(hosts: &Hosts, state: &State, config: &Config, args: &Watch) -> Result<u8> {
+    let policies = Policies::read(config)?;
     let place = Place::host()?;
     mount_bpffs()?;
     state.prepare(&Lock::take()?)?;
@@ -115,6 +116,7 @@ async fn watch(hosts: &Hosts, state: &State, config: &Config, args: &Watch) -> R
                 state.clone(),
                 place.clone(),
                 config.limits(&args.allow_accept),
+                policies.clone(),
             ))?,
         });
     }

@@ -26,8 +26,8 @@ impl fmt::Display for Wrong {
     }
 }
 
-type Text = Spanned<String>;
-type List = Spanned<Vec<Text>>;
+pub(super) type Text = Spanned<String>;
+pub(super) type List = Spanned<Vec<Text>>;
 
 /// One value, or a list of them.
 #[derive(Deserialize)]
@@ -62,22 +62,22 @@ struct Labels {
 }
 
 /// Tells lines.
-struct Lines<'a>(&'a str);
+pub(super) struct Lines<'a>(pub(super) &'a str);
 
 impl Lines<'_> {
-    fn of(&self, span: &Range<usize>) -> usize {
+    pub(super) fn of(&self, span: &Range<usize>) -> usize {
         let before = self.0.as_bytes().get(..span.start).unwrap_or_default();
         1 + before.iter().filter(|byte| **byte == b'\n').count()
     }
 
-    fn wrong(&self, span: &Range<usize>, what: impl Into<String>) -> Wrong {
+    pub(super) fn wrong(&self, span: &Range<usize>, what: impl Into<String>) -> Wrong {
         Wrong {
             line: self.of(span),
             what: what.into(),
         }
     }
 
-    fn one<T>(
+    pub(super) fn one<T>(
         &self,
         text: Option<Text>,
         parse: impl FnOnce(&str) -> Result<T, String>,
@@ -90,7 +90,7 @@ impl Lines<'_> {
         .transpose()
     }
 
-    fn all<T>(
+    pub(super) fn all<T>(
         &self,
         list: Option<List>,
         parse: impl Fn(&str) -> Result<T, String>,

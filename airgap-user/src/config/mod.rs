@@ -2,6 +2,7 @@
 //! wins over it.
 
 mod file;
+mod policies;
 mod settings;
 
 use std::{
@@ -12,7 +13,10 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-pub use self::settings::{Said, Setting, settings};
+pub use self::{
+    policies::{Policies, Whom, Written, directory},
+    settings::{Said, Setting, settings},
+};
 use crate::{
     failure::{Failure, exit},
     labels::Limits,

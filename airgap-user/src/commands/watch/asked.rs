@@ -18,6 +18,7 @@ pub(super) fn wanted(terms: &Terms, recorded: Option<&Record>) -> Wanted {
             from_named: false,
             exits: ExitChange::Keep,
             accept: Vec::new(),
+            accept_alone: false,
             full: false,
             refuse: false,
             by: Origin::Operator,
@@ -47,6 +48,7 @@ pub(super) fn wanted(terms: &Terms, recorded: Option<&Record>) -> Wanted {
         from_named: true,
         exits: ExitChange::Replace,
         accept: terms.accept.clone(),
+        accept_alone: false,
         full: false,
         refuse: false,
         by: Origin::Label,
@@ -68,7 +70,7 @@ pub(super) fn is_as_wanted(recorded: &Record, terms: &Terms, wanted: &Wanted) ->
 }
 
 /// What becomes another seal than it was, for the log.
-pub(super) fn change(recorded: &Record, wanted: &Wanted) -> String {
+pub(super) fn change(recorded: &Record, wanted: &Wanted, by: &str) -> String {
     let told = |rules: &Rules, accepted: u64| {
         let ports: Vec<_> = rules.ports.iter().map(ToString::to_string).collect();
         let clients: Vec<_> = rules.clients.iter().map(ToString::to_string).collect();
@@ -87,7 +89,7 @@ pub(super) fn change(recorded: &Record, wanted: &Wanted) -> String {
         )
     };
     format!(
-        "the seal by its label changes: it had {}; now {}",
+        "the seal by {by} changes: it had {}; now {}",
         told(&recorded.rules, recorded.accepted),
         told(&wanted.rules, bits(&wanted.accept))
     )

@@ -12,11 +12,11 @@ use super::{
     queue::Task,
 };
 use crate::{
-    commands::{sealing, wanted::Site},
+    commands::{sealing, wanted::Site, written::asked},
+    config::Policies,
     container::{Container, Engine, find_cgroups},
     gate::{Gate, Lock, Place, Reading},
-    labels::{self, Asked, Limits, Terms},
-    preflight::Surroundings,
+    labels::{Limits, Terms},
     state::{Entry, Origin, Record, State},
 };
 
@@ -30,17 +30,26 @@ pub(super) struct Judge {
     place: Place,
     /// What labels may ask for.
     limits: Limits,
+    /// What is written, and wins over labels.
+    policies: Policies,
     /// What was said of each container: once is enough.
     said: Mutex<HashMap<String, HashSet<String>>>,
 }
 
 impl Judge {
-    pub(super) fn new(host: String, state: State, place: Place, limits: Limits) -> Self {
+    pub(super) fn new(
+        host: String,
+        state: State,
+        place: Place,
+        limits: Limits,
+        policies: Policies,
+    ) -> Self {
         Self {
             host,
             state,
             place,
             limits,
+            policies,
             said: Mutex::default(),
         }
     }
@@ -84,20 +93,20 @@ impl Judge {
     }
 
     async fn found(&self, engine: &Engine, container: &Container) -> Result<()> {
-        let image = engine.image_labels(container).await;
-        match labels::read(&container.labels(), image.as_ref(), &self.limits) {
-            Asked::Nothing => self.let_go(container),
-            Asked::Seal(terms) => {
-                let terms = match terms.rules.exits.is_empty() {
-                    true => terms,
-                    false => terms.within(&Surroundings::of(container)),
-                };
-                self.seal(engine, container, &terms).await
-            }
+        let asked = asked(&self.policies, &self.limits, engine, container).await;
+        match asked {
+            None => self.let_go(container),
+            Some((terms, by)) => self.seal(engine, container, &terms, &by).await,
         }
     }
 
-    async fn seal(&self, engine: &Engine, container: &Container, terms: &Terms) -> Result<()> {
+    async fn seal(
+        &self,
+        engine: &Engine,
+        container: &Container,
+        terms: &Terms,
+        by: &str,
+    ) -> Result<()> {
         let recorded = self.recorded(&container.id);
         let wanted = wanted(terms, recorded.as_ref());
         if self.is_in_force(&container.id)?
@@ -106,16 +115,19 @@ impl Judge {
             if is_as_wanted(recorded, terms, &wanted) {
                 return Ok(());
             }
-            self.warn(container, &change(recorded, &wanted));
+            self.warn(container, &change(recorded, &wanted, by));
         }
         for label in &terms.wrong {
-            let text = format!("{}: a label allows nothing: {label}", container.name);
+            let text = format!("{}: {by} allows nothing: {label}", container.name);
             if self.is_news(&container.id, &text) {
                 log::error!("{text}");
             }
         }
         for label in &terms.ignored {
-            self.warn(container, &format!("a label does not count: {label}"));
+            self.warn(
+                container,
+                &format!("{by} asks for what does not count: {label}"),
+            );
         }
         let site = Site {
             engine,
@@ -125,7 +137,7 @@ impl Judge {
         };
         let report = sealing::seal(&site, container, &wanted).await?;
         log::info!(
-            "{} is sealed by its label, {}, ports {}",
+            "{} is sealed by {by}, {}, ports {}",
             container.name,
             report.state.name(),
             report.ports.join(", ")

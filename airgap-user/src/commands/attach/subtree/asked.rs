@@ -50,6 +50,7 @@ pub(super) fn wanted(args: &Attach) -> Result<Wanted> {
             false => ExitChange::Replace,
         },
         accept: args.accept.clone(),
+        accept_alone: false,
         full: args.require.is_some(),
         refuse: true,
         by: Origin::Operator,

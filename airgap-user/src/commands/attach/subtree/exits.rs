@@ -49,6 +49,7 @@ pub(in crate::commands) fn change_exits(
         ports_named: false,
         from_named: false,
         accept: accept.to_vec(),
+        accept_alone: false,
         full: false,
         refuse: !change.is_withdrawal(),
         exits: change,

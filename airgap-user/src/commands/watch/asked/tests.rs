@@ -98,7 +98,7 @@ fn what_changes_is_told_and_clients_never_become_any() {
     by_hand.by_hand = 0;
     assert!(!is_as_wanted(&by_hand, &said, &now), "accepted by nobody");
     let other = terms(rules(&[5060], &["10.1.0.0/16"]), &[]);
-    let text = change(&recorded, &wanted(&other, Some(&recorded)));
+    let text = change(&recorded, &wanted(&other, Some(&recorded)), "its label");
     assert!(
         text.ends_with(
             "it had ports 7000/tcp, clients 10.0.0.0/8, exceptions none, accepted log-driver; \
