@@ -126,7 +126,7 @@ fn is_name(target: &str) -> bool {
     let last = target.rsplit('.').find(|label| !label.is_empty());
     target
         .chars()
-        .all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | '*'))
+        .all(|c| c.is_ascii_alphanumeric() || !c.is_ascii() || matches!(c, '.' | '-' | '_' | '*'))
         && last.is_some_and(|label| label.chars().any(char::is_alphabetic))
 }
 
@@ -139,8 +139,15 @@ fn host(text: &str) -> Result<String, String> {
         ));
     }
     if !name.is_ascii() {
+        // Not taken as it is: letters that look alike are other names, and this form tells.
+        let form = idna::domain_to_ascii(&name).ok();
+        let form = form.filter(|form| form.is_ascii() && host(form).is_ok());
+        let form = form.map_or_else(
+            || "with xn-- before each such label".to_owned(),
+            |form| format!("{form}, if that is the one that is meant"),
+        );
         return Err(format!(
-            "'{text}' has letters beyond ASCII; write the name as DNS has it, with xn-- before each such label"
+            "'{text}' has letters beyond ASCII; write the name as DNS has it: {form}"
         ));
     }
     let labels: Vec<&str> = name.split('.').collect();

@@ -272,3 +272,22 @@ fn reasons_are_one_line() {
         assert!(parse_reason(bad).is_err(), "{bad:?}");
     }
 }
+
+#[test]
+fn a_name_beyond_ascii_is_refused_with_the_form_to_write() {
+    for (name, form) in [
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("BÜCHER.example", "xn--bcher-kva.example"),
+        // The same letters in two pieces, and Cyrillic that looks like Latin.
+        ("api.bu\u{308}cher.example", "api.xn--bcher-kva.example"),
+        ("\u{430}pi.example.com", "xn--pi-6kc.example.com"),
+    ] {
+        let error = format!("{name}:443").parse::<To>().unwrap_err();
+        assert!(error.contains("beyond ASCII"), "{error}");
+        assert!(error.contains(&format!(": {form}, if")), "{error}");
+        assert!(format!("{form}:443").parse::<To>().is_ok(), "{form}");
+    }
+    // What DNS cannot have has no such form.
+    let error = format!("{}.example:443", "ü".repeat(80)).parse::<To>();
+    assert!(error.unwrap_err().contains("xn-- before each"));
+}
