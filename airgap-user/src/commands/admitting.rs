@@ -28,15 +28,12 @@ pub(super) fn admit(
 ) -> Result<Vec<Risk>> {
     container.key()?;
     refuse_place(container)?;
-    let mut accept = wanted.accept.clone();
-    if !wanted.accept_alone {
-        let before = accepted_before(site.place, site.state, container)?;
-        accept.extend(Risk::ALL.iter().filter(|r| before & r.bit() != 0));
-    }
+    let before = accepted_before(site.place, site.state, container)?;
+    let accept = Risk::of_set(wanted.accepted_after(before));
     let known = rules_before(site, container)?;
     let after = wanted.rules_after(known.as_ref());
     refusing::refuse_forgeable(&after, &container.name)?;
-    if !refusing::narrows(site, container, wanted)? {
+    if !refusing::narrows(site, container, wanted, &accept)? {
         refuse_configured(container, &after, &accept)?;
         refuse_unkept(&wanted.rules.exits)?;
     }

@@ -267,7 +267,7 @@ async fn dry_run(
     let gate = Gate::open(site.place)?;
     let layers = Layers::now(gate.as_ref());
     let rules = wanted.rules_after(rules_before(site, container)?.as_ref());
-    let narrows = refusing::narrows(site, container, wanted)?;
+    let narrows = refusing::narrows(site, container, wanted, accept)?;
     let (mut look, facts) = refuse_found(&site.place.cgroup, container, &rules, accept, narrows)?;
     let mut existing = Vec::new();
     if let Some(look) = &mut look {

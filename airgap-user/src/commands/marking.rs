@@ -53,7 +53,6 @@ pub(super) fn mark(site: &Site<'_>, container: &Container, wanted: &Wanted) -> R
     let rules_before = rules_before.or_else(|| recorded.as_ref().map(|r| r.rules.clone()));
     let by_hand = wanted.exits.is_by_hand();
     let accepted_before = match (&before, &recorded) {
-        _ if wanted.accept_alone => 0,
         // Beside what the label accepted, which is its seal's still.
         (_, Some(recorded)) if by_hand && recorded.by == Origin::Label => recorded.accepted,
         (_, Some(recorded)) if recorded.by == Origin::Label => recorded.accepted_by_operator(),
@@ -61,7 +60,7 @@ pub(super) fn mark(site: &Site<'_>, container: &Container, wanted: &Wanted) -> R
         (None, Some(recorded)) => recorded.accepted,
         (None, None) => 0,
     };
-    let accept = wanted.accept.iter().fold(0, |set, risk| set | risk.bit());
+    let accepted = wanted.accepted_after(accepted_before);
     let mut rules = wanted.rules_after(rules_before.as_ref());
     refuse_forgeable(&rules, &container.name)?;
     // What is over makes room for what is not.
@@ -72,14 +71,21 @@ pub(super) fn mark(site: &Site<'_>, container: &Container, wanted: &Wanted) -> R
                 &recorded.withdrawn,
                 rules_before.as_ref().map_or(&[], |rules| &rules.exits[..]),
             ),
-            recorded.by_hand | if by_hand { accept } else { 0 },
+            recorded.by_hand
+                | if by_hand {
+                    Risk::set(&wanted.accept)
+                } else {
+                    0
+                },
         ),
         _ => (Vec::new(), 0),
     };
     let standing = before.as_ref().filter(|_| whole).map(Standing::rules);
-    let narrows = standing
-        .as_ref()
-        .is_some_and(|standing| wanted.exits.is_withdrawal() || rules.is_narrower_than(standing));
+    // Where a risk is not accepted any more, it is to be seen whether it is there.
+    let keeps = before.as_ref().is_none_or(|b| b.accepted & !accepted == 0);
+    let narrows = standing.as_ref().is_some_and(|standing| {
+        wanted.exits.is_withdrawal() || keeps && rules.is_narrower_than(standing)
+    });
     let pending = standing
         .filter(|_| wanted.refuse && !narrows)
         .and_then(|standing| both(&rules, &standing.exits));
@@ -89,7 +95,7 @@ pub(super) fn mark(site: &Site<'_>, container: &Container, wanted: &Wanted) -> R
         name: container.name.clone(),
         engine: site.engine.host().to_owned(),
         rules,
-        accepted: accept | accepted_before,
+        accepted,
         since: recorded.map_or_else(now, |r| r.since),
         by: wanted.by,
         withdrawn,

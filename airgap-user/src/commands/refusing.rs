@@ -131,20 +131,28 @@ pub(super) fn refuse_configured(
     refuse(container, &found)
 }
 
-/// Whether it only takes back of a seal that stands: no finding refuses that.
-pub(super) fn narrows(site: &Site<'_>, container: &Container, wanted: &Wanted) -> Result<bool> {
+/// Whether it only takes back of a seal that stands: no finding refuses that, unless a risk
+/// is not among those accepted (`accept`) any more that was.
+pub(super) fn narrows(
+    site: &Site<'_>,
+    container: &Container,
+    wanted: &Wanted,
+    accept: &[Risk],
+) -> Result<bool> {
     let _lock = Lock::take()?;
     let Some(gate) = Gate::open(site.place)? else {
         return Ok(false);
     };
     let key = container.key()?;
-    let Some(standing) = gate.standing(&key)?.map(|standing| standing.rules()) else {
+    let Some(standing) = gate.standing(&key)? else {
         return Ok(false);
     };
+    let keeps = standing.accepted & !Risk::set(accept) == 0;
+    let standing = standing.rules();
     let seal = gate.number_of(&key).map(|number| gate.seal(number));
     let whole = seal.is_some_and(|seal| seal.is_ok_and(|seal| seal.complete == 1));
     let after = wanted.rules_after(Some(&standing));
-    Ok(whole && after.is_narrower_than(&standing))
+    Ok(whole && keeps && after.is_narrower_than(&standing))
 }
 
 /// What a look finds, for a dry run; what would be refused is, unless it `narrows`.

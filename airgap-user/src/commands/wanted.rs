@@ -46,6 +46,12 @@ impl Wanted {
         self.accept.contains(&Risk::SharedNetwork) || self.accept.contains(&Risk::HostNetwork)
     }
 
+    /// What it has accepted then, where this was before.
+    pub(super) fn accepted_after(&self, before: u64) -> u64 {
+        let kept = if self.accept_alone { 0 } else { before };
+        Risk::set(&self.accept) | kept
+    }
+
     pub(super) fn rules_after(&self, before: Option<&Rules>) -> Rules {
         // What nobody said is not written down either.
         let errno = self.rules.errno.or(before.and_then(|before| before.errno));

@@ -118,6 +118,17 @@ impl Risk {
         1 << self as u8
     }
 
+    /// The set of these.
+    pub fn set(risks: &[Self]) -> u64 {
+        risks.iter().fold(0, |set, risk| set | risk.bit())
+    }
+
+    /// Those of a set.
+    pub fn of_set(set: u64) -> Vec<Self> {
+        let all = Self::ALL.iter().copied();
+        all.filter(|risk| set & risk.bit() != 0).collect()
+    }
+
     /// One that labels may be allowed to accept.
     ///
     /// # Errors
