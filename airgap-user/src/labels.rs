@@ -63,12 +63,7 @@ pub fn read(labels: &Labels, image: Option<&Labels>, limits: &Limits) -> Asked {
         return Asked::Nothing;
     }
     let mut terms = Terms {
-        rules: Rules {
-            ports: Vec::new(),
-            clients: Vec::new(),
-            exits: Vec::new(),
-            errno: None,
-        },
+        rules: Rules::NOTHING,
         accept: Vec::new(),
         wrong: Vec::new(),
         ignored: Vec::new(),
@@ -150,12 +145,7 @@ impl Terms {
     /// A seal that allows nothing, as this is wrong.
     pub fn closed(wrong: String) -> Self {
         Self {
-            rules: Rules {
-                ports: Vec::new(),
-                clients: Vec::new(),
-                exits: Vec::new(),
-                errno: None,
-            },
+            rules: Rules::NOTHING,
             accept: Vec::new(),
             wrong: vec![wrong],
             ignored: Vec::new(),

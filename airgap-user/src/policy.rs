@@ -1,5 +1,6 @@
 //! What the user allows, and its form in the maps. Pure.
 
+mod common;
 mod errno;
 mod exit;
 mod port;
@@ -17,6 +18,7 @@ use airgap_common::{
 
 use self::port::{Protocols, is_covered};
 pub use self::{
+    common::clients_of_both,
     errno::Errno,
     exit::{
         Exception, Hold, Lease, NearTo, Ports, Protocol, Target, To, earlier, narrower,
@@ -212,6 +214,14 @@ pub const DEFAULT_PORT: Port = Port::tcp(5060);
 const ND_PER_SECOND: u32 = 64;
 
 impl Rules {
+    /// Nobody connects, and nothing is reached: without a port clients do not matter.
+    pub const NOTHING: Self = Self {
+        ports: Vec::new(),
+        clients: Vec::new(),
+        exits: Vec::new(),
+        errno: None,
+    };
+
     /// Sorts, removes repetitions, and fills in the default port.
     ///
     /// # Errors
@@ -280,10 +290,7 @@ impl Rules {
 
     /// Whether nothing gets out or in by them that does not by `other`.
     pub fn is_within(&self, other: &Self) -> bool {
-        let held = |client: &Cidr| {
-            let mut of = other.clients.iter();
-            of.any(|net| net.len <= client.len && net.overlaps(client))
-        };
+        let held = |client: &Cidr| client.is_within(&other.clients);
         let clients =
             other.clients.is_empty() || !self.clients.is_empty() && self.clients.iter().all(held);
         clients

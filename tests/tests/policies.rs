@@ -1,6 +1,11 @@
 //! Promise: `airgap apply` makes seals what the operator's files say, shows first what becomes
 //! reachable, and changes nothing where a file is wrong. Files win over labels.
 
+#[path = "policies/ceilings.rs"]
+mod ceilings;
+#[path = "policies/watched.rs"]
+mod watched;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;

@@ -29,8 +29,9 @@ pub(super) fn admit(
     container.key()?;
     refuse_place(container)?;
     let before = accepted_before(site.place, site.state, container)?;
-    let accept = Risk::of_set(wanted.accepted_after(before));
     let known = rules_before(site, container)?;
+    wanted.refuse_above(&container.name, known.as_ref(), before)?;
+    let accept = Risk::of_set(wanted.accepted_after(before));
     let after = wanted.rules_after(known.as_ref());
     refusing::refuse_forgeable(&after, &container.name)?;
     if !refusing::narrows(site, container, wanted, &accept)? {

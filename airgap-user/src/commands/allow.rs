@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     clock,
+    config::{Ceilings, Config},
     container::{Container, Engines, Hosts},
     failure::{Failure, exit},
     gate::{Gate, Place, Reading},
@@ -85,7 +86,12 @@ fn span(text: &str) -> Result<Duration, String> {
     }
 }
 
-pub(crate) async fn allow(hosts: &Hosts, state: &State, args: &Allow) -> Result<u8> {
+pub(crate) async fn allow(
+    hosts: &Hosts,
+    state: &State,
+    config: &Config,
+    args: &Allow,
+) -> Result<u8> {
     let until = args.time.map(|time| {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         clock::since_boot_nanos().saturating_add(nanos)
@@ -101,7 +107,15 @@ pub(crate) async fn allow(hosts: &Hosts, state: &State, args: &Allow) -> Result<
         .held(args.hold)
     });
     let change = ExitChange::Allow(more.collect());
-    let report = made(hosts, state, &args.container, change, &args.accept).await?;
+    let ceilings = Ceilings::read(config);
+    let report = made(
+        hosts,
+        state,
+        &args.container,
+        change,
+        (&args.accept, ceilings),
+    )
+    .await?;
     said(&report, args.json)
 }
 
@@ -110,7 +124,9 @@ pub(crate) async fn disallow(hosts: &Hosts, state: &State, args: &Disallow) -> R
         true => ExitChange::WithdrawAll,
         false => ExitChange::Withdraw(targets(&args.to, &args.container)?),
     };
-    let report = made(hosts, state, &args.container, change, &[]).await?;
+    // What only takes back is below any.
+    let none = (&[][..], Ceilings::default());
+    let report = made(hosts, state, &args.container, change, none).await?;
     said(&report, args.json)
 }
 
@@ -132,10 +148,10 @@ async fn made(
     state: &State,
     reference: &str,
     change: ExitChange,
-    accept: &[Risk],
+    (accept, ceilings): (&[Risk], Ceilings),
 ) -> Result<Report> {
     if !is_engineless_name(reference) {
-        return changed(hosts, state, reference, change, accept).await;
+        return changed(hosts, state, reference, change, (accept, ceilings)).await;
     }
     refuse_command(reference)?;
     let gate = standing()?;
@@ -153,7 +169,8 @@ async fn made(
     };
     drop(gate);
     let subtree = subtree.context("no cgroup is sealed by that name")?;
-    change_exits(state, &Subtree { name, ..subtree }, change, accept)
+    let subtree = Subtree { name, ..subtree };
+    change_exits(state, &subtree, change, accept, ceilings)
         .with_context(|| format!("cannot change the exceptions of {reference}"))
 }
 
@@ -163,7 +180,7 @@ async fn changed(
     state: &State,
     reference: &str,
     change: ExitChange,
-    accept: &[Risk],
+    (accept, ceilings): (&[Risk], Ceilings),
 ) -> Result<Report> {
     let place = Place::host()?;
     let kernel = Reading::default();
@@ -196,7 +213,9 @@ async fn changed(
         // Also of a label's seal, which comes back as it was.
         refuse: !change.is_withdrawal(),
         by,
+        ceilings,
     };
+    wanted.refuse_above(&container.name, Some(&wanted.rules), 0)?;
     // Before anything changes.
     if let ExitChange::Allow(more) = &wanted.exits {
         let mut all = accept.to_vec();
@@ -204,7 +223,8 @@ async fn changed(
             recorded.as_ref(),
             accepted_before(&place, state, &container)?,
         );
-        all.extend(Risk::ALL.iter().filter(|risk| accepted & risk.bit() != 0));
+        let within = !Risk::OF_EXITS | wanted.ceilings.accepted(accepted);
+        all.extend(Risk::of_set(accepted & within));
         let new = Rules {
             exits: more.clone(),
             ..wanted.rules.clone()
@@ -221,9 +241,10 @@ async fn changed(
 /// operator accepted. A label's word is good for what it lets out by other ways than
 /// exceptions, which is nothing new. Pure.
 fn accepted_for(recorded: Option<&Record>, by_operator: u64) -> u64 {
-    let exits = Risk::HostExit.bit() | Risk::WideException.bit() | Risk::EndlessLease.bit();
     match recorded {
-        Some(recorded) if recorded.by == Origin::Label => recorded.accepted & !exits | by_operator,
+        Some(recorded) if recorded.by == Origin::Label => {
+            recorded.accepted & !Risk::OF_EXITS | by_operator
+        }
         _ => by_operator,
     }
 }

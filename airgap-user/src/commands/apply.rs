@@ -14,7 +14,7 @@ use super::{
     written::{wanted, written},
 };
 use crate::{
-    config::{Config, Policies, Written, directory},
+    config::{Ceilings, Config, Policies, Written, directory},
     container::{Container, Engine, Engines, Hosts},
     failure::{Failure, exit},
     gate::{Place, Reading, mount_bpffs},
@@ -49,6 +49,12 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: &Ap
         let hint = "docs/policies.md has an example";
         return Err(Failure::new(what, hint).with_code(exit::USAGE).into());
     }
+    let ceilings = Ceilings::read(config);
+    for one in policies.iter() {
+        ceilings
+            .refuse(&one.rules, &one.accept)
+            .with_context(|| one.place())?;
+    }
     if args.check {
         let seals: Vec<_> = policies
             .iter()
@@ -67,7 +73,7 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: &Ap
         kernel: &kernel,
     };
     // All are found and judged before the first is changed.
-    let targets = targets(&policies, &engines, &at).await?;
+    let targets = targets(&policies, &engines, &at, &ceilings).await?;
     let mut code = exit::OK;
     for host in engines.silent() {
         log::error!("{host} does not answer: its containers stay as they are");
@@ -120,6 +126,7 @@ async fn targets<'a>(
     policies: &'a Policies,
     engines: &'a Engines,
     at: &impl Fn(&'a Engine) -> Site<'a>,
+    ceilings: &Ceilings,
 ) -> Result<Vec<Target<'a>>> {
     let mut targets = Vec::new();
     for (engine, listed) in engines.list().await? {
@@ -131,7 +138,7 @@ async fn targets<'a>(
             let Some(written) = written(policies, engine, &container).await? else {
                 continue;
             };
-            let wanted = wanted(&at(engine), &container, written);
+            let wanted = wanted(&at(engine), &container, written, ceilings);
             targets.push(Target {
                 engine,
                 container,
@@ -155,7 +162,8 @@ pub(super) fn change(
     let before = rules_before(site, container).with_context(context)?;
     let accepted = accepted_in_force(site, container).with_context(context)?;
     let before = before.as_ref().map(|rules| (rules, accepted));
-    let lines = difference(before, &wanted.rules, &wanted.accept);
+    let after = wanted.rules_after(before.map(|(rules, _)| rules));
+    let lines = difference(before, &after, &wanted.accept);
     let name = escape(&container.name);
     if lines.is_empty() {
         return Ok(format!("{name} ({}): as written\n", written.place()));

@@ -24,7 +24,7 @@ use super::{
     written::{wanted as as_written, written},
 };
 use crate::{
-    config::{Config, Policies},
+    config::{Ceilings, Config, Policies},
     container::{Container, Engine, Engines, Hosts},
     coverage::{SealState, summary},
     failure::{Failure, exit},
@@ -114,7 +114,7 @@ impl Attach {
 
 pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: Attach) -> Result<u8> {
     if args.cgroup.is_some() || args.unit.is_some() || args.slice.is_some() {
-        let (number, code) = subtree::run(state, &args)?;
+        let (number, code) = subtree::run(state, config, &args)?;
         return match number {
             Some(number) if !args.detach => {
                 if let Some(ended) = watch_on(hosts, &args, &[number]).await? {
@@ -152,6 +152,7 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: Att
         full: args.require.is_some(),
         refuse: true,
         by: Origin::Operator,
+        ceilings: Ceilings::read(config),
     };
     let follows = args.names_nothing();
     let policies = match Policies::read(config) {
@@ -182,7 +183,7 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: Att
             Some(written) if follows => {
                 its = Wanted {
                     full: wanted.full,
-                    ..as_written(&site, &container, written)
+                    ..as_written(&site, &container, written, &wanted.ceilings)
                 };
                 for line in change(&site, &container, &its, written)?.lines() {
                     log::info!("{line}");

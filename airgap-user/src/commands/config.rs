@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::{
-    config::{self, Config, Policies, Said, Setting, settings},
+    config::{self, Ceilings, Config, Policies, Said, Setting, settings},
     container::Hosts,
     failure::exit,
     output,
@@ -38,7 +38,12 @@ pub(crate) fn run(
         value: one.whom.to_string(),
         from: one.place(),
     }));
+    let ceilings = Ceilings::read(config);
+    rows.extend(ceilings.settings());
     output::settings(&rows, args.json)?;
+    if let Some(wrong) = ceilings.wrong() {
+        log::error!("{wrong}");
+    }
     if config.path.is_none() {
         log::info!("there is no {}", config::DEFAULT);
     }

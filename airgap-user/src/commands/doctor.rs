@@ -1,12 +1,16 @@
 //! `airgap doctor`: what this host can do, and how to mend what it cannot.
 
+mod host;
+
 use airgap_common::map::Stat;
 use anyhow::Result;
 
 use clap::Args;
 
+use self::host::{ceiling, configuration};
+
 use crate::{
-    config::{self, Config},
+    config::Config,
     container::{Engine, Engines, Hosts},
     failure::exit,
     gate::{
@@ -34,7 +38,8 @@ pub(crate) async fn run(
     args: &Doctor,
 ) -> Result<u8> {
     let mut checks = vec![
-        configuration(config),
+        configuration(&config),
+        ceiling(config.ok(), state),
         kernel(),
         frames(),
         hooks(),
@@ -54,21 +59,6 @@ pub(crate) async fn run(
     } else {
         exit::OK
     })
-}
-
-fn configuration(config: Result<&Config>) -> Check {
-    const NAME: &str = "configuration";
-    match config {
-        Ok(Config { path: None, .. }) => Check::ok(NAME, format!("no {}", config::DEFAULT)),
-        Ok(Config {
-            path: Some(path), ..
-        }) => Check::ok(NAME, path.display().to_string()),
-        Err(error) => Check::failed(
-            NAME,
-            format!("no command that seals runs: {error:#}"),
-            "mend the file: docs/configuration.md has every key",
-        ),
-    }
 }
 
 fn version() -> Option<KernelVersion> {

@@ -26,6 +26,7 @@ use super::refusing::{refuse_broken, refuse_gaps};
 use crate::{
     clock::now,
     command::{Confined, Nest, PREFIX, User, abandoned, exists, is_command, prepare},
+    config::{Ceilings, Config},
     container::end_orphans,
     failure::{Failure, exit},
     gate::{Gate, Lock, Place, Reading, Sealing, mount_bpffs, seal_id},
@@ -76,7 +77,7 @@ pub struct Exec {
 const PATIENCE: Duration = Duration::from_secs(2);
 const STEP: Duration = Duration::from_millis(5);
 
-pub(crate) fn run(args: &Exec) -> Result<u8> {
+pub(crate) fn run(config: &Config, args: &Exec) -> Result<u8> {
     let usage = |e| Failure::new(e, "airgap exec --help").with_code(exit::USAGE);
     if let Some(to) = args
         .to
@@ -110,6 +111,9 @@ pub(crate) fn run(args: &Exec) -> Result<u8> {
         .and_then(|rules| rules.with_exits(exits))
         .map_err(usage)?
         .failing_with(args.errno);
+    let ceilings = Ceilings::read(config);
+    ceilings.refuse(&rules, &args.accept)?;
+    let rules = ceilings.narrowed(rules);
     let user = User::choose(args.user.as_deref())?;
     let name = args.command.first().map_or(OsStr::new(""), |word| word);
     if let Err(code) = find(name, env::var_os("PATH").as_deref()) {

@@ -11,9 +11,11 @@ use super::{
 };
 use crate::{
     clock::parse_ago,
+    config::{Ceilings, Config},
     container::{Engines, Hosts},
     failure::exit,
     output::{self, Form},
+    policy::{Exception, Rules, To},
     report::Learned,
     state::State,
 };
@@ -46,7 +48,7 @@ pub enum Format {
     Compose,
 }
 
-pub(crate) async fn run(hosts: &Hosts, state: &State, args: &Learn) -> Result<u8> {
+pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: &Learn) -> Result<u8> {
     let wanted = Wanted {
         since: args.since,
         verify: None,
@@ -64,6 +66,16 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, args: &Learn) -> Result<u8
         Format::Label => Form::Label,
         Format::Compose => Form::Compose,
     };
+    let exits = learned.exceptions.iter();
+    let exits = exits.filter_map(|one| To::near_or_far(&one.to).ok());
+    let exits = exits.map(Exception::from).collect();
+    let rules = Rules {
+        exits,
+        ..Rules::NOTHING
+    };
+    for above in Ceilings::read(config).above(&rules, 0) {
+        log::warn!("above this host's ceiling, and refused: {above}");
+    }
     output::learned(&learned, (!args.json).then_some(form))?;
     Ok(exit::OK)
 }

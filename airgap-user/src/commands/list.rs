@@ -7,10 +7,12 @@ use anyhow::Result;
 use clap::Args;
 
 use super::{
+    above::tell_above,
     reference::{is_engineless, warn_of_silent},
     standing,
 };
 use crate::{
+    config::{Ceilings, Config},
     container::{Container, Engine, Engines, Hosts, Listed, Look},
     coverage::SealState,
     failure::exit,
@@ -33,9 +35,9 @@ const ALL: Duration = Duration::from_secs(6);
 /// and what every other one has still.
 const LEAST: Duration = Duration::from_millis(100);
 
-pub(crate) async fn run(hosts: &Hosts, state: &State, args: &List) -> Result<u8> {
+pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: &List) -> Result<u8> {
     let gate = standing()?;
-    let rows = match is_empty(gate.as_ref(), state)? {
+    let mut rows = match is_empty(gate.as_ref(), state)? {
         true => Vec::new(),
         // Of commands no engine knows anything.
         false if are_commands(gate.as_ref(), state)? => {
@@ -47,6 +49,10 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, args: &List) -> Result<u8>
             rows(gate.as_ref(), state, &engines).await?
         }
     };
+    let ceilings = Ceilings::read(config);
+    for row in &mut rows {
+        tell_above(&mut row.report, &ceilings);
+    }
     output::list(&rows, args.json)?;
     Ok(rows
         .iter()

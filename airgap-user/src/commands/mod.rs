@@ -1,5 +1,6 @@
 //! One file a command; each composes the layers and returns an exit code.
 
+mod above;
 mod admitting;
 pub(crate) mod allow;
 pub(crate) mod apply;

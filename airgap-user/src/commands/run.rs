@@ -18,7 +18,7 @@ use super::{
     wanted::{Site, Wanted},
 };
 use crate::{
-    config::Config,
+    config::{Ceilings, Config},
     container::{Engine, Engines, Hosts},
     docker_args::{self, Split},
     failure::{Failure, exit},
@@ -88,7 +88,9 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: Run
         full: args.require.is_some(),
         refuse: true,
         by: Origin::Operator,
+        ceilings: Ceilings::read(config),
     };
+    wanted.refuse_above("the container", None, 0)?;
     let place = Place::host()?;
     let kernel = Reading::begin(&place);
     let engines = Engines::connected(hosts).await?;
@@ -113,7 +115,7 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: Run
 async fn seal(site: &Site<'_>, id: &str, wanted: &Wanted) -> Result<()> {
     let container = site.engine.find(id).await?;
     refuse_place(&container)?;
-    refuse_configured(&container, &wanted.rules, &wanted.accept)?;
+    refuse_configured(&container, &wanted.rules_after(None), &wanted.accept)?;
     if mount_bpffs()? {
         log::info!("mounted bpffs at /sys/fs/bpf");
     }

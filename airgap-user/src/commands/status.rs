@@ -4,12 +4,13 @@ use anyhow::Result;
 use clap::Args;
 
 use super::{
+    above::tell_above,
     reference::{Directory, Presence, seals_of},
     standing,
-    written::asked,
+    written::{AskedFor, asked},
 };
 use crate::{
-    config::{Config, Policies},
+    config::{Ceilings, Config, Policies},
     container::{Container, Engine, Hosts, Look},
     coverage::SealState,
     labels::Limits,
@@ -73,6 +74,7 @@ pub(crate) async fn run(
         }
         _ => anyhow::bail!("the seal went while it was read"),
     };
+    tell_above(&mut report, &Ceilings::read(config));
     if meant.is_gone() {
         report.set_state(SealState::Gone);
     }
@@ -102,10 +104,13 @@ async fn ignored(
         ..config.limits(&[])
     };
     let asked = match Policies::read(config) {
-        Ok(policies) => asked(&policies, &limits, engine, container).await,
+        Ok(policies) => {
+            let limits = (&limits, &Ceilings::read(config));
+            asked(&policies, limits, engine, container).await
+        }
         Err(error) => return vec![format!("{error:#}")],
     };
-    asked.map_or_else(Vec::new, |(terms, _)| {
+    asked.map_or_else(Vec::new, |AskedFor { terms, .. }| {
         terms.wrong.into_iter().chain(terms.ignored).collect()
     })
 }

@@ -22,6 +22,7 @@ use tokio::{
 use self::allowing::Allowing;
 use super::{list, standing};
 use crate::{
+    config::Config,
     container::{Engines, Hosts},
     events::{Event, past},
     failure::exit,
@@ -41,7 +42,7 @@ const COUNTS: Duration = Duration::from_secs(1);
 /// What is in force is read at most so often.
 const ROWS: Duration = Duration::from_secs(2);
 
-pub(crate) async fn run(hosts: &Hosts, state: &State) -> Result<u8> {
+pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config) -> Result<u8> {
     let mut ends = [
         signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
         signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?,
@@ -54,7 +55,7 @@ pub(crate) async fn run(hosts: &Hosts, state: &State) -> Result<u8> {
     let mut timer = interval(KEYS);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let [terminate, hangup, interrupt] = &mut ends;
-    let mut view = View::new(Allowing::new(hosts, state));
+    let mut view = View::new(Allowing::new(hosts, state, config.path.clone()));
     loop {
         tokio::select! {
             _ = timer.tick() => {}

@@ -1,8 +1,12 @@
 //! What a seal is to be, and where.
 
+use anyhow::Result;
+
 use super::exit_change::ExitChange;
 use crate::{
+    config::Ceilings,
     container::Engine,
+    failure::{Failure, exit},
     gate::{Place, Reading},
     policy::{Errno, Rules},
     preflight::Risk,
@@ -35,6 +39,8 @@ pub(super) struct Wanted {
     /// seal whatever is found: one that could be left is better than none.
     pub(super) refuse: bool,
     pub(super) by: Origin,
+    /// What it may at most have. What a seal has already, and is above them, is not renewed.
+    pub(super) ceilings: Ceilings,
 }
 
 impl Wanted {
@@ -48,11 +54,75 @@ impl Wanted {
 
     /// What it has accepted then, where this was before.
     pub(super) fn accepted_after(&self, before: u64) -> u64 {
-        let kept = if self.accept_alone { 0 } else { before };
+        let kept = match self.accept_alone {
+            true => 0,
+            // The rest of the seal is not touched.
+            false if self.exits.is_by_hand() => before,
+            false => self.ceilings.accepted(before),
+        };
         Risk::set(&self.accept) | kept
     }
 
     pub(super) fn rules_after(&self, before: Option<&Rules>) -> Rules {
+        let rules = self.rules_but_for_ceilings(before);
+        match self.exits.is_by_hand() {
+            true => rules,
+            false => self.ceilings.narrowed(rules),
+        }
+    }
+
+    /// Refuses what is asked for anew and is above the ceiling, and says what a seal has
+    /// that is not renewed: `before` is what it allows, and has `accepted`.
+    ///
+    /// # Errors
+    /// If anything is above, with the file and its line, or if a seal has exceptions or
+    /// risks and the ceiling cannot be followed. Exit code 2.
+    pub(super) fn refuse_above(
+        &self,
+        name: &str,
+        before: Option<&Rules>,
+        accepted: u64,
+    ) -> Result<()> {
+        let mut asked = self.rules.clone();
+        if !self.ports_named && before.is_some() {
+            asked.ports.clear();
+        }
+        if !self.from_named {
+            asked.clients.clear();
+        }
+        match &self.exits {
+            ExitChange::Replace => {}
+            ExitChange::Allow(more) => asked.exits.clone_from(more),
+            ExitChange::Keep | ExitChange::Withdraw(_) | ExitChange::WithdrawAll => {
+                asked.exits.clear();
+            }
+        }
+        self.ceilings.refuse(&asked, &self.accept)?;
+        if self.exits.is_by_hand() {
+            return Ok(());
+        }
+        let kept = match self.accept_alone {
+            true => 0,
+            false => accepted,
+        };
+        let above = self
+            .ceilings
+            .above(&self.rules_but_for_ceilings(before), kept);
+        if let (Some(wrong), [_, ..]) = (self.ceilings.wrong(), &above[..]) {
+            let what = format!(
+                "'{name}' has what no ceiling is known to hold: {}",
+                above.join("; ")
+            );
+            let hint = format!("mend the file ({wrong}); nothing was changed");
+            return Err(Failure::new(what, hint).with_code(exit::USAGE).into());
+        }
+        for line in above {
+            log::warn!("{name}: above this host's ceiling, and not renewed: {line}");
+        }
+        Ok(())
+    }
+
+    fn rules_but_for_ceilings(&self, before: Option<&Rules>) -> Rules {
         // What nobody said is not written down either.
         let errno = self.rules.errno.or(before.and_then(|before| before.errno));
         let errno = errno.filter(|errno| *errno != Errno::default());
@@ -71,7 +141,7 @@ impl Wanted {
 
 #[cfg(test)]
 mod tests {
-    use super::{ExitChange, Origin, Wanted};
+    use super::{Ceilings, ExitChange, Origin, Wanted};
     use crate::policy::{Errno, Port, Rules};
 
     #[test]
@@ -92,6 +162,7 @@ mod tests {
             full: false,
             refuse: true,
             by: Origin::Operator,
+            ceilings: Ceilings::default(),
         };
         let before = rules(&[443], &["::1"]);
         for (ports_named, from_named, ports, from) in [

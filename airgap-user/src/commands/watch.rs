@@ -116,7 +116,7 @@ async fn watch(hosts: &Hosts, state: &State, config: &Config, args: &Watch) -> R
                 state.clone(),
                 place.clone(),
                 config.limits(&args.allow_accept),
-                policies.clone(),
+                (config.clone(), policies.clone()),
             ))?,
         });
     }

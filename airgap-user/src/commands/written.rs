@@ -1,4 +1,4 @@
-//! What policy files make of one container.
+//! What policy files and labels make of one container.
 
 use anyhow::Result;
 
@@ -7,10 +7,10 @@ use super::{
     wanted::{Site, Wanted},
 };
 use crate::{
-    config::{Policies, Written},
+    config::{Ceilings, Policies, Written},
     container::{Container, Engine},
     labels::{self, Asked, Limits, Terms},
-    preflight::Surroundings,
+    preflight::{Risk, Surroundings, judge_exits},
     state::{Entry, Origin},
 };
 
@@ -32,47 +32,108 @@ pub(super) async fn written<'a>(
 
 /// The seal as it is written, beside what `airgap allow` opened: for an operator who asks
 /// for it.
-pub(super) fn wanted(site: &Site<'_>, container: &Container, written: &Written) -> Wanted {
-    let before = match site.state.entry(&container.id) {
-        Some(Entry::Known(record)) => record.rules.exits,
-        _ => Vec::new(),
+pub(super) fn wanted(
+    site: &Site<'_>,
+    container: &Container,
+    written: &Written,
+    ceilings: &Ceilings,
+) -> Wanted {
+    let (before, accepted) = match site.state.entry(&container.id) {
+        Some(Entry::Known(record)) => (record.rules.exits, record.accepted),
+        _ => (Vec::new(), 0),
     };
+    let beside = written.beside(&before);
+    // What they were allowed with stays accepted, and for them alone.
+    let around = Surroundings::of(container);
+    let of_file = judge_exits(&written.rules.exits, &around);
+    let mut accept = written.accept.clone();
+    for found in judge_exits(&beside, &around) {
+        let by_file = of_file.iter().any(|one| one.risk == found.risk);
+        let known = accepted & found.risk.bit() != 0 && !accept.contains(&found.risk);
+        if known && !by_file {
+            accept.push(found.risk);
+        }
+    }
+    let mut rules = written.rules.clone();
+    rules.exits.extend(beside);
     Wanted {
-        rules: written.rules_beside(&before),
+        rules,
         ports_named: true,
         from_named: true,
         exits: ExitChange::Replace,
-        accept: written.accept.clone(),
+        accept,
         accept_alone: true,
         full: false,
         refuse: true,
         by: Origin::Operator,
+        ceilings: ceilings.clone(),
     }
 }
 
+/// What a container is to be without an operator's command.
+pub(super) struct AskedFor {
+    /// The seal.
+    pub(super) terms: Terms,
+    /// Where that is written.
+    pub(super) place: String,
+    /// In a policy file, and not in its labels.
+    pub(super) by_file: bool,
+}
+
 /// What a container is to be without an operator's command: what is written of it, or else
-/// what its labels ask for; with where that is written. `None`: nothing asks for a seal.
+/// what its labels ask for, within the ceiling. `None`: nothing asks for a seal.
 ///
 /// Where it is not known which file counts, nothing is allowed, and a seal that stands stays.
 pub(super) async fn asked(
     policies: &Policies,
-    limits: &Limits,
+    (limits, ceilings): (&Limits, &Ceilings),
     engine: &Engine,
     container: &Container,
-) -> Option<(Terms, String)> {
+) -> Option<AskedFor> {
+    let by_file = |terms, place| {
+        Some(AskedFor {
+            terms,
+            place,
+            by_file: true,
+        })
+    };
     match written(policies, engine, container).await {
         Ok(None) => {}
-        Ok(Some(written)) => return Some((terms(container, written), written.place())),
-        Err(error) => return Some((Terms::closed(error.to_string()), "policy files".to_owned())),
+        Ok(Some(written)) => {
+            let terms = capped(terms(container, written), ceilings, ["", " = "]);
+            return by_file(terms, written.place());
+        }
+        Err(error) => {
+            return by_file(Terms::closed(error.to_string()), "policy files".to_owned());
+        }
     }
     let image = engine.image_labels(container).await;
     match labels::read(&container.labels(), image.as_ref(), limits) {
         Asked::Nothing => None,
         Asked::Seal(terms) => {
             let terms = around(terms, container, "airgap.to=", "airgap.accept=");
-            Some((terms, "its label".to_owned()))
+            Some(AskedFor {
+                terms: capped(terms, ceilings, ["airgap.", "="]),
+                place: "its label".to_owned(),
+                by_file: false,
+            })
         }
     }
+}
+
+/// Without what is above the ceiling, which is named.
+fn capped(mut terms: Terms, ceilings: &Ceilings, [before, between]: [&str; 2]) -> Terms {
+    let accept = Risk::set(&terms.accept);
+    let above = ceilings.above(&terms.rules, accept);
+    // What stands is not taken back because of a typing error.
+    terms.in_doubt |= ceilings.wrong().is_some();
+    terms.ignored.extend(above.into_iter().map(|line| {
+        let (key, rest) = line.split_once(' ').unwrap_or((&line, ""));
+        format!("{before}{key}{between}{rest}: above this host's ceiling")
+    }));
+    terms.rules = ceilings.narrowed(terms.rules);
+    terms.accept = Risk::of_set(ceilings.accepted(accept));
+    terms
 }
 
 /// As it is written, for `airgap watch`, which seals whatever is found.

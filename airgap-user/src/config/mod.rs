@@ -1,6 +1,7 @@
 //! What is a property of this host: `/etc/airgap/airgap.toml`. What a command line says
 //! wins over it.
 
+mod ceiling;
 mod file;
 mod policies;
 mod settings;
@@ -14,6 +15,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 pub use self::{
+    ceiling::Ceilings,
     policies::{Policies, Whom, Written, directory},
     settings::{Said, Setting, settings},
 };

@@ -46,15 +46,12 @@ impl Written {
         format!("{}, line {}", self.path.display(), self.line)
     }
 
-    /// What it allows, with those exceptions of `before` that `airgap allow` made: an
+    /// Those exceptions of `before` that `airgap allow` made, and that are not written: an
     /// operator's own word stands beside the file.
-    #[must_use]
-    pub fn rules_beside(&self, before: &[Exception]) -> Rules {
+    pub fn beside(&self, before: &[Exception]) -> Vec<Exception> {
         let has = |one: &&Exception| self.rules.exits.iter().any(|exit| exit.to == one.to);
         let own = before.iter().filter(|one| one.allowed && !has(one));
-        let mut rules = self.rules.clone();
-        rules.exits.extend(own.cloned().collect::<Vec<_>>());
-        rules
+        own.cloned().collect()
     }
 }
 

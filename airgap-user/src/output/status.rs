@@ -124,6 +124,9 @@ pub(super) fn report(report: &Report, detail: Detail, colour: bool) -> String {
     for label in &report.labels_ignored {
         row("ignored", &escape(label));
     }
+    for above in &report.above_ceiling {
+        row("above", &escape(&above_ceiling(above)));
+    }
     for problem in &report.problems {
         row("PROBLEM", &format!("{red}{}{reset}", escape(problem)));
     }
@@ -164,6 +167,11 @@ pub(super) fn exceptions(report: &Report, colour: bool) -> String {
         let _ = writeln!(out, "{name}: {red}PROBLEM{reset} {}", escape(problem));
     }
     out
+}
+
+/// In force, and more than may be asked for.
+fn above_ceiling(what: &str) -> String {
+    format!("the ceiling: {what}; in force until the next attach, apply or watch")
 }
 
 /// What of its label stays shut.

@@ -129,6 +129,15 @@ pub(super) fn list(rows: &[Row]) -> String {
         if let Some(more) = more {
             let _ = writeln!(out, "{:<24}  {:<12}  {}", "", "", escape(more));
         }
+        for above in &r.above_ceiling {
+            let _ = writeln!(
+                out,
+                "{:<24}  {:<12}  above the ceiling: {}",
+                "",
+                "",
+                escape(above)
+            );
+        }
         if let Some(other) = &row.not_sealed {
             let name = row.recorded_name.as_ref().unwrap_or(&r.container.name);
             let _ = writeln!(

@@ -118,6 +118,10 @@ impl Risk {
         1 << self as u8
     }
 
+    /// The set of those that exceptions alone have.
+    pub const OF_EXITS: u64 =
+        Self::HostExit.bit() | Self::WideException.bit() | Self::EndlessLease.bit();
+
     /// The set of these.
     pub fn set(risks: &[Self]) -> u64 {
         risks.iter().fold(0, |set, risk| set | risk.bit())

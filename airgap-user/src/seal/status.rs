@@ -77,6 +77,10 @@ pub struct Report {
     /// came by label.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub labels_ignored: Vec<String>,
+    /// What it has that is above this host's ceiling, with the file and its line: the next
+    /// attach, apply or watch does not renew it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub above_ceiling: Vec<String>,
     /// What is wrong.
     pub problems: Vec<String>,
 }
@@ -249,6 +253,7 @@ impl Report {
             coverage: Vec::new(),
             existing: Vec::new(),
             labels_ignored: Vec::new(),
+            above_ceiling: Vec::new(),
             problems: vec![format!("{what}: airgap restore")],
         }
     }

@@ -22,11 +22,12 @@ use super::{
     },
     Attach,
 };
-use asked::{bits, refuse, unaccepted, wanted};
+use asked::{refuse, unaccepted, wanted};
 pub(in crate::commands) use exits::change_exits;
 use hardening::{closed, not_running};
 
 use crate::{
+    config::{Ceilings, Config},
     container::Look,
     failure::{Failure, exit},
     gate::{Gate, Lock, Place, Reading, Standing, UnderWay, mount_bpffs},
@@ -63,8 +64,12 @@ struct Marked {
 
 /// Seals it, says what is in force, and returns its number with the report's exit code;
 /// `None` as the number: nothing was to be changed.
-pub(super) fn run(state: &State, args: &Attach) -> Result<(Option<SealNumber>, u8)> {
-    let wanted = wanted(args)?;
+pub(super) fn run(
+    state: &State,
+    config: &Config,
+    args: &Attach,
+) -> Result<(Option<SealNumber>, u8)> {
+    let wanted = wanted(args, Ceilings::read(config))?;
     let place = Place::host()?;
     let unit = match (&args.unit, &args.slice) {
         (Some(unit), _) => Some(Unit::named(unit, false)?),
@@ -92,9 +97,10 @@ pub(super) fn run(state: &State, args: &Attach) -> Result<(Option<SealNumber>, u
         wanted: &wanted,
     };
     let (rules, accepted) = site.before()?;
+    wanted.refuse_above(&subtree.name, rules.as_ref(), accepted)?;
     let rules = wanted.rules_after(rules.as_ref());
     refuse_forgeable(&rules, &subtree.name)?;
-    let accepted = accepted | bits(&wanted.accept);
+    let accepted = wanted.accepted_after(accepted);
     // A gate that does not stand may have hooks once it does: those are judged then.
     let (mut look, facts) = site.look(&rules, true)?;
     let found = unaccepted(&facts, accepted);

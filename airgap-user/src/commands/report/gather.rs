@@ -295,6 +295,7 @@ impl Report {
             coverage,
             existing: Vec::new(),
             labels_ignored: Vec::new(),
+            above_ceiling: Vec::new(),
             problems,
         };
         report.conclude();

@@ -13,17 +13,20 @@ use crate::{container::Hosts, failure::exit, state::State, top::Ask};
 pub(super) struct Allowing {
     hosts: Hosts,
     state: PathBuf,
+    /// The ceiling beside it counts, too.
+    config: Option<PathBuf>,
     to: Sender<String>,
     /// What became of it.
     pub(super) said: Receiver<String>,
 }
 
 impl Allowing {
-    pub(super) fn new(hosts: &Hosts, state: &State) -> Self {
+    pub(super) fn new(hosts: &Hosts, state: &State, config: Option<PathBuf>) -> Self {
         let (to, said) = channel();
         Self {
             hosts: hosts.clone(),
             state: state.dir().to_owned(),
+            config,
             to,
             said,
         }
@@ -36,6 +39,9 @@ impl Allowing {
             command.args(["--host", host]);
         }
         command.arg("--state-dir").arg(&self.state);
+        if let Some(config) = &self.config {
+            command.arg("--config").arg(config);
+        }
         // By its id: a name may be another's by now.
         command.args(["allow", &ask.id, "--to", &ask.to, "--for", "15m"]);
         command.args(["--reason", "allowed in airgap top"]);

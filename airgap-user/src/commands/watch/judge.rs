@@ -8,15 +8,19 @@ use std::{
 use anyhow::Result;
 
 use super::{
-    asked::{change, is_as_wanted, wanted},
+    asked::{change, is_as_wanted, is_not_as_written, wanted},
     queue::Task,
 };
 use crate::{
-    commands::{sealing, wanted::Site, written::asked},
-    config::Policies,
+    commands::{
+        sealing,
+        wanted::Site,
+        written::{AskedFor, asked},
+    },
+    config::{Ceilings, Config, Policies},
     container::{Container, Engine, find_cgroups},
     gate::{Gate, Lock, Place, Reading},
-    labels::{Limits, Terms},
+    labels::Limits,
     state::{Entry, Origin, Record, State},
 };
 
@@ -30,8 +34,10 @@ pub(super) struct Judge {
     place: Place,
     /// What labels may ask for.
     limits: Limits,
-    /// What is written, and wins over labels.
-    policies: Policies,
+    /// Where policy files and ceiling are.
+    config: Config,
+    /// What was written when it could last be read, and wins over labels.
+    policies: Mutex<Policies>,
     /// What was said of each container: once is enough.
     said: Mutex<HashMap<String, HashSet<String>>>,
 }
@@ -42,14 +48,15 @@ impl Judge {
         state: State,
         place: Place,
         limits: Limits,
-        policies: Policies,
+        (config, policies): (Config, Policies),
     ) -> Self {
         Self {
             host,
             state,
             place,
             limits,
-            policies,
+            config,
+            policies: Mutex::new(policies),
             said: Mutex::default(),
         }
     }
@@ -93,25 +100,55 @@ impl Judge {
     }
 
     async fn found(&self, engine: &Engine, container: &Container) -> Result<()> {
-        let asked = asked(&self.policies, &self.limits, engine, container).await;
-        match asked {
-            None => self.let_go(container),
-            Some((terms, by)) => self.seal(engine, container, &terms, &by).await,
+        let (policies, ceilings) = (self.policies(), Ceilings::read(&self.config));
+        if let Some(wrong) = ceilings.wrong() {
+            let text = format!("no exception and no risk is given: {wrong}");
+            if self.is_news("", &text) {
+                log::error!("{text}");
+            }
         }
+        let limits = (&self.limits, &ceilings);
+        match asked(&policies, limits, engine, container).await {
+            None => self.let_go(container),
+            Some(asked) => self.seal(engine, container, &asked, &ceilings).await,
+        }
+    }
+
+    /// What is written now. While a file is wrong that is what was written before: nobody
+    /// knows whom the wrong one means.
+    fn policies(&self) -> Policies {
+        let mut known = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
+        match Policies::read(&self.config) {
+            Ok(policies) => *known = policies,
+            Err(error) => {
+                let text = format!("policy files count as they were before: {error:#}");
+                if self.is_news("", &text) {
+                    log::error!("{text}");
+                }
+            }
+        }
+        known.clone()
     }
 
     async fn seal(
         &self,
         engine: &Engine,
         container: &Container,
-        terms: &Terms,
-        by: &str,
+        asked: &AskedFor,
+        ceilings: &Ceilings,
     ) -> Result<()> {
+        let (terms, by) = (&asked.terms, &asked.place);
         let recorded = self.recorded(&container.id);
-        let wanted = wanted(terms, recorded.as_ref());
+        let wanted = wanted(asked, ceilings, recorded.as_ref());
         if self.is_in_force(&container.id)?
             && let Some(recorded) = &recorded
         {
+            if recorded.by == Origin::Label && is_not_as_written(asked, &wanted, recorded) {
+                self.warn(
+                    container,
+                    &format!("its seal stays as it was made; {by} says otherwise, and airgap apply puts that in force"),
+                );
+            }
             if is_as_wanted(recorded, terms, &wanted) {
                 return Ok(());
             }

@@ -22,7 +22,11 @@ impl To {
     /// Whether all that it leads to is in `most`, too.
     pub fn is_within(&self, most: &Self) -> bool {
         let targets = match (self.target.net(), most.target.net()) {
-            (Some(own), Some(most)) => own.len >= most.len && own.overlaps(&most),
+            // Loopback is meant by who names it, and by no prefix that happens to hold it.
+            (Some(own), Some(most)) => {
+                let near = self.is_near();
+                own.is_within(&[most]) && (!near || most.addr.is_loopback())
+            }
             // A name is within the same name alone: what it leads to changes.
             _ => self.target == most.target,
         };
@@ -52,6 +56,8 @@ mod tests {
             ("container:db:5432", "container:other:5432", false),
             ("container:db:5432", "0.0.0.0/0:1-65535", false),
             ("198.51.100.10:5432", "container:db:5432", false),
+            ("127.0.0.1:5432", "127.0.0.1:5432", true),
+            ("127.0.0.1:5432", "0.0.0.0/0:5432", false),
             // A star is not every port.
             ("198.51.100.10:53", "198.51.100.0/24:*", false),
             ("198.51.100.10:50-60", "198.51.100.0/24:*", false),
@@ -60,7 +66,7 @@ mod tests {
             ("198.51.100.10:53", "198.51.100.0/24:1-65535", true),
             ("198.51.100.10:*", "198.51.100.0/24:1-65535", true),
         ] {
-            let [exit, most]: [To; 2] = [exit.parse().unwrap(), most.parse().unwrap()];
+            let [exit, most] = [exit, most].map(|text| To::near_or_far(text).unwrap());
             assert_eq!(exit.is_within(&most), within, "{exit} in {most}");
         }
     }

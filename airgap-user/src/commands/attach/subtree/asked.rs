@@ -7,18 +7,15 @@ use super::super::{
     Attach,
 };
 use crate::{
+    config::Ceilings,
     failure::{Failure, exit},
     policy::{Cidr, Exception, Rules, To},
-    preflight::{Facts, Finding, Risk, judge},
+    preflight::{Facts, Finding, judge},
     state::Origin,
     subtree::Subtree,
 };
 
-pub(super) fn bits(risks: &[Risk]) -> u64 {
-    risks.iter().fold(0, |set, risk| set | risk.bit())
-}
-
-pub(super) fn wanted(args: &Attach) -> Result<Wanted> {
+pub(super) fn wanted(args: &Attach, ceilings: Ceilings) -> Result<Wanted> {
     let usage = |e| Failure::new(e, "airgap attach --help").with_code(exit::USAGE);
     refuse_names(args.to.iter().map(|to| &to.0))?;
     let exits = args.to.iter().map(|to| Exception::from(to.0.clone()));
@@ -54,6 +51,7 @@ pub(super) fn wanted(args: &Attach) -> Result<Wanted> {
         full: args.require.is_some(),
         refuse: true,
         by: Origin::Operator,
+        ceilings,
     })
 }
 

@@ -5,9 +5,10 @@ use anyhow::Result;
 use super::{
     super::super::{exit_change::ExitChange, refusing::refuse_forgeable, wanted::Wanted},
     Site,
-    asked::{bits, refuse, refuse_names, unaccepted},
+    asked::{refuse, refuse_names, unaccepted},
 };
 use crate::{
+    config::Ceilings,
     failure::{Failure, exit},
     gate::{Gate, Place, Reading},
     policy::Rules,
@@ -27,6 +28,7 @@ pub(in crate::commands) fn change_exits(
     subtree: &Subtree,
     change: ExitChange,
     accept: &[Risk],
+    ceilings: Ceilings,
 ) -> Result<Report> {
     let place = Place::host()?;
     let kernel = Reading::default();
@@ -54,7 +56,9 @@ pub(in crate::commands) fn change_exits(
         refuse: !change.is_withdrawal(),
         exits: change,
         by: Origin::Operator,
+        ceilings,
     };
+    wanted.refuse_above(&subtree.name, Some(&before), standing.accepted)?;
     let site = Site {
         place: &place,
         state,
@@ -67,7 +71,9 @@ pub(in crate::commands) fn change_exits(
     if wanted.refuse {
         refuse_forgeable(&after, &subtree.name)?;
         let (_, facts) = site.look(&after, false)?;
-        let accepted = standing.accepted | bits(accept);
+        // A new one needs what the ceiling holds.
+        let within = !Risk::OF_EXITS | wanted.ceilings.accepted(standing.accepted);
+        let accepted = wanted.accepted_after(standing.accepted & within);
         refuse(subtree, &unaccepted(&facts, accepted))?;
     }
     site.seal(false)

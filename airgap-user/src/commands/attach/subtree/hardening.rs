@@ -12,13 +12,14 @@ use anyhow::{Context as _, Result};
 use super::{
     super::super::install,
     Marked, Site,
-    asked::{bits, refuse, unaccepted},
+    asked::{refuse, unaccepted},
     marking::sealing,
 };
 use crate::{
     failure::Failure,
     gate::{Gate, Lock, cgroup_mount},
     output,
+    policy::Rules,
     preflight::{Finding, Risk},
     seal::Report,
     subtree::{DropIn, MARK, Service, Subtree},
@@ -95,8 +96,9 @@ impl Site<'_> {
 
     /// Accepts what a drop-in closes and nobody can see closed.
     fn accept(&self, marked: &mut Marked, risks: &[Risk]) -> Result<()> {
+        self.wanted.ceilings.refuse(&Rules::NOTHING, risks)?;
         let lock = Lock::take()?;
-        marked.record.accepted |= bits(risks);
+        marked.record.accepted |= Risk::set(risks);
         self.state.write(&marked.record, &lock)?;
         let gate = Gate::open(self.place)?;
         let mut gate = gate.context("the gate is gone again")?;

@@ -3,7 +3,7 @@
 use airgap_common::map::SealNumber;
 use anyhow::Result;
 
-use super::{Marked, Site, asked::bits};
+use super::{Marked, Site};
 use crate::{
     clock::now,
     gate::{Gate, Lock, Sealing, Standing},
@@ -33,7 +33,7 @@ impl Site<'_> {
             name: self.subtree.name.clone(),
             engine: String::new(),
             rules: self.wanted.rules_after(rules_before.as_ref()),
-            accepted: accepted | bits(&self.wanted.accept),
+            accepted: self.wanted.accepted_after(accepted),
             since: recorded.map_or_else(now, |record| record.since),
             by: Origin::Operator,
             withdrawn: Vec::new(),

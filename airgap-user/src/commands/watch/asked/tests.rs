@@ -1,5 +1,7 @@
-use super::{Terms, change, is_as_wanted, wanted};
+use super::{AskedFor, Terms, change, is_as_wanted, is_not_as_written};
 use crate::{
+    commands::wanted::Wanted,
+    config::Ceilings,
     policy::{Exception, Port, Rules, To},
     preflight::Risk,
     state::{Origin, Record},
@@ -21,6 +23,19 @@ fn terms(rules: Rules, accept: &[Risk]) -> Terms {
         wrong: vec![],
         ignored: vec![],
         in_doubt: false,
+    }
+}
+
+/// What labels make of it, on a host without a ceiling.
+fn wanted(terms: &Terms, recorded: Option<&Record>) -> Wanted {
+    super::wanted(&asked(terms, false), &Ceilings::default(), recorded)
+}
+
+fn asked(terms: &Terms, by_file: bool) -> AskedFor {
+    AskedFor {
+        terms: terms.clone(),
+        place: "its label".to_owned(),
+        by_file,
     }
 }
 
@@ -107,4 +122,34 @@ fn what_changes_is_told_and_clients_never_become_any() {
         "{text}"
     );
     assert!(wanted(&other, None).rules.ports == [Port::tcp(5060)]);
+}
+
+#[test]
+fn a_file_changes_no_seal_that_stands_without_an_operator() {
+    let exit = |text: &str| Exception::from(text.parse::<To>().unwrap());
+    let mut recorded = record(Origin::Label, rules(&[80], &["10.0.0.0/8"]), 0);
+    recorded.rules.exits = vec![exit("198.51.100.1:1")];
+    let mut more = terms(rules(&[80, 443], &[]), &[Risk::LogDriver]);
+    more.rules.exits = vec![exit("198.51.100.1:1"), exit("198.51.100.2:2")];
+    let of = |terms: &Terms, recorded: &Record| {
+        let asked = asked(terms, true);
+        let wanted = super::wanted(&asked, &Ceilings::default(), Some(recorded));
+        let told = is_not_as_written(&asked, &wanted, recorded);
+        (wanted, told)
+    };
+    let (now, told) = of(&more, &recorded);
+    assert_eq!((&now.rules, &now.accept[..]), (&recorded.rules, &[][..]));
+    assert!(told && is_as_wanted(&recorded, &more, &now));
+    // What an operator took back is no difference that has to be told.
+    let mut back = recorded.clone();
+    back.withdrawn = vec![back.rules.exits[0].to.clone()];
+    back.rules.exits.clear();
+    let same = terms(recorded.rules.clone(), &[]);
+    let (now, told) = of(&same, &back);
+    assert!(now.rules.exits.is_empty() && !told);
+    // What was sealed before anything was known of it allows nothing yet: it is made so.
+    let closed = record(Origin::Label, Rules::NOTHING, 0);
+    let (now, _) = of(&more, &closed);
+    assert_eq!(now.rules, more.rules);
+    assert!(!is_as_wanted(&closed, &more, &now));
 }

@@ -1,0 +1,239 @@
+//! Promise: what a ceiling does not hold cannot be asked for, by nobody and by no way, and
+//! what was asked for before is named, and not renewed.
+
+use std::path::PathBuf;
+
+use super::*;
+
+/// Refused with exit 2, by the ceiling, on that line; nothing changes.
+#[track_caller]
+fn refused(world: &World, args: &[&str], line: &str) {
+    let before = kernel_state();
+    let out = airgap(&[&["--config", &world.config], args].concat()).expect_code(2);
+    for word in ["ceiling.toml", line] {
+        assert!(out.stderr.contains(word), "{args:?}: {}", out.describe());
+    }
+    assert_eq!(before, kernel_state(), "{args:?}");
+}
+
+/// A cgroup of the test's own, without a process.
+struct Group(PathBuf);
+
+impl Group {
+    const NAME: &str = "airgap-test-ceiling";
+
+    fn new() -> Self {
+        let root = ::airgap::gate::cgroup_mount().expect("cgroup v2");
+        let path = root.join(Self::NAME);
+        fs::create_dir(&path).expect("mkdir");
+        Self(path)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        drop(fs::remove_dir(&self.0));
+    }
+}
+
+fn exits(report: &Value) -> Vec<String> {
+    let list = report["exits"].as_array().cloned().unwrap_or_default();
+    list.iter()
+        .map(|exit| exit["to"].as_str().expect("a target").to_owned())
+        .collect()
+}
+
+#[test]
+fn options_ask_for_no_more_than_the_ceiling_holds() {
+    let world = World::new();
+    let (a, b) = (world.to(0), world.to(1));
+    let web = world.outside.container("web").run();
+    let name = &web.name;
+    let out = world.outside.plan.outside4;
+    let to = format!("to = [\"{out}/32:{PORT}\"]\nports = [\"8080\", \"5060\"]\n");
+    world.files.write("ceiling.toml", &to);
+    refused(&world, &["attach", "-d", "--to", &b, name], "line 1: to");
+    refused(&world, &["attach", "-d", "-p", "80", name], "line 2: ports");
+    let risk = ["attach", "-d", "--accept", "log-driver", name];
+    refused(&world, &risk, "has no accept");
+    refused(&world, &["exec", "--to", &b, "--", "true"], "line 1: to");
+    refused(
+        &world,
+        &["run", "--to", &b, "--", "no-such-image"],
+        "line 1: to",
+    );
+    let _group = Group::new();
+    let path = format!("/{}", Group::NAME);
+    let unit = ["attach", "-d", "--cgroup", &path, "--to", &b];
+    refused(&world, &unit, "line 1: to");
+    let unit = format!("cgroup:{path}");
+    airgap(&["--config", &world.config, "attach", "-d", "--cgroup", &path]);
+    refused(&world, &["allow", &unit, "--to", &b], "line 1: to");
+    let within = ["--config", &world.config, "allow", &unit, "--to", &a];
+    let out = airgap(&within);
+    assert!(matches!(out.code, 0 | 4), "{}", out.describe());
+    airgap_ok(&["detach", &unit]);
+    airgap(&["status", &web.id]).expect_code(3);
+    // The control: what it holds is given.
+    seal(name, &["--config", &world.config, "--to", &a]);
+    let mut reach = Reach::new(&web);
+    reach.does(&format!("tcp a {a}"));
+    refused(
+        &world,
+        &["allow", name, "--to", &b, "--for", "15m"],
+        "line 1: to",
+    );
+    reach.is_refused(&format!("tcp b {b}"));
+    // And without it nothing is too much.
+    fs::remove_file(world.files.path("ceiling.toml")).expect("remove");
+    airgap(&["--config", &world.config, "allow", name, "--to", &b]);
+    reach.does(&format!("tcp b {b}"));
+    airgap_ok(&["detach", name]);
+}
+
+#[test]
+fn labels_and_policy_files_ask_for_no_more_either() {
+    let world = World::new();
+    let (a, b) = (world.to(0), world.to(1));
+    world
+        .files
+        .write("ceiling.toml", &format!("to = [\"{a}\"]\n"));
+    let watch = Watch::start(&["--config", &world.config]);
+    let asks = format!("airgap.to={a},{b}");
+    let label = world.outside.container("label");
+    let label = label
+        .options(&["--label", "airgap.seal=true", "--label", &asks])
+        .run();
+    await_ports(&label, &json!(["5060/tcp"]));
+    let report = airgap(&["--config", &world.config, "status", "--json", &label.id]);
+    let report: Value = serde_json::from_str(&report.stdout).expect("JSON");
+    assert_eq!(exits(&report), [format!("{a}/tcp")]);
+    let ignored = report["labels_ignored"].to_string();
+    assert!(
+        ignored.contains(&format!("airgap.to={b}")) && ignored.contains("ceiling"),
+        "{ignored}"
+    );
+    let mut reach = Reach::new(&label);
+    reach.does(&format!("tcp a {a}"));
+    reach.is_refused(&format!("tcp b {b}"));
+    drop(watch);
+    // A file, whether it is checked, put in force, or followed by attach.
+    let web = world.outside.container("web").run();
+    let name = &web.name;
+    let text = |to: &str| format!("[[seal]]\ncontainer = \"{name}\"\nto = [\"{to}\"]\n");
+    let path = world.write(&text(&b));
+    for args in [
+        &["apply", "--check"][..],
+        &["apply", "--diff"],
+        &["apply"],
+        &["attach", "-d", name],
+    ] {
+        refused(&world, args, "line 1: to");
+        let out = airgap(&[&["--config", &world.config], args].concat());
+        assert!(out.stderr.contains(&path), "{args:?}: {}", out.describe());
+    }
+    airgap(&["status", &web.id]).expect_code(3);
+    // The control.
+    world.write(&text(&a));
+    world.apply(&["--check"]).expect_code(0);
+    world.apply(&[]);
+    assert_eq!(exits(&status(&web)), [format!("{a}/tcp")]);
+    airgap_ok(&["detach", "--all"]);
+}
+
+#[test]
+fn what_was_asked_for_before_is_named_and_not_renewed() {
+    let world = World::new();
+    let (a, b) = (world.to(0), world.to(1));
+    let web = world.outside.container("web").run();
+    let name = &web.name;
+    let args = |args: &[&str]| airgap(&[&["--config", &world.config], args].concat());
+    seal(name, &["--to", &a, "--to", &b, "--accept", "log-driver"]);
+    let mut reach = Reach::new(&web);
+    // The control: nothing is above what is not there.
+    let out = args(&["status", name]);
+    assert!(!out.stdout.contains("ceiling"), "{}", out.describe());
+    world
+        .files
+        .write("ceiling.toml", &format!("to = [\"{a}\"]\n"));
+    let before = airgap(&["status", name]).code;
+    for command in [&["status", name][..], &["list"], &["doctor"]] {
+        let out = args(command);
+        assert!(
+            out.stdout.contains(&format!("to {b}/tcp")) && out.stdout.contains("ceiling.toml"),
+            "{command:?}: {}",
+            out.describe()
+        );
+        assert!(
+            !out.stdout.contains(&format!("to {a}/tcp (")),
+            "{}",
+            out.describe()
+        );
+    }
+    // It is no other state: told in words, and it still is in force.
+    assert_eq!(args(&["status", name]).code, before);
+    reach.does(&format!("tcp b {b}"));
+    let out = args(&["--host", "unix:///var/run/docker.sock", "config"]).expect_code(0);
+    assert!(out.stdout.contains("ceiling.to"), "{}", out.describe());
+    // The next attach does not renew it, and says so.
+    let out = seal(name, &["--config", &world.config]);
+    assert!(out.stderr.contains("not renewed"), "{}", out.describe());
+    let report = status(&web);
+    assert_eq!(exits(&report), [format!("{a}/tcp")]);
+    assert_eq!(report["accepted"], json!([]));
+    reach.does(&format!("tcp a {a}"));
+    reach.is_refused(&format!("tcp b {b}"));
+    let out = args(&["status", name]);
+    assert!(!out.stdout.contains("ceiling"), "{}", out.describe());
+    airgap_ok(&["detach", name]);
+}
+
+#[test]
+fn a_ceiling_that_cannot_be_followed_gives_nothing_and_takes_nothing() {
+    let world = World::new();
+    let a = world.to(0);
+    let web = world.outside.container("web").run();
+    let other = world.outside.container("other").run();
+    seal(&web.name, &["--to", &a]);
+    let path = world
+        .files
+        .write("ceiling.toml", &format!("to = [\"{a}\"]\n"));
+    let open = || {
+        let mode = fs::Permissions::from_mode(0o666);
+        fs::set_permissions(&path, mode).expect("chmod");
+    };
+    for (text, word) in [
+        (format!("to = [\"{a}\"]\n"), "others than root"),
+        ("to = [".to_owned(), "line 1"),
+        ("too = []".to_owned(), "unknown field"),
+    ] {
+        world.files.write("ceiling.toml", &text);
+        match word {
+            "others than root" => open(),
+            _ => fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("chmod"),
+        }
+        let attach = ["attach", "-d", "--to", &a, &other.name];
+        refused(&world, &attach, word);
+        refused(&world, &["allow", &web.name, "--to", &a], word);
+        // Nor is what stands taken back by a typing error.
+        refused(&world, &["attach", "-d", &web.name], word);
+        let doctor = airgap(&["--config", &world.config, "doctor"]).expect_code(1);
+        assert!(doctor.stdout.contains(word), "{}", doctor.describe());
+    }
+    // A link that leads nowhere is a file that is wrong, and none that is not there.
+    fs::remove_file(&path).expect("remove");
+    std::os::unix::fs::symlink("/airgap-none", &path).expect("symlink");
+    let attach = ["attach", "-d", "--to", &a, &other.name];
+    refused(&world, &attach, "cannot be followed");
+    // A seal without exceptions is made.
+    seal(&other.name, &["--config", &world.config]);
+    assert_eq!(exits(&status(&other)), [""; 0]);
+    // The control: mended, it gives what it holds.
+    fs::remove_file(&path).expect("remove");
+    world
+        .files
+        .write("ceiling.toml", &format!("to = [\"{a}\"]\n"));
+    seal(&other.name, &["--config", &world.config, "--to", &a]);
+    assert_eq!(exits(&status(&web)), [format!("{a}/tcp")]);
+    airgap_ok(&["detach", "--all"]);
+}
