@@ -183,6 +183,10 @@ pub(crate) fn of(page: &str) -> &'static [Example] {
                 "Show what the policy files would change, and what newly becomes reachable.",
             ),
             ("sudo airgap apply", "Put them in force on all that runs."),
+            (
+                "sudo airgap apply --check --json",
+                "Read the files alone, for a script that deploys them.",
+            ),
         ],
         "airgap-config" => &[(
             "sudo airgap config",

@@ -54,6 +54,20 @@ impl World {
     }
 }
 
+/// What `apply --json` prints, as its schema has it.
+#[track_caller]
+fn outcome(world: &World, args: &[&str]) -> Value {
+    let out = world.apply(&[&["--json"], args].concat());
+    let outcome: Value =
+        serde_json::from_str(&out.stdout).unwrap_or_else(|e| panic!("{e}: {}", out.describe()));
+    let schema = airgap_ok(&["schema", "apply"]).stdout;
+    let schema: Value = serde_json::from_str(&schema).expect("a schema");
+    let violations = airgap_tests::schema::violations(&schema, &outcome);
+    assert_eq!(violations, [""; 0], "{outcome:#}");
+    assert_eq!(outcome["exit"], json!(out.code));
+    outcome
+}
+
 #[track_caller]
 fn status(container: &Container) -> Value {
     let out = airgap(&["status", "--json", &container.id]);
@@ -234,5 +248,52 @@ fn attach_follows_the_file_and_options_do_not() {
         "{}",
         out.describe()
     );
+    airgap_ok(&["detach", name]);
+}
+
+#[test]
+fn a_script_is_told_what_became_of_each() {
+    let world = World::new();
+    let a = world.to(0);
+    let web = world.outside.container("web").run();
+    let name = &web.name;
+    let path = world.write(&format!(
+        "[[seal]]\ncontainer = \"{name}\"\nto = [\"{a}\"]\n\n[[seal]]\ncontainer = \"airgap-none\"\n"
+    ));
+    let check = outcome(&world, &["--check"]);
+    assert_eq!(
+        (&check["did"], &check["exit"]),
+        (&json!("check"), &json!(0))
+    );
+    let seals = check["seals"].as_array().expect("a list");
+    assert_eq!(seals.len(), 2, "{check:#}");
+    assert_eq!(seals[0]["file"], json!(path));
+    assert_eq!(seals[1]["line"], json!(5));
+    let of = |outcome: &Value| outcome["seals"][0]["containers"][0].clone();
+    let diff = of(&outcome(&world, &["--diff"]));
+    assert_eq!(diff["result"], json!("would-change"));
+    assert!(
+        diff["changes"]
+            .to_string()
+            .contains(&format!("+ to {a}/tcp"))
+    );
+    airgap(&["status", &web.id]).expect_code(3);
+    let all = outcome(&world, &[]);
+    let made = of(&all);
+    assert_eq!(
+        (&made["result"], &made["id"]),
+        (&json!("changed"), &json!(web.id))
+    );
+    assert_eq!(made["state"], status(&web)["state"]);
+    assert_eq!(all["seals"][1]["containers"], json!([]));
+    let again = of(&outcome(&world, &[]));
+    assert_eq!(
+        (&again["result"], &again["changes"]),
+        (&json!("as-written"), &json!([]))
+    );
+    // What refuses all of it prints no object.
+    world.files.write("policy.d/z.toml", "[[seal]]\n");
+    let out = world.apply(&["--json"]).expect_code(2);
+    assert_eq!(out.stdout, "", "{}", out.describe());
     airgap_ok(&["detach", name]);
 }

@@ -1,11 +1,14 @@
 //! `airgap apply`.
 
 mod difference;
+mod outcome;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-pub(super) use self::difference::difference;
+use self::difference::difference;
+pub(super) use self::outcome::JSON_SCHEMA;
+use self::outcome::{Meant, Outcome, Sealed};
 use super::{
     admitting::admit,
     before::{accepted_in_force, rules_before},
@@ -32,6 +35,19 @@ pub struct Apply {
     /// Show what would change, and change nothing
     #[arg(long)]
     pub diff: bool,
+    /// As one object, for scripts (airgap schema apply)
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Apply {
+    const fn what(&self) -> &'static str {
+        match (self.check, self.diff) {
+            (true, _) => "check",
+            (_, true) => "diff",
+            _ => "apply",
+        }
+    }
 }
 
 /// A container of which something is written.
@@ -55,12 +71,19 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: &Ap
             .refuse(&one.rules, &one.accept)
             .with_context(|| one.place())?;
     }
+    let mut outcome = Outcome {
+        schema: 1,
+        did: args.what(),
+        seals: policies.iter().map(Sealed::new).collect(),
+        silent: Vec::new(),
+        exit: exit::OK,
+    };
     if args.check {
         let seals: Vec<_> = policies
             .iter()
             .map(|one| format!("{}: {}\n", one.place(), one.whom))
             .collect();
-        output::raw(&seals.concat())?;
+        output::applied(args.json.then_some(&outcome), &seals.concat())?;
         return Ok(exit::OK);
     }
     let place = Place::host()?;
@@ -74,51 +97,67 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: &Ap
     };
     // All are found and judged before the first is changed.
     let targets = targets(&policies, &engines, &at, &ceilings).await?;
-    let mut code = exit::OK;
     for host in engines.silent() {
         log::error!("{host} does not answer: its containers stay as they are");
-        code = exit::FAILED;
+        outcome.silent.push(host.to_owned());
+        outcome.exit = exit::FAILED;
     }
+    let mut meant = Vec::new();
     for target in &targets {
         let site = at(target.engine);
-        output::raw(&change(
-            &site,
-            &target.container,
-            &target.wanted,
-            target.written,
-        )?)?;
+        let changes = changes(&site, &target.container, &target.wanted)?;
+        if !args.json {
+            output::raw(&told(&target.container, target.written, &changes))?;
+        }
         admit(&site, &target.container, &target.wanted, args.diff)?;
+        meant.push(Meant::new(&target.container, changes));
     }
     for one in policies.iter() {
         if !targets.iter().any(|target| target.written == one) {
             log::warn!("{}: no container is {}", one.place(), one.whom);
         }
     }
-    if args.diff {
-        return Ok(code);
-    }
-    if mount_bpffs()? {
-        log::info!("mounted bpffs at /sys/fs/bpf");
-    }
-    for target in &targets {
-        // What cannot be sealed keeps no other from it.
-        match sealing::seal(&at(target.engine), &target.container, &target.wanted).await {
-            Ok(report) => {
-                let fresh = Detail {
-                    fresh: true,
-                    ..Detail::default()
-                };
-                output::report(&report, false, fresh)?;
-                code = code.max(report.code());
-            }
-            Err(error) => {
-                let name = &target.container.name;
-                log::error!("{}: not as written: {error:#}", escape(name));
-                code = code.max(exit::FAILED);
-            }
+    if !args.diff {
+        if mount_bpffs()? {
+            log::info!("mounted bpffs at /sys/fs/bpf");
+        }
+        for (target, meant) in targets.iter().zip(&mut meant) {
+            let code = make(&at(target.engine), target, meant, args.json).await?;
+            outcome.exit = outcome.exit.max(code);
         }
     }
-    Ok(code)
+    for (target, meant) in targets.iter().zip(meant) {
+        let mut written = policies.iter().zip(&mut outcome.seals);
+        if let Some((_, its)) = written.find(|(one, _)| *one == target.written) {
+            its.containers.push(meant);
+        }
+    }
+    output::applied(args.json.then_some(&outcome), "")?;
+    Ok(outcome.exit)
+}
+
+/// Makes one as it is written; returns the exit code. What cannot be sealed keeps no other
+/// from it.
+async fn make(site: &Site<'_>, target: &Target<'_>, meant: &mut Meant, json: bool) -> Result<u8> {
+    match sealing::seal(site, &target.container, &target.wanted).await {
+        Ok(report) => {
+            let fresh = Detail {
+                fresh: true,
+                ..Detail::default()
+            };
+            if !json {
+                output::report(&report, false, fresh)?;
+            }
+            meant.made(report.state);
+            Ok(report.code())
+        }
+        Err(error) => {
+            let name = &target.container.name;
+            log::error!("{}: not as written: {error:#}", escape(name));
+            meant.failed(format!("{error:#}"));
+            Ok(exit::FAILED)
+        }
+    }
 }
 
 /// Every container of which something is written, in the order of their names.
@@ -151,26 +190,33 @@ async fn targets<'a>(
     Ok(targets)
 }
 
-/// What becomes of one, in lines.
+/// What changes of one, a line each.
+fn changes(site: &Site<'_>, container: &Container, wanted: &Wanted) -> Result<Vec<String>> {
+    let context = || format!("cannot tell what '{}' has now", container.name);
+    let before = rules_before(site, container).with_context(context)?;
+    let accepted = accepted_in_force(site, container).with_context(context)?;
+    let before = before.as_ref().map(|rules| (rules, accepted));
+    let after = wanted.rules_after(before.map(|(rules, _)| rules));
+    Ok(difference(before, &after, &wanted.accept))
+}
+
+/// What becomes of one, as text.
 pub(super) fn change(
     site: &Site<'_>,
     container: &Container,
     wanted: &Wanted,
     written: &Written,
 ) -> Result<String> {
-    let context = || format!("cannot tell what '{}' has now", container.name);
-    let before = rules_before(site, container).with_context(context)?;
-    let accepted = accepted_in_force(site, container).with_context(context)?;
-    let before = before.as_ref().map(|rules| (rules, accepted));
-    let after = wanted.rules_after(before.map(|(rules, _)| rules));
-    let lines = difference(before, &after, &wanted.accept);
+    let changes = changes(site, container, wanted)?;
+    Ok(told(container, written, &changes))
+}
+
+fn told(container: &Container, written: &Written, changes: &[String]) -> String {
     let name = escape(&container.name);
-    if lines.is_empty() {
-        return Ok(format!("{name} ({}): as written\n", written.place()));
+    let place = written.place();
+    if changes.is_empty() {
+        return format!("{name} ({place}): as written\n");
     }
-    let lines: Vec<_> = lines
-        .iter()
-        .map(|line| format!("  {}\n", escape(line)))
-        .collect();
-    Ok(format!("{name} ({}):\n{}", written.place(), lines.concat()))
+    let lines = changes.iter().map(|line| format!("  {}\n", escape(line)));
+    format!("{name} ({place}):\n{}", lines.collect::<String>())
 }

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
+use super::apply;
 use crate::{failure::exit, output, report::JSON_SCHEMA};
 
 /// Arguments of `schema`.
@@ -20,12 +21,15 @@ pub enum Shape {
     Event,
     /// What `airgap report --json` prints
     Report,
+    /// What `airgap apply --json` prints
+    Apply,
 }
 
 pub(crate) fn run(args: &Schema) -> Result<u8> {
     match args.of {
         Shape::Event => output::raw(output::json::SCHEMA)?,
         Shape::Report => output::raw(JSON_SCHEMA)?,
+        Shape::Apply => output::raw(apply::JSON_SCHEMA)?,
     }
     Ok(exit::OK)
 }

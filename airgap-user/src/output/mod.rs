@@ -53,6 +53,17 @@ pub fn raw(text: &str) -> Result<()> {
     print(text)
 }
 
+/// What became of something, for programs; without that, text for people.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn applied(outcome: Option<&impl serde::Serialize>, text: &str) -> Result<()> {
+    match outcome {
+        Some(outcome) => print_json(outcome),
+        None => print(text),
+    }
+}
+
 /// Whether stdout is a terminal and `NO_COLOR` is not set.
 pub(crate) fn colour() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
