@@ -156,8 +156,10 @@ pub struct Denial {
     /// with [`Reason::UnixPeer`] the address as `sun_path` has it (unix(7)).
     /// Bytes behind `question_len` mean nothing.
     pub question: [u8; QUESTION_LEN],
+    /// 1: it was let through, as the seal is an audit; 0: it was refused.
+    pub let_through: u8,
     /// Zero.
-    pub _pad: [u8; 4],
+    pub _pad: [u8; 3],
 }
 
 impl Denial {
@@ -191,7 +193,8 @@ impl Denial {
         ppid: 0,
         parent: [0; 16],
         question: [0; QUESTION_LEN],
-        _pad: [0; 4],
+        let_through: 0,
+        _pad: [0; 3],
     };
 }
 

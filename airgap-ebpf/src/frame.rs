@@ -24,6 +24,7 @@ use aya_ebpf::{
 
 use self::near::{asked, kernel_arp};
 use crate::{
+    audit,
     denial::count_silent,
     kernel::HASH_SEED,
     maps::{OWN, SYNS, VETHS},
@@ -102,7 +103,7 @@ fn is_others(skb: *mut __sk_buff) -> bool {
     !socket::full_socket(skb).is_null() && Subject::of_packet(skb, epoch()).is_none()
 }
 
-/// Drops it, for the reason of this number.
+/// Drops it, for the reason of this number, unless the seal is an audit.
 #[inline(never)]
 fn refuse(skb: *mut __sk_buff, reason: u64) -> i32 {
     let Some(subject) = subject(skb) else {
@@ -111,10 +112,13 @@ fn refuse(skb: *mut __sk_buff, reason: u64) -> i32 {
     // The container did not ask for what others send.
     if is_others(skb) {
         count_silent(subject.seal, Reason::KernelChatter);
-    } else {
+    } else if !audit::is_egress_told(skb, &subject, reason) {
         Packet::new(skb, ETHERNET, subject).deny(Hook::Frame, reason);
     }
-    DROP
+    match audit::passes_frame(skb, &subject) {
+        true => NEXT,
+        false => DROP,
+    }
 }
 
 /// Number of the [`Reason`] to drop it, or 0. Not inlined: the stack of the short
@@ -236,7 +240,7 @@ fn judge_in(skb: *mut __sk_buff) -> u32 {
     let verdict = inward::inward(concern, ip.src, from, veth, || route(skb, veth, &ip));
     if verdict.is_err() {
         count_silent(subject.seal, Reason::Inbound);
-        return Reason::Inbound as u32;
+        return Reason::Inbound as u32 * u32::from(!subject.is_audited());
     }
     if transport.kind == Kind::Tcp {
         opens(skb, &ip, &transport);

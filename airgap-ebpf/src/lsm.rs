@@ -56,9 +56,12 @@ pub(crate) fn create(ctx: &LsmContext) -> i32 {
     let Some(subject) = Subject::of_caller() else {
         return ALLOW;
     };
-    refuse(&subject, Reason::SocketType, family, kind, &NO_ADDRESS);
-    // Constants: the verifier wants to see the range.
-    if errno == EPERM { -EPERM } else { -93 }
+    match refuse(&subject, Reason::SocketType, family, kind, &NO_ADDRESS) {
+        ALLOW => ALLOW,
+        // Constants: the verifier wants to see the range.
+        _ if errno == EPERM => -EPERM,
+        _ => -93,
+    }
 }
 
 /// `socket_sendmsg(struct socket *sock, …)`, on sockets that have been connected
@@ -253,7 +256,7 @@ fn address(sk: u64) -> UnixAddress {
 #[inline(always)]
 fn refuse(subject: &Subject, reason: Reason, family: u16, kind: u16, peer: &UnixAddress) -> i32 {
     deny_peer(subject, &details(reason, family, kind), peer);
-    -EPERM
+    refusal(subject)
 }
 
 /// As [`refuse`], with the address an IP socket is connected to.
@@ -270,7 +273,13 @@ fn refuse_peer(subject: &Subject, reason: Reason, family: u16, sk: u64) -> i32 {
         details.dport = u16::from_be(read::<u16>(sk, &OFF_SOCK_DPORT).unwrap_or(0));
     }
     deny(subject, &details);
-    -EPERM
+    refusal(subject)
+}
+
+/// What a hook returns that refuses: an audit lets it through.
+#[inline(always)]
+fn refusal(subject: &Subject) -> i32 {
+    if subject.is_audited() { ALLOW } else { -EPERM }
 }
 
 #[inline(always)]

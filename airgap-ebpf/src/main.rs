@@ -10,6 +10,7 @@
 #![expect(unreachable_pub, reason = "the program macros want public functions")]
 
 mod allowed;
+mod audit;
 mod cgroup;
 mod denial;
 mod exits;

@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 
 use crate::{
-    local,
+    audit, local,
     packet::Packet,
     short::passes,
     socket,
@@ -156,14 +156,18 @@ fn renew_for_peer(skb: *mut __sk_buff, epoch: u32) -> u32 {
     0
 }
 
-/// Drops it, for the reason of this number.
+/// Drops it, for the reason of this number, unless the seal is an audit.
 #[inline(never)]
 fn refuse<const OUT: bool>(skb: *mut __sk_buff, reason: u64) -> i32 {
-    if let Some(subject) = Subject::of_packet(skb, epoch()) {
-        let hook = if OUT { Hook::Egress } else { Hook::Ingress };
-        Packet::new(skb, 0, subject).deny(hook, reason);
+    if audit::is_told::<OUT>(skb, reason) != 0 {
+        return PASS;
     }
-    DROP
+    let Some(subject) = Subject::of_packet(skb, epoch()) else {
+        return DROP;
+    };
+    let hook = if OUT { Hook::Egress } else { Hook::Ingress };
+    Packet::new(skb, 0, subject).deny(hook, reason);
+    if subject.is_audited() { PASS } else { DROP }
 }
 
 /// `cgroup_skb/ingress`: 1 delivers, 0 drops.

@@ -34,18 +34,10 @@ pub(crate) fn create(ctx: &SockContext) -> i32 {
     let (family, kind, protocol) =
         unsafe { ((*ctx.sock).family, (*ctx.sock).type_, (*ctx.sock).protocol) };
     let Some(errno) = socket_errno(kind, protocol) else {
-        // Without a mark (no memory) the socket is only judged more strictly.
-        // SAFETY: the socket is live; a new mark is zero.
-        unsafe {
-            let storage = socket::make_storage(ctx.sock);
-            if !storage.is_null() {
-                write_mark(&raw mut (*storage).mark, subject.seal);
-            }
-        }
-        claim(ctx, subject.seal);
-        return 1;
+        return admit(ctx, &subject);
     };
-    if HAS_SET_RETVAL.load() == 1 {
+    let audited = subject.is_audited();
+    if HAS_SET_RETVAL.load() == 1 && !audited {
         // SAFETY: sets the errno that `socket()` returns.
         unsafe { bpf_set_retval(-errno) };
     }
@@ -65,7 +57,25 @@ pub(crate) fn create(ctx: &SockContext) -> i32 {
             ifindex: 0,
         },
     );
+    if subject.is_audited() {
+        return admit(ctx, &subject);
+    }
     0
+}
+
+/// Marks a socket that may be.
+#[inline(always)]
+fn admit(ctx: &SockContext, subject: &Subject) -> i32 {
+    // Without a mark (no memory) the socket is only judged more strictly.
+    // SAFETY: the socket is live; a new mark is zero.
+    unsafe {
+        let storage = socket::make_storage(ctx.sock);
+        if !storage.is_null() {
+            write_mark(&raw mut (*storage).mark, subject.seal);
+        }
+    }
+    claim(ctx, subject.seal);
+    1
 }
 
 /// Makes the unowned veths of the network namespace that the socket is in this seal's.

@@ -26,6 +26,7 @@ use self::sockets::{
 };
 use crate::{
     allowed,
+    audit,
     denial::{Details, Who, deny},
     exits,
     kernel::{
@@ -283,7 +284,7 @@ fn refuse(
     hook: Hook,
     reason: Reason,
 ) -> i32 {
-    if HAS_SET_RETVAL.load() == 1 && flags & Policy::NOT_PERMITTED == 0 {
+    if HAS_SET_RETVAL.load() == 1 && flags & (Policy::NOT_PERMITTED | Policy::AUDIT) == 0 {
         let errno = if dst.is_loopback() || matches!(reason, Reason::Loopback) {
             ECONNREFUSED
         } else if dst.is_v4() || has_ipv6(ctx) {
@@ -310,5 +311,10 @@ fn refuse(
             ifindex: 0,
         },
     );
+    if subject.is_audited() {
+        // SAFETY: the verifier knows the context's socket.
+        unsafe { audit::tell(socket(ctx)) };
+        return ALLOW;
+    }
     0
 }

@@ -90,6 +90,7 @@ pub(crate) unsafe fn erase_tag(sk: *mut bpf_sock) {
             // Without a seal the rest means nothing, and the epoch is none either.
             (&raw mut (*storage).tag.seal).write_volatile(Tag::NONE.seal);
             (&raw mut (*storage).tag.epoch).write_volatile(Tag::NO_EPOCH);
+            (&raw mut (*storage).tag.told).write_volatile(0);
         }
     }
 }
@@ -156,7 +157,7 @@ pub(crate) unsafe fn write_tag(
         epoch: Tag::NO_EPOCH,
         port,
         peer_only: 0,
-        _pad: 0,
+        told: 0,
     };
     if policy.flags & Policy::CLIENTS_ANY != 0 {
         tag.epoch = epoch;

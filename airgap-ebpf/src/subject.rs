@@ -74,6 +74,14 @@ impl Subject {
         unsafe { POLICIES.get(after(epoch, self.seal)) }.ok_or(Reason::Unrecorded)
     }
 
+    /// Whether nothing of it is refused, as its own policy says. Read where a verdict falls:
+    /// what has no policy is no audit.
+    #[inline(always)]
+    pub(crate) fn is_audited(&self) -> bool {
+        self.policy()
+            .is_ok_and(|policy| policy.flags & Policy::AUDIT != 0)
+    }
+
     /// Whether `cgroup`, a `struct cgroup`, is this container's or below it.
     #[inline(always)]
     pub(crate) fn contains(&self, cgroup: u64) -> bool {

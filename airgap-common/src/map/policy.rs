@@ -37,8 +37,8 @@ impl PortRange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Bits of [`Policy::CLIENTS_ANY`], [`Policy::HAS_EXITS`], [`Policy::NOT_PERMITTED`],
-    /// [`Policy::SHARED_NETWORK`], [`Policy::LOOPBACK_EXITS`], [`Policy::SERVES_UDP`] and
-    /// [`Policy::OF_SYSTEMD`].
+    /// [`Policy::SHARED_NETWORK`], [`Policy::LOOPBACK_EXITS`], [`Policy::SERVES_UDP`],
+    /// [`Policy::OF_SYSTEMD`] and [`Policy::AUDIT`].
     pub flags: u32,
     /// Neighbour discovery messages a second before they are dropped.
     pub nd_per_second: u32,
@@ -63,6 +63,10 @@ impl Policy {
     pub const SERVES_UDP: u32 = 32;
     /// It may be what systemd starts: the sockets by which that is done are not shut.
     pub const OF_SYSTEMD: u32 = 64;
+    /// All is judged, told and counted, and nothing is refused. A seal number has it from its
+    /// first policy to its last, or never: what sockets were tagged with under it is no
+    /// provenance for a seal.
+    pub const AUDIT: u32 = 128;
 
     /// Whether `port` (host byte order) is a TCP service port.
     #[inline(always)]

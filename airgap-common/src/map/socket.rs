@@ -32,8 +32,8 @@ pub struct Tag {
     /// 1: the epoch holds for the peer that this socket is connected to alone, as the
     /// policy serves some clients only. Another client is judged.
     pub peer_only: u8,
-    /// Zero.
-    pub _pad: u8,
+    /// Bits of [`Tag::TOLD`] and [`Tag::LET_OUT`], under an audit alone.
+    pub told: u8,
 }
 
 impl Tag {
@@ -43,8 +43,13 @@ impl Tag {
         epoch: Self::NO_EPOCH,
         port: 0,
         peer_only: 0,
-        _pad: 0,
+        told: 0,
     };
+
+    /// What the socket does next was told and counted already.
+    pub const TOLD: u8 = 1;
+    /// Something of it left that a seal would have refused: so it would the answer.
+    pub const LET_OUT: u8 = 2;
 
     /// Never the present epoch where it counts: it is odd, and in odd ones
     /// policies change.
@@ -59,7 +64,7 @@ impl Tag {
             epoch: number,
             port: 0,
             peer_only: 0,
-            _pad: 0,
+            told: 0,
         }
     }
 

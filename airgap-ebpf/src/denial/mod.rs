@@ -271,6 +271,7 @@ fn fill(
         (*record).ifindex = details.ifindex;
         (*record).name = key.name;
         (*record).question_len = name.copy((&raw mut (*record).question).cast());
+        (*record).let_through = subject.is_audited().into();
         program::keep(record);
         (&raw mut (*record).abi).write_volatile(ABI_VERSION as u16);
         (*entry).last = now;

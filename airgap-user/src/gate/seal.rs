@@ -334,7 +334,7 @@ impl Gate {
             epoch: Tag::NO_EPOCH,
             port,
             peer_only: 0,
-            _pad: 0,
+            told: 0,
         };
         // A mark that it may have is of an earlier seal.
         let mark = Mark::default();

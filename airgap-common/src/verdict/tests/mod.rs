@@ -167,7 +167,7 @@ fn tag(seal: u64, port: u16) -> Tag {
         epoch: EPOCH,
         port,
         peer_only: 0,
-        _pad: 0,
+        told: 0,
     }
 }
 
