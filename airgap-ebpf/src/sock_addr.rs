@@ -25,8 +25,7 @@ use self::sockets::{
     has_ipv6, has_receiver, is_bound_elsewhere, is_own_socket, may_broadcast, own_address,
 };
 use crate::{
-    allowed,
-    audit,
+    allowed, audit,
     denial::{Details, Who, deny},
     exits,
     kernel::{

@@ -85,11 +85,16 @@ const TRIED: [(&str, &str); 5] = [
 ];
 
 /// Words of other texts.
-const OTHER: [(&str, &str, &str); 5] = [
+const OTHER: [(&str, &str, &str); 6] = [
     (
         "exit",
         "Somebody who may get the container's data by design: a client that may connect to a service port, where the reply is the container's to write, or whoever an exception leads to.",
         "Limit who may connect: airgap attach --from CIDR. Take exceptions back: airgap disallow. As a number that a command ends with: 0 sealed as promised, or limited; 4 sealed, and something is open, an exception is closed, or the container is gone; 3 not sealed, broken or not known; 1 refused, or failed; 2 asked wrongly, and nothing was changed.",
+    ),
+    (
+        "audit",
+        "airgap attach --audit NAME judges all that the container does, by the ports, clients and exceptions that are given, tells and counts what a seal would refuse (WOULD REFUSE in airgap tail), and refuses nothing: NOT SEALED, exit 3, and no connection is cut. It lasts over restarts and reboots until airgap detach or airgap attach.",
+        "airgap learn NAME prints what was seen as --to lines; airgap attach NAME with them seals, and cuts what is open by then. What is sealed is not audited: that would open it.",
     ),
     (
         "exception",

@@ -205,6 +205,8 @@ pub struct Rules {
     pub exits: Vec<Exception>,
     /// How refused calls fail; `None`: nobody said, so as [`Errno::Offline`].
     pub errno: Option<Errno>,
+    /// Nothing is refused by them: they are judged, and what they would refuse is told.
+    pub audit: bool,
 }
 
 /// Default service port.
@@ -220,6 +222,7 @@ impl Rules {
         clients: Vec::new(),
         exits: Vec::new(),
         errno: None,
+        audit: false,
     };
 
     /// Sorts, removes repetitions, and fills in the default port.
@@ -256,6 +259,7 @@ impl Rules {
             clients,
             exits: Vec::new(),
             errno: None,
+            audit: false,
         })
     }
 
@@ -278,6 +282,13 @@ impl Rules {
         self
     }
 
+    /// The same, for an audit or for a seal.
+    #[must_use]
+    pub fn audited(mut self, audit: bool) -> Self {
+        self.audit = audit;
+        self
+    }
+
     /// The same with these exceptions.
     ///
     /// # Errors
@@ -288,12 +299,14 @@ impl Rules {
         Ok(self)
     }
 
-    /// Whether nothing gets out or in by them that does not by `other`.
+    /// Whether nothing gets out or in by them that does not by `other`; never of an audit and
+    /// a seal, which are not compared.
     pub fn is_within(&self, other: &Self) -> bool {
         let held = |client: &Cidr| client.is_within(&other.clients);
         let clients =
             other.clients.is_empty() || !self.clients.is_empty() && self.clients.iter().all(held);
         clients
+            && self.audit == other.audit
             && self.ports.iter().all(|port| is_covered(port, &other.ports))
             && within(&self.exits, &other.exits)
     }
@@ -330,6 +343,9 @@ impl Rules {
         if self.errno == Some(Errno::Eperm) {
             flags |= Policy::NOT_PERMITTED;
         }
+        if self.audit {
+            flags |= Policy::AUDIT;
+        }
         Policy {
             flags,
             nd_per_second: ND_PER_SECOND,
@@ -357,6 +373,11 @@ impl Rules {
     /// How calls fail by a policy read back from the map; `None`: as nobody said.
     pub fn errno_of(policy: &Policy) -> Option<Errno> {
         (policy.flags & Policy::NOT_PERMITTED != 0).then_some(Errno::Eperm)
+    }
+
+    /// Whether a policy read back from the map is an audit's.
+    pub const fn is_audit(policy: &Policy) -> bool {
+        policy.flags & Policy::AUDIT != 0
     }
 
     /// Ports of a policy read back from the map.

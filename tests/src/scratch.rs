@@ -64,6 +64,18 @@ impl Scratch {
     /// # Panics
     /// When it cannot be sealed.
     pub fn seal(&mut self, id: &str) -> u64 {
+        self.put(id, false)
+    }
+
+    /// Puts an id under audit.
+    ///
+    /// # Panics
+    /// As [`Scratch::seal`].
+    pub fn audit(&mut self, id: &str) -> u64 {
+        self.put(id, true)
+    }
+
+    fn put(&mut self, id: &str, audit: bool) -> u64 {
         let sealing = Sealing {
             id: id.as_bytes().try_into().expect("64 digits"),
             name: "scratch",
@@ -71,6 +83,7 @@ impl Scratch {
             policy: Rules::new(vec![], vec![])
                 .expect("rules")
                 .failing_with(Some(Errno::Eperm))
+                .audited(audit)
                 .compile(),
             clients: &[],
             exits: &[],

@@ -5,6 +5,9 @@
 //! `AIRGAP_HOOKS` says by what the kernel must refuse: `lsm` or `fmod_ret`; unset, the tests say
 //! why they are skipped.
 
+#[path = "hooks/audit.rs"]
+mod audit;
+
 use airgap::{
     container::Cgroup,
     events::{Denial, Event, Follower},
@@ -68,7 +71,7 @@ fn the_security_hooks_refuse_what_no_packet_shows() {
     let Some(mut pair) = pair() else {
         return;
     };
-    let steps: [Step; 8] = [
+    let steps: [Step; 9] = [
         ("sockets around the network", sockets_around_the_network),
         ("unix sockets", unix_sockets_of_others_are_refused_by_name),
         ("inherited sockets", inherited_sockets_cannot_be_sent_on),
@@ -76,6 +79,7 @@ fn the_security_hooks_refuse_what_no_packet_shows() {
         ("received sockets", sockets_of_others_cannot_be_received),
         ("a network disk", disks_of_the_host_are_written),
         ("rebirth", what_is_born_again_is_refused_raw_sockets),
+        ("an audit", audit::refuses_none_of_it),
         ("a missing hook", a_missing_hook_is_noticed),
     ];
     for (name, step) in steps {
@@ -125,15 +129,18 @@ fn what_is_born_again_is_refused_raw_sockets(pair: &mut Pair) {
     }
 }
 
+/// Kinds of sockets that lead around the network.
+const AROUND: [&str; 6] = [
+    "vsock-stream",
+    "vsock-dgram",
+    "netlink-audit",
+    "netlink-usersock",
+    "packet-socket",
+    "xdp-socket",
+];
+
 fn sockets_around_the_network(pair: &mut Pair) {
-    for technique in [
-        "vsock-stream",
-        "vsock-dgram",
-        "netlink-audit",
-        "netlink-usersock",
-        "packet-socket",
-        "xdp-socket",
-    ] {
+    for technique in AROUND {
         let control = try_in(&pair.open, Network::Own, technique, "m");
         // Some kernels have no such family; none of them says EPERM.
         assert!(!is_refused(&control), "{control:?}");

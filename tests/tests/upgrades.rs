@@ -124,6 +124,7 @@ impl Beside {
         let mut gate = Gate::arm(&place, &lock).expect("arm");
         let nothing = Rules {
             errno: None,
+            audit: false,
             ports: vec![],
             clients: vec![],
             exits: vec![],

@@ -20,6 +20,7 @@ pub(super) fn tell_above(report: &mut Report, ceilings: &Ceilings) {
         clients: parsed(&report.clients),
         exits: exits.map(Exception::from).collect(),
         errno: None,
+        audit: false,
     };
     let accepted = report.accepted.iter();
     let accepted: Vec<Risk> = accepted.filter_map(|risk| risk.parse().ok()).collect();

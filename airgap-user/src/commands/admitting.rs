@@ -6,7 +6,7 @@ use anyhow::Result;
 use super::{
     before::{accepted_before, rules_before},
     leasing::refuse_unkept,
-    refusing::{self, refuse_configured},
+    refusing::{self, refuse_configured, refuse_found},
     stops::Services,
     wanted::{Site, Wanted},
 };
@@ -33,10 +33,20 @@ pub(super) fn admit(
     wanted.refuse_above(&container.name, known.as_ref(), before)?;
     let accept = Risk::of_set(wanted.accepted_after(before));
     let after = wanted.rules_after(known.as_ref());
+    refusing::refuse_opening(&after, known.as_ref(), &container.name)?;
     refusing::refuse_forgeable(&after, &container.name)?;
     if !refusing::narrows(site, container, wanted, &accept)? {
         refuse_configured(container, &after, &accept)?;
         refuse_unkept(&wanted.rules.exits)?;
+    }
+    let ends = !after.audit && known.as_ref().is_some_and(|known| known.audit);
+    if ends && !dry {
+        // What the audit has told is gone with it: not for a seal that will not be.
+        refuse_found(&site.place.cgroup, container, &after, &accept, false)?;
+        log::info!(
+            "{}: its audit ends, it is sealed from now on",
+            container.name
+        );
     }
     let services = Services::of(container);
     if !wanted.ports_named && known.is_none() {
@@ -51,7 +61,10 @@ pub(super) fn admit(
     // Said before it stops.
     if !dry {
         for line in services.stop(&after) {
-            log::warn!("{}: {line}", container.name);
+            match after.audit {
+                true => log::info!("{}: under a seal: {line}", container.name),
+                false => log::warn!("{}: {line}", container.name),
+            }
         }
     }
     Ok(accept)

@@ -266,6 +266,12 @@ fn in_force(place: &Place, container: &Container) -> Result<Rules> {
 }
 
 fn said(report: &Report, json: bool) -> Result<u8> {
+    if report.audit {
+        log::warn!(
+            "{} is under audit, NOT SEALED: this changes what is judged, and nothing is refused",
+            report.container.name
+        );
+    }
     match json {
         true => output::report(report, true, output::Detail::default())?,
         false => output::exits(report)?,

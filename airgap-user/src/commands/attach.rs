@@ -67,6 +67,12 @@ pub struct Attach {
     /// With `full`: refuse to seal unless every vector is covered
     #[arg(long, value_name = "full", value_parser = ["full"])]
     pub require: Option<String>,
+    /// Judge all, tell what a seal would refuse, and refuse nothing: NOT SEALED, exit 3
+    #[arg(
+        long,
+        conflicts_with_all = ["dry_run", "require", "cgroup", "unit", "slice", "harden"]
+    )]
+    pub audit: bool,
     /// Say what would be refused or cut, and change nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -138,7 +144,8 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: Att
     let rules = Rules::named(ports, args.from.clone())
         .and_then(|rules| rules.with_exits(exits))
         .map_err(|e| Failure::new(e, "airgap attach --help").with_code(exit::USAGE))?
-        .failing_with(args.errno);
+        .failing_with(args.errno)
+        .audited(args.audit);
     let wanted = Wanted {
         rules,
         ports_named: !args.ports.is_empty(),
@@ -185,6 +192,8 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: Att
                     full: wanted.full,
                     ..as_written(&site, &container, written, &wanted.ceilings)
                 };
+                // What is written is what is judged.
+                its.rules.audit = args.audit;
                 for line in change(&site, &container, &its, written)?.lines() {
                     log::info!("{line}");
                 }
@@ -232,10 +241,16 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: Att
         return Ok(ended);
     }
     let names: Vec<_> = reports.iter().map(|r| r.container.name.as_str()).collect();
-    log::info!(
-        "{} stays sealed; airgap detach lifts the seal",
-        names.join(", ")
-    );
+    match args.audit {
+        true => log::info!(
+            "{} stays under audit, NOT SEALED; airgap detach ends it, airgap attach seals",
+            names.join(", ")
+        ),
+        false => log::info!(
+            "{} stays sealed; airgap detach lifts the seal",
+            names.join(", ")
+        ),
+    }
     Ok(code)
 }
 
@@ -276,6 +291,7 @@ async fn dry_run(
         let found = found.knowing(site.engine.neighbours().await);
         existing = found.judged(&Terms {
             keep: wanted.keeps(),
+            audit: false,
             ports: &rules.ports,
             layers,
         });

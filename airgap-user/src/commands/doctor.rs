@@ -15,6 +15,7 @@ use crate::{
     failure::exit,
     gate::{
         FrameLayer, Gate, KernelVersion, Lock, Security, btf::Btf, cgroup_mount, likely_security,
+        seal_name,
     },
     output, procfs,
     seal::{BOOT, Check, HOOKS},
@@ -309,6 +310,15 @@ fn seals(state: &State) -> Check {
         );
         return Check::open(NAME, seen, MEND);
     }
+    let audited = gate.as_ref().map_or_else(Vec::new, audited);
+    if !audited.is_empty() {
+        let seen = format!("under audit, NOT SEALED: {}", audited.join(", "));
+        return Check::open(
+            NAME,
+            seen,
+            "airgap attach seals them, airgap detach ends an audit",
+        );
+    }
     let bad = |entry: &&Entry| matches!(entry, Entry::Unreadable { .. });
     match entries.iter().filter(bad).count() {
         0 => Check::ok(
@@ -328,6 +338,13 @@ fn seals(state: &State) -> Check {
             "airgap attach those containers again (airgap list)",
         ),
     }
+}
+
+/// Names of what is under audit.
+fn audited(gate: &Gate) -> Vec<String> {
+    let seals = gate.seals().unwrap_or_default().into_iter();
+    let audited = seals.filter(|(number, _)| gate.is_audit(*number));
+    audited.map(|(_, seal)| seal_name(&seal)).collect()
 }
 
 fn boot() -> Check {

@@ -104,6 +104,7 @@ pub(crate) fn run(config: &Config, args: &Exec) -> Result<u8> {
             clients: vec![Cidr::NOBODY],
             exits: Vec::new(),
             errno: None,
+            audit: false,
         }),
         false => Rules::new(args.ports.clone(), args.from.clone()),
     };

@@ -99,7 +99,7 @@ impl Found {
         let served = self.listeners.of(one.network)(own);
         let to = container
             .as_deref()
-            .filter(|_| !served && matches!(action, "cut" | "blocked"))
+            .filter(|_| !served && matches!(action, "cut" | "blocked" | "kept"))
             .and_then(|name| kept_by(&one.socket, name));
         Existing {
             to,
@@ -140,6 +140,8 @@ impl Found {
 pub(super) struct Terms<'a> {
     /// Connections on service ports stay.
     pub(super) keep: bool,
+    /// Nothing is cut.
+    pub(super) audit: bool,
     /// Service ports.
     pub(super) ports: &'a [Port],
     pub(super) layers: Layers,
@@ -152,6 +154,7 @@ fn action(socket: &OpenSocket, terms: &Terms<'_>) -> &'static str {
         own.is_some_and(|(_, port)| serves(terms.ports, protocol, port))
     };
     match socket.kind {
+        _ if terms.audit => "kept",
         SocketKind::Tcp if terms.keep && served(Protocol::Tcp) => "kept",
         // It has no connection: it answers who asks from now on.
         SocketKind::Udp if served(Protocol::Udp) => "kept",
@@ -297,7 +300,13 @@ pub(super) fn settle(
             network,
         } = one;
         let mut what = action(socket, terms);
+        // One that the container itself opened is nothing of a service's.
+        let of_service = !terms.audit
+            || socket
+                .local
+                .is_some_and(|(_, port)| serves(terms.ports, Protocol::Tcp, port));
         if what == "kept"
+            && of_service
             && socket.kind == SocketKind::Tcp
             && let Err(error) = adopt(gate, seal, socket, holders)
         {
@@ -305,13 +314,22 @@ pub(super) fn settle(
                 .peer
                 .map(|(ip, _)| ip.to_string())
                 .unwrap_or_default();
-            log::warn!("cannot keep the connection of {peer}, it is cut: {error:#}");
-            what = "cut";
+            match terms.audit {
+                true => log::warn!(
+                    "what the connection of {peer} sends is told, although a service's: {error:#}"
+                ),
+                false => {
+                    log::warn!("cannot keep the connection of {peer}, it is cut: {error:#}");
+                    what = "cut";
+                }
+            }
         }
         if what == "cut" {
             cut.push((*network, socket.clone()));
         }
-        older.extend(connection(socket, what, listeners.of(*network)));
+        if of_service {
+            older.extend(connection(socket, what, listeners.of(*network)));
+        }
         out.push(found.described(one, what));
     }
     out.iter().for_each(tell);

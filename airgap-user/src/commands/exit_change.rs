@@ -141,6 +141,7 @@ mod tests {
             clients: vec![],
             exits: exits.to_vec(),
             errno: None,
+            audit: false,
         };
         let (a, b) = (one("198.51.100.1:1"), one("198.51.100.2:2"));
         let (first, all) = ([a.clone()], [a.clone(), b.clone()]);

@@ -115,6 +115,7 @@ fn begins(hosts: &Hosts, state: &State, told: &Told) -> Result<u8> {
         clients: Vec::new(),
         exits: Vec::new(),
         errno: None,
+        audit: false,
     };
     let record = Record {
         id: told.id.clone(),

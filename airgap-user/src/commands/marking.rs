@@ -10,7 +10,7 @@ use super::{
     before::in_force,
     exit_change::both,
     marked::Marked,
-    refusing::refuse_forgeable,
+    refusing::{refuse_forgeable, refuse_opening},
     taking_back::put_back,
     wanted::{Site, Wanted},
 };
@@ -62,6 +62,7 @@ pub(super) fn mark(site: &Site<'_>, container: &Container, wanted: &Wanted) -> R
     };
     let accepted = wanted.accepted_after(accepted_before);
     let mut rules = wanted.rules_after(rules_before.as_ref());
+    refuse_opening(&rules, rules_before.as_ref(), &container.name)?;
     refuse_forgeable(&rules, &container.name)?;
     // What is over makes room for what is not.
     rules.exits = with_room(rules.exits, clock::since_boot_nanos());
@@ -87,7 +88,7 @@ pub(super) fn mark(site: &Site<'_>, container: &Container, wanted: &Wanted) -> R
         wanted.exits.is_withdrawal() || keeps && rules.is_narrower_than(standing)
     });
     let pending = standing
-        .filter(|_| wanted.refuse && !narrows)
+        .filter(|standing| wanted.refuse && !narrows && standing.audit == rules.audit)
         .and_then(|standing| both(&rules, &standing.exits));
     let recorded_cgroup = recorded.as_ref().and_then(|record| record.cgroup.clone());
     let record = Record {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::wanted::{Site, Wanted};
 use crate::{
     container::{Container, Look},
-    coverage::{SealState, Vector},
+    coverage::Vector,
     failure::{Failure, exit},
     gate::{Gate, Lock},
     policy::Rules,
@@ -55,8 +55,34 @@ pub(super) fn not_accepted(facts: &Facts, accepted: u64) -> Vec<Finding> {
     refused
 }
 
-/// Refuses what was found in a container, by name.
-pub(super) fn refuse(container: &Container, found: &[Finding]) -> Result<()> {
+/// Refuses what was found in a container, by name; of an audit only what could not be judged.
+pub(super) fn refuse(container: &Container, found: &[Finding], audit: bool) -> Result<()> {
+    if audit {
+        let shares = |finding: &&Finding| finding.risk.is_of_the_network();
+        let (apart, rest): (Vec<_>, Vec<_>) = found.iter().partition(shares);
+        for finding in rest {
+            log::warn!(
+                "{}: a seal would be refused: {} ({}): {}",
+                container.name,
+                finding.what,
+                finding.risk,
+                finding.mend()
+            );
+        }
+        let named: Vec<_> = apart
+            .iter()
+            .map(|f| format!("{} ({})", f.what, f.risk))
+            .collect();
+        if named.is_empty() {
+            return Ok(());
+        }
+        let what = format!(
+            "the container '{}' cannot be audited, as what others send is not told from its own: {}",
+            container.name,
+            named.join("; ")
+        );
+        return Err(Failure::new(what, "give it a network namespace of its own").into());
+    }
     let who = format!(
         "the container '{}' could leave around a seal",
         container.name
@@ -89,14 +115,28 @@ pub(super) fn refuse_findings(
 
 /// Refuses a seal that was made, and is not in force in the kernel.
 pub(super) fn refuse_broken(report: &Report, hint: &str) -> Result<()> {
-    if report.state != SealState::Broken {
+    if report.problems.is_empty() {
         return Ok(());
     }
     let what = format!(
-        "the kernel does not show the seal in force: {}",
+        "the kernel does not show the {} in force: {}",
+        if report.audit { "audit" } else { "seal" },
         report.problems.join("; ")
     );
     Err(Failure::new(what, hint).into())
+}
+
+/// Refuses an audit of what is sealed, or ought to be: it would open it.
+pub(super) fn refuse_opening(after: &Rules, before: Option<&Rules>, name: &str) -> Result<()> {
+    if !after.audit || before.is_none_or(|before| before.audit) {
+        return Ok(());
+    }
+    Err(Failure::new(
+        format!("the container '{name}' is sealed, and an audit refuses nothing: it would open it"),
+        format!("detach it first, if that is meant: airgap detach {name}"),
+    )
+    .with_code(exit::USAGE)
+    .into())
 }
 
 /// Refuses UDP ports that are served to anybody.
@@ -127,8 +167,11 @@ pub(super) fn refuse_configured(
         .with_exits(container, &rules.exits);
     let accepted = accept.iter().fold(0, |set, risk| set | risk.bit());
     let found = preflight::judge(&facts).into_iter();
-    let found: Vec<_> = found.filter(|f| accepted & f.risk.bit() == 0).collect();
-    refuse(container, &found)
+    // What an audit cannot judge is no risk that could be accepted.
+    let taken =
+        |f: &Finding| accepted & f.risk.bit() != 0 && !(rules.audit && f.risk.is_of_the_network());
+    let found: Vec<_> = found.filter(|f| !taken(f)).collect();
+    refuse(container, &found, rules.audit)
 }
 
 /// Whether it only takes back of a seal that stands: no finding refuses that, unless a risk
@@ -170,7 +213,7 @@ pub(super) fn refuse_found(
     let accepted = accept.iter().fold(0, |set, risk| set | risk.bit());
     let found = not_accepted(&facts, accepted);
     if !narrows {
-        refuse(container, &found)?;
+        refuse(container, &found, rules.audit)?;
     }
     Ok((look, facts))
 }

@@ -173,6 +173,7 @@ fn seal_id(gate: &mut Gate, entry: &Entry, lock: &Lock) -> Result<crate::gate::S
         clients: Vec::new(),
         exits: Vec::new(),
         errno: None,
+        audit: false,
     };
     let id = entry.id().as_bytes();
     let id = id
@@ -191,6 +192,9 @@ fn seal_id(gate: &mut Gate, entry: &Entry, lock: &Lock) -> Result<crate::gate::S
         anyhow::bail!("it is a cgroup, and which one its record does not say any more");
     }
     let kept = gate.standing(id)?.map(|kept| (kept.rules(), kept.accepted));
+    // Sealed in the kernel, or of a record that nobody can read: no audit opens it.
+    let sealed = kept.as_ref().is_some_and(|(rules, _)| !rules.audit);
+    let audits = matches!(entry, Entry::Known(record) if record.rules.audit) && !sealed;
     let (rules, accepted, since) = match entry {
         Entry::Known(Record {
             rules,
@@ -203,6 +207,7 @@ fn seal_id(gate: &mut Gate, entry: &Entry, lock: &Lock) -> Result<crate::gate::S
             None => (&nothing, 0, 0),
         },
     };
+    let rules = &rules.clone().audited(audits);
     let policy = match is_subtree(entry.id()) {
         true => rules.compile_on_host(),
         false => rules.compile_in(Risk::share_network(accepted)),
@@ -237,9 +242,13 @@ fn seal_running(
     if cgroup.first_process().is_none() {
         return Ok(());
     }
-    let (ports, accepted) = match entry {
-        Entry::Known(record) => (record.rules.ports.as_slice(), record.accepted),
-        Entry::Unreadable { .. } => (&[][..], 0),
+    let (ports, accepted, audit) = match entry {
+        Entry::Known(record) => (
+            record.rules.ports.as_slice(),
+            record.accepted,
+            record.rules.audit,
+        ),
+        Entry::Unreadable { .. } => (&[][..], 0, false),
     };
     let accepts = |risk: Risk| accepted & risk.bit() != 0;
     let subtree = is_subtree(entry.id());
@@ -259,6 +268,7 @@ fn seal_running(
     let found = Found::now(&mut look, Some(storage.as_raw_fd()), done.number, shared)?;
     let terms = Terms {
         keep: accepts(Risk::ExistingConnections),
+        audit,
         ports,
         layers: match subtree {
             true => Layers::without_frames(gate),

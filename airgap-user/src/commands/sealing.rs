@@ -27,7 +27,7 @@ use crate::{
     gate::{Gate, Lock, Place, UnderWay},
     output,
     policy::Rules,
-    preflight::Facts,
+    preflight::{Facts, Risk},
     seal::{Existing, Report},
     state::Entry,
 };
@@ -65,9 +65,14 @@ async fn settle(site: &Site<'_>, marked: &Marked, wanted: &Wanted) -> Result<Rep
     let facts = facts
         .with_clients(&container, &rules.ports, &rules.clients)
         .with_exits(&container, &rules.exits);
-    let found = not_accepted(&facts, marked.record.accepted);
+    let audit = rules.audit;
+    let accepted = match audit {
+        true => marked.record.accepted & !Risk::of_the_network(),
+        false => marked.record.accepted,
+    };
+    let found = not_accepted(&facts, accepted);
     if refuses {
-        refuse(&container, &found)?;
+        refuse(&container, &found, audit)?;
     }
     let sockets = match &mut look {
         Some(look) if marked.fresh => {
@@ -107,7 +112,7 @@ async fn settle(site: &Site<'_>, marked: &Marked, wanted: &Wanted) -> Result<Rep
         report = read_back(site, marked, &container, &seen, &marked.record.rules)?;
     }
     // Before they were allowed nothing was: only a renewal can have taken any back.
-    if let Some(look) = look.as_ref().filter(|_| !marked.fresh) {
+    if let Some(look) = look.as_ref().filter(|_| !marked.fresh && !audit) {
         cut_exits(&open(site.place)?, marked.number, look)?;
     }
     if let Some(look) = look.as_mut().filter(|_| marked.fresh) {
@@ -228,11 +233,15 @@ fn end_older(
     let layers = Layers::now(Some(&gate));
     let terms = Terms {
         keep: wanted.keeps(),
+        audit: marked.record.rules.audit,
         ports: &marked.record.rules.ports,
         layers,
     };
     let mut ended = existing::settle(&gate, marked.number, look, sockets, &terms, &tell);
-    let carried = existing::carried_in(look, layers, true);
+    let mut carried = existing::carried_in(look, layers, !terms.audit);
+    if terms.audit {
+        carried.iter_mut().for_each(|socket| socket.action = "kept");
+    }
     carried.iter().for_each(&tell);
     ended.extend(carried);
     // Handshakes that were under way when it was marked have ended by now.

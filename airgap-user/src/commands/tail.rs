@@ -277,7 +277,7 @@ pub(super) async fn follow(following: &Following<'_>) -> Result<End> {
             log.flush();
         }
         for event in follower.poll()? {
-            tell(&event, &gate, &mut names, sink, dated).await?;
+            tell(&event.known_by(&gate), &gate, &mut names, sink, dated).await?;
         }
         if let Some(uses) = &mut uses {
             for event in uses.poll(&gate)? {

@@ -108,6 +108,7 @@ pub(super) fn take_back(site: &Site<'_>, marked: Marked, why: anyhow::Error) -> 
         done.map(|()| marked.before.is_none())
     };
     match lifted() {
+        Ok(true) if marked.record.rules.audit => log::warn!("the audit ends again"),
         Ok(true) if marked.fresh => log::warn!(
             "the seal is lifted again; for {} ms what the container called was refused",
             marked.since.elapsed().as_millis()

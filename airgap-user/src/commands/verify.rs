@@ -49,6 +49,14 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, args: &Verify) -> Result<u
     let Some(mut gate) = gate else {
         anyhow::bail!("the gate is gone while its seals were read");
     };
+    if gate.is_audit(number) {
+        let what = format!(
+            "{} is under audit, NOT SEALED: nothing is refused, so there is nothing to prove",
+            meant.name(&seal)
+        );
+        let hint = format!("airgap attach {} seals it", meant.name(&seal));
+        return Err(Failure::new(what, hint).with_code(exit::NOT_SEALED).into());
+    }
     let subject = subject(&gate, &meant, (number, &seal))?;
     let mut own = Own::new();
     let proof = verify::run(&mut gate, number, &subject, &mut own);

@@ -135,6 +135,11 @@ impl Wanted {
             clients: named(self.from_named).clients.clone(),
             exits: self.exits.of(&before.exits, &self.rules.exits),
             errno,
+            // What changes exceptions alone makes no seal of an audit, and no audit of a seal.
+            audit: match self.exits.is_by_hand() {
+                true => before.audit,
+                false => self.rules.audit,
+            },
         }
     }
 }
@@ -151,6 +156,7 @@ mod tests {
             clients: from.iter().map(|c| c.parse().unwrap()).collect(),
             exits: vec![],
             errno: None,
+            audit: false,
         };
         let wanted = |ports_named, from_named| Wanted {
             rules: rules(&[80], &["10.0.0.0/8"]),

@@ -67,6 +67,9 @@ impl SealState {
         }
     }
 
+    /// The same, of what is under audit: whatever else it is, nothing is refused.
+    pub const AUDIT: &'static str = "NOT SEALED (audit: nothing is refused)";
+
     /// The word in a list: capitals where something is to be done.
     pub const fn word(self) -> &'static str {
         match self {

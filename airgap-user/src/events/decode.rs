@@ -77,6 +77,7 @@ pub fn decode(bytes: &[u8], boot: SystemTime) -> Result<Denial, String> {
         interface: at(offset_of!(Record, ifindex)).u32(),
         question: if is_unix { None } else { question(text) },
         unix_peer: is_unix.then(|| unix_path(text)),
+        let_through: bytes[offset_of!(Record, let_through)] == 1,
     })
 }
 
@@ -230,6 +231,8 @@ pub(super) fn suppressed(
         reason: reason(key.reason),
         protocol: (key.protocol != 0).then_some(key.protocol),
         destination: address(key.addr).map(|ip| (ip, asked_port(ip, key.port))),
+        // By `Event::known_by`.
+        let_through: false,
     }
 }
 
@@ -265,6 +268,7 @@ mod tests {
         b[128..132].copy_from_slice(&17u32.to_ne_bytes());
         b[132..136].copy_from_slice(&4000u32.to_ne_bytes());
         b[136..138].copy_from_slice(b"sh");
+        b[412] = 1; // let through
         b[152..162].copy_from_slice(b"\x01a\x02bc\x00\x00\x1c\x00\x01");
         b
     }
@@ -301,6 +305,7 @@ mod tests {
                 interface: 3,
                 question: Some(("a.bc".into(), "AAAA".into())),
                 unix_peer: None,
+                let_through: true,
             }
         );
     }

@@ -232,7 +232,8 @@ pub fn past(gate: &Gate, seals: &[SealNumber], since: SystemTime) -> Result<Vec<
     for (seal, total) in totals {
         past.total(seal, total);
     }
-    Ok(past.events())
+    let events = past.events().into_iter();
+    Ok(events.map(|event| event.known_by(gate)).collect())
 }
 
 /// Reads the kernel's counts as they are now, attempts first.

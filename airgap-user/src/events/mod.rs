@@ -11,7 +11,10 @@ mod past;
 
 use std::{net::IpAddr, time::SystemTime};
 
-use crate::policy::{To, suggested};
+use crate::{
+    gate::Gate,
+    policy::{To, suggested},
+};
 
 pub use self::{
     allowed::{Allowed, Uses},
@@ -47,6 +50,15 @@ impl Event {
             Self::Allowed(allowed) => allowed.seal,
             Self::Untold(_) => 0,
         }
+    }
+
+    /// Adds what no count of the kernel's says: whether its seal is an audit.
+    #[must_use]
+    pub fn known_by(mut self, gate: &Gate) -> Self {
+        if let Self::Suppressed(suppressed) = &mut self {
+            suppressed.let_through = gate.is_audit(suppressed.seal);
+        }
+        self
     }
 
     /// When; the last, if there were several.
@@ -85,6 +97,8 @@ pub struct Suppressed {
     pub protocol: Option<u8>,
     /// Destination address and port; port 0: the protocol has none.
     pub destination: Option<(IpAddr, u16)>,
+    /// They were let through: the seal is an audit.
+    pub let_through: bool,
 }
 
 /// Refused attempts beyond the room that a seal has for destinations.
@@ -143,6 +157,8 @@ pub struct Denial {
     /// Address of a unix socket outside; an abstract one starts with `@`. Its
     /// owner chose it: not safe for terminals.
     pub unix_peer: Option<String>,
+    /// It was let through: the seal is an audit.
+    pub let_through: bool,
 }
 
 impl Denial {
@@ -201,6 +217,7 @@ impl Denial {
             interface: 0,
             question: None,
             unix_peer: None,
+            let_through: false,
         }
     }
 }

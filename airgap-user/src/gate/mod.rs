@@ -251,6 +251,12 @@ impl Gate {
         Some((policy, self.counters.get(&seal, 0).ok()?))
     }
 
+    /// Whether nothing is refused under this number: it is no seal.
+    pub fn is_audit(&self, seal: SealNumber) -> bool {
+        let policy = self.policies.get(&seal, 0);
+        policy.is_ok_and(|policy| policy.flags & Policy::AUDIT != 0)
+    }
+
     /// Cgroup ids that belong to a seal now.
     ///
     /// # Errors

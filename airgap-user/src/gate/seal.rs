@@ -72,6 +72,7 @@ impl Standing {
             clients: self.clients.clone(),
             exits: self.exits.clone(),
             errno: Rules::errno_of(&self.policy),
+            audit: Rules::is_audit(&self.policy),
         }
     }
 }
@@ -141,21 +142,25 @@ impl Gate {
         settled(sealing.exits.to_vec()).map_err(|error| {
             Failure::new(error, "airgap disallow takes exceptions back").with_code(exit::USAGE)
         })?;
+        if let Ok(number) = self.ids.get(sealing.id, 0)
+            && let Ok(standing) = self.policies.get(&number, 0)
+            && Rules::is_audit(&standing) != Rules::is_audit(&sealing.policy)
+        {
+            // What an audit let by is no provenance for a seal.
+            self.lift(&[number])?;
+        }
         if let Ok(number) = self.ids.get(sealing.id, 0) {
             // New clients first, old ones last: none is refused in between who
             // is allowed before and after.
             self.add_clients(number, sealing.clients)?;
             self.set_exits(number, sealing.exits)?;
             self.unsettle()?;
-            // One element, replaced as a whole: the policy changes at once.
+            // One element, replaced as a whole.
             let written = self.policies.insert(number, sealing.policy, 0);
             self.settle()?;
             written.context("cannot write the map POLICIES")?;
             self.retain_clients(number, sealing.clients)?;
-            let mut seal = self
-                .seals
-                .get(&number, 0)
-                .context("cannot read the map SEALS")?;
+            let mut seal = self.seal(number)?;
             seal.accepted = sealing.accepted;
             seal.name = padded(sealing.name);
             self.seals

@@ -16,8 +16,10 @@ pub struct Unsealed {
     pub name: String,
     /// Cgroups that were sealed, those that the kernel has not released yet included.
     pub cgroups: usize,
-    /// Attempts refused under this seal.
+    /// Attempts refused under this seal, or let through by an audit.
     pub denials: u64,
+    /// It was an audit.
+    pub audit: bool,
 }
 
 impl Gate {
@@ -80,7 +82,14 @@ impl Gate {
         let mut lifted = Table::new();
         for (number, seal) in numbers.iter().zip(&seals) {
             let denials = self.state(*number).map_or(0, |(_, c)| c.refused());
-            lifted.insert(*number, unsealed(seal, denials));
+            let audit = self.is_audit(*number);
+            lifted.insert(
+                *number,
+                Unsealed {
+                    audit,
+                    ..unsealed(seal, denials)
+                },
+            );
         }
         self.unsettle()?;
         for seal in &seals {
@@ -158,6 +167,7 @@ fn unsealed(seal: &Seal, denials: u64) -> Unsealed {
         name: seal_name(seal),
         cgroups: 0,
         denials,
+        audit: false,
     }
 }
 

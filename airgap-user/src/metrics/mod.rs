@@ -26,6 +26,8 @@ pub struct SealMetrics {
     pub container: String,
     /// Container id.
     pub id: String,
+    /// Nothing of it is refused: it is no seal.
+    pub audit: bool,
     /// Refused attempts by reason; silent reasons included.
     pub reasons: Vec<(&'static str, u64)>,
     /// `ADDRESS`, port and count of the destinations most asked for.
@@ -70,6 +72,7 @@ pub fn gather(gate: Option<&Gate>) -> Result<Vec<SealMetrics>> {
         all.push(SealMetrics {
             container: seal_name(&seal),
             id: seal_id(&seal),
+            audit: gate.is_audit(number),
             reasons: named.map(|(name, count)| (*name, *count)).skip(1).collect(),
             top,
             other: counters.refused().saturating_sub(shown),
@@ -90,6 +93,8 @@ pub fn gather(gate: Option<&Gate>) -> Result<Vec<SealMetrics>> {
 /// The text of one exposition, `# EOF` included.
 pub fn render(seals: &[SealMetrics], states: &[StateMetrics]) -> String {
     let mut out = String::new();
+    let (audited, seals): (Vec<_>, Vec<_>) = seals.iter().partition(|seal| seal.audit);
+    let (audited, seals) = (&audited[..], &seals[..]);
     let family = |out: &mut String, name: &str, kind: &str, help: &str| {
         let _ = writeln!(out, "# TYPE {name} {kind}\n# HELP {name} {help}");
     };
@@ -186,11 +191,28 @@ pub fn render(seals: &[SealMetrics], states: &[StateMetrics]) -> String {
         );
     }
     exits(&mut out, seals);
+    audits(&mut out, audited);
     out + "# EOF\n"
 }
 
+/// What is under audit, which refuses nothing.
+fn audits(out: &mut String, audited: &[&SealMetrics]) {
+    const NAME: &str = "airgap_let_through";
+    if audited.is_empty() {
+        return;
+    }
+    let help = "Attempts under audit that a seal would have refused, by reason.";
+    let _ = writeln!(out, "# TYPE {NAME} counter\n# HELP {NAME} {help}");
+    for one in audited {
+        let who = who(&one.container, &one.id);
+        for (reason, count) in one.reasons.iter().filter(|(r, _)| !is_silent(r)) {
+            let _ = writeln!(out, "{NAME}_total{{{who},reason=\"{reason}\"}} {count}");
+        }
+    }
+}
+
 /// How exceptions were used, where there are any.
-fn exits(out: &mut String, seals: &[SealMetrics]) {
+fn exits(out: &mut String, seals: &[&SealMetrics]) {
     type Value = fn(&Use) -> u64;
     type Values = &'static [(&'static str, Value)];
     const FAMILIES: [(&str, &str, Values); 4] = [
@@ -259,6 +281,7 @@ mod tests {
         let seal = SealMetrics {
             container: "w\"e\nb".into(),
             id: "ab".into(),
+            audit: false,
             reasons: vec![("egress", 3), ("inbound", 9)],
             top: vec![("198.51.100.7".into(), 443, 2)],
             other: 1,

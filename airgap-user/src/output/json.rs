@@ -30,7 +30,11 @@ pub fn event(event: &Event, container: &Identity) -> Value {
 }
 
 fn denial(denial: &Denial, container: &Identity) -> Value {
-    let mut out = frame("denied", denial.time, Some(denial.first), container);
+    let action = match denial.let_through {
+        true => "audited",
+        false => "denied",
+    };
+    let mut out = frame(action, denial.time, Some(denial.first), container);
     let mut unknown = Vec::new();
     out["airgap"] = json!({
         "count": denial.count, "hook": denial.hook, "reason": denial.reason, "seal": denial.seal,
@@ -66,6 +70,9 @@ fn denial(denial: &Denial, container: &Identity) -> Value {
     if let Some(to) = denial.exception() {
         out["airgap"]["allow"] = json!(to.to_string());
     }
+    if denial.let_through {
+        let_through(&mut out);
+    }
     if container.image.is_none() {
         unknown.push("container.image.name");
     }
@@ -90,7 +97,16 @@ fn suppressed(suppressed: &Suppressed, container: &Identity) -> Value {
     if let Some((ip, port)) = suppressed.destination {
         out["destination"] = endpoint(ip, port);
     }
+    if suppressed.let_through {
+        let_through(&mut out);
+    }
     out
+}
+
+/// An audit refused nothing of it.
+fn let_through(out: &mut Value) {
+    out["event"]["type"] = json!(["allowed"]);
+    out["airgap"]["let_through"] = json!(true);
 }
 
 fn lost(lost: &Lost, container: &Identity) -> Value {
@@ -288,6 +304,24 @@ mod tests {
                 },
             })
         );
+    }
+
+    #[test]
+    fn what_an_audit_lets_through_is_no_denial() {
+        let seen = Denial {
+            let_through: true,
+            ..Denial::example()
+        };
+        let told = event(&Event::Denial(Box::new(seen)), &Identity::of_seal(3));
+        assert_eq!(told["event"]["action"], "audited");
+        assert_eq!(told["event"]["type"], json!(["allowed"]));
+        assert_eq!(told["airgap"]["let_through"], true);
+        let denied = event(
+            &Event::Denial(Box::new(Denial::example())),
+            &Identity::of_seal(3),
+        );
+        assert_eq!(denied["event"]["type"], json!(["denied"]));
+        assert!(denied["airgap"].get("let_through").is_none());
     }
 
     #[test]

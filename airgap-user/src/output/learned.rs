@@ -26,9 +26,18 @@ pub(super) fn learned(learned: &Learned, form: Form) -> String {
     let name = escape(&learned.container.name);
     let since = clock(learned.sealed);
     if learned.exceptions.is_empty() && learned.names.is_empty() && learned.never.is_empty() {
-        return format!("# nothing was refused of {name} since {since} UTC\n");
+        return match learned.audit {
+            true => {
+                format!("# nothing of {name} that a seal would refuse was seen since {since} UTC\n")
+            }
+            false => format!("# nothing was refused of {name} since {since} UTC\n"),
+        };
     }
-    let mut out = format!("# refused of {name} since {since} UTC; take what it needs, no more\n");
+    let what = match learned.audit {
+        true => "seen and let through of",
+        false => "refused of",
+    };
+    let mut out = format!("# {what} {name} since {since} UTC; take what it needs, no more\n");
     match form {
         Form::Options => {
             // Lines that a shell takes have no words of the container's in them.
@@ -134,6 +143,7 @@ mod tests {
                 name: "web".into(),
                 ..Subject::default()
             },
+            audit: false,
             sealed: UNIX_EPOCH,
             exceptions: vec![
                 opens("198.51.100.7:443/tcp"),
@@ -178,5 +188,8 @@ mod tests {
             ..some()
         };
         assert!(learned(&none, Form::Options).starts_with("# nothing was refused of web"));
+        let audit = |one: Learned| learned(&Learned { audit: true, ..one }, Form::Options);
+        assert!(audit(some()).starts_with("# seen and let through of web"));
+        assert!(!audit(none).contains("refused of web"));
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn event(event: &Event, container: &Identity, colour: bool, dated: bo
             let why = format!("{} ({}{opener})", denial.reason, denial.hook);
             let line = Line {
                 time: denial.time,
-                verdict: "DENIED",
+                verdict: verdict(denial.let_through),
                 who,
                 what: attempt(denial),
                 why,
@@ -49,7 +49,7 @@ pub(super) fn event(event: &Event, container: &Identity, colour: bool, dated: bo
         Event::Suppressed(suppressed) => {
             let line = Line {
                 time: suppressed.time,
-                verdict: "DENIED",
+                verdict: verdict(suppressed.let_through),
                 who: "?".to_owned(),
                 what: what(suppressed.protocol, suppressed.destination),
                 why: format!("{} ({})", suppressed.reason, suppressed.hook),
@@ -100,6 +100,14 @@ pub(super) fn event(event: &Event, container: &Identity, colour: bool, dated: bo
 }
 
 const ALLOWED: &str = "ALLOWED";
+
+/// What became of it.
+const fn verdict(let_through: bool) -> &'static str {
+    match let_through {
+        true => "WOULD REFUSE",
+        false => "DENIED",
+    }
+}
 
 struct Line {
     time: SystemTime,
@@ -296,6 +304,7 @@ mod tests {
             reason: "egress",
             protocol: Some(17),
             destination: Some(([198, 51, 100, 7].into(), 9)),
+            let_through: false,
         };
         let lost = Lost {
             time: second(4),
@@ -331,6 +340,17 @@ mod tests {
             "00:00:00.000  ALLOWED w\\x07b            curl[4242] uid=0              tcp → 198.51.100.2:443                        by --to api.example.com:443/tcp (connect4)\n"
         );
         assert!(allowed(None).contains("by an exception that is gone"));
+    }
+
+    #[test]
+    fn what_an_audit_lets_through_was_not_denied() {
+        let seen = Denial {
+            let_through: true,
+            ..Denial::example()
+        };
+        let line = event(&denied(seen), &web(), false, false);
+        assert!(line.contains("  WOULD REFUSE  w"), "{line}");
+        assert!(!line.contains("DENIED"), "{line}");
     }
 
     #[test]

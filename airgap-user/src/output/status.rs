@@ -32,6 +32,13 @@ pub struct Detail {
 /// Ways that are open right after an attach and shown one by one.
 const OPEN: usize = 2;
 
+const fn headline(report: &Report) -> &'static str {
+    match report.audit && matches!(report.state, SealState::NotSealed) {
+        true => SealState::AUDIT,
+        false => report.state.headline(),
+    }
+}
+
 pub(super) fn report(report: &Report, detail: Detail, colour: bool) -> String {
     let (bold, red, reset) = if colour {
         (BOLD, RED, RESET)
@@ -47,7 +54,7 @@ pub(super) fn report(report: &Report, detail: Detail, colour: bool) -> String {
     let _ = writeln!(
         out,
         "{bold}{name}{reset} ({id})  {bold}{}{reset}  {}{since}",
-        report.state.headline(),
+        headline(report),
         escape(&report.summary)
     );
     let mut row = |head: &str, text: &str| {
@@ -73,7 +80,7 @@ pub(super) fn report(report: &Report, detail: Detail, colour: bool) -> String {
         row("withdrawn", &withdrawn);
     }
     let shut = shut(&report.coverage);
-    if !shut.is_empty() {
+    if !shut.is_empty() && !report.audit {
         let but = match report.exits.iter().any(ExitRow::is_open) {
             true => "but for these exits: ",
             false => "",
@@ -81,14 +88,24 @@ pub(super) fn report(report: &Report, detail: Detail, colour: bool) -> String {
         row("shut", &format!("{but}{shut}"));
     }
     if !detail.fresh && report.seal != 0 {
-        row("sealed", &format!("{}Z", second(report.since)));
+        let (since, counted) = match report.audit {
+            true => ("audited", "would"),
+            false => ("sealed", "refused"),
+        };
+        row(since, &format!("{}Z", second(report.since)));
         for line in refused(&report.denials).lines() {
-            row("refused", line);
+            match report.audit {
+                true => row(counted, &format!("refuse {line}")),
+                false => row(counted, line),
+            }
         }
         if !report.running && report.seal != 0 && report.state != SealState::Gone {
             row(
                 "cgroup",
-                "none: not running, sealed from its first instruction",
+                match report.audit {
+                    true => "none: not running, judged from its first instruction",
+                    false => "none: not running, sealed from its first instruction",
+                },
             );
         }
         // Where it is not covered, it is among what comes later.
@@ -106,7 +123,12 @@ pub(super) fn report(report: &Report, detail: Detail, colour: bool) -> String {
     if !report.existing.is_empty() {
         row("older", &older(&report.existing));
     }
-    let open: Vec<_> = report.coverage.iter().filter(|v| v.is_open_now()).collect();
+    // Under audit all is open, whatever covers it once it is sealed.
+    let open = report
+        .coverage
+        .iter()
+        .filter(|v| v.is_open_now() && !report.audit);
+    let open: Vec<_> = open.collect();
     let shown = match detail {
         Detail { explain: true, .. } => 0,
         Detail { fresh: true, .. } => OPEN,
@@ -116,7 +138,7 @@ pub(super) fn report(report: &Report, detail: Detail, colour: bool) -> String {
         row("open", &format!("{red}{}{reset}", consequence(vector)));
     }
     // Eight lines: what is open now comes before what may be.
-    if !detail.explain && (!detail.fresh || open.is_empty()) {
+    if !detail.explain && !report.audit && (!detail.fresh || open.is_empty()) {
         for line in later(&report.coverage) {
             row("later", &line);
         }
@@ -135,7 +157,7 @@ pub(super) fn report(report: &Report, detail: Detail, colour: bool) -> String {
     }
     if detail.explain {
         gaps(&mut out, report);
-    } else if report.coverage.iter().any(|vector| !vector.covered) {
+    } else if !report.audit && report.coverage.iter().any(|vector| !vector.covered) {
         let hidden = open.len().saturating_sub(shown);
         let also = match hidden {
             0 => String::new(),

@@ -87,7 +87,9 @@ pub(super) fn peer(container: &str, e: &Existing) -> String {
         _ => "can send no more",
     };
     let mut out = format!("{}: {what}: {}", escape(container), existing(e));
-    if let Some(to) = &e.to {
+    if let Some(to) = e.to.as_ref().filter(|_| e.action == "kept") {
+        let _ = write!(out, "; a seal would need --to {}", escape(to));
+    } else if let Some(to) = &e.to {
         let _ = write!(
             out,
             "; to allow it: airgap allow --to {} {}",
@@ -189,8 +191,12 @@ pub(super) fn unsealed(u: &Unsealed) -> String {
         1 => " from 1 cgroup".to_owned(),
         some => format!(" from {some} cgroups"),
     };
+    let (what, became) = match u.audit {
+        true => ("audit ended", "would have been refused by a seal"),
+        false => ("seal lifted", "were refused under it"),
+    };
     format!(
-        "{} ({}): seal lifted{from}, {} attempts were refused under it\n",
+        "{} ({}): {what}{from}, {} attempts {became}\n",
         escape(&u.name),
         &u.id[..12.min(u.id.len())],
         u.denials

@@ -67,6 +67,7 @@ fn what_only_takes_back_is_told_from_what_opens() {
         clients: from.iter().map(|c| c.parse().unwrap()).collect(),
         exits: to.iter().map(|t| t.parse::<To>().unwrap().into()).collect(),
         errno: None,
+        audit: false,
     };
     let (a, b) = ("198.51.100.1:1", "198.51.100.2:2");
     let before = rules(&[80, 443], &["10.0.0.0/8", "::1"], &[a, b]);

@@ -148,7 +148,18 @@ impl Risk {
 
     /// Whether a set of what was accepted has others in the same network namespace.
     pub const fn share_network(set: u64) -> bool {
-        set & (Self::HostNetwork.bit() | Self::SharedNetwork.bit()) != 0
+        set & Self::of_the_network() != 0
+    }
+
+    /// Whether others in its network namespace are what it is about: what they send is not
+    /// told from its own.
+    pub const fn is_of_the_network(self) -> bool {
+        matches!(self, Self::HostNetwork | Self::SharedNetwork)
+    }
+
+    /// Those, one bit each.
+    pub const fn of_the_network() -> u64 {
+        Self::HostNetwork.bit() | Self::SharedNetwork.bit()
     }
 
     /// Names of the risks in a set.

@@ -57,6 +57,7 @@ impl Document {
                 &container,
                 since.is_some(),
                 status.denials.by_verify,
+                status.audit,
             ),
             container,
             status,
@@ -76,6 +77,7 @@ fn notes(
     container: &Subject,
     limited: bool,
     by_verify: u64,
+    audit: bool,
 ) -> Vec<String> {
     let mut notes = Vec::new();
     if by_verify > 0 {
@@ -112,6 +114,10 @@ fn notes(
     }
     if container.image.is_none() {
         notes.push("the image is not known: the container engine does not say".into());
+    }
+    if audit {
+        notes.push("NO attempt here was refused: the container is under audit, which lets all of it through and tells what a seal would refuse".into());
+        return notes;
     }
     notes.push("all attempts here were refused; what airgap verify tried from inside the container is among them; what was refused before this seal, or after this report, is not".into());
     notes
@@ -188,6 +194,7 @@ pub(crate) mod tests {
             reason: "egress",
             protocol: Some(6),
             destination: Some(([198, 51, 100, 7].into(), 443)),
+            let_through: false,
         }));
         material.events.push(Event::Lost(Lost {
             time: second(100),

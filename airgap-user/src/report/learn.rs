@@ -14,6 +14,9 @@ pub struct Learned {
     pub schema: u32,
     /// Of whom.
     pub container: Subject,
+    /// It is under audit: what was seen was let through.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub audit: bool,
     /// When it was sealed.
     #[serde(serialize_with = "time")]
     pub sealed: SystemTime,
@@ -81,6 +84,7 @@ impl Learned {
         Self {
             schema: super::SCHEMA,
             container: document.container.clone(),
+            audit: document.status.audit,
             sealed: document.sealed,
             exceptions: joined(exceptions),
             names: joined(names),

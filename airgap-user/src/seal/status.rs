@@ -26,6 +26,10 @@ pub struct Report {
     pub container: ContainerRef,
     /// How much of it is sealed.
     pub state: SealState,
+    /// All is judged and told, and nothing refused (`airgap attach --audit`): what is counted
+    /// as denials was let through.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub audit: bool,
     /// What line one says after the state.
     pub summary: String,
     /// With the state `opened`, where it is known: open since, seconds since 1970-01-01 UTC.
@@ -158,6 +162,7 @@ impl Report {
     /// Makes state and line one of what is in the report.
     pub(crate) fn conclude(&mut self) {
         self.set_state(match &self.problems[..] {
+            _ if self.audit => SealState::NotSealed,
             [] => match SealState::of(&self.coverage, !self.accepted.is_empty()) {
                 SealState::Opened => SealState::Opened,
                 _ if self.exits.iter().any(ExitRow::is_closed) => SealState::ExceptionClosed,
@@ -178,6 +183,7 @@ impl Report {
             _ => &self.container.name,
         };
         self.summary = match (state, &self.problems[..]) {
+            (SealState::NotSealed, _) if self.audit && self.seal != 0 => audited(name),
             // Each problem says what mends it, and not all are mended alike.
             (SealState::Broken, [first, ..]) => first.clone(),
             (SealState::ExceptionClosed, _) if let Some(line) = self.shut_name() => line,
@@ -232,6 +238,7 @@ impl Report {
                 name: entry.name().to_owned(),
             },
             state: SealState::NotSealed,
+            audit: known.is_some_and(|record| record.rules.audit),
             summary: summary(SealState::NotSealed, &[], &[], 0, entry.name()),
             opened_since: None,
             seal: 0,
@@ -262,6 +269,13 @@ impl Report {
     pub fn code(&self) -> u8 {
         self.state.code()
     }
+}
+
+/// What line one says of an audit: what it has told, and what comes after it.
+fn audited(name: &str) -> String {
+    format!(
+        "what a seal would refuse is told by airgap tail {name}, and as exceptions by airgap learn {name}; airgap attach {name} seals it"
+    )
 }
 
 pub(crate) fn texts<T: ToString>(list: &[T]) -> Vec<String> {

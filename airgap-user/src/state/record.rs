@@ -73,6 +73,8 @@ struct Version1 {
     errno: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cgroup: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    audit: bool,
 }
 
 /// An exception. One that ends belongs to the boot by whose clock it does: after that
@@ -137,6 +139,7 @@ impl Record {
             accepted_by_hand: texts(&Risk::names(self.by_hand)),
             errno: self.rules.errno.map(|errno| errno.to_string()),
             cgroup: self.cgroup.clone(),
+            audit: self.rules.audit,
         };
         let mut bytes = serde_json::to_vec(&file).context("cannot write JSON")?;
         bytes.push(b'\n');
@@ -166,13 +169,15 @@ impl Record {
                 clients: parse(&file.from)?,
                 exits: Vec::new(),
                 errno: None,
+                audit: false,
             },
             _ => Rules::new(ports, parse(&file.from)?).map_err(anyhow::Error::msg)?,
         };
         let rules = rules
             .with_exits(exceptions(&file.to, file.cgroup.is_some())?)
             .map_err(anyhow::Error::msg)?
-            .failing_with(parse(file.errno.as_slice())?.pop());
+            .failing_with(parse(file.errno.as_slice())?.pop())
+            .audited(file.audit);
         let accepted: Vec<Risk> = parse(&file.accepted)?;
         Ok(Self {
             id: file.id,

@@ -14,6 +14,8 @@ pub(in crate::commands) fn difference(
 ) -> Vec<String> {
     let accept = accept.iter().fold(0, |set, risk| set | risk.bit());
     let mut lines = Vec::new();
+    // An audit refuses nothing: all is reachable before a seal.
+    let before = before.filter(|(before, _)| !before.audit || after.audit);
     let Some((before, accepted)) = before else {
         lines.push("is not sealed now; of all that it can reach this stays:".to_owned());
         lines.extend(opened(after, None, accept, 0));
@@ -116,6 +118,7 @@ mod tests {
             clients: from.iter().map(|client| client.parse().unwrap()).collect(),
             exits: to.iter().map(exit).collect(),
             errno: None,
+            audit: false,
         }
     }
 
@@ -167,5 +170,9 @@ mod tests {
         let lines = difference(None, &rules(&[80], &["198.51.100.7"], &[]), &[]);
         assert!(lines[0].contains("not sealed"), "{lines:?}");
         assert_eq!(lines[1..], ["+ port 80/tcp", "+ client 198.51.100.7/32"]);
+        // An audit is none, whatever it judges by.
+        let seal = rules(&[80], &["198.51.100.7"], &[]);
+        let audit = seal.clone().audited(true);
+        assert_eq!(difference(Some((&audit, 0)), &seal, &[]), lines);
     }
 }

@@ -290,6 +290,7 @@ impl Site<'_> {
     ) -> Result<Vec<Existing>> {
         let layers = Layers::without_frames(gate);
         let terms = Terms {
+            audit: false,
             keep: self.wanted.keeps(),
             ports: &marked.record.rules.ports,
             layers,

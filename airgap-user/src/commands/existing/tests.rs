@@ -88,6 +88,7 @@ fn only_service_connections_can_be_kept() {
     };
     let terms = |keep| Terms {
         keep,
+        audit: false,
         ports: const { &[Port::tcp(5060), Port::udp(53)] },
         layers: ALL,
     };

@@ -143,6 +143,12 @@ impl Judge {
         if self.is_in_force(&container.id)?
             && let Some(recorded) = &recorded
         {
+            if recorded.rules.audit {
+                self.warn(
+                    container,
+                    "it is under audit by an operator, NOT SEALED, although it is to be sealed: airgap attach seals it",
+                );
+            }
             if recorded.by == Origin::Label && is_not_as_written(asked, &wanted, recorded) {
                 self.warn(
                     container,

@@ -15,6 +15,7 @@ fn rules(ports: &[&str], from: &[&str], to: &[&str]) -> Rules {
         clients: from.iter().map(|client| client.parse().unwrap()).collect(),
         exits: to.iter().map(exit).collect(),
         errno: None,
+        audit: false,
     }
 }
 

@@ -199,6 +199,9 @@ impl Gate {
         }
         let host = origin::Host::read()?;
         for end in ends {
+            if self.is_audit(seal) && self.is_sealed_veth(seal, end.index) {
+                continue;
+            }
             let veth = host.veth(seal, end.index)?;
             // First: without it only what is sent to the bridge itself passes.
             if veth.is_port() {
@@ -212,6 +215,12 @@ impl Gate {
             self.attach_programs(end)?;
         }
         Ok(())
+    }
+
+    /// Whether the veth is guarded for another seal, which no audit takes from it.
+    fn is_sealed_veth(&self, seal: SealNumber, index: u32) -> bool {
+        let other = self.veths.get(&index, 0).map(|veth| veth.seal);
+        other.is_ok_and(|other| other != seal && self.seal(other).is_ok() && !self.is_audit(other))
     }
 
     /// Has the programs run on an interface; false where the kernel cannot.

@@ -87,6 +87,7 @@ fn no_port_is_not_the_default_port() {
             ports: vec![],
             clients: vec![],
             errno: Some(Errno::Eperm),
+            audit: false,
         },
         ..record()
     };

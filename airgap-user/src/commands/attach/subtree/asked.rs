@@ -30,6 +30,7 @@ pub(super) fn wanted(args: &Attach, ceilings: Ceilings) -> Result<Wanted> {
             },
             exits: Vec::new(),
             errno: None,
+            audit: false,
         }),
         (ports, from) => Rules::named(ports.to_vec(), from.to_vec()),
     };

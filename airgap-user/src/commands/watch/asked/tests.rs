@@ -11,6 +11,7 @@ fn rules(ports: &[u16], from: &[&str]) -> Rules {
     Rules {
         exits: vec![],
         errno: None,
+        audit: false,
         ports: ports.iter().map(|p| Port::tcp(*p)).collect(),
         clients: from.iter().map(|c| c.parse().unwrap()).collect(),
     }
