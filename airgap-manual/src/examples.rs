@@ -51,6 +51,10 @@ pub(crate) fn of(page: &str) -> &'static [Example] {
                 "Seal whatever is in a cgroup, by its path.",
             ),
             (
+                "sudo airgap attach --audit -d web",
+                "Refuse nothing, and tell what a seal would refuse: it is NOT SEALED.",
+            ),
+            (
                 "sudo airgap attach --dry-run web",
                 "Say what would be refused or cut.",
             ),
@@ -160,6 +164,10 @@ pub(crate) fn of(page: &str) -> &'static [Example] {
             (
                 "sudo airgap learn web",
                 "What was refused, as the exceptions that would let it out.",
+            ),
+            (
+                "sudo airgap learn --since 2d web",
+                "What was seen in two days of audit, as the exceptions that it needs.",
             ),
             (
                 "sudo airgap learn --since 1h --format compose web",

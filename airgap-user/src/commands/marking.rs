@@ -64,6 +64,7 @@ pub(super) fn mark(site: &Site<'_>, container: &Container, wanted: &Wanted) -> R
     let mut rules = wanted.rules_after(rules_before.as_ref());
     refuse_opening(&rules, rules_before.as_ref(), &container.name)?;
     refuse_forgeable(&rules, &container.name)?;
+    let audit = rules.audit;
     // What is over makes room for what is not.
     rules.exits = with_room(rules.exits, clock::since_boot_nanos());
     let (withdrawn, accepted_by_hand) = match (&recorded, wanted.by) {
@@ -97,7 +98,10 @@ pub(super) fn mark(site: &Site<'_>, container: &Container, wanted: &Wanted) -> R
         engine: site.engine.host().to_owned(),
         rules,
         accepted,
-        since: recorded.map_or_else(now, |r| r.since),
+        // What was audited is sealed from now on.
+        since: recorded
+            .filter(|recorded| recorded.rules.audit == audit)
+            .map_or_else(now, |recorded| recorded.since),
         by: wanted.by,
         withdrawn,
         by_hand: accepted_by_hand,
@@ -207,7 +211,8 @@ fn in_kernel(
             accepted: before.accepted,
             ..sealing_of(&key, change.record, change.rules)
         };
-        gate.seal_id(&before, lock).map(drop)
+        let sealed = gate.seal_id(&before, lock)?;
+        again(gate, sealed, container, lock)
     };
     let open = gate.open_unjudged(sealing.id);
     let sealed = open.and_then(|open| Ok((gate.seal_id(&sealing, lock)?, open)));
@@ -281,6 +286,21 @@ pub(super) fn mark_cgroups(
         return Err(error);
     }
     guard_at_once(gate, number, container, &marked, lock)
+}
+
+/// Marks what an audit that comes back has of cgroups: it has a new number, and they went
+/// with the old one.
+pub(super) fn again(
+    gate: &mut Gate,
+    sealed: Sealed,
+    container: &Container,
+    lock: &Lock,
+) -> Result<()> {
+    if sealed.renewed {
+        return Ok(());
+    }
+    mark_cgroups(gate, sealed.number, container, lock)?;
+    gate.complete(sealed.number, lock)
 }
 
 /// One that has ended meanwhile needs no mark.

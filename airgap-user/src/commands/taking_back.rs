@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 
-use super::{before::in_force, marked::Marked, wanted::Site};
+use super::{before::in_force, marked::Marked, marking::again, wanted::Site};
 use crate::{
     container::Container,
     failure::Failure,
@@ -91,7 +91,7 @@ pub(super) fn take_back(site: &Site<'_>, marked: Marked, why: anyhow::Error) -> 
                     },
                     &lock,
                 )
-                .map(drop),
+                .and_then(|sealed| again(&mut gate, sealed, &marked.container, &lock)),
             None => gate
                 .withdraw(marked.number, marked.open.as_deref(), &lock)
                 .and_then(|()| gate.disarm_if_idle(&lock))

@@ -170,6 +170,7 @@ fn counts(gate: Option<&Gate>, state: &State, last: &[Count]) -> Result<Vec<Coun
             seal,
             id: seal_id(&known),
             name: seal_name(&known),
+            audit: gate.is_audit(seal),
             // Without them the seal is broken, and is shown to be.
             denials: counters
                 .as_ref()

@@ -150,6 +150,30 @@ mod tests {
     use crate::policy::{Errno, Port, Rules};
 
     #[test]
+    fn exceptions_alone_make_no_seal_of_an_audit_and_no_audit_of_a_seal() {
+        let rules = |audit| Rules::new(vec![], vec![]).unwrap().audited(audit);
+        for (asked, before, exits, after) in [
+            (true, false, ExitChange::WithdrawAll, false),
+            (false, true, ExitChange::WithdrawAll, true),
+            (false, true, ExitChange::Keep, false),
+            (false, true, ExitChange::Replace, false),
+            (true, true, ExitChange::Replace, true),
+        ] {
+            let wanted = Wanted {
+                rules: rules(asked),
+                ports_named: false,
+                from_named: false,
+                exits,
+                accept: vec![],
+                full: false,
+                refuse: true,
+                by: Origin::Operator,
+            };
+            assert_eq!(wanted.rules_after(Some(&rules(before))).audit, after);
+        }
+    }
+
+    #[test]
     fn a_renewal_keeps_what_it_does_not_name() {
         let rules = |ports: &[u16], from: &[&str]| Rules {
             ports: ports.iter().map(|p| Port::tcp(*p)).collect(),

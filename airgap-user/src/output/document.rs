@@ -35,7 +35,11 @@ pub(super) fn document(document: &Document, colour: bool) -> String {
     let sums = &document.attempts;
     let _ = writeln!(
         out,
-        "\nREFUSED  {} attempts at {} destinations, as of {} UTC",
+        "\n{}  {} attempts at {} destinations, as of {} UTC",
+        match document.status.audit {
+            true => "LET THROUGH",
+            false => "REFUSED",
+        },
         sums.total,
         document.destinations.len(),
         clock(document.generated)

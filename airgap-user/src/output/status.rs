@@ -32,13 +32,6 @@ pub struct Detail {
 /// Ways that are open right after an attach and shown one by one.
 const OPEN: usize = 2;
 
-const fn headline(report: &Report) -> &'static str {
-    match report.audit && matches!(report.state, SealState::NotSealed) {
-        true => SealState::AUDIT,
-        false => report.state.headline(),
-    }
-}
-
 pub(super) fn report(report: &Report, detail: Detail, colour: bool) -> String {
     let (bold, red, reset) = if colour {
         (BOLD, RED, RESET)
@@ -54,7 +47,7 @@ pub(super) fn report(report: &Report, detail: Detail, colour: bool) -> String {
     let _ = writeln!(
         out,
         "{bold}{name}{reset} ({id})  {bold}{}{reset}  {}{since}",
-        headline(report),
+        report.headline(),
         escape(&report.summary)
     );
     let mut row = |head: &str, text: &str| {

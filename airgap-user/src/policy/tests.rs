@@ -89,6 +89,21 @@ fn what_only_takes_back_is_told_from_what_opens() {
 }
 
 #[test]
+fn an_audit_is_a_flag_and_compared_with_no_seal() {
+    let seal = Rules::new(vec![], vec![]).unwrap();
+    let audit = seal.clone().audited(true);
+    assert!(Rules::is_audit(&audit.compile()) && !Rules::is_audit(&seal.compile()));
+    for policy in [audit.compile_in(true), audit.compile_on_host()] {
+        assert!(Rules::is_audit(&policy));
+    }
+    // An end of an audit is no narrowing, which nothing would refuse or undo.
+    for (one, other) in [(&seal, &audit), (&audit, &seal)] {
+        assert!(!one.is_within(other) && !one.is_narrower_than(other));
+    }
+    assert!(audit.is_within(&audit));
+}
+
+#[test]
 fn ipv4_is_not_written_as_ipv6() {
     for (text, instead) in [
         ("::ffff:0:0/96", "0.0.0.0/0"),

@@ -76,7 +76,7 @@ fn seal(out: &mut String, document: &Document) {
         ),
         (
             "State",
-            format!("{}: {}", status.state.headline(), status.summary),
+            format!("{}: {}", status.headline(), status.summary),
         ),
         ("Sealed since", clock(document.sealed) + " UTC"),
         ("Report of", clock(document.generated) + " UTC"),

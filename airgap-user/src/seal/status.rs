@@ -265,6 +265,14 @@ impl Report {
         }
     }
 
+    /// The words that line one begins with.
+    pub const fn headline(&self) -> &'static str {
+        match self.audit && self.seal != 0 && matches!(self.state, SealState::NotSealed) {
+            true => SealState::AUDIT,
+            false => self.state.headline(),
+        }
+    }
+
     /// Exit code that this state stands for.
     pub fn code(&self) -> u8 {
         self.state.code()

@@ -22,6 +22,8 @@ pub struct Count {
     pub id: String,
     /// Container name, today's as soon as the engine has said it: not safe for terminals.
     pub name: String,
+    /// It is no seal: nothing that is counted was refused.
+    pub audit: bool,
     /// The seal's counters.
     pub denials: Denials,
     /// Where to and by whom; shared as long as nothing new was refused.

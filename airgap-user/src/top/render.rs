@@ -12,7 +12,7 @@ use ratatui::{
     widgets::{Block, Clear, Paragraph, Wrap},
 };
 
-use super::model::Model;
+use super::{line, model::Model};
 use crate::{coverage::SealState, notation::escape};
 
 /// Smaller than this shows nothing of use.
@@ -104,9 +104,11 @@ fn heading(model: &Model, paint: &Paint, frame: &mut Frame<'_>, area: Rect) {
             ));
         }
     }
-    let total: u64 = model.lines.iter().map(|line| line.total()).sum();
-    let rate: f64 = model.lines.iter().filter_map(|line| line.rate).sum();
-    let sums = model.lines.iter().filter_map(|line| line.count.as_ref());
+    let audited = |line: &&line::Line| line.count.as_ref().is_some_and(|count| count.audit);
+    let lines = || model.lines.iter().filter(|line| !audited(line));
+    let total: u64 = lines().map(|line| line.total()).sum();
+    let rate: f64 = lines().filter_map(|line| line.rate).sum();
+    let sums = lines().filter_map(|line| line.count.as_ref());
     let (nobody, nowhere) = sums.fold((0, 0), |(a, b), count| {
         let attempts = &count.ranking.attempts;
         (a + attempts.unattributed, b + attempts.lost)

@@ -97,6 +97,26 @@ fn no_port_is_not_the_default_port() {
 }
 
 #[test]
+fn an_audit_is_what_says_so_and_nothing_else() {
+    let mut audit = record();
+    audit.rules.audit = true;
+    let text = String::from_utf8(audit.encode().unwrap()).unwrap();
+    assert_eq!(Record::decode(&id(), text.as_bytes()).unwrap(), audit);
+    assert!(text.contains("\"audit\":true"), "{text}");
+    let seal = String::from_utf8(record().encode().unwrap()).unwrap();
+    assert!(!seal.contains("audit"), "{seal}");
+    for (word, instead) in [
+        ("audit", "audits"),
+        ("audit\":true", "audit\":1"),
+        ("true", "null"),
+    ] {
+        let text = text.replace(word, instead);
+        let read = Record::decode(&id(), text.as_bytes());
+        assert!(read.is_err(), "{text}");
+    }
+}
+
+#[test]
 fn ids_are_64_lower_case_hex_digits() {
     assert!(is_id(&id()));
     assert!(!is_id("5ea1") && !is_id(&"5EA1".repeat(16)) && !is_id(&"../x".repeat(16)));

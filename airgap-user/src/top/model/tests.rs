@@ -22,6 +22,7 @@ pub(crate) fn count(n: u64, name: &str, total: u64) -> Count {
         ..Denial::example()
     };
     Count {
+        audit: false,
         seal: n,
         id: id(n),
         name: name.into(),

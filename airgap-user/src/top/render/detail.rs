@@ -97,7 +97,11 @@ fn facts(line: &Line, paint: &Paint) -> Vec<Text<'static>> {
     if let Some(count) = &line.count {
         let attempts = &count.ranking.attempts;
         facts.push(Text::from(format!(
-            " refused {}, {}/s; by unknown {}, to unknown {}",
+            " {} {}, {}/s; by unknown {}, to unknown {}",
+            match count.audit {
+                true => "would refuse",
+                false => "refused",
+            },
             count.denials.total,
             words::rate(line.rate),
             attempts.unattributed,

@@ -69,6 +69,8 @@ fn containers(model: &Model, paint: &Paint, frame: &mut Frame<'_>, area: Rect) {
         let last = line.count.as_ref();
         let last = last.and_then(|count| count.ranking.attempts.last);
         let total = match &line.count {
+            // Nothing of it was refused.
+            Some(count) if count.audit => format!("audit {}", count.denials.total),
             Some(count) => count.denials.total.to_string(),
             None => "-".to_owned(),
         };
