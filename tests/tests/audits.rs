@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ::airgap::technique::{Reach as Far, vector};
+use airgap_common::ABI_VERSION;
 use airgap_tests::airgap::{airgap, airgap_ok, seal};
 use airgap_tests::bench::Bench;
 use airgap_tests::reach::{Echo, Reach};
 use airgap_tests::techniques::{cgroup_level, frame_level};
-use airgap_tests::{Container, Outside, SERVICE_PORT, kernel_state, wait};
+use airgap_tests::{Container, Outcome, Outside, SERVICE_PORT, cmd, kernel_state, wait};
 use serde_json::Value;
 
 const PORT: u16 = 7443;
@@ -216,6 +217,43 @@ fn it_lasts_over_a_restart_until_it_is_ended_and_leaves_nothing() {
     wait::until("all of it is gone", wait::SOON, || {
         (kernel_state() == before).then_some(())
     });
+}
+
+#[test]
+fn it_comes_back_as_it_was_after_a_reboot_or_an_attach_that_fails() {
+    let outside = Outside::new();
+    let container = outside.container("back").run();
+    audit(&container, &[]);
+    // All that a reboot takes from the kernel's side.
+    cmd::ok(&format!("rm -r /sys/fs/bpf/airgap/v{ABI_VERSION}"));
+    let lost = status(&container, NOT_SEALED);
+    assert_eq!(lost["state"], "not-sealed", "{lost:#}");
+    let out = airgap_ok(&["restore"]);
+    assert!(
+        out.stdout.contains("under audit again"),
+        "{}",
+        out.describe()
+    );
+    assert!(!out.stdout.contains("sealed again"), "{}", out.describe());
+    all_say(&container);
+    heard_and_told(&outside, &container);
+    // Docker's defaults leave a limit at least: the reboot that nothing restores after.
+    let out = airgap(&["attach", "-d", "--require", "full", &container.name]).expect_code(1);
+    assert!(out.stderr.contains("not covered"), "{}", out.describe());
+    let report = status(&container, NOT_SEALED);
+    assert_eq!(report["problems"], Value::Array(vec![]), "{report:#}");
+    all_say(&container);
+    heard_and_told(&outside, &container);
+}
+
+#[track_caller]
+fn heard_and_told(outside: &Outside, container: &Container) {
+    let before = told(container);
+    outside.clear();
+    let report = container.attempt("tcp4", 20_000, "still-open");
+    assert_eq!(report.outcome, Outcome::Sent, "{report:?}");
+    assert!(!outside.arrivals().is_empty());
+    assert!(told(container) > before);
 }
 
 #[test]

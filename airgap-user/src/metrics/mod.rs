@@ -275,6 +275,24 @@ fn label(text: &str) -> String {
 mod tests {
     use super::*;
 
+    #[test]
+    fn an_audit_is_no_seal_and_refuses_nothing() {
+        let audit = SealMetrics {
+            container: "web".into(),
+            id: "ab".into(),
+            audit: true,
+            reasons: vec![("egress", 3), ("inbound", 9)],
+            top: vec![("198.51.100.7".into(), 443, 3)],
+            ..SealMetrics::default()
+        };
+        let text = render(&[audit], &[]);
+        let told: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(
+            told,
+            ["airgap_let_through_total{container=\"web\",id=\"ab\",reason=\"egress\"} 3"]
+        );
+    }
+
     /// A contract: names and labels are what dashboards are built on.
     #[test]
     fn renders_an_exposition() {

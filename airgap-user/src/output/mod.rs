@@ -246,7 +246,13 @@ pub fn forgotten(entry: &Entry) -> Result<()> {
 /// # Errors
 /// If stdout cannot be written.
 pub fn restored(entry: &Entry, kept: bool) -> Result<()> {
-    let what = if kept { "in force" } else { "sealed again" };
+    let audit = matches!(entry, Entry::Known(record) if record.rules.audit);
+    let what = match (audit, kept) {
+        (true, true) => "under audit, NOT SEALED",
+        (true, false) => "under audit again, NOT SEALED",
+        (false, true) => "in force",
+        (false, false) => "sealed again",
+    };
     print(&text::restored(entry, what))
 }
 

@@ -244,7 +244,10 @@ impl Report {
             seal: 0,
             since: known.map_or(0, |r| r.since),
             running: false,
-            reboot: "airgap restore seals it".into(),
+            reboot: match known.is_some_and(|record| record.rules.audit) {
+                true => "airgap restore puts it under audit again".into(),
+                false => "airgap restore seals it".into(),
+            },
             ports: known.map_or_else(Vec::new, |r| texts(&r.rules.ports)),
             ports_by_default: false,
             // Empty would say that any client may connect.

@@ -275,7 +275,10 @@ impl Report {
             seal: number,
             since: seal.since,
             running,
-            reboot: reboot.by,
+            reboot: match audit {
+                true => "recorded: airgap restore puts it under audit again".into(),
+                false => reboot.by,
+            },
             ports: policy
                 .iter()
                 .flat_map(Rules::ports_of)
