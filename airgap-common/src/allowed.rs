@@ -2,6 +2,9 @@
 
 use crate::addr::Addr;
 
+/// How long after a far side of datagrams was told it is not told again, nanoseconds.
+pub const TOLD_LIFE: u64 = 60 * 1_000_000_000;
+
 /// What an exception let out: a connection, or the first datagram to a far side.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,9 +5,9 @@
 use airgap_common::{
     ABI_VERSION,
     addr::Addr,
-    allowed::Allowed,
+    allowed::{Allowed, TOLD_LIFE},
     denial::Hook,
-    map::{Flow, Follower, MAX_FOLLOWERS, SealNumber, TOLD_LIFE},
+    map::{Flow, Follower, MAX_FOLLOWERS, SealNumber},
     packet::TCP,
 };
 use aya_ebpf::helpers::generated::bpf_ringbuf_output;

@@ -24,8 +24,6 @@ pub const MAX_FLOWS: u32 = 16_384;
 /// How long after a container's last datagram the far side may answer it,
 /// nanoseconds, where the socket has no peer: as connection tracking takes it.
 pub const DATAGRAM_LIFE: u64 = 180 * 1_000_000_000;
-/// How long after a far side of datagrams was told it is not told again, nanoseconds.
-pub const TOLD_LIFE: u64 = 60 * 1_000_000_000;
 /// How long after a connection's SYN or FIN the kernel may answer on it without its
 /// socket, nanoseconds: twice `TCP_TIMEWAIT_LEN` (include/net/tcp.h).
 pub const FLOW_LIFE: u64 = 120 * 1_000_000_000;

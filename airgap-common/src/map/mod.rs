@@ -23,7 +23,7 @@ pub use self::{
     exit::{
         DATAGRAM_LIFE, EXCEPTIONS_PER_SEAL, Exception, Exit, Exits, FLOW_LIFE, Flow, Found,
         MAX_EXCEPTIONS, MAX_EXITS, MAX_FLOWS, MAX_NEIGHBOURS, REASON_LEN, SLOTS, Slot, TARGET_LEN,
-        TOLD_LIFE, Use,
+        Use,
     },
     found::{packed, unpacked},
     older::{CUT_LIFE, Ended, Layer, MAX_OLDER, Older},

@@ -165,9 +165,11 @@ mod tests {
                 from_named: false,
                 exits,
                 accept: vec![],
+                accept_alone: false,
                 full: false,
                 refuse: true,
                 by: Origin::Operator,
+                ceilings: Ceilings::default(),
             };
             assert_eq!(wanted.rules_after(Some(&rules(before))).audit, after);
         }
