@@ -10,6 +10,7 @@ use crate::{
     config::{Ceilings, Policies, Written},
     container::{Container, Engine},
     labels::{self, Asked, Limits, Terms},
+    policy::{Exception, Rules},
     preflight::{Risk, Surroundings, judge_exits},
     state::{Entry, Origin},
 };
@@ -42,9 +43,20 @@ pub(super) fn wanted(
         Some(Entry::Known(record)) => (record.rules.exits, record.accepted),
         _ => (Vec::new(), 0),
     };
-    let beside = written.beside(&before);
-    // What they were allowed with stays accepted, and for them alone.
+    let mut beside = written.beside(&before);
     let around = Surroundings::of(container);
+    // One that cannot be followed is refused, and not taken for what it holds.
+    if ceilings.wrong().is_none() {
+        beside.retain(|exit| {
+            let above = above(exit, &around, ceilings);
+            for line in &above {
+                let name = &container.name;
+                log::warn!("{name}: above this host's ceiling, and not renewed: {line}");
+            }
+            above.is_empty()
+        });
+    }
+    // What they were allowed with stays accepted, and for them alone.
     let of_file = judge_exits(&written.rules.exits, &around);
     let mut accept = written.accept.clone();
     for found in judge_exits(&beside, &around) {
@@ -68,6 +80,30 @@ pub(super) fn wanted(
         by: Origin::Operator,
         ceilings: ceilings.clone(),
     }
+}
+
+/// What of an exception, and of the risks that it has, is above the ceiling.
+fn above(exit: &Exception, around: &Surroundings, ceilings: &Ceilings) -> Vec<String> {
+    let risks = judge_exits(std::slice::from_ref(exit), around);
+    let risks: Vec<_> = risks.iter().map(|found| found.risk).collect();
+    let rules = Rules {
+        exits: vec![exit.clone()],
+        ..Rules::NOTHING
+    };
+    ceilings.above(&rules, Risk::set(&risks))
+}
+
+/// Without the exceptions of a seal that have a risk of `lost`, which was accepted, and is
+/// above the ceiling now.
+pub(super) fn without(lost: u64, exits: &mut Vec<Exception>, container: &Container) {
+    if lost & Risk::OF_EXITS == 0 {
+        return;
+    }
+    let around = Surroundings::of(container);
+    exits.retain(|exit| {
+        let found = judge_exits(std::slice::from_ref(exit), &around);
+        found.iter().all(|found| lost & found.risk.bit() == 0)
+    });
 }
 
 /// What a container is to be without an operator's command.
@@ -100,7 +136,8 @@ pub(super) async fn asked(
     match written(policies, engine, container).await {
         Ok(None) => {}
         Ok(Some(written)) => {
-            let terms = capped(terms(container, written), ceilings, ["", " = "]);
+            let terms = capped(terms(written), ceilings, ["", " = "]);
+            let terms = around(terms, container, "to ", "accept = ");
             return by_file(terms, written.place());
         }
         Err(error) => {
@@ -111,9 +148,10 @@ pub(super) async fn asked(
     match labels::read(&container.labels(), image.as_ref(), limits) {
         Asked::Nothing => None,
         Asked::Seal(terms) => {
-            let terms = around(terms, container, "airgap.to=", "airgap.accept=");
+            // First: an exception goes with the risk that it has.
+            let terms = capped(terms, ceilings, ["airgap.", "="]);
             Some(AskedFor {
-                terms: capped(terms, ceilings, ["airgap.", "="]),
+                terms: around(terms, container, "airgap.to=", "airgap.accept="),
                 place: "its label".to_owned(),
                 by_file: false,
             })
@@ -137,15 +175,14 @@ fn capped(mut terms: Terms, ceilings: &Ceilings, [before, between]: [&str; 2]) -
 }
 
 /// As it is written, for `airgap watch`, which seals whatever is found.
-fn terms(container: &Container, written: &Written) -> Terms {
-    let terms = Terms {
+fn terms(written: &Written) -> Terms {
+    Terms {
         rules: written.rules.clone(),
         accept: written.accept.clone(),
         wrong: Vec::new(),
         ignored: Vec::new(),
         in_doubt: false,
-    };
-    around(terms, container, "to ", "accept = ")
+    }
 }
 
 /// Without the exceptions that lead where nothing accepts it.

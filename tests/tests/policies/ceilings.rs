@@ -95,14 +95,18 @@ fn options_ask_for_no_more_than_the_ceiling_holds() {
 fn labels_and_policy_files_ask_for_no_more_either() {
     let world = World::new();
     let (a, b) = (world.to(0), world.to(1));
+    // Where the ceiling holds a place, and not the risk that it has, nothing leads there.
+    let near = format!("{}:443", world.outside.plan.gateway4);
     world
         .files
-        .write("ceiling.toml", &format!("to = [\"{a}\"]\n"));
-    let watch = Watch::start(&["--config", &world.config]);
-    let asks = format!("airgap.to={a},{b}");
+        .write("ceiling.toml", &format!("to = [\"{a}\", \"{near}\"]\n"));
+    let args = ["--config", &world.config, "--allow-accept", "host-exit"];
+    let watch = Watch::start(&args);
+    let asks = format!("airgap.to={a},{b},{near}");
     let label = world.outside.container("label");
     let label = label
         .options(&["--label", "airgap.seal=true", "--label", &asks])
+        .options(&["--label", "airgap.accept=host-exit"])
         .run();
     await_ports(&label, &json!(["5060/tcp"]));
     let report = airgap(&["--config", &world.config, "status", "--json", &label.id]);
@@ -110,7 +114,7 @@ fn labels_and_policy_files_ask_for_no_more_either() {
     assert_eq!(exits(&report), [format!("{a}/tcp")]);
     let ignored = report["labels_ignored"].to_string();
     assert!(
-        ignored.contains(&format!("airgap.to={b}")) && ignored.contains("ceiling"),
+        [&b, &near].iter().all(|to| ignored.contains(*to)) && ignored.contains("ceiling"),
         "{ignored}"
     );
     let mut reach = Reach::new(&label);
@@ -137,6 +141,12 @@ fn labels_and_policy_files_ask_for_no_more_either() {
     world.write(&text(&a));
     world.apply(&["--check"]).expect_code(0);
     world.apply(&[]);
+    assert_eq!(exits(&status(&web)), [format!("{a}/tcp")]);
+    // What an operator allowed before there was a ceiling stands beside the file no more.
+    airgap(&["allow", name, "--to", &b]);
+    assert_eq!(exits(&status(&web)).len(), 2);
+    let out = world.apply(&[]);
+    assert!(out.stderr.contains("not renewed"), "{}", out.describe());
     assert_eq!(exits(&status(&web)), [format!("{a}/tcp")]);
     airgap_ok(&["detach", "--all"]);
 }

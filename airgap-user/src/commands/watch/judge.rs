@@ -15,12 +15,13 @@ use crate::{
     commands::{
         sealing,
         wanted::Site,
-        written::{AskedFor, asked},
+        written::{AskedFor, asked, without},
     },
     config::{Ceilings, Config, Policies},
     container::{Container, Engine, find_cgroups},
     gate::{Gate, Lock, Place, Reading},
     labels::Limits,
+    preflight::Risk,
     state::{Entry, Origin, Record, State},
 };
 
@@ -139,7 +140,12 @@ impl Judge {
     ) -> Result<()> {
         let (terms, by) = (&asked.terms, &asked.place);
         let recorded = self.recorded(&container.id);
-        let wanted = wanted(asked, ceilings, recorded.as_ref());
+        let mut wanted = wanted(asked, ceilings, recorded.as_ref());
+        if let Some(recorded) = recorded.as_ref().filter(|r| r.by == Origin::Label) {
+            let accepted = Risk::set(&wanted.accept) | ceilings.accepted(recorded.by_hand);
+            let lost = recorded.accepted & !accepted;
+            without(lost, &mut wanted.rules.exits, container);
+        }
         if self.is_in_force(&container.id)?
             && let Some(recorded) = &recorded
         {
