@@ -57,6 +57,9 @@ fn words(text: &str) -> Result<String> {
         .with_code(exit::USAGE)
     })?;
     let mut out = told(&event);
+    if event["airgap"]["let_through"] == true {
+        out += "Now:  let through, as it is under audit; what a seal would do:\n";
+    }
     match event["event"]["action"].as_str() {
         Some("lost") => {
             out += LOST;
@@ -244,6 +247,13 @@ mod tests {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert!(!text.contains("Open:"), "it names no protocol: {text}");
+        let seen = event.replace("\"count\":12", "\"count\":12,\"let_through\":true");
+        assert!(
+            words(&seen)
+                .unwrap()
+                .contains("let through, as it is under audit")
+        );
+        assert!(!text.contains("let through"), "{text}");
         let list = all(&glossary::terms());
         for word in [
             "states\n  not-sealed\n",
