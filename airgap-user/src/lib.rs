@@ -6,7 +6,6 @@
 #![deny(missing_docs)]
 
 pub mod cli;
-pub mod clock;
 pub mod command;
 pub mod commands;
 pub mod config;
@@ -17,30 +16,22 @@ pub mod events;
 pub mod failure;
 pub mod gate;
 pub mod glossary;
-pub mod interfaces;
+pub mod host;
 pub mod labels;
 pub mod metrics;
-pub mod netlink;
-pub mod netns;
 pub mod notation;
 pub mod output;
 pub mod policy;
 pub mod preflight;
-pub mod procfs;
 pub mod report;
 pub mod resolve;
-pub mod sd_notify;
 pub mod seal;
-pub mod starters;
 pub mod state;
 pub mod subtree;
-pub mod systemd;
 #[expect(
     missing_docs,
     reason = "system calls and packets, named after what they are"
 )]
 pub mod technique;
 pub mod top;
-pub mod udev;
-pub mod units;
 pub mod verify;

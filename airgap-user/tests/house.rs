@@ -122,6 +122,13 @@ fn no_module_knows_who_knows_it() {
 }
 
 #[test]
+fn the_host_knows_nothing_of_seals() {
+    let known = &graph()["host"];
+    let only: Vec<_> = known.keys().map(String::as_str).collect();
+    assert_eq!(only, ["failure", "notation"]);
+}
+
+#[test]
 fn what_works_knows_neither_commands_nor_output() {
     let graph = graph();
     let low = [

@@ -1,11 +1,12 @@
 //! Promise: no pretend. Which veth is a container's is not guessed from indices, which repeat
 //! across namespaces: a wrong one would be guarded in its place, and its container cut off.
 
-use airgap::container::interfaces;
-use airgap::netns::Netns;
+use airgap::{container::interfaces, host::netns::Netns};
 use airgap_tests::{cmd, wait};
-use std::fs;
-use std::process::{Child, Command};
+use std::{
+    fs,
+    process::{Child, Command},
+};
 
 /// A process in a network namespace of its own, which goes with it and takes its veths along.
 struct Lone(Child);

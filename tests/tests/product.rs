@@ -9,18 +9,25 @@ mod silence;
 #[path = "product/taken.rs"]
 mod taken;
 
-use self::container::{Container, HOST4, HOST6, cgroup_of};
-use self::silence::{hooks_fall_silent_and_return, hooks_that_came_in_silence_come_to_life};
-use self::taken::what_takes_the_place_of_a_guard_is_named;
-use airgap::netns::Netns;
-use airgap_tests::engine::Engine;
-use airgap_tests::reach::Echo;
-use airgap_tests::scratch::{Network, probe_in, try_in};
-use airgap_tests::{airgap::expected_mechanism, preempt};
+use self::{
+    container::{Container, HOST4, HOST6, cgroup_of},
+    silence::{hooks_fall_silent_and_return, hooks_that_came_in_silence_come_to_life},
+    taken::what_takes_the_place_of_a_guard_is_named,
+};
+use airgap::host::netns::Netns;
+use airgap_tests::{
+    airgap::expected_mechanism,
+    engine::Engine,
+    preempt,
+    reach::Echo,
+    scratch::{Network, probe_in, try_in},
+};
 use serde_json::Value;
-use std::fs;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::{
+    fs,
+    io::Write as _,
+    process::{Command, Stdio},
+};
 
 fn airgap(engine: &Engine, args: &[&str]) -> (i32, String, Value) {
     let binary = std::env::var("AIRGAP_BIN").expect("AIRGAP_BIN is not set");

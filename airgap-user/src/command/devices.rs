@@ -18,7 +18,7 @@ use super::{
     mount::{PLAIN, mount},
     mounts::entries,
 };
-use crate::procfs;
+use crate::host::procfs;
 
 const DEV: &str = "/dev";
 /// Nodes that lead nowhere, terminals, and what computes (`nvidia*` is looked for).

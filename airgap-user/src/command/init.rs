@@ -24,7 +24,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::{filter, network, view};
-use crate::procfs;
+use crate::host::procfs;
 
 /// Arguments of the process inside.
 #[derive(Args, Debug)]

@@ -20,7 +20,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::netlink::{End, Netlink};
+use crate::host::netlink::{End, Netlink};
 
 /// An address for documentation (RFC 5737), which is nobody's.
 const OWN4: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));

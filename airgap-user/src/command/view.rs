@@ -15,7 +15,7 @@ use super::{
     mount::{PLAIN, bind, cover, mount, read_only},
     mounts::{Fate, amiss, entries, fate},
 };
-use crate::procfs;
+use crate::host::procfs;
 
 /// Makes the view; the process has namespaces of its own for mounts, processes and IPC.
 /// `network`: file systems that lead to a network were accepted. `hide`: what listens on a

@@ -17,11 +17,11 @@ use super::{
     wanted::{Site, Wanted},
 };
 use crate::{
-    clock,
     config::{Ceilings, Config},
     container::{Container, Engines, Hosts},
     failure::{Failure, exit},
     gate::{Gate, Place, Reading},
+    host::clock,
     output,
     policy::{Exception, Hold, NearTo, Rules, To, parse_reason},
     preflight::Risk,

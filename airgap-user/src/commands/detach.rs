@@ -16,11 +16,11 @@ use crate::{
     container::{Engines, Hosts},
     failure::exit,
     gate::{Gate, Lock, Place, seal_id, seal_name},
+    host::{systemd, units},
     notation::shell_word,
     output,
     state::{Entry, State, is_id},
     subtree::{DropIn, MARK},
-    systemd, units,
 };
 
 /// Arguments of `detach`.

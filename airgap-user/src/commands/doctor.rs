@@ -17,11 +17,10 @@ use crate::{
     gate::{
         FrameLayer, Gate, KernelVersion, Lock, Security, btf::Btf, cgroup_mount, likely_security,
     },
-    output, procfs,
+    host::{procfs, udev::Arrivals, units::Boot},
+    output,
     seal::{BOOT, Check, HOOKS},
     state::State,
-    udev::Arrivals,
-    units::Boot,
 };
 
 /// Arguments of `doctor`.

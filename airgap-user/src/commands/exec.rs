@@ -24,12 +24,12 @@ use clap::Args;
 use self::program::{NOT_FOUND, NOT_STARTED, find, reason};
 use super::refusing::{refuse_broken, refuse_gaps};
 use crate::{
-    clock::now,
     command::{Confined, Nest, PREFIX, User, abandoned, exists, is_command, prepare},
     config::{Ceilings, Config},
     container::end_orphans,
     failure::{Failure, exit},
     gate::{Gate, Lock, Place, Reading, Sealing, mount_bpffs, seal_id},
+    host::clock::now,
     policy::{Cidr, Errno, Exception, NearTo, Port, Rules},
     preflight::Risk,
     seal::Report,

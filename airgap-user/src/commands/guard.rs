@@ -20,7 +20,7 @@ use crate::{
     },
     failure::exit,
     gate::{Arrival, FrameLayer, Gate, Place},
-    udev::{Arrivals, prove_arrivals},
+    host::udev::{Arrivals, prove_arrivals},
 };
 
 /// Arguments of `guard`.

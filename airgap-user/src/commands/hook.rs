@@ -14,12 +14,11 @@ use serde::Deserialize;
 
 use super::marking::mark_cgroups;
 use crate::{
-    clock::now,
     container::{Container, Hosts, arrival::cgroups_of, locate},
     failure::{Failure, exit},
     gate::{Gate, Lock, Place, Reading, Sealing, mount_bpffs},
+    host::{clock::now, netns::Netns},
     labels::asks,
-    netns::Netns,
     policy::Rules,
     preflight::others_in,
     state::{Entry, Origin, Record, State},

@@ -19,11 +19,13 @@ use crate::{
     container::Hosts,
     failure::{Failure, exit},
     gate::Lock,
+    host::{
+        starters::{engine, starters},
+        udev::{self, Arrivals},
+        units::{self, Boot, Unit},
+    },
     output,
-    starters::{engine, starters},
     state::State,
-    udev::{self, Arrivals},
-    units::{self, Boot, Unit},
 };
 
 /// Arguments of `install` and `uninstall`.

@@ -20,7 +20,7 @@ use crate::{
     container::{Engine, Hosts},
     failure::{Failure, exit},
     gate::{Gate, KeeperLock, Place, seal_id},
-    sd_notify::notify,
+    host::sd_notify::notify,
 };
 
 /// Arguments of `keep`.

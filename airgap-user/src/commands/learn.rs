@@ -10,10 +10,10 @@ use super::{
     reporting::{Wanted, gather},
 };
 use crate::{
-    clock::parse_ago,
     config::{Ceilings, Config},
     container::{Engines, Hosts},
     failure::exit,
+    host::clock::parse_ago,
     output::{self, Form},
     policy::{Exception, Rules, To},
     report::Learned,

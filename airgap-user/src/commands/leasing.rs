@@ -18,10 +18,10 @@ use self::{
 
 use super::wanted::Site;
 use crate::{
-    clock,
     container::{Cgroup, Container, Engine, Neighbour, write_hosts},
     failure::{Failure, exit},
     gate::{Exit, Gate, KeeperLock, LeaseLock, Lock, Place},
+    host::clock,
     policy::{Exception, Hold, Lease, Target, To},
     state::Origin,
 };

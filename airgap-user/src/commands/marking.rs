@@ -15,9 +15,9 @@ use super::{
     wanted::{Site, Wanted},
 };
 use crate::{
-    clock::{self, now},
     container::{Budget, Cgroup, Container, find_cgroups, interfaces_of, locate, own_networks},
     gate::{Gate, Lock, Place, Sealed, Sealing, Standing},
+    host::clock::{self, now},
     policy::{Rules, with_room},
     preflight::Risk,
     state::{Entry, Origin, Record},

@@ -22,9 +22,9 @@ use crate::{
     container::{Container, Engine, Engines, Hosts, find_cgroups},
     failure::{Failure, exit},
     gate::{Gate, Place, seal_id, seal_name},
+    host::systemd::PREFIX as UNIT,
     state::{Entry, State},
     subtree,
-    systemd::PREFIX as UNIT,
 };
 
 /// A seal in force, or only recorded.

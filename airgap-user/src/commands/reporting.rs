@@ -14,11 +14,11 @@ use super::{
     standing,
 };
 use crate::{
-    clock::parse_ago,
     container::{Hosts, Identity, Look},
     coverage::SealState,
     events::{Event, Origins, past},
     failure::{Failure, exit},
+    host::clock::parse_ago,
     output,
     report::{Document, Material, Saved, Verified, compare, html},
     seal::Report,

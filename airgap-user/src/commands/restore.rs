@@ -8,10 +8,10 @@ use clap::Args;
 
 use super::existing::{self, Found, Layers, Terms};
 use crate::{
-    clock::now,
     container::{Cgroup, Look, all_cgroups, interfaces_of},
     failure::{Failure, exit},
     gate::{Gate, Lock, Place, Sealing, mount_bpffs},
+    host::clock::now,
     output,
     policy::Rules,
     preflight::Risk,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::{
     container::{Container, Served, listening},
     failure::{Failure, exit},
-    netns::Netns,
+    host::netns::Netns,
     policy::{Port, Protocol, Rules, serves},
 };
 

@@ -17,11 +17,11 @@ use super::{
     standing, with_metrics,
 };
 use crate::{
-    clock::parse_ago,
     container::Hosts,
     events::{Event, Follower, POLL, Uses, past},
     failure::{Failure, exit},
     gate::{Gate, bpf_log_level},
+    host::clock::parse_ago,
     metrics::Address,
     output::{
         self, Format, Sink, Syslog,

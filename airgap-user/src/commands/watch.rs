@@ -34,9 +34,9 @@ use crate::{
     container::{Engine, EngineEvent, Happened, Hosts},
     failure::exit,
     gate::{KeeperLock, Lock, Place, mount_bpffs},
+    host::sd_notify::notify,
     metrics::Address,
     preflight::Risk,
-    sd_notify::notify,
     state::{Entry, Origin, State},
 };
 

@@ -12,7 +12,7 @@ use airgap_common::cgroup::container_id;
 use anyhow::{Context as _, Result};
 
 use super::{HostEnd, cgroup::v2_path, interfaces};
-use crate::{
+use crate::host::{
     netlink::Netlink,
     netns::{Netns, kept},
 };

@@ -16,7 +16,7 @@ use super::{
     queued::{Rings, queued},
     rounds::Rounds,
 };
-use crate::netns::Netns;
+use crate::host::netns::Netns;
 
 /// Where a carried socket leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

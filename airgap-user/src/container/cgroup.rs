@@ -11,7 +11,7 @@ use airgap_common::cgroup::container_id;
 use anyhow::{Context as _, Result};
 
 use super::pod::pod_id;
-use crate::{failure::Failure, procfs::text};
+use crate::{failure::Failure, host::procfs::text};
 
 /// A cgroup v2 directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub fn locate(root: &Path, id: &str, pid: u32) -> Result<Cgroup> {
     let Some(relative) = outermost(path, id) else {
         return Err(Failure::new(
             format!("the container's process {pid} is in the cgroup {path}, which does not carry the container's id"),
-            no_cgroup(&crate::procfs::text(format!("/proc/{pid}/uid_map")).unwrap_or_default()),
+            no_cgroup(&crate::host::procfs::text(format!("/proc/{pid}/uid_map")).unwrap_or_default()),
         )
         .into());
     };

@@ -21,7 +21,7 @@ use anyhow::{Context as _, Result, bail};
 
 use self::text::{first_of_others, rewritten};
 use super::Container;
-use crate::procfs;
+use crate::host::procfs;
 
 /// Largest file that is read.
 const MOST: u64 = 1 << 20;
@@ -189,8 +189,7 @@ fn put(file: &File, before: &[u8], wanted: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::docker::tests::container_of;
-    use super::*;
+    use super::{super::docker::tests::container_of, *};
 
     const HOST: &str = "\
 21 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Context as _, Result};
 
-use crate::{
+use crate::host::{
     netlink::{Address, Link, Netlink},
     netns::Netns,
 };

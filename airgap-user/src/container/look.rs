@@ -10,7 +10,7 @@ use super::{
     Budget, Carried, Cgroup, Container, Members, Network, Whereabouts, carried, freeze::Frozen,
     populated, whereabouts, whereabouts::merged,
 };
-use crate::netns::Netns;
+use crate::host::netns::Netns;
 
 /// The same while the container is held still.
 const TIME_STILL: Duration = Duration::from_millis(120);

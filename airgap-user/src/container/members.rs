@@ -15,7 +15,7 @@ use super::{
     entering::Entering,
     rounds::{Rounds, each_thread, threads},
 };
-use crate::{clock, netns::Netns};
+use crate::host::{clock, netns::Netns};
 
 /// What the tasks of a container have and show, by the kernel's word.
 #[derive(Debug, Default)]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use anyhow::Result;
 
-use crate::{
+use crate::host::{
     netlink::{Netlink, SOCK_DIAG_BY_FAMILY},
     netns::Netns,
 };

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt, fs, net::IpAddr};
 use anyhow::Result;
 
 use super::{Container, sockets, tcp};
-use crate::netns::Netns;
+use crate::host::netns::Netns;
 
 /// A port of the container, with its protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -14,7 +14,7 @@ use super::{
     socket::{OpenSocket, SocketKind, is_outside},
     tcp::connections,
 };
-use crate::netns::Netns;
+use crate::host::netns::Netns;
 
 /// Sockets of a network namespace that reach beyond it: TCP connections and connected
 /// UDP sockets with a peer that is neither loopback nor an own address, and all raw and

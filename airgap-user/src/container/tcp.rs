@@ -11,7 +11,7 @@ use airgap_common::map::{Storage, Tag};
 use anyhow::Result;
 
 use super::socket::{OpenSocket, SocketKind, is_outside};
-use crate::{
+use crate::host::{
     netlink::{Message, Netlink, SOCK_DIAG_BY_FAMILY, attributes},
     netns::Netns,
 };

@@ -13,7 +13,7 @@ use anyhow::Result;
 use super::{
     Budget, Cgroup, Container, Interface, find_cgroups, interfaces, locate, members::networks,
 };
-use crate::{failure::Failure, netns::Netns};
+use crate::{failure::Failure, host::netns::Netns};
 
 /// Where a running container is.
 #[derive(Clone, Debug, PartialEq, Eq)]

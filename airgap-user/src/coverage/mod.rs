@@ -16,9 +16,9 @@ pub use self::{
 use crate::{
     command::Confined,
     gate::{FrameGuard, Security, Silence},
+    host::udev::Arrivals,
     preflight::NET_RAW,
     technique::vector::{self, JOINS, RAW_FRAMES},
-    udev::Arrivals,
 };
 
 /// What the kernel said when it was asked.

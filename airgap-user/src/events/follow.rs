@@ -19,8 +19,8 @@ use super::{
     past::Past,
 };
 use crate::{
-    clock,
     gate::{Attempts, Gate, Lock, rings::Ring},
+    host::clock,
 };
 
 /// How long the first of the attempts that are alike waits at most.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::Process;
-use crate::{clock::start_ticks, gate::Attempts};
+use crate::{gate::Attempts, host::clock::start_ticks};
 
 /// Longest command line that is kept, bytes.
 pub const COMMAND_LINE: usize = 256;

@@ -19,7 +19,7 @@ use self::entry::{entry, exception};
 pub use self::view::{Exit, ExitsView};
 use super::{Gate, Lock, hash, map};
 use crate::{
-    clock,
+    host::clock,
     policy::{Cidr, Exception, Lease, earlier, narrower, settled, unions},
 };
 

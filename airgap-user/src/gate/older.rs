@@ -10,7 +10,7 @@ use airgap_common::{
 use anyhow::{Context as _, Result};
 
 use super::{Gate, array, hash};
-use crate::clock::monotonic;
+use crate::host::clock::monotonic;
 
 /// A connection by its ends, and what becomes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

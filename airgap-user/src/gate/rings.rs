@@ -10,7 +10,7 @@ use aya::maps::{Array, ArrayOfMaps, Map, MapData, RingBuf};
 use aya_obj::generated::bpf_map_type;
 
 use super::{Gate, Lock, array, map, sys};
-use crate::{clock::start_ticks, failure::Failure};
+use crate::{failure::Failure, host::clock::start_ticks};
 
 /// Room for about 4,000 denials between two polls.
 const RING_BYTES: u32 = 1 << 20;

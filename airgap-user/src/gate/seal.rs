@@ -17,9 +17,9 @@ use aya::maps::{Map, SkStorage};
 
 use super::{Gate, Lock, arm::NO_DENIALS, hints::Hints, map, seal_name, sys};
 use crate::{
-    clock,
     container::Cgroup,
     failure::{Failure, exit},
+    host::clock,
     policy::{Cidr, Exception, Rules, settled},
 };
 

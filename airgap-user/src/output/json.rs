@@ -5,11 +5,11 @@ use std::{net::IpAddr, time::SystemTime};
 
 use serde_json::{Map, Value, json};
 
-use crate::notation::{self, timestamp};
 use crate::{
     container::Identity,
     events::{Allowed, Denial, Event, Lost, Process, Suppressed, Untold},
-    systemd,
+    host::systemd,
+    notation::{self, timestamp},
 };
 
 /// Version of the Elastic Common Schema whose names are used.

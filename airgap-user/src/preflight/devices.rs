@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{container::Budget, netns::directory};
+use crate::{container::Budget, host::netns::directory};
 
 /// A device node, or a rule for some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::{
 use super::{Finding, Risk, finding, listener};
 use crate::{
     container::Container,
-    interfaces::addresses,
+    host::interfaces::addresses,
     policy::{Cidr, Exception, Hold, Ports},
 };
 

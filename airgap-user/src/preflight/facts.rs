@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     container::{Cgroup, Container, Grant, Look, Members, Network, through_pod},
-    netns::{mountinfo, owner},
+    host::netns::{mountinfo, owner},
     policy::{Cidr, Exception, Port},
 };
 
@@ -310,7 +310,9 @@ impl Facts {
         }
         self.settings.sort_unstable();
         self.settings.dedup();
-        let host = crate::netns::Netns::own().and_then(|own| own.inode()).ok();
+        let host = crate::host::netns::Netns::own()
+            .and_then(|own| own.inode())
+            .ok();
         if self.host_network.is_none() && members.in_host_network {
             self.host_network = Some("it uses the host's network namespace".into());
         }

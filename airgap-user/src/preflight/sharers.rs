@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{engine_thread::is_engine_elsewhere, facts::own_part};
-use crate::{clock::start_ticks, container::Cgroup};
+use crate::{container::Cgroup, host::clock::start_ticks};
 
 /// Namespaces, by inode.
 #[derive(Debug, Default)]

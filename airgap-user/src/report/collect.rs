@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Attempts, Compose, Document, Program, SCHEMA, Subject, Verified, sums::Sums};
-use crate::{container::Identity, events::Event, seal::Report, systemd};
+use crate::{container::Identity, events::Event, host::systemd, seal::Report};
 
 /// What a report is made of.
 #[derive(Debug)]

@@ -4,9 +4,9 @@ use serde::Serialize;
 
 use crate::{
     coverage::{OLDER, Vector, When},
+    host::systemd::PREFIX as UNIT,
     preflight::Risk,
     subtree,
-    systemd::PREFIX as UNIT,
 };
 
 /// A socket older than the seal, and what became of it.

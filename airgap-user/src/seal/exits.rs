@@ -10,8 +10,8 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::{
-    clock,
     gate::{Exit, ExitsView, Gate},
+    host::clock,
     policy::{Exception, Lease, Target},
     state::{Entry, Record},
 };

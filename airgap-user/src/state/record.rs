@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    clock,
+    host::clock,
     policy::{Exception, Hold, Port, Rules, To, parse_reason},
     preflight::Risk,
 };

@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use crate::{
+    host::systemd::Unit,
     notation::shell_word,
     preflight::{Finding, Risk},
-    systemd::Unit,
 };
 
 /// First line of the file: what begins otherwise is somebody else's.

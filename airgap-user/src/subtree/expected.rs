@@ -3,8 +3,8 @@
 
 use super::facts::{REQUEST_KEY, mend};
 use crate::{
+    host::systemd::Unit,
     preflight::{Finding, Risk, user_namespaces_usable},
-    systemd::Unit,
 };
 
 /// What of a unit's settings leads around a seal; nothing for a unit without settings. `hooks`:

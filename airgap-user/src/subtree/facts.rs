@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     container::{Credentials, Look, cgroup_ids, holders, listening_sockets},
-    netns::mountinfo,
+    host::netns::mountinfo,
     policy::Exception,
     preflight::{
         CAPABILITIES, Facts, Finding, NET_RAW, Risk, Surroundings, has_writable_cgroups,

@@ -17,9 +17,11 @@ use crate::{
     command,
     container::Cgroup,
     failure::Failure,
+    host::{
+        procfs,
+        systemd::{PREFIX as UNIT, Unit},
+    },
     notation::near,
-    procfs,
-    systemd::{PREFIX as UNIT, Unit},
 };
 
 /// A cgroup that is sealed by its path, with all below it.

@@ -13,11 +13,10 @@ use super::{
     leaving::namesake,
 };
 use crate::{
-    clock::since_boot_nanos,
     container::{Look, cgroup_ids, listening_sockets},
+    host::{clock::since_boot_nanos, systemd::Unit},
     policy::Port,
     preflight::{Finding, Risk},
-    systemd::Unit,
 };
 
 /// Below it a port needs `CAP_NET_BIND_SERVICE`.

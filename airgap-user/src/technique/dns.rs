@@ -1,7 +1,9 @@
 //! DNS questions; the marker is the name's first label.
 
-use super::sys::{Fail, Socket, Step};
-use super::target::Target;
+use super::{
+    sys::{Fail, Socket, Step},
+    target::Target,
+};
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// Docker's resolver inside the container's namespace, run by the daemon outside the cgroup.
@@ -76,7 +78,7 @@ pub fn direct_tcp(t: &Target) -> Step<()> {
 
 /// The port the resolver really listens on, behind Docker's redirect of port 53.
 pub fn embedded_port(t: &Target) -> Step<()> {
-    let table = crate::procfs::text("/proc/net/udp").unwrap_or_default();
+    let table = crate::host::procfs::text("/proc/net/udp").unwrap_or_default();
     let port = table.split_whitespace().find_map(|word| {
         let port = word.strip_prefix("0B00007F:")?;
         u16::from_str_radix(port, 16).ok()

@@ -9,8 +9,7 @@ use crate::{
     container::interfaces,
     failure::Failure,
     gate::Gate,
-    netns::Netns,
-    procfs,
+    host::{netns::Netns, procfs},
     technique::{Reach, Way, target::SERVICE_PORT},
 };
 

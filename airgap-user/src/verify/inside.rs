@@ -11,8 +11,7 @@ use std::{
     fs::{self, File},
     io::{self, BufRead as _, Write as _},
     os::{fd::AsRawFd as _, unix::ffi::OsStrExt as _},
-    path::Path,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
@@ -22,8 +21,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     container::locate,
     gate::cgroup_mount,
+    host::procfs,
     preflight::NET_RAW,
-    procfs, subtree,
+    subtree,
     technique::{self, Report, target::Target},
 };
 

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{inside::Said, subject::Subject};
 use crate::{
-    netns::Netns,
+    host::netns::Netns,
     technique::{Outcome, Report, Way},
 };
 

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     events::Follower,
     gate::{Gate, Security, Trial},
-    netns::Netns,
+    host::netns::Netns,
     state::Own,
     technique::{Outcome, Reach, Report, TABLE, Way, vector::JOINS},
 };

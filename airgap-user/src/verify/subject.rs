@@ -5,8 +5,11 @@ use std::{fs, path::Path};
 use anyhow::{Context as _, Result};
 
 use crate::{
-    container::locate, failure::Failure, netlink::Netlink, netns::Netns, preflight::NET_RAW,
-    procfs, subtree,
+    container::locate,
+    failure::Failure,
+    host::{netlink::Netlink, netns::Netns, procfs},
+    preflight::NET_RAW,
+    subtree,
 };
 
 /// Opened for what a kernel lets everybody do in most networks, and a fresh one nobody.

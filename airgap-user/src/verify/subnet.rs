@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     failure::{Failure, exit},
+    host::procfs,
     policy::Cidr,
-    procfs,
 };
 
 /// Eight addresses, as many as the link needs: /29.

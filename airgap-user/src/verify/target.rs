@@ -19,8 +19,10 @@ use crate::{
     container::HostEnd,
     failure::Failure,
     gate::{Gate, Trial},
-    netlink::{End, Mac, Netlink},
-    netns::Netns,
+    host::{
+        netlink::{End, Mac, Netlink},
+        netns::Netns,
+    },
     policy::Cidr,
 };
 

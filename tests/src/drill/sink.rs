@@ -1,12 +1,13 @@
 //! The outside world, recorded from before the engine starts.
 
 use super::place::{HOST4, HOST6, NET4, NET6, OUTSIDE4, OUTSIDE6};
-use crate::netns::Netns;
-use crate::{Frame, Tap, cmd, wait};
-use std::fs::{self, File};
-use std::io::Write as _;
-use std::net::{SocketAddr, UdpSocket};
-use std::time::Duration;
+use crate::{Frame, Tap, cmd, netns::Netns, wait};
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    net::{SocketAddr, UdpSocket},
+    time::Duration,
+};
 
 /// The namespace.
 pub const NAME: &str = "outside";
@@ -40,7 +41,7 @@ pub fn run() -> ! {
     }
     let mut record = File::create(RECORD).unwrap_or_else(|e| panic!("{RECORD}: {e}"));
     let tap = Tap::inside(&Netns::named(NAME), "out0");
-    airgap::sd_notify::notify("READY=1").expect("tell systemd");
+    airgap::host::sd_notify::notify("READY=1").expect("tell systemd");
     let mut seen = 0;
     loop {
         let frames = tap.frames();

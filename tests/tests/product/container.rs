@@ -1,15 +1,20 @@
 //! A process that an engine would call a container.
 
-use airgap::container::Cgroup;
-use airgap::netlink::{End, Netlink};
-use airgap::netns::Netns;
-use airgap_tests::engine::Described;
-use airgap_tests::{SERVICE_PORT, http, wait};
-use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::MetadataExt as _;
-use std::process::{Child, Command, Stdio};
+use airgap::{
+    container::Cgroup,
+    host::{
+        netlink::{End, Netlink},
+        netns::Netns,
+    },
+};
+use airgap_tests::{SERVICE_PORT, engine::Described, http, wait};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    net::{IpAddr, SocketAddr},
+    os::unix::fs::MetadataExt as _,
+    process::{Child, Command, Stdio},
+};
 
 pub(crate) const HOST4: &str = "198.51.100.1";
 

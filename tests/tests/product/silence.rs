@@ -1,12 +1,19 @@
 //! Security hooks that the kernel stops calling.
 
-use super::container::{Container, cgroup_of};
-use super::{airgap, release};
-use airgap_tests::engine::Engine;
-use airgap_tests::scratch::{Network, try_in};
-use airgap_tests::wait;
-use std::fs;
-use std::process::{Child, Command, Stdio};
+use super::{
+    airgap,
+    container::{Container, cgroup_of},
+    release,
+};
+use airgap_tests::{
+    engine::Engine,
+    scratch::{Network, try_in},
+    wait,
+};
+use std::{
+    fs,
+    process::{Child, Command, Stdio},
+};
 
 pub(crate) const FTRACE: &str = "/proc/sys/kernel/ftrace_enabled";
 

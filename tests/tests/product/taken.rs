@@ -1,8 +1,11 @@
 //! A discipline of somebody else's where the guard of the veth goes, before tcx (Linux 6.6).
 
-use super::container::{Container, HOST_END};
-use super::{Engine, airgap, names, release};
-use airgap::netlink::Netlink;
+use super::{
+    Engine, airgap,
+    container::{Container, HOST_END},
+    names, release,
+};
+use airgap::host::netlink::Netlink;
 use serde_json::Value;
 
 /// What is in the way is named with the command that clears it, by a dry run, too; it is left

@@ -31,13 +31,13 @@ use crate::{
     container::Look,
     failure::{Failure, exit},
     gate::{Gate, Lock, Place, Reading, Standing, UnderWay, mount_bpffs},
+    host::systemd::Unit,
     output::{self, Detail},
     policy::Rules,
     preflight::{Facts, Finding},
     seal::{Existing, Report},
     state::{Entry, Record, State},
     subtree::{self, DropIn, Service, Subtree},
-    systemd::Unit,
 };
 
 /// What is to be sealed, and where that is recorded.

@@ -13,9 +13,9 @@ use super::super::refusing::refuse_findings;
 use crate::{
     command::{User, held_by},
     failure::Failure,
+    host::procfs,
     policy::Rules,
     preflight::{Finding, Risk, Surroundings, judge_exits, wide_udp},
-    procfs,
 };
 
 /// What is refused before anything changes.

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::{
     container::{Cgroup, Container, Engine, Neighbour, locate},
-    interfaces,
+    host::interfaces,
     policy::{Cidr, Target},
     resolve::{resolve, servers},
 };

@@ -6,8 +6,8 @@ use super::Known;
 use crate::{
     command::{PREFIX, is_command},
     failure::Failure,
+    host::systemd::{self, PREFIX as UNIT},
     subtree::{self, id_of, is_subtree},
-    systemd::{self, PREFIX as UNIT},
 };
 
 /// Whether this is an id of which no engine knows anything.

@@ -14,18 +14,17 @@ use super::{
     rows::{configuration, not_looked_at, ordered, reboot},
 };
 use crate::{
-    clock,
     command::Confined,
     container::{Container, Look, find_cgroups, interfaces_of},
     coverage::{self, Evidence, REBOOT, SealState, Vector, When, coverage},
     failure::Failure,
     gate::{FrameGuard, Gate, Security, UnderWay, seal_id, seal_name},
+    host::{clock, systemd},
     policy::Rules,
     preflight::{Facts, Risk},
     seal::{ContainerRef, Denials, Report, exit_rows, failing, withdrawn},
     state::Entry,
     subtree::{self, Subtree, is_subtree},
-    systemd,
 };
 
 /// What a look at the container has found already.

@@ -6,12 +6,14 @@ use crate::{
     container::{Look, interfaces_of},
     coverage::{CONFIGURATION, Evidence, REBOOT, Vector, When, coverage},
     gate::{FrameGuard, Gate, Standing, likely_security},
+    host::{
+        systemd::{self, Order},
+        units::{Boot, RESTORE_NAME},
+    },
     policy::Rules,
     preflight::{self, Facts, Risk},
     seal::{Report, texts},
     state::Entry,
-    systemd::{self, Order},
-    units::{Boot, RESTORE_NAME},
 };
 
 impl Report {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{commands::guard::guard, gate::Place, netlink};
+use crate::{commands::guard::guard, gate::Place, host::netlink};
 
 /// So many veths are looked after at once; the keeper finds the others.
 const MOST: usize = 16;

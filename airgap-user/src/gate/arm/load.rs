@@ -15,7 +15,7 @@ use super::{
     super::{Place, bpf_log_level, object, security},
     kernel::{Kernel, OFFSETS},
 };
-use crate::systemd;
+use crate::host::systemd;
 
 /// Programs to be verified.
 pub(super) struct Loaded {

@@ -27,7 +27,10 @@ use super::{
     object, remove_dir, security,
     verifier::verify,
 };
-use crate::{clock, failure::Failure, netns::Netns};
+use crate::{
+    failure::Failure,
+    host::{clock, netns::Netns},
+};
 
 /// Oldest kernel with all that the gate uses: `bpf_skb_ancestor_cgroup_id` for
 /// cgroup_skb and ring buffers.

@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result, anyhow};
 
 use super::{Exit, Maps, view_of};
 use crate::{
-    clock,
     container::Cgroup,
     gate::{Gate, Lock},
+    host::clock,
     policy::{Lease, To, unions},
 };
 

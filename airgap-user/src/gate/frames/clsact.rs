@@ -13,7 +13,7 @@ use aya::programs::SchedClassifier;
 use super::{Place, Program, program_pin};
 use crate::{
     gate::sys,
-    netlink::{Filter, Netlink},
+    host::netlink::{Filter, Netlink},
 };
 
 /// The discipline with a place for filters of both directions.

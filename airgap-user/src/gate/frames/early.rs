@@ -15,7 +15,7 @@ use super::{FrameLayer, PROGRAMS, Program, tcx};
 use crate::{
     container::{HostEnd, interfaces},
     gate::sys,
-    netns::Netns,
+    host::netns::Netns,
 };
 
 /// Links that no pin keeps: what is not taken ends with this.

@@ -34,8 +34,7 @@ use super::{
 };
 use crate::{
     container::{HostEnd, Interface},
-    netlink::Direction,
-    netns::Netns,
+    host::{netlink::Direction, netns::Netns},
 };
 
 /// A frame program.

@@ -10,7 +10,7 @@ use std::{
 use airgap_common::map::{MAX_LINKS, MAX_UPLINKS, Mac, SealNumber, Veth};
 use anyhow::{Context as _, Result};
 
-use crate::netlink::{Netlink, Port};
+use crate::host::netlink::{Netlink, Port};
 
 /// lo of this namespace: nothing comes in by it.
 const LOOPBACK: u32 = 1;

@@ -19,7 +19,7 @@ use crate::{
         links::unlink,
         sys::{self, LinkState},
     },
-    netlink::Direction,
+    host::netlink::Direction,
 };
 
 /// A link that was let go is waited for so often, and so long each time.

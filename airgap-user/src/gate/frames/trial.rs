@@ -10,7 +10,7 @@ use super::{FrameLayer, Gate, PROGRAMS, Program, VethLock, clsact, origin, tcx};
 use crate::{
     container::HostEnd,
     gate::{hash, lock::UnderWay},
-    netns::Netns,
+    host::netns::Netns,
 };
 
 const BPF_NOEXIST: u64 = 1;

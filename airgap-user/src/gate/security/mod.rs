@@ -22,7 +22,7 @@ use aya_obj::btf::BtfKind;
 use self::choice::ftrace_is_off;
 pub use self::choice::{Mechanism, Security, Silence};
 use super::{Gate, Hook, Kind, Lock, Place, array, links, sys, verifier};
-use crate::clock;
+use crate::host::clock;
 
 /// In the order of arming.
 pub(super) const HOOKS: [Hook; 7] = {

@@ -138,7 +138,7 @@ fn exceptions_come_back_and_those_that_end_only_in_their_boot() {
     let bytes = record.encode().unwrap();
     assert_eq!(Record::decode(&record.id, &bytes).unwrap(), record);
     let text = String::from_utf8(bytes).unwrap();
-    let boot = crate::clock::boot_id();
+    let boot = crate::host::clock::boot_id();
     assert!(!boot.is_empty() && text.contains(&boot), "{text}");
     for other in ["", "00000000-0000-0000-0000-000000000000"] {
         let text = text.replace(&boot, other);

@@ -1,19 +1,21 @@
 //! A client, a host that forwards, and two containers; nothing has to be asked for on the way.
 
-use std::cell::Cell;
-use std::ffi::CStr;
-use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::{
+    cell::Cell,
+    ffi::CStr,
+    fs,
+    io::{BufRead as _, BufReader},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    process::{Child, Command, Stdio},
+};
 
-use airgap::netlink::{End, Netlink};
-use airgap::netns::Netns;
-use airgap_tests::engine::Described;
-use airgap_tests::{SERVICE_PORT, cmd, wait};
+use airgap::host::{
+    netlink::{End, Netlink},
+    netns::Netns,
+};
+use airgap_tests::{SERVICE_PORT, cmd, engine::Described, wait};
 
-use super::client;
-use super::operation::Operation;
+use super::{client, operation::Operation};
 
 const CGROUPS: &str = "/sys/fs/cgroup";
 const PREFIX4: u8 = 28;

@@ -18,13 +18,15 @@ use super::{
 use crate::{
     failure::Failure,
     gate::{Gate, Lock, cgroup_mount},
+    host::{
+        systemd::{ANSWER, JOB, Unit, systemctl},
+        units::{self, Boot},
+    },
     output,
     policy::Rules,
     preflight::{Finding, Risk},
     seal::Report,
     subtree::{DropIn, MARK, Service, Subtree},
-    systemd::{ANSWER, JOB, Unit, systemctl},
-    units::{self, Boot},
 };
 
 /// From a process of systemd's to the service's program: 0.4 s in an emulated machine.

@@ -5,8 +5,8 @@ use anyhow::Result;
 
 use super::{Marked, Site};
 use crate::{
-    clock::now,
     gate::{Gate, Lock, Sealing, Standing},
+    host::clock::now,
     state::{Entry, Origin, Record},
 };
 

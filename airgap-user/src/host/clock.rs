@@ -32,14 +32,14 @@ fn read(clock: libc::clockid_t) -> Duration {
 
 /// Which boot of the kernel this is (random(4)); empty if that cannot be read.
 pub fn boot_id() -> String {
-    let text = crate::procfs::text("/proc/sys/kernel/random/boot_id");
+    let text = crate::host::procfs::text("/proc/sys/kernel/random/boot_id");
     text.unwrap_or_default().trim().to_owned()
 }
 
 /// When a process started, clock ticks since boot (proc(5), stat field 22);
 /// 0 if there is none. `pid` may be `self`.
 pub fn start_ticks(pid: &str) -> u64 {
-    let stat = crate::procfs::text(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let stat = crate::host::procfs::text(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The name in field 2 may hold anything, its last parenthesis ends it.
     stat.rsplit_once(')')
         .and_then(|(_, rest)| rest.split_ascii_whitespace().nth(19))

@@ -16,7 +16,7 @@ pub fn text(path: impl AsRef<Path>) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::text;
-    use crate::clock::start_ticks;
+    use crate::host::clock::start_ticks;
     use std::{ffi::CStr, thread};
 
     #[test]

@@ -12,7 +12,7 @@ pub use self::file::put;
 use self::hook::{HOOK, hook};
 use crate::{
     failure::Failure,
-    udev::{RULE, rule},
+    host::udev::{RULE, rule},
 };
 
 /// Name of the unit that restores.

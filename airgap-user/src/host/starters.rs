@@ -62,8 +62,8 @@ pub fn starters(root: &Path) -> Vec<String> {
         }
     }
     // Ours does not.
-    found.remove(crate::units::WATCH_NAME);
-    found.remove(crate::units::KEEP_NAME);
+    found.remove(crate::host::units::WATCH_NAME);
+    found.remove(crate::host::units::KEEP_NAME);
     let starters = found.into_iter().filter(|(_, starts)| *starts);
     starters.map(|(name, _)| name).collect()
 }

@@ -17,8 +17,8 @@ pub use self::{
 };
 use crate::{
     failure::{Failure, exit},
+    host::procfs::text,
     notation::near,
-    procfs::text,
 };
 
 /// What stands before the name of a unit: no engine's container can have it.
