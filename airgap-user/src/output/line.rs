@@ -124,7 +124,7 @@ impl Line {
             false => ("", ""),
         };
         // Words of other lengths begin the next column where the others do.
-        let gap = 8_usize.saturating_sub(self.verdict.len());
+        let gap = 8_usize.checked_sub(self.verdict.len()).unwrap_or(2);
         format!(
             "{}  {red}{}{reset}{:gap$}{:<16}  {:<28}  {:<44}  {}",
             clock(self.time, dated),
