@@ -7,6 +7,8 @@ use std::{
 };
 
 mod exits;
+
+pub(crate) use exits::used;
 mod lines;
 
 use self::lines::{consequence, later, older, shut};
@@ -65,7 +67,7 @@ pub(super) fn report(report: &Report, detail: Detail, colour: bool) -> String {
             if n == 0 { "exits" } else { "" },
             &exits::line(exit, red, reset),
         );
-        if let Some(used) = exits::used(exit).filter(|_| !detail.fresh) {
+        if let Some(used) = used(exit).filter(|_| !detail.fresh) {
             row("", &format!("  {used}"));
         }
     }

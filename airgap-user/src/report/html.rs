@@ -1,7 +1,10 @@
 //! A report as one page: no script, nothing from elsewhere, fit for paper.
 
+mod exceptions;
+
 use std::fmt::Write as _;
 
+use self::exceptions::{CONNECTIONS, REFUSED, exceptions};
 use super::{Counted, Destination, Document, Program, Verified, clock, markup::escaped, plot};
 use crate::{coverage::When, events::is_silent};
 
@@ -9,13 +12,15 @@ use crate::{coverage::When, events::is_silent};
 const ROWS: usize = 1000;
 
 /// Columns of numbers.
-const NUMBERS: [&str; 6] = [
+const NUMBERS: [&str; 8] = [
     "Attempts",
     "Destinations",
     "Processes",
     "Proven",
     "Tried",
     "User id",
+    CONNECTIONS,
+    REFUSED,
 ];
 
 const STYLE: &str = include_str!("../../assets/report.css");
@@ -30,6 +35,7 @@ pub fn html(document: &Document) -> String {
          <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
     );
     seal(&mut out, document);
+    exceptions(&mut out, &document.status.exits);
     coverage(&mut out, document);
     verify(&mut out, document.verify.as_ref());
     attempts(&mut out, document);

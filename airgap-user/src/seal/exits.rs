@@ -68,6 +68,30 @@ const CLOSED: &str = "closed";
 const READS: usize = 20;
 const BETWEEN: Duration = Duration::from_millis(5);
 
+#[cfg(test)]
+impl ExitRow {
+    /// To 198.51.100.10:443, used by two connections.
+    pub(crate) fn example() -> Self {
+        Self {
+            to: "198.51.100.10:443/tcp".into(),
+            state: IN_FORCE,
+            opens: "anything".into(),
+            ends: None,
+            reason: None,
+            addresses: Vec::new(),
+            held_until: None,
+            why: None,
+            connections: 2,
+            packets_out: 12,
+            bytes_out: 345,
+            packets_in: 10,
+            bytes_in: 6_789,
+            refused_after_end: 3,
+            last_used: Some(60),
+        }
+    }
+}
+
 impl ExitRow {
     /// Whether it lets something new out.
     pub fn is_open(&self) -> bool {

@@ -45,7 +45,7 @@ pub(super) fn line(exit: &ExitRow, red: &str, reset: &str) -> String {
 }
 
 /// How it was used; `None`: not at all.
-pub(super) fn used(exit: &ExitRow) -> Option<String> {
+pub(crate) fn used(exit: &ExitRow) -> Option<String> {
     let mut parts = Vec::new();
     if let Some(last) = exit.last_used {
         if exit.connections > 0 {

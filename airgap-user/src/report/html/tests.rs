@@ -3,6 +3,7 @@ use crate::{
     coverage::{SealState, Vector, When},
     events::Process,
     report::collect::tests::{asked, material, tried},
+    seal::ExitRow,
     technique::vector::{RAW_FRAMES, TCP},
 };
 
@@ -111,4 +112,32 @@ fn the_state_is_in_the_page_as_everywhere() {
     ] {
         assert!(page.contains(part), "{part}: {page}");
     }
+}
+
+#[test]
+fn what_was_opened_is_there_with_its_use() {
+    let none = html(&Document::collect(material(vec![])));
+    assert!(none.contains("<h2>Exceptions</h2>\n<p>None.</p>"), "{none}");
+    let mut material = material(vec![]);
+    material.status.exits = vec![
+        ExitRow {
+            reason: Some(NASTY.into()),
+            ..ExitRow::example()
+        },
+        ExitRow {
+            state: "closed",
+            last_used: None,
+            ..ExitRow::example()
+        },
+    ];
+    let page = html(&Document::collect(material));
+    for part in [
+        "<tr><td>198.51.100.10:443/tcp (&lt;/td&gt;",
+        "<td>in force</td><td class=\"n\">2</td><td>12 packets, 345 bytes</td><td>10 packets, 6789 bytes</td><td class=\"n\">3</td><td class=\"t\">1970-01-01 00:01:00</td></tr>",
+        "<td class=\"bad\">CLOSED</td>",
+        "<td class=\"t\">never</td>",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert!(!page.contains("<script"), "{page}");
 }

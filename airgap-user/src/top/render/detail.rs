@@ -11,7 +11,7 @@ use super::{Paint, words};
 use crate::{
     events::is_silent,
     notation::escape,
-    output::attempt,
+    output::{attempt, used},
     top::{
         Count,
         history::SECONDS,
@@ -22,12 +22,16 @@ use crate::{
 
 /// Lines for which the bars are left out.
 const LOW: u16 = 18;
+/// Most lines of what is in force.
+const TOP: u16 = 9;
+/// Most exceptions of those.
+const EXITS: usize = 2;
 
 pub(super) fn draw(detail: &Detail, line: &Line, paint: &Paint, frame: &mut Frame<'_>, area: Rect) {
     let bars = if area.height < LOW { 0 } else { 4 };
     let facts = facts(line, paint);
     // One more, for the longest of them.
-    let height = u16::try_from(facts.len() + 1).unwrap_or(7).min(7);
+    let height = u16::try_from(facts.len() + 1).unwrap_or(TOP).min(TOP);
     let [top, middle, bottom] = Layout::vertical([
         Constraint::Length(height),
         Constraint::Length(bars),
@@ -93,6 +97,18 @@ fn facts(line: &Line, paint: &Paint) -> Vec<Text<'static>> {
             " ports {}  clients {clients}",
             report.ports.join(", ")
         )));
+        for exit in report.exits.iter().take(EXITS) {
+            let used = used(exit).unwrap_or_else(|| "not used".to_owned());
+            facts.push(Text::from(format!(
+                " to {} {}: {used}",
+                escape(&exit.to),
+                exit.state
+            )));
+        }
+        if report.exits.len() > EXITS {
+            let more = report.exits.len() - EXITS;
+            facts.push(Text::from(format!(" and {more} exceptions more")));
+        }
     }
     if let Some(count) = &line.count {
         let attempts = &count.ranking.attempts;

@@ -5,6 +5,7 @@ use ratatui::{Terminal, backend::TestBackend, style::Color};
 use crate::{
     coverage::SealState,
     events::Process,
+    seal::ExitRow,
     top::{
         Key, Model, News, draw,
         model::tests::{count, model, row, second},
@@ -85,6 +86,19 @@ fn a_container_is_shown_closely() {
     assert!(screen_has(&model, "Any key closes this."));
     model.press(Key::Enter);
     assert!(!screen_has(&model, "Any key closes this."));
+}
+
+#[test]
+fn what_is_opened_is_shown_with_its_use() {
+    let mut web = row(1, "web", SealState::Sealed);
+    web.report.exits = vec![ExitRow::example(); 5];
+    let mut model = model(vec![count(1, "web", 1)], vec![web]);
+    model.press(Key::Enter);
+    let text = text(&model, 160, 30);
+    let used = " to 198.51.100.10:443/tcp in-force: 2 connections, 12 packets of 345 bytes out, 10 packets of 6789 bytes in";
+    assert_eq!(text.matches(used).count(), 2, "{text}");
+    assert!(text.contains(" and 3 exceptions more"), "{text}");
+    assert!(text.contains("DESTINATIONS 1 "), "{text}");
 }
 
 fn screen_has(model: &Model, wanted: &str) -> bool {
