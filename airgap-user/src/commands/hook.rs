@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use serde::Deserialize;
 
-use super::marking::mark_cgroups;
+use super::cgroups::mark_cgroups;
 use crate::{
     container::{Container, Hosts, arrival::cgroups_of, locate},
     failure::{Failure, exit},

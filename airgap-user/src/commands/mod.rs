@@ -6,6 +6,7 @@ pub(crate) mod allow;
 pub(crate) mod apply;
 pub(crate) mod attach;
 mod before;
+mod cgroups;
 pub(crate) mod config;
 pub(crate) mod detach;
 pub(crate) mod doctor;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 
-use super::{before::in_force, marked::Marked, marking::again, wanted::Site};
+use super::{before::in_force, cgroups::again, marked::Marked, wanted::Site};
 use crate::{
     container::Container,
     failure::Failure,

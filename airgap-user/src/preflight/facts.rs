@@ -17,10 +17,10 @@ use super::{
     judge_exits,
     mounts::{Mount, SETTINGS, parse_mounts, writable_settings},
     seccomp::{self, Filter},
-    sharers::{Namespaces, sharers},
+    sharers::{Namespaces, own_part, sharers},
 };
 use crate::{
-    container::{Cgroup, Container, Grant, Look, Members, Network, through_pod},
+    container::{Container, Grant, Look, Members, Network, through_pod},
     host::netns::{mountinfo, owner},
     policy::{Cidr, Exception, Port},
 };
@@ -356,18 +356,6 @@ impl Facts {
         self.foreign_sockets.extend(foreign.told());
         self.unseen = look.budget.skipped().to_vec();
     }
-}
-
-pub(super) fn own_part(cgroup: &Cgroup) -> String {
-    let parts: Vec<_> = cgroup
-        .path
-        .components()
-        .rev()
-        .take(cgroup.level as usize)
-        .collect();
-    parts.iter().rev().fold(String::new(), |p, c| {
-        p + "/" + &c.as_os_str().to_string_lossy()
-    })
 }
 
 /// Whether a mode names a namespace that is not the container's own; `ns:` is

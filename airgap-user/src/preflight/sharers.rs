@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use super::{engine_thread::is_engine_elsewhere, facts::own_part};
+use super::engine_thread::is_engine_elsewhere;
 use crate::{container::Cgroup, host::clock::start_ticks};
 
 /// Namespaces, by inode.
@@ -202,6 +202,19 @@ fn v2_path(proc: &Path) -> Option<String> {
     String::from_utf8_lossy(&text)
         .lines()
         .find_map(|l| l.strip_prefix("0::").map(str::to_owned))
+}
+
+/// The part of a cgroup's path that names it.
+pub(super) fn own_part(cgroup: &Cgroup) -> String {
+    let parts: Vec<_> = cgroup
+        .path
+        .components()
+        .rev()
+        .take(cgroup.level as usize)
+        .collect();
+    parts.iter().rev().fold(String::new(), |p, c| {
+        p + "/" + &c.as_os_str().to_string_lossy()
+    })
 }
 
 #[cfg(test)]
