@@ -56,7 +56,7 @@ pub(crate) const LIST: &[(&str, Work)] = &[
 ];
 
 /// For one of them, with all its waiting.
-const LIMIT: Duration = Duration::from_secs(1800);
+const LIMIT: Duration = Duration::from_secs(3600);
 /// Between ports of two scenarios.
 const PORTS: u16 = 16;
 
