@@ -53,9 +53,15 @@ fn a_connect_that_was_put_off_is_refused_once_its_exception_is_over() {
     );
     let late = |exits: &Value| exits[0]["refused_after_end"].as_u64().expect("a number");
     assert!(late(&after) > late(&before), "{after:#}");
-    // What is open goes on.
+    // What is open goes on, and is named until it is closed.
     reach.does("send soon again");
     assert_eq!(reach.does("receive soon"), "again");
+    assert_eq!(after[0]["open_after_end"], serde_json::json!([far]));
+    reach.does("close soon");
+    reach.does("close late");
+    wait::until("nothing is connected", wait::SOON, || {
+        exits(&web)[0]["open_after_end"].is_null().then_some(())
+    });
 }
 
 /// A neighbour on the bridge can write any source; the host knows where that one is.

@@ -316,13 +316,18 @@ fn an_address_that_left_its_name_holds_for_a_while() {
     assert_eq!(addresses(&web), texts(&[one, two]));
     reach.does(&format!("tcp b {}", at(one)));
     reach.does(&format!("tcp c {}", at(two)));
+    assert_eq!(exit(&web)["open_after_end"], Value::Null);
     wait::until("the old address is over", PAST_THE_HOLD, || {
         (addresses(&web) == texts(&[two])).then_some(())
     });
     reach.is_refused(&format!("tcp d {}", at(one)));
-    // What is connected goes on.
+    // What is connected goes on, and is named.
     reach.does("send a hello");
     assert_eq!(reach.does("receive a"), "hello");
+    assert_eq!(exit(&web)["open_after_end"], serde_json::json!([at(one)]));
+    let status = airgap(&["status", &web.name]);
+    let line = format!("still connected to {}: that goes on", at(one));
+    assert!(status.stdout.contains(&line), "{}", status.describe());
     reach.does(&format!("tcp e {}", at(two)));
     // The keeper dies: all of it ends with its hold, and is open again without an attach.
     keeper.kill();

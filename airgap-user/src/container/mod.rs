@@ -52,7 +52,7 @@ pub use self::{
     served::{Served, listening},
     socket::{OpenSocket, SocketKind},
     sockets::{is_own, open_sockets},
-    tcp::{destroy, end_orphans, listening_sockets},
+    tcp::{connections, destroy, end_orphans, listening_sockets},
     whereabouts::{
         Network, Whereabouts, cgroup_ids, interfaces_of, merged, own_networks, populated,
         whereabouts,

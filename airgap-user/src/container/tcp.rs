@@ -25,7 +25,7 @@ const DIAG_MSG: usize = 72;
 ///
 /// # Errors
 /// If the kernel lists none.
-pub(super) fn connections(netns: &Netns, storage: Option<RawFd>) -> Result<Vec<OpenSocket>> {
+pub fn connections(netns: &Netns, storage: Option<RawFd>) -> Result<Vec<OpenSocket>> {
     /// All but SYN_RECV, TIME_WAIT, LISTEN and NEW_SYN_RECV (include/net/tcp_states.h).
     const STATES: u32 = 0xfff & !(1 << 3 | 1 << 6 | 1 << 10);
     netns.run(|| {

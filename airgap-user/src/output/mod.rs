@@ -22,7 +22,7 @@ use anyhow::{Context as _, Result};
 pub use learned::Form;
 pub(crate) use line::attempt;
 pub use status::Detail;
-pub(crate) use status::used;
+pub(crate) use status::{after_end, used};
 pub use syslog::Syslog;
 
 use crate::{

@@ -8,7 +8,7 @@ use std::{
 
 mod exits;
 
-pub(crate) use exits::used;
+pub(crate) use exits::{after_end, used};
 mod lines;
 
 use self::lines::{consequence, later, older, shut};
@@ -69,6 +69,9 @@ pub(super) fn report(report: &Report, detail: Detail, colour: bool) -> String {
         );
         if let Some(used) = used(exit).filter(|_| !detail.fresh) {
             row("", &format!("  {used}"));
+        }
+        if let Some(open) = after_end(exit) {
+            row("", &format!("  {open}"));
         }
     }
     if let Some(withdrawn) = withdrawn(report) {

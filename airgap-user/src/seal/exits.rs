@@ -1,6 +1,8 @@
 //! Exceptions as they are in force, and how each was used.
 
 use std::{
+    net::SocketAddr,
+    os::fd::AsRawFd as _,
     thread::sleep,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -10,8 +12,9 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::{
+    container::{Look, connections},
     gate::{Exit, ExitsView, Gate},
-    host::clock,
+    host::{clock, netns::Netns},
     policy::{Exception, Lease, Target},
     state::{Entry, Record},
 };
@@ -42,6 +45,10 @@ pub struct ExitRow {
     /// Of a name without an address: why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// Far sides of connections that are open still, although the exception is over or leads
+    /// there no more: they go on until one side closes, and `airgap disallow` cuts. Sorted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub open_after_end: Vec<SocketAddr>,
     /// TCP connections that the far side took.
     pub connections: u64,
     /// Segments and datagrams that left.
@@ -81,6 +88,7 @@ impl ExitRow {
             addresses: Vec::new(),
             held_until: None,
             why: None,
+            open_after_end: Vec::new(),
             connections: 2,
             packets_out: 12,
             bytes_out: 345,
@@ -113,6 +121,7 @@ impl ExitRow {
             addresses: Vec::new(),
             held_until: None,
             why: None,
+            open_after_end: Vec::new(),
             connections: used.connections,
             packets_out: used.packets_out,
             bytes_out: used.bytes_out,
@@ -136,14 +145,20 @@ fn is_over(exception: &Exception) -> bool {
 }
 
 /// Those of a seal that stands, those that are recorded and not in force, and what is
-/// wrong with them: each is judged by itself. `mend` says what to run.
+/// wrong with them: each is judged by itself. `look`: what runs, so that its connections are
+/// seen. `mend` says what to run.
 pub(crate) fn rows(
     gate: &Gate,
     seal: SealNumber,
+    look: Option<&Look>,
     entry: Option<&Entry>,
     mend: &str,
 ) -> Result<(Vec<ExitRow>, Vec<String>)> {
     let view = settled_view(gate, seal)?;
+    let open = match look.filter(|_| view.standing.iter().any(may_have_lapsed)) {
+        Some(look) => connected(gate, seal, look),
+        None => Vec::new(),
+    };
     let (mut rows, mut problems) = (Vec::new(), Vec::new());
     for exit in &view.standing {
         let live: Vec<_> = exit.leases.iter().filter(|one| gate.is_live(one)).collect();
@@ -167,6 +182,7 @@ pub(crate) fn rows(
             addresses: live.iter().map(|lease| lease.addr.to_string()).collect(),
             held_until: live.iter().filter_map(|lease| lease.until).max().map(wall),
             why: why.filter(|_| state == CLOSED),
+            open_after_end: after_end(gate, exit, state == IN_FORCE, &live, &open),
             ..ExitRow::new(&exit.exception, state, &used.unwrap_or_default())
         });
     }
@@ -188,6 +204,63 @@ pub(crate) fn rows(
         rows.extend(missing);
     }
     Ok((rows, problems))
+}
+
+/// Whether something may be connected where it leads no more.
+fn may_have_lapsed(exit: &Exit) -> bool {
+    is_over(&exit.exception) || !matches!(exit.exception.to.target, Target::Net(_))
+}
+
+/// Connections that a seal's exceptions let out: number of the exception, and far side. What
+/// the kernel does not list is not there.
+fn connected(gate: &Gate, seal: SealNumber, look: &Look) -> Vec<(u32, SocketAddr)> {
+    let listed = || -> Result<Vec<_>> {
+        let storage = gate.storage()?;
+        let host;
+        let namespaces = match &look.networks[..] {
+            [] => {
+                host = Netns::own()?;
+                vec![&host]
+            }
+            networks => networks.iter().map(|network| &network.netns).collect(),
+        };
+        let mut found = Vec::new();
+        for netns in namespaces {
+            let all = connections(netns, Some(storage.as_raw_fd()))?.into_iter();
+            let ours = all.filter(|one| one.seal == Some(seal) && one.exit != 0);
+            found.extend(ours.filter_map(|one| Some((one.exit, one.peer?.into()))));
+        }
+        Ok(found)
+    };
+    listed().unwrap_or_else(|error| {
+        log::debug!("connections of exceptions are not seen: {error:#}");
+        Vec::new()
+    })
+}
+
+/// Of what is connected: what this exception let out, and would let out no more.
+fn after_end(
+    gate: &Gate,
+    exit: &Exit,
+    in_force: bool,
+    live: &[&Lease],
+    open: &[(u32, SocketAddr)],
+) -> Vec<SocketAddr> {
+    let leads = |peer: &SocketAddr| in_force && live.iter().any(|one| one.addr == peer.ip());
+    let stands = |peer: &SocketAddr| {
+        let mut leases = exit.leases.iter();
+        leases.any(|one| one.addr == peer.ip() && gate.is_there(one))
+    };
+    let goes_on = |peer: &SocketAddr| match exit.exception.to.target {
+        Target::Net(_) => !in_force,
+        Target::Name(_) => !leads(peer),
+        Target::Container(_) => !leads(peer) && stands(peer),
+    };
+    let ours = open.iter().filter(|(number, _)| *number == exit.number);
+    let mut over: Vec<_> = ours.map(|(_, peer)| *peer).filter(goes_on).collect();
+    over.sort_unstable();
+    over.dedup();
+    over
 }
 
 /// Why a name leads nowhere now; `None`: it is none. Pure.

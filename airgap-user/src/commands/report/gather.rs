@@ -257,7 +257,7 @@ impl Report {
         };
         coverage.push(reboot.clone());
         let opened_since = opened_since(seal, look, &evidence, &coverage);
-        let (exits, wrong) = exit_rows(gate, number, entry, &mend)?;
+        let (exits, wrong) = exit_rows(gate, number, look, entry, &mend)?;
         problems.extend(wrong);
         let (policy, counters) = state.map_or((None, None), |(p, c)| (Some(p), Some(c)));
         let audit = policy.as_ref().is_some_and(Rules::is_audit);

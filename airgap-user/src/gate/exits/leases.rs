@@ -77,8 +77,13 @@ impl Gate {
         let over = lease
             .until
             .is_some_and(|until| until <= clock::since_boot_nanos());
-        let there = || self.exits.neighbours.get(&lease.neighbour, 0).is_ok();
-        !over && (lease.neighbour == 0 || there())
+        !over && self.is_there(lease)
+    }
+
+    /// Whether the neighbour whose address it is has its cgroup still, if it is one's: when
+    /// that is gone, nothing more passes on what is connected either.
+    pub fn is_there(&self, lease: &Lease) -> bool {
+        lease.neighbour == 0 || self.exits.neighbours.get(&lease.neighbour, 0).is_ok()
     }
 
     /// Has each of these exceptions of a seal lead to these addresses, and to no others;

@@ -44,6 +44,25 @@ pub(super) fn line(exit: &ExitRow, red: &str, reset: &str) -> String {
     out
 }
 
+/// Far sides that are named; of more only how many.
+const NAMED: usize = 3;
+
+/// What is connected still, although it would be let out no more; `None`: nothing.
+pub(crate) fn after_end(exit: &ExitRow) -> Option<String> {
+    let open = &exit.open_after_end;
+    let named: Vec<_> = open.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = match open.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    (!named.is_empty()).then(|| {
+        format!(
+            "still connected to {}{more}: that goes on until one side closes (airgap disallow cuts)",
+            named.join(", ")
+        )
+    })
+}
+
 /// How it was used; `None`: not at all.
 pub(crate) fn used(exit: &ExitRow) -> Option<String> {
     let mut parts = Vec::new();

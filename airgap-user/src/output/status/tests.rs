@@ -130,6 +130,7 @@ fn exceptions_say_what_they_open_and_how_they_were_used() {
         addresses: vec![],
         held_until: None,
         why: None,
+        open_after_end: vec![],
         to: to.into(),
         state,
         opens: "anything over TCP on that port, and its answers".into(),
@@ -158,6 +159,7 @@ fn exceptions_say_what_they_open_and_how_they_were_used() {
             ends: Some(3600),
             reason: Some("ticket 42\u{1b}[31m".into()),
             refused_after_end: 2,
+            open_after_end: (1..=5).map(|n| ([198, 51, 100, n], 443).into()).collect(),
             ..exit("198.51.100.11:443/tcp", "ended")
         },
         exit("[2001:db8::/48]:443/tcp", "closed"),
@@ -171,18 +173,19 @@ fn exceptions_say_what_they_open_and_how_they_were_used() {
         "{text}"
     );
     assert_eq!(
-        lines[2..7],
+        lines[2..8],
         [
             "  exits     198.51.100.10:443/tcp  IN FORCE: anything over TCP on that port, and its answers",
             "              1 connection, 5 packets of 12 bytes out, 4 packets of 1 byte in, last 1970-01-01T00:01:00Z",
             "            198.51.100.11:443/tcp  ENDED at 1970-01-01T01:00:00Z: new ones are refused (ticket 42\\x1b[31m)",
             "              2 refused after its end",
+            "              still connected to 198.51.100.1:443, 198.51.100.2:443, 198.51.100.3:443 and 2 more: that goes on until one side closes (airgap disallow cuts)",
             "            [2001:db8::/48]:443/tcp  CLOSED: it is recorded, and not in force",
         ],
         "{text}"
     );
     assert!(
-        lines[7].starts_with("  shut      but for these exits: connections"),
+        lines[8].starts_with("  shut      but for these exits: connections"),
         "{text}"
     );
     // Names have addresses, or a reason why not.

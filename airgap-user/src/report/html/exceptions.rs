@@ -44,6 +44,10 @@ pub(super) fn exceptions(out: &mut String, list: &[ExitRow]) {
         if let Some(ends) = exit.ends {
             let _ = write!(state, ", until {}", at(ends));
         }
+        if !exit.open_after_end.is_empty() {
+            let open = exit.open_after_end.len();
+            let _ = write!(state, "; {open} still connected");
+        }
         let last = exit.last_used.map_or_else(|| "never".to_owned(), at);
         let _ = writeln!(
             out,

@@ -11,7 +11,7 @@ use super::{Paint, words};
 use crate::{
     events::is_silent,
     notation::escape,
-    output::{attempt, used},
+    output::{after_end, attempt, used},
     top::{
         Count,
         history::SECONDS,
@@ -99,8 +99,9 @@ fn facts(line: &Line, paint: &Paint) -> Vec<Text<'static>> {
         )));
         for exit in report.exits.iter().take(EXITS) {
             let used = used(exit).unwrap_or_else(|| "not used".to_owned());
+            let open = after_end(exit).map_or_else(String::new, |open| format!("; {open}"));
             facts.push(Text::from(format!(
-                " to {} {}: {used}",
+                " to {} {}: {used}{open}",
                 escape(&exit.to),
                 exit.state
             )));
