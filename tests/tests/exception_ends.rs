@@ -57,8 +57,9 @@ fn a_connect_that_was_put_off_is_refused_once_its_exception_is_over() {
     reach.does("send soon again");
     assert_eq!(reach.does("receive soon"), "again");
     assert_eq!(after[0]["open_after_end"], serde_json::json!([far]));
-    reach.does("close soon");
-    reach.does("close late");
+    for name in ["soon", "late", "x"] {
+        reach.does(&format!("close {name}"));
+    }
     wait::until("nothing is connected", wait::SOON, || {
         exits(&web)[0]["open_after_end"].is_null().then_some(())
     });
