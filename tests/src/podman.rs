@@ -3,6 +3,7 @@
 
 use crate::cmd::{self, Output};
 use crate::outside::Outside;
+use crate::reach::Reach;
 use crate::{airgap, image, private, wait};
 use serde_json::Value;
 use std::fs::{self, File};
@@ -32,9 +33,10 @@ impl Podman {
     #[must_use]
     #[track_caller]
     pub fn start(outside: &Outside) -> Self {
-        // Not below /run, which may hold little.
+        // Not below /run, which may hold little, nor where others may write: hosts files are
+        // written into root's folders alone.
         let dir = PathBuf::from(format!(
-            "/var/tmp/airgap-test-podman-{}",
+            "/var/lib/airgap-test-podman-{}",
             std::process::id()
         ));
         fs::create_dir_all(dir.join("networks")).expect("mkdir");
@@ -82,6 +84,15 @@ impl Podman {
     #[track_caller]
     pub fn airgap(&self, args: &[&str]) -> Output {
         airgap(&[&["--host", self.host().as_str()], args].concat())
+    }
+
+    /// A probe in one of its containers.
+    #[must_use]
+    #[track_caller]
+    pub fn reach(&self, name: &str) -> Reach {
+        let mut client = Command::new("docker");
+        client.args(["--host", &self.host()]);
+        Reach::of(client, name)
     }
 
     /// What a container has said.

@@ -40,9 +40,10 @@ impl PrivateEngine {
     }
 
     fn start_in(live_restore: bool, apart: bool) -> Self {
-        // Not below /run, which may hold little.
+        // Not below /run, which may hold little, nor where others may write: hosts files are
+        // written into root's folders alone.
         let dir = PathBuf::from(format!(
-            "/var/tmp/airgap-test-engine-{}",
+            "/var/lib/airgap-test-engine-{}",
             std::process::id()
         ));
         fs::create_dir_all(&dir).expect("mkdir");

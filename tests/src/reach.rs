@@ -26,14 +26,20 @@ impl Reach {
     #[must_use]
     #[track_caller]
     pub fn new(container: &Container) -> Self {
-        let mut child = Command::new("docker")
-            .args(["exec", "-i", &container.id, "airgap-probe", "reach"])
+        Self::of(Command::new("docker"), &container.id)
+    }
+
+    /// In a container of the engine that this client speaks to.
+    #[track_caller]
+    pub(crate) fn of(mut client: Command, container: &str) -> Self {
+        let mut child = client
+            .args(["exec", "-i", container, "airgap-probe", "reach"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("cannot start docker");
+            .expect("cannot start the engine's client");
         let orders = child.stdin.take();
-        let reports = BufReader::new(child.stdout.take().expect("docker was given a pipe"));
+        let reports = BufReader::new(child.stdout.take().expect("it was given a pipe"));
         Self {
             child,
             orders,

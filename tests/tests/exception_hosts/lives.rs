@@ -2,7 +2,8 @@
 //! and after a reboot.
 
 use super::{ASKED_AGAIN, NAME, World, addresses, at, exit, hosts, texts, to};
-use airgap_tests::airgap::{STATE, airgap, airgap_ok, seal};
+use airgap_tests::airgap::{STATE, airgap, airgap_ok, binary, seal};
+use airgap_tests::files::Files;
 use airgap_tests::reach::Reach;
 use airgap_tests::upstream::Says;
 use airgap_tests::watch::Watch;
@@ -88,4 +89,39 @@ fn a_name_is_there_again_after_a_restart_and_its_address_after_no_reboot() {
     reach.does(&format!("tcp d {}", at(one)));
     airgap_ok(&["detach", &web.name]);
     assert_eq!(lines(&web).1, 0);
+}
+
+/// What this host's own file says of the name is its own business.
+#[test]
+fn the_hosts_file_of_this_host_is_not_asked() {
+    let world = World::new();
+    let upstream = &world.upstream;
+    let (one, two) = (IpAddr::from(upstream.one), IpAddr::from(upstream.two));
+    upstream.says(NAME, Says::Addresses(vec![one], 60));
+    let _keeper = Watch::keeping();
+    let web = world.container("web");
+    seal(&web.name, &[]);
+    let files = Files::new();
+    let own = files.write("hosts", &format!("{two} {NAME}\n"));
+    let mount = format!("mount --bind {own} /etc/hosts");
+    let look = format!("getent ahostsv4 {NAME}");
+    let (airgap, id) = (binary(), &web.id);
+    let allow = format!(
+        "AIRGAP_STATE={STATE} {} allow --to {} {id}",
+        airgap.display(),
+        to(NAME)
+    );
+    let script = format!("{mount} && {look} && {allow}");
+    let out = cmd::run("unshare", &["--mount", "sh", "-c", &script]);
+    assert!(matches!(out.code, 0 | 4), "{}", out.describe());
+    // The control: there it is in force for whoever asks as programs do.
+    assert!(
+        out.stdout.contains(&format!("{two} ")),
+        "{}",
+        out.describe()
+    );
+    assert_eq!(addresses(&web), texts(&[one]));
+    let mut reach = Reach::new(&web);
+    reach.does(&format!("tcp a {}", at(one)));
+    reach.is_refused(&format!("tcp b {}", at(two)));
 }
