@@ -3,6 +3,7 @@
 
 use airgap_common::ABI_VERSION;
 use airgap_tests::airgap::{binary, seal};
+use airgap_tests::files::Files;
 use airgap_tests::{Container, Outside, Terminal, airgap, airgap_ok, cmd, wait};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -242,17 +243,14 @@ fn without_a_terminal_it_says_what_to_use() {
     assert_eq!(out.stdout, "");
 }
 
-#[test]
-fn one_key_lets_a_destination_be_reached_for_a_while() {
-    let outside = Outside::new();
-    let container = outside.container("asking").run();
-    seal(&container.name, &[]);
+/// A container that has tried the outside, and `airgap top` that asks whether it may.
+#[track_caller]
+fn asked(outside: &Outside, container: &Container, terminal: &Terminal) {
     let v4 = outside.plan.outside4;
     let order = ["--v4", &v4.to_string(), "--port", PORT];
     let attempt = ["airgap-probe", "try", "tcp4"];
     container.exec(&[&attempt[..], &order].concat());
-    let terminal = Terminal::new(120, 24, &[]);
-    start(&terminal);
+    start(terminal);
     terminal.await_screen("the attempt", |screen| {
         screen.contains(&format!("{v4}:{PORT}"))
     });
@@ -260,23 +258,51 @@ fn one_key_lets_a_destination_be_reached_for_a_while() {
     terminal.await_screen("one container", |screen| screen.contains("LAST ATTEMPTS"));
     terminal.key("a");
     let asked = format!("allow {v4}:{PORT}/tcp for 15 minutes?");
-    terminal.await_screen("the question", |screen| screen.contains("for 15 minutes?"));
-    terminal.key("n");
-    terminal.await_screen("no question", |screen| !screen.contains("for 15 minutes?"));
-    let exits = || {
-        let out = airgap(&["status", "--json", &container.name]);
-        let status: Value = serde_json::from_str(&out.stdout).expect("JSON");
-        status["exits"].as_array().map_or(0, Vec::len)
-    };
-    assert_eq!(exits(), 0, "nobody agreed");
-    terminal.key("a");
     let screen = terminal.await_screen("the question", |screen| screen.contains("15 minutes?"));
     assert!(
         screen.contains(&asked) && screen.contains(&container.name),
         "{screen}"
     );
+}
+
+#[track_caller]
+fn exits(container: &Container) -> usize {
+    let out = airgap(&["status", "--json", &container.name]);
+    let status: Value = serde_json::from_str(&out.stdout).expect("JSON");
+    status["exits"].as_array().map_or(0, Vec::len)
+}
+
+#[test]
+fn one_key_lets_a_destination_be_reached_for_a_while() {
+    let outside = Outside::new();
+    let container = outside.container("asking").run();
+    seal(&container.name, &[]);
+    let terminal = Terminal::new(120, 24, &[]);
+    asked(&outside, &container, &terminal);
+    terminal.key("n");
+    terminal.await_screen("no question", |screen| !screen.contains("for 15 minutes?"));
+    assert_eq!(exits(&container), 0, "nobody agreed");
+    terminal.key("a");
+    terminal.await_screen("the question", |screen| screen.contains("15 minutes?"));
     terminal.key("y");
     terminal.await_screen("what became of it", |s| s.contains("airgap disallow"));
-    assert_eq!(exits(), 1, "it is in force");
+    assert_eq!(exits(&container), 1, "it is in force");
+    terminal.key("q");
+}
+
+#[test]
+fn the_key_opens_nothing_that_is_above_the_ceiling() {
+    let outside = Outside::new();
+    let container = outside.container("asking").run();
+    seal(&container.name, &[]);
+    let files = Files::new();
+    let config = files.write("airgap.toml", "");
+    files.write("ceiling.toml", "to = [\"192.0.2.0/24:*\"]\n");
+    let config = format!("AIRGAP_CONFIG={config}");
+    let terminal = Terminal::new(120, 24, &[&config]);
+    asked(&outside, &container, &terminal);
+    terminal.key("y");
+    terminal.await_screen("the refusal", |screen| screen.contains("ceiling"));
+    assert_eq!(exits(&container), 0, "it is refused");
     terminal.key("q");
 }

@@ -247,3 +247,72 @@ fn a_ceiling_that_cannot_be_followed_gives_nothing_and_takes_nothing() {
     assert_eq!(exits(&status(&web)), [format!("{a}/tcp")]);
     airgap_ok(&["detach", "--all"]);
 }
+
+/// What a label had is cut by whoever looks after labels once the ceiling does not hold it: the
+/// place, or the risk that it has.
+#[test]
+fn a_later_ceiling_takes_from_a_label_what_it_does_not_hold() {
+    let world = World::new();
+    let (a, b) = (world.to(0), world.to(1));
+    let near = format!("{}:443", world.outside.plan.gateway4);
+    let args = ["--config", &world.config, "--allow-accept", "host-exit"];
+    let watch = Watch::start(&args);
+    let asks = format!("airgap.to={a},{b},{near}");
+    let web = world.outside.container("label");
+    let web = web
+        .options(&["--label", "airgap.seal=true", "--label", &asks])
+        .options(&["--label", "airgap.accept=host-exit"])
+        .run();
+    await_ports(&web, &json!(["5060/tcp"]));
+    // The control: all of it is in force, and used.
+    let all = [&a, &b, &near].map(|to| format!("{to}/tcp"));
+    assert_eq!(exits(&status(&web)), all);
+    let mut reach = Reach::new(&web);
+    reach.does(&format!("tcp a {a}"));
+    reach.does(&format!("tcp b {b}"));
+    drop(watch);
+    let ceiling = format!("to = [\"{a}\", \"{near}\"]\n");
+    world.files.write("ceiling.toml", &ceiling);
+    let log = world.files.path("watch.log");
+    let _watch = Watch::logged(&args, log.as_ref());
+    let left = [format!("{a}/tcp")];
+    wait::until("what is above it is cut", wait::SOON, || {
+        (exits(&status(&web)) == left).then_some(())
+    });
+    reach.does("send a hello");
+    assert_eq!(reach.does("receive a"), "hello");
+    assert!(reach.say("send b x").is_err(), "it is cut");
+    reach.is_refused(&format!("tcp c {b}"));
+    reach.is_refused(&format!("tcp d {near}"));
+    let said = fs::read_to_string(&log).expect("what it said");
+    assert!(said.contains("above this host's ceiling"), "{said}");
+}
+
+#[test]
+fn what_was_tried_and_is_above_the_ceiling_is_said_so() {
+    let world = World::new();
+    let (a, b) = (world.to(0), world.to(1));
+    let web = world.outside.container("web").run();
+    seal(&web.name, &[]);
+    let mut reach = Reach::new(&web);
+    reach.is_refused(&format!("tcp a {a}"));
+    reach.is_refused(&format!("tcp b {b}"));
+    let learn = ["--config", &world.config, "learn", &web.name];
+    let out = airgap(&learn).expect_code(0);
+    assert!(!out.stderr.contains("ceiling"), "{}", out.describe());
+    world
+        .files
+        .write("ceiling.toml", &format!("to = [\"{a}\"]\n"));
+    let out = airgap(&learn).expect_code(0);
+    let above: Vec<_> = out
+        .stderr
+        .lines()
+        .filter(|l| l.contains("ceiling"))
+        .collect();
+    assert!(
+        above.len() == 1 && above[0].contains(&b) && out.stdout.contains(&b),
+        "{}",
+        out.describe()
+    );
+    airgap_ok(&["detach", &web.name]);
+}
