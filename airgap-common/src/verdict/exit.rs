@@ -6,7 +6,7 @@
 //! a listener that it has become, nor for what that accepts. Datagrams are judged one
 //! by one.
 
-use super::{Kernel, Socket, has_port, is_bare, service::is_udp, state};
+use super::{Kernel, Socket, has_port, is_bare, state};
 use crate::{
     denial::Reason,
     map::{Ended, Exit, Flow, SealNumber},
@@ -116,7 +116,7 @@ pub(super) fn datagram<K: Kernel>(
     } else {
         Reason::Egress
     };
-    if !socket.exists || !is_udp(socket) || ip.dst.is_group() {
+    if !socket.exists || !socket.is_udp() || ip.dst.is_group() {
         return Err(otherwise);
     }
     match kernel.exit_datagram(&Flow::out(seal, ip, transport), ip) {
@@ -138,5 +138,5 @@ pub(super) fn reply<K: Kernel>(
     kernel: &K,
 ) -> bool {
     let connected = socket.peer.is(ip.src) && socket.dport == transport.sport;
-    is_udp(socket) && kernel.exit_reply(&Flow::inward(seal, ip, transport), ip, connected)
+    socket.is_udp() && kernel.exit_reply(&Flow::inward(seal, ip, transport), ip, connected)
 }

@@ -4,7 +4,7 @@ use super::exit::Passage;
 use crate::{
     addr::Addr,
     map::{Ended, Exit, Flow, Tag, UdpPeer},
-    packet::{Ip, TCP, Transport},
+    packet::{Ip, TCP, Transport, UDP},
 };
 
 /// Kernel `TCP_*` states (include/net/tcp_states.h).
@@ -72,6 +72,10 @@ impl Socket {
         peer: Addr([0; 4]),
         tag: Tag::NONE,
     };
+
+    pub(super) const fn is_udp(&self) -> bool {
+        self.kind == SOCK_DGRAM && self.protocol == UDP as u32
+    }
 
     pub(super) const fn is_tcp(&self) -> bool {
         self.kind == SOCK_STREAM && self.protocol == TCP as u32

@@ -5,17 +5,13 @@
 //! to that very port a moment ago; the datagram is remembered where it is handed to a
 //! socket of the seal.
 
-use super::{Inbound, Kernel, SOCK_DGRAM, Socket, exit, has_port, state, touches_loopback};
+use super::{Inbound, Kernel, Socket, exit, has_port, state, touches_loopback};
 use crate::{
     addr::Addr,
     denial::Reason,
     map::{Policy, SealNumber, UdpPeer},
-    packet::{Ip, Kind, Transport, UDP},
+    packet::{Ip, Kind, Transport},
 };
-
-pub(super) const fn is_udp(socket: &Socket) -> bool {
-    socket.kind == SOCK_DGRAM && socket.protocol == UDP as u32
-}
 
 /// Judges once more a datagram that [`super::egress`] or [`super::frame`] has refused for
 /// [`Reason::Unasked`], which they say of all that leave a seal with UDP service ports, but
@@ -36,7 +32,7 @@ pub fn answer<K: Kernel>(
         && ip.plain
         && transport.kind == Kind::Udp
         && socket.exists
-        && is_udp(socket)
+        && socket.is_udp()
         && has_port(socket, transport.sport)
         && policy.serves_udp(transport.sport);
     let sound = !ip.dst.is_group() && !touches_loopback(ip);
@@ -78,7 +74,7 @@ pub fn ask<K: Kernel>(
     policy: &Policy,
     kernel: &K,
 ) -> Result<Inbound, Reason> {
-    if !ip.plain || transport.kind != Kind::Udp || !socket.exists || !is_udp(socket) {
+    if !ip.plain || transport.kind != Kind::Udp || !socket.exists || !socket.is_udp() {
         return Err(Reason::Inbound);
     }
     let served = policy.flags & Policy::SERVES_UDP != 0
@@ -118,7 +114,7 @@ pub fn fragment<K: Kernel>(
     let closed = socket.state == state::CLOSE && socket.sport == 0;
     let served = policy.flags & Policy::SERVES_UDP != 0
         && socket.exists
-        && is_udp(socket)
+        && socket.is_udp()
         && (closed || policy.serves_udp(socket.sport));
     let to = UdpPeer {
         seal,
