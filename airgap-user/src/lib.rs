@@ -23,6 +23,7 @@ pub mod notation;
 pub mod output;
 pub mod policy;
 pub mod preflight;
+pub mod remote;
 pub mod report;
 pub mod resolve;
 pub mod seal;

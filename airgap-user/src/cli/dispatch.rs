@@ -8,9 +8,9 @@ use super::{Cli, Command};
 use crate::{
     command,
     commands::{
-        allow, apply, attach, config, detach, doctor, exec, explain, guard, hook, install,
-        keep_names, learn, list, quarantine, reporting, restore, run, schema, status, tail, top,
-        verify, watch,
+        allow, apply, attach, config, detach, doctor, elsewhere, exec, explain, guard, hook,
+        install, keep_names, learn, list, quarantine, reporting, restore, run, schema, status,
+        tail, top, verify, watch,
     },
     config::Config,
     container::Hosts,
@@ -34,6 +34,16 @@ impl Cli {
                 }
             }
             _ => {}
+        }
+        // Whoever asks there is root there.
+        let elsewhere = match &self.command {
+            Command::List(args) => Some((&args.elsewhere, args.json)),
+            Command::Status(args) => Some((&args.elsewhere, args.json)),
+            Command::Report(args) => Some((&args.elsewhere, args.json)),
+            _ => None,
+        };
+        if let Some((elsewhere, json)) = elsewhere.filter(|(to, _)| !to.hosts.is_empty()) {
+            return Ok(ExitCode::from(elsewhere::run(elsewhere, json).await?));
         }
         // SAFETY: takes nothing, returns the effective user id.
         if unsafe { libc::geteuid() } != 0 {

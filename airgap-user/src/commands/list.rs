@@ -8,14 +8,14 @@ use clap::Args;
 
 use super::{
     above::tell_above,
+    elsewhere::Elsewhere,
     reference::{is_engineless, warn_of_silent},
-    standing,
+    standing, worst,
 };
 use crate::{
     config::{Ceilings, Config},
     container::{Container, Engine, Engines, Hosts, Listed, Look},
     coverage::SealState,
-    failure::exit,
     gate::{Gate, seal_id, seal_name},
     output,
     seal::{Report, Row},
@@ -28,6 +28,9 @@ pub struct List {
     /// As JSON
     #[arg(long)]
     pub json: bool,
+    /// Other hosts.
+    #[command(flatten)]
+    pub elsewhere: Elsewhere,
 }
 
 /// Time that looking at all containers may take, where each is large enough,
@@ -54,16 +57,7 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: &Li
         tell_above(&mut row.report, &ceilings);
     }
     output::list(&rows, args.json)?;
-    Ok(rows
-        .iter()
-        .map(Row::code)
-        .max_by_key(|code| match *code {
-            exit::NOT_SEALED => 3,
-            exit::FAILED => 2,
-            exit::OPENED => 1,
-            _ => 0,
-        })
-        .unwrap_or(exit::OK))
+    Ok(worst(rows.iter().map(Row::code)))
 }
 
 /// Whether nothing is sealed, and nothing ought to be.

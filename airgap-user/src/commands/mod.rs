@@ -10,6 +10,7 @@ mod cgroups;
 pub(crate) mod config;
 pub(crate) mod detach;
 pub(crate) mod doctor;
+pub(crate) mod elsewhere;
 pub(crate) mod exec;
 mod existing;
 mod exit_change;
@@ -48,6 +49,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     container::{Engines, Hosts},
+    failure::exit,
     gate::{Gate, Lock, Place},
     metrics::{Address, Listener, gather, render},
     seal::Row,
@@ -61,6 +63,7 @@ pub use {
     config::Configuration,
     detach::Detach,
     doctor::Doctor,
+    elsewhere::Elsewhere,
     exec::Exec,
     explain::Explain,
     guard::Guard,
@@ -79,6 +82,17 @@ pub use {
     verify::Verify,
     watch::Watch,
 };
+
+/// The exit code that stands for all of these: what is not sealed first, then what failed.
+fn worst(codes: impl Iterator<Item = u8>) -> u8 {
+    let worst = codes.max_by_key(|code| match *code {
+        exit::NOT_SEALED => 3,
+        exit::FAILED | exit::USAGE => 2,
+        exit::OPENED => 1,
+        _ => 0,
+    });
+    worst.unwrap_or(exit::OK)
+}
 
 /// Serves OpenMetrics of all seals while `work` is done, if there is an address for it.
 ///

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use super::{
+    elsewhere::Elsewhere,
     reference::{Directory, seals_of},
     standing,
 };
@@ -35,22 +36,25 @@ pub struct Reporting {
     #[arg(long)]
     pub json: bool,
     /// Write one self-contained page to FILE
-    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "hosts"])]
     pub html: Option<PathBuf>,
     /// Include what `airgap verify --json` printed
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "hosts")]
     pub verify: Option<PathBuf>,
     /// Compare two reports that were saved with --json
     #[arg(
         long,
         num_args = 2,
         value_names = ["OLD.json", "NEW.json"],
-        conflicts_with_all = ["container", "since", "html", "verify"]
+        conflicts_with_all = ["container", "since", "html", "verify", "hosts"]
     )]
     pub diff: Option<Vec<PathBuf>>,
     /// Name, id or unique prefix of an id
     #[arg(value_name = "CONTAINER", required_unless_present = "diff")]
     pub container: Option<String>,
+    /// Other hosts.
+    #[command(flatten)]
+    pub elsewhere: Elsewhere,
 }
 
 /// Compares saved reports; touches nothing else.

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use super::apply;
-use crate::{failure::exit, output, report::JSON_SCHEMA};
+use crate::{failure::exit, output, remote, report::JSON_SCHEMA};
 
 /// Arguments of `schema`.
 #[derive(Args, Debug)]
@@ -23,6 +23,8 @@ pub enum Shape {
     Report,
     /// What `airgap apply --json` prints
     Apply,
+    /// What `--hosts` makes of `--json`
+    Hosts,
 }
 
 pub(crate) fn run(args: &Schema) -> Result<u8> {
@@ -30,6 +32,7 @@ pub(crate) fn run(args: &Schema) -> Result<u8> {
         Shape::Event => output::raw(output::json::SCHEMA)?,
         Shape::Report => output::raw(JSON_SCHEMA)?,
         Shape::Apply => output::raw(apply::JSON_SCHEMA)?,
+        Shape::Hosts => output::raw(remote::JSON_SCHEMA)?,
     }
     Ok(exit::OK)
 }

@@ -5,6 +5,7 @@ use clap::Args;
 
 use super::{
     above::tell_above,
+    elsewhere::Elsewhere,
     reference::{Directory, Presence, seals_of},
     standing,
     written::{AskedFor, asked},
@@ -35,6 +36,9 @@ pub struct Status {
     /// Name, id or unique prefix of an id
     #[arg(value_name = "CONTAINER")]
     pub container: String,
+    /// Other hosts.
+    #[command(flatten)]
+    pub elsewhere: Elsewhere,
 }
 
 pub(crate) async fn run(

@@ -30,6 +30,8 @@ use crate::{
     container::Identity,
     events::Event,
     gate::Unsealed,
+    notation::escape,
+    remote::Answer,
     report::{Difference, Document, Learned},
     seal::{Check, DryRun, Existing, Report, Row},
     state::Entry,
@@ -209,6 +211,34 @@ pub fn learned(learned: &Learned, form: Option<Form>) -> Result<()> {
         Some(form) => print(&learned::learned(learned, form)),
         None => print_json(learned),
     }
+}
+
+/// What `--hosts` prints as JSON.
+#[derive(serde::Serialize)]
+struct Answers<'a> {
+    /// Version of this shape.
+    schema: u32,
+    hosts: &'a [Answer],
+}
+
+/// What other hosts have said, each under its name.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn answers(answers: &[Answer], json: bool) -> Result<()> {
+    if json {
+        return print_json(&Answers {
+            schema: 1,
+            hosts: answers,
+        });
+    }
+    for answer in answers.iter().filter(|answer| answer.code.is_some()) {
+        for line in &answer.said {
+            let line = line.strip_prefix("warning: ").unwrap_or(line);
+            log::warn!("{}: {}", answer.host, escape(line));
+        }
+    }
+    print(&text::answers(answers))
 }
 
 /// What two reports tell apart.

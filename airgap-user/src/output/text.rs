@@ -5,11 +5,14 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
+use serde_json::Value;
+
 use crate::{
     config::Setting,
     coverage::SealState,
     gate::Unsealed,
     notation::{escape, shell_word, timestamp},
+    remote::Answer,
     seal::{Check, Existing, Report, Row},
     state::Entry,
     subtree::DropIn,
@@ -156,6 +159,29 @@ pub(super) fn list(rows: &[Row]) -> String {
         .any(|row| row.report.state == SealState::Limited)
     {
         out += "limited: nothing that it chooses leaves now; what may open later, or was accepted: airgap status NAME\n";
+    }
+    out
+}
+
+/// Each host, and below it what it printed; a host that was not asked is said why.
+pub(super) fn answers(answers: &[Answer]) -> String {
+    let mut out = String::new();
+    for answer in answers {
+        let _ = writeln!(out, "{}", escape(&answer.host));
+        let said = answer.said.last().map_or("", String::as_str);
+        match (&answer.output, answer.code) {
+            (Value::String(text), Some(_)) if !text.is_empty() => {
+                for line in text.lines() {
+                    let _ = writeln!(out, "  {}", escape(line));
+                }
+            }
+            (_, Some(code)) => {
+                let _ = writeln!(out, "  exit {code}: {}", escape(said));
+            }
+            (_, None) => {
+                let _ = writeln!(out, "  UNKNOWN  it was not asked: {}", escape(said));
+            }
+        }
     }
     out
 }
