@@ -235,9 +235,14 @@ pub extern "C" fn airgap_is_sealed(cgroup: u64) -> u32 {
 pub extern "C" fn airgap_is_judged(cgroup: u64) -> u32 {
     let mut id = [0u8; ID_LEN];
     let name = read::<u64>(cgroup, &OFF_CGROUP_KN).and_then(|node| read(node, &OFF_KN_NAME));
-    // SAFETY: only whether there is a value.
-    let known = |id: &[u8; ID_LEN]| unsafe { JUDGED.get(id) }.is_some();
-    (name.and_then(|name| container_id(name, &mut id)).is_some() && known(&id)).into()
+    (name.and_then(|name| container_id(name, &mut id)).is_some() && was_let_go(&id)).into()
+}
+
+#[inline(always)]
+fn was_let_go(id: &[u8; ID_LEN]) -> bool {
+    JUDGED
+        .get(0)
+        .is_some_and(|judged| judged.get_ptr(id).is_some())
 }
 
 #[inline(always)]
@@ -251,8 +256,7 @@ fn is_unjudged(id: &[u8; ID_LEN]) -> bool {
         strange |= cgroup::NO_DIGIT[id[i] as usize];
         i += 1;
     }
-    // SAFETY: only whether there is a value.
-    strange == 0 && unsafe { JUDGED.get(id) }.is_none()
+    strange == 0 && !was_let_go(id)
 }
 
 /// The container id in a cgroup's name, if the name has one of the forms in

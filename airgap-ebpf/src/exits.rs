@@ -105,20 +105,32 @@ pub(crate) fn now() -> u64 {
 /// Remembers that a flow has sent.
 #[inline(never)]
 pub(crate) fn remember(flow: &Flow, now: u64) {
-    if let Some(seen) = EXIT_FLOWS.get_ptr_mut(flow) {
+    let Some(flows) = EXIT_FLOWS.get(0) else {
+        return;
+    };
+    if let Some(seen) = flows.get_ptr_mut(flow) {
         // SAFETY: a live map value, written in one piece.
         unsafe { core::ptr::write_volatile(seen, now) };
         return;
     }
     // Full of flows that are in use: an answer may be refused.
-    let _ = EXIT_FLOWS.insert(flow, now, BPF_ANY);
+    let _ = flows.insert(flow, now, BPF_ANY);
+}
+
+/// Forgets that it has.
+#[inline(never)]
+fn forget(flow: &Flow) {
+    if let Some(flows) = EXIT_FLOWS.get(0) {
+        let _ = flows.remove(flow);
+    }
 }
 
 /// 1 if a flow has sent within `life` nanoseconds.
 #[inline(never)]
 pub(crate) fn has_sent(flow: &Flow, life: u64) -> u32 {
     EXIT_FLOWS
-        .get_ptr(flow)
+        .get(0)
+        .and_then(|flows| flows.get_ptr(flow))
         // SAFETY: a live map value.
         .is_some_and(|seen| now().saturating_sub(unsafe { *seen }) <= life)
         .into()
@@ -166,7 +178,7 @@ pub(crate) fn segment(
     let out = opens || passage == Passage::Out;
     if out && transport.flags & RST != 0 {
         // Nothing is to be answered any more.
-        let _ = EXIT_FLOWS.remove(flow);
+        forget(flow);
     } else if out && transport.flags & (SYN | FIN) != 0 {
         remember(flow, now());
     }

@@ -7,7 +7,7 @@ use airgap_common::{
         Flow, Follower, Gate, HINT_BUCKETS, ID_LEN, MAX_ATTEMPTS, MAX_BRIDGES, MAX_BURSTS,
         MAX_CGROUPS, MAX_CLIENTS, MAX_DESTINATIONS, MAX_EXCEPTIONS, MAX_EXITS, MAX_FLOWS,
         MAX_FOLLOWERS, MAX_JUDGED, MAX_NEIGHBOURS, MAX_OLDER, MAX_PATHS, MAX_PROGRAMS, MAX_SEALS,
-        MAX_SHARES, MAX_SYNS, MAX_UDP_PEERS, MAX_UDP_PREFIXES, MAX_VETHS, MAX_WAITING,
+        MAX_SHARES, MAX_SYNS, MAX_UDP_PEERS, MAX_UDP_PREFIXES, MAX_VETHS, MAX_WAITING, ORDER_SLACK,
         OVERFLOW_SLOTS, Older, Own, PATH_LEN, Policy, Program, Questions, STATS as STAT_COUNT,
         SWITCHES as SWITCH_COUNT, Seal, SealNumber, Share, Spent, Storage, Syn, SynSeen, Tally,
         UdpPeer, UdpPrefix, UdpQuota, UdpSeen, Use, Veth, WRITERS, Waiting,
@@ -15,7 +15,7 @@ use airgap_common::{
 };
 use aya_ebpf::{
     bindings::{BPF_F_CLONE, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_map_type},
-    btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuHashMap, RingBuf},
+    btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuHashMap, Queue, RingBuf},
     macros::btf_map,
 };
 
@@ -90,13 +90,18 @@ pub(crate) static EXIT_USE: PerCpuHashMap<
     { BPF_F_NO_PREALLOC as usize },
 > = PerCpuHashMap::new();
 #[btf_map]
-pub(crate) static EXIT_FLOWS: LruHashMap<Flow, u64, { MAX_FLOWS as usize }> = LruHashMap::new();
+pub(crate) static EXIT_FLOWS: ArrayOfMaps<LruHashMap<Flow, u64, { MAX_FLOWS as usize }>, 1> =
+    ArrayOfMaps::new();
 #[btf_map]
-pub(crate) static UDP_PEERS: LruHashMap<UdpPeer, UdpSeen, { MAX_UDP_PEERS as usize }> =
-    LruHashMap::new();
+pub(crate) static UDP_PEERS: ArrayOfMaps<
+    LruHashMap<UdpPeer, UdpSeen, { MAX_UDP_PEERS as usize }>,
+    1,
+> = ArrayOfMaps::new();
 #[btf_map]
-pub(crate) static UDP_PREFIXES: LruHashMap<UdpPrefix, UdpQuota, { MAX_UDP_PREFIXES as usize }> =
-    LruHashMap::new();
+pub(crate) static UDP_PREFIXES: ArrayOfMaps<
+    LruHashMap<UdpPrefix, UdpQuota, { MAX_UDP_PREFIXES as usize }>,
+    1,
+> = ArrayOfMaps::new();
 #[btf_map]
 pub(crate) static NEIGHBOURS: HashMap<
     u64,
@@ -105,8 +110,12 @@ pub(crate) static NEIGHBOURS: HashMap<
     { BPF_F_NO_PREALLOC as usize },
 > = HashMap::new();
 #[btf_map]
-pub(crate) static COUNTERS: HashMap<SealNumber, Counters, { MAX_SEALS as usize + 1 }> =
-    HashMap::new();
+pub(crate) static COUNTERS: HashMap<
+    SealNumber,
+    Counters,
+    { MAX_SEALS as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
 #[btf_map]
 pub(crate) static SEALS: HashMap<
     SealNumber,
@@ -126,19 +135,57 @@ pub(crate) static FOLLOWERS: Array<Follower, { MAX_FOLLOWERS as usize }> = Array
 #[btf_map]
 pub(crate) static STATS: Array<u64, { STAT_COUNT as usize }> = Array::new();
 #[btf_map]
-pub(crate) static ATTEMPTS: LruHashMap<AttemptKey, Attempt, { MAX_ATTEMPTS as usize }> =
-    LruHashMap::new();
+pub(crate) static ATTEMPTS: HashMap<
+    AttemptKey,
+    Attempt,
+    { MAX_ATTEMPTS as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
 #[btf_map]
-pub(crate) static BURSTS: LruHashMap<AttemptKey, Attempt, { MAX_BURSTS as usize }> =
-    LruHashMap::new();
+pub(crate) static ATTEMPTS_ORDER: Queue<AttemptKey, { (MAX_ATTEMPTS - ORDER_SLACK) as usize }> =
+    Queue::new();
 #[btf_map]
-pub(crate) static SHARES: LruHashMap<Share, Spent, { MAX_SHARES as usize }> = LruHashMap::new();
+pub(crate) static BURSTS: HashMap<
+    AttemptKey,
+    Attempt,
+    { MAX_BURSTS as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
 #[btf_map]
-pub(crate) static PROGRAMS: LruHashMap<Program, Arguments, { MAX_PROGRAMS as usize }> =
-    LruHashMap::new();
+pub(crate) static BURSTS_ORDER: Queue<AttemptKey, { (MAX_BURSTS - ORDER_SLACK) as usize }> =
+    Queue::new();
 #[btf_map]
-pub(crate) static DESTINATIONS: LruHashMap<Destination, Tally, { MAX_DESTINATIONS as usize }> =
-    LruHashMap::new();
+pub(crate) static SHARES: HashMap<
+    Share,
+    Spent,
+    { MAX_SHARES as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
+#[btf_map]
+pub(crate) static SHARES_ORDER: Queue<Share, { (MAX_SHARES - ORDER_SLACK) as usize }> =
+    Queue::new();
+#[btf_map]
+pub(crate) static PROGRAMS: HashMap<
+    Program,
+    Arguments,
+    { MAX_PROGRAMS as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
+#[btf_map]
+pub(crate) static PROGRAMS_ORDER: Queue<Program, { (MAX_PROGRAMS - ORDER_SLACK) as usize }> =
+    Queue::new();
+#[btf_map]
+pub(crate) static DESTINATIONS: HashMap<
+    Destination,
+    Tally,
+    { MAX_DESTINATIONS as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
+#[btf_map]
+pub(crate) static DESTINATIONS_ORDER: Queue<
+    Destination,
+    { (MAX_DESTINATIONS - ORDER_SLACK) as usize },
+> = Queue::new();
 
 #[btf_map]
 pub(crate) static VETHS: HashMap<u32, Veth, { MAX_VETHS as usize }> = HashMap::new();
@@ -157,18 +204,19 @@ pub(crate) static WAITING: HashMap<
 #[btf_map]
 pub(crate) static SYNS: Array<SynSeen, { MAX_SYNS as usize }> = Array::new();
 #[btf_map]
-pub(crate) static OLDER: LruHashMap<Syn, Older, { MAX_OLDER as usize }> = LruHashMap::new();
+pub(crate) static OLDER: ArrayOfMaps<LruHashMap<Syn, Older, { MAX_OLDER as usize }>, 1> =
+    ArrayOfMaps::new();
 #[btf_map]
-pub(crate) static QUESTIONS: LruHashMap<SealNumber, Questions, { MAX_SEALS as usize }> =
-    LruHashMap::new();
+pub(crate) static QUESTIONS: HashMap<SealNumber, Questions, { MAX_SEALS as usize }> =
+    HashMap::new();
 #[btf_map]
 pub(crate) static OLDER_UNTIL: Array<u64, 1> = Array::new();
 
 #[btf_map]
 pub(crate) static SWITCHES: Array<u32, { SWITCH_COUNT as usize }> = Array::new();
 #[btf_map]
-pub(crate) static JUDGED: LruHashMap<[u8; ID_LEN], u32, { MAX_JUDGED as usize }> =
-    LruHashMap::new();
+pub(crate) static JUDGED: ArrayOfMaps<LruHashMap<[u8; ID_LEN], u32, { MAX_JUDGED as usize }>, 1> =
+    ArrayOfMaps::new();
 
 /// Adds to a counter in a map value, atomically (BPF has no `AtomicU64` here).
 ///

@@ -2,7 +2,7 @@
 //! what comes in and goes out on them. None is inlined: the ways through them are
 //! of no concern to whoever asks.
 
-use airgap_common::map::{Ended, Layer, Syn};
+use airgap_common::map::{Ended, Layer, Older, Syn};
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 
 use crate::maps::{OLDER, OLDER_UNTIL, add};
@@ -16,6 +16,11 @@ pub(crate) fn are_some() -> bool {
         .is_some_and(|until| *until != 0 && unsafe { bpf_ktime_get_ns() } <= *until)
 }
 
+#[inline(always)]
+fn get(flow: &Syn) -> Option<*mut Older> {
+    OLDER.get(0)?.get_ptr_mut(flow)
+}
+
 /// Number of what a bare segment may do on this flow, an [`Ended`]; takes one from
 /// what may go out.
 #[inline(never)]
@@ -26,7 +31,7 @@ pub(crate) fn answer(flow: &Syn, layer: Layer) -> u32 {
 /// The same in the caller's place.
 #[inline(always)]
 pub(crate) fn look(flow: &Syn, layer: Layer) -> u32 {
-    let Some(older) = OLDER.get_ptr_mut(flow) else {
+    let Some(older) = get(flow) else {
         return Ended::Unknown as u32;
     };
     // SAFETY: a live map value; a lost race lets one more out.
@@ -46,8 +51,7 @@ pub(crate) fn look(flow: &Syn, layer: Layer) -> u32 {
 #[inline(never)]
 pub(crate) fn was_cut(flow: &Syn) -> u32 {
     // SAFETY: a live map value; the helper takes nothing.
-    OLDER
-        .get_ptr(flow)
+    get(flow)
         .is_some_and(|older| unsafe { (*older).is_cut(bpf_ktime_get_ns()) })
         .into()
 }
@@ -55,7 +59,7 @@ pub(crate) fn was_cut(flow: &Syn) -> u32 {
 /// Counts a segment that came in.
 #[inline(never)]
 pub(crate) fn ask(flow: &Syn) {
-    if let Some(older) = OLDER.get_ptr_mut(flow) {
+    if let Some(older) = get(flow) {
         // SAFETY: a live map value.
         unsafe { add(&raw mut (*older).asked, 1) };
     }

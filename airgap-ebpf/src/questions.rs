@@ -1,19 +1,13 @@
 //! What neighbours ask, and what the kernel may answer for that. None is inlined:
 //! the ways through them are of no concern to whoever asks.
 
-use airgap_common::map::{Layer, Questions, SealNumber};
+use airgap_common::map::{Layer, SealNumber};
 
 use crate::maps::{QUESTIONS, add};
-
-const BPF_NOEXIST: u64 = 1;
 
 /// Counts a question that came in.
 #[inline(never)]
 pub(crate) fn ask(seal: SealNumber) {
-    if QUESTIONS.get_ptr(seal).is_none() {
-        // Two at once: the other one's is as good.
-        let _ = QUESTIONS.insert(seal, Questions::ZERO, BPF_NOEXIST);
-    }
     if let Some(questions) = QUESTIONS.get_ptr_mut(seal) {
         // SAFETY: a live map value.
         unsafe {

@@ -140,7 +140,10 @@ const ANY_INTERFACE: u32 = 0;
 /// whoever sends to those that are over shall not keep them in the table.
 #[inline(never)]
 fn has_asked(peer: &UdpPeer, ifindex: u32) -> u32 {
-    let Some(seen) = UDP_PEERS.get_ptr(peer) else {
+    let Some(peers) = UDP_PEERS.get(0) else {
+        return 0;
+    };
+    let Some(seen) = peers.get_ptr(peer) else {
         return 0;
     };
     // SAFETY: a live map value; each field is read in one piece. A question by another
@@ -154,7 +157,7 @@ fn has_asked(peer: &UdpPeer, ifindex: u32) -> u32 {
     if is_fresh(at, now()) {
         return (ifindex == ANY_INTERFACE || ifindex == by).into();
     }
-    let _ = UDP_PEERS.remove(peer);
+    let _ = peers.remove(peer);
     0
 }
 
@@ -174,7 +177,10 @@ pub(crate) fn ask(skb: *mut __sk_buff, peer: &UdpPeer) -> bool {
 #[inline(never)]
 fn remember(peer: &UdpPeer, ifindex: u32) -> u32 {
     let now = now();
-    if let Some(seen) = UDP_PEERS.get_ptr_mut(peer) {
+    let Some(peers) = UDP_PEERS.get(0) else {
+        return 0;
+    };
+    if let Some(seen) = peers.get_ptr_mut(peer) {
         // SAFETY: a live map value, read and written field by field.
         unsafe {
             if is_fresh(core::ptr::read_volatile(&raw const (*seen).at), now) {
@@ -198,14 +204,17 @@ fn remember(peer: &UdpPeer, ifindex: u32) -> u32 {
         ifindex,
         _pad: 0,
     };
-    UDP_PEERS.insert(peer, seen, BPF_ANY).is_ok().into()
+    peers.insert(peer, seen, BPF_ANY).is_ok().into()
 }
 
 /// 1 if there is room for one more of these.
 #[inline(never)]
 fn charge(prefix: &UdpPrefix, limit: u64, now: u64) -> u32 {
-    let Some(quota) = UDP_PREFIXES.get_ptr_mut(prefix) else {
-        return UDP_PREFIXES
+    let Some(prefixes) = UDP_PREFIXES.get(0) else {
+        return 0;
+    };
+    let Some(quota) = prefixes.get_ptr_mut(prefix) else {
+        return prefixes
             .insert(prefix, UdpQuota::first(now), BPF_ANY)
             .is_ok()
             .into();

@@ -35,6 +35,15 @@ impl Scratch {
     /// When the gate cannot stand here.
     #[must_use]
     pub fn new(name: &str, max_cgroups: Option<u32>) -> Self {
+        Self::sized(name, max_cgroups, 0)
+    }
+
+    /// As [`Scratch::new`], with room for so many seals.
+    ///
+    /// # Panics
+    /// As there.
+    #[must_use]
+    pub fn sized(name: &str, max_cgroups: Option<u32>, seals: usize) -> Self {
         mount_bpffs().expect("bpffs");
         let place = Place {
             pins: PathBuf::from(format!(
@@ -43,6 +52,7 @@ impl Scratch {
             )),
             cgroup: cgroup_mount().expect("cgroup v2"),
             max_cgroups,
+            seals,
         };
         let gate = Gate::arm(&place, &Lock::take().expect("lock")).expect("arm the gate");
         Self {
@@ -64,6 +74,14 @@ impl Scratch {
     /// # Panics
     /// When it cannot be sealed.
     pub fn seal(&mut self, id: &str) -> u64 {
+        self.put(id, false).expect("seal")
+    }
+
+    /// As [`Scratch::seal`].
+    ///
+    /// # Errors
+    /// What the gate says.
+    pub fn try_seal(&mut self, id: &str) -> anyhow::Result<u64> {
         self.put(id, false)
     }
 
@@ -72,10 +90,10 @@ impl Scratch {
     /// # Panics
     /// As [`Scratch::seal`].
     pub fn audit(&mut self, id: &str) -> u64 {
-        self.put(id, true)
+        self.put(id, true).expect("seal")
     }
 
-    fn put(&mut self, id: &str, audit: bool) -> u64 {
+    fn put(&mut self, id: &str, audit: bool) -> anyhow::Result<u64> {
         let sealing = Sealing {
             id: id.as_bytes().try_into().expect("64 digits"),
             name: "scratch",
@@ -91,9 +109,9 @@ impl Scratch {
             since: 0,
         };
         let lock = Lock::take().expect("lock");
-        let number = self.gate().seal_id(&sealing, &lock).expect("seal").number;
+        let number = self.gate().seal_id(&sealing, &lock)?.number;
         self.seals.push(number);
-        number
+        Ok(number)
     }
 
     /// Makes a cgroup below the root and remembers to remove it.
@@ -156,6 +174,19 @@ pub fn others(ids: impl Iterator<Item = String>) -> Others {
         gate.seal_id(&sealing, &lock).expect("seal").number
     };
     Others(ids.map(seal).collect())
+}
+
+/// Makes the host's gate stand, if none does, with room for so many seals.
+///
+/// # Panics
+/// When it cannot stand here.
+pub fn standing_for(seals: usize) {
+    mount_bpffs().expect("bpffs");
+    let place = Place {
+        seals,
+        ..Place::host().expect("cgroup v2")
+    };
+    Gate::arm(&place, &Lock::take().expect("lock")).expect("arm the gate");
 }
 
 fn standing() -> Gate {

@@ -63,6 +63,7 @@ fn bench() -> Bench {
         first: 10_000,
         last: 10_100,
     };
+    scratch.gate().provide(&policy).expect("tables of peers");
     policies.insert(seal, policy, 0).expect("write");
     // The client's SYN comes from the outside.
     let mut uplinks = [0; MAX_UPLINKS];

@@ -43,7 +43,7 @@ fn assert_flat(what: &str, first: Duration, last: Duration) {
 
 #[test]
 fn the_ten_thousandth_seal_costs_what_the_first_did() {
-    let mut scratch = Scratch::new("scale", None);
+    let mut scratch = Scratch::sized("scale", None, SEALS as usize);
     let empty = memory(&scratch);
     let first = each(SOME, |n| {
         let _ = scratch.seal(&id(n));

@@ -119,6 +119,7 @@ impl Beside {
             pins: PathBuf::from("/sys/fs/bpf/airgap/beside"),
             cgroup: cgroup_mount().expect("cgroup v2"),
             max_cgroups: None,
+            seals: 0,
         };
         let lock = Lock::take().expect("lock");
         let mut gate = Gate::arm(&place, &lock).expect("arm");

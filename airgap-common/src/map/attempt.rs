@@ -6,17 +6,17 @@ use crate::{
     denial::{Denial, Reason},
 };
 
-/// Attempts remembered with who made them; those not repeated for longest are
-/// forgotten first.
+/// Attempts remembered with who made them; the oldest are forgotten first, but for what is
+/// repeated every hour. Each takes its memory when it is made.
 pub const MAX_ATTEMPTS: u32 = 16_384;
 /// Room for the attempts of seals that have used up their share of
 /// [`MAX_ATTEMPTS`].
 pub const MAX_BURSTS: u32 = 4_096;
-/// How many [`Share`]s of processes are remembered; those of processes that made
-/// no new attempt for longest are forgotten first, and then begin anew.
-pub const MAX_SHARES: u32 = 16_384;
-/// Processes whose arguments are remembered; those that made no new attempt for longest
-/// are forgotten first.
+/// How many [`Share`]s of processes are remembered; the oldest are forgotten first, and then
+/// begin anew.
+pub const MAX_SHARES: u32 = 8_192;
+/// Processes whose arguments are remembered; those whose first attempt is longest ago are
+/// forgotten first.
 pub const MAX_PROGRAMS: u32 = 4_096;
 /// Bytes of a process's arguments that are kept; a power of two.
 pub const ARGUMENTS: usize = 128;
@@ -40,11 +40,14 @@ pub const SHARE_PER_SECOND: u64 = 32;
 /// Besides, the first new attempt of up to so many processes of a seal is told in
 /// each second, whatever others do.
 pub const FRESH_PER_SECOND: u64 = 64;
-/// Destinations counted exactly, on the host; those not tried for longest make
-/// room for later ones.
-pub const MAX_DESTINATIONS: u32 = 65_536;
+/// Destinations counted exactly, on the host; the oldest make room for later ones, but for
+/// those that are tried every hour. Each takes its memory when it is first tried.
+pub const MAX_DESTINATIONS: u32 = 32_768;
+/// How many fewer than a map may hold are remembered in the order of their age: each
+/// processor may just have put one in for which the oldest has not gone yet.
+pub const ORDER_SLACK: u32 = 256;
 /// Destinations that a seal may have counted exactly at once, and then one more a
-/// second; the rest is in [`Counters::other`]. As many as 64 seals can have at once.
+/// second; the rest is in [`Counters::other`]. As many as 32 seals can have at once.
 pub const DESTINATIONS_PER_SEAL: u64 = 1_024;
 /// How many of them may be one process's, and then one more in [`SHARE_SECONDS`].
 pub const DESTINATIONS_PER_SHARE: u64 = 128;
@@ -340,7 +343,8 @@ mod tests {
         const { assert!(DESTINATIONS_PER_SHARE < DESTINATIONS_PER_SEAL) };
         // A seal that does its worst keeps what it did for ten seconds at least.
         const {
-            assert!(MAX_BURSTS as u64 / (BURSTS_PER_SECOND + FRESH_PER_SECOND) >= 10);
+            let kept = (MAX_BURSTS - ORDER_SLACK) as u64;
+            assert!(kept / (BURSTS_PER_SECOND + FRESH_PER_SECOND) >= 10);
         };
     }
 }

@@ -16,8 +16,9 @@ pub use self::{
     attempt::{
         ARGUMENTS, ATTEMPTS_BURST, Arguments, Attempt, AttemptKey, BURSTS_PER_SECOND, Counters,
         DESTINATIONS_PER_SEAL, DESTINATIONS_PER_SHARE, Destination, FRESH_PER_SECOND, MAX_ATTEMPTS,
-        MAX_BURSTS, MAX_DESTINATIONS, MAX_PROGRAMS, MAX_SHARES, Program, REASONS, SHARE_BURST,
-        SHARE_PER_SECOND, SHARE_RESERVED, SHARE_SECONDS, Share, Spent, Tally, admit, kind_of,
+        MAX_BURSTS, MAX_DESTINATIONS, MAX_PROGRAMS, MAX_SHARES, ORDER_SLACK, Program, REASONS,
+        SHARE_BURST, SHARE_PER_SECOND, SHARE_RESERVED, SHARE_SECONDS, Share, Spent, Tally, admit,
+        kind_of,
     },
     bridge::{Bridge, Link4, Link6, MAX_BRIDGES, MAX_LINKS, Mac},
     exit::{
@@ -61,7 +62,7 @@ pub const MAX_FOLLOWERS: u32 = 8;
 pub const MAX_VETHS: u32 = 16_384;
 /// Flows remembered for answers that the kernel gives without a socket, a power
 /// of two; a new one takes the place of whichever shares its slot.
-pub const MAX_SYNS: u32 = 65_536;
+pub const MAX_SYNS: u32 = 16_384;
 /// Most `--from` prefixes on one host.
 pub const MAX_CLIENTS: u32 = 65_536;
 
@@ -345,6 +346,8 @@ mod pod {
         super::Exits,
         super::Exception,
         super::Use,
+        super::Flow,
+        super::Questions,
         super::Own,
         super::UdpPeer,
         super::UdpSeen,

@@ -29,14 +29,14 @@ pub const EXITS: &str = "EXITS";
 pub const EXCEPTIONS: &str = "EXCEPTIONS";
 /// `u32` number of an exception → [`super::Use`] on each processor.
 pub const EXIT_USE: &str = "EXIT_USE";
-/// [`super::Flow`] → `u64`: when it last sent, `CLOCK_BOOTTIME`, nanoseconds; least
-/// recently used go first.
+/// Array of one map, made for the first seal that has exceptions: [`super::Flow`] → `u64`,
+/// when it last sent, `CLOCK_BOOTTIME`, nanoseconds; least recently used go first.
 pub const EXIT_FLOWS: &str = "EXIT_FLOWS";
-/// [`super::UdpPeer`] → [`super::UdpSeen`]: its last datagram to that service port; least
-/// recently used go first.
+/// Array of one map, made for the first seal that serves UDP: [`super::UdpPeer`] →
+/// [`super::UdpSeen`], its last datagram to that service port; least recently used go first.
 pub const UDP_PEERS: &str = "UDP_PEERS";
-/// [`super::UdpPrefix`] → [`super::UdpQuota`]: how many new peers came from there; least
-/// recently used go first.
+/// Likewise: [`super::UdpPrefix`] → [`super::UdpQuota`], how many new peers came from there;
+/// least recently used go first.
 pub const UDP_PREFIXES: &str = "UDP_PREFIXES";
 /// `u64` cgroup id → `u32` 1: a neighbour that exceptions lead to. The kernel side takes
 /// it out when its directory is removed.
@@ -59,41 +59,52 @@ pub const VETHS: &str = "VETHS";
 pub const BRIDGES: &str = "BRIDGES";
 /// [`super::Syn::slot`] → [`super::SynSeen`]: SYNs that went in.
 pub const SYNS: &str = "SYNS";
-/// [`super::Syn`] → [`super::Older`]: connections older than the seal that were cut
-/// or kept, by their client's SYN; least recently used go first.
+/// Array of one map, made for the first of them: [`super::Syn`] → [`super::Older`],
+/// connections older than the seal that were cut or kept, by their client's SYN; least
+/// recently used go first.
 pub const OLDER: &str = "OLDER";
 /// One element, `u64`: when the last of those that were cut is forgotten,
 /// `CLOCK_MONOTONIC`, nanoseconds; 0 at first.
 pub const OLDER_UNTIL: &str = "OLDER_UNTIL";
 /// `u64` seal number → [`super::Questions`]: what neighbours asked, which pays for
-/// the kernel's answers; least recently used go first.
+/// the kernel's answers.
 pub const QUESTIONS: &str = "QUESTIONS";
 /// `u32` ifindex of a host-side veth → [`super::Own`]: what its other end may announce.
 pub const OWN: &str = "OWN";
 /// `u64` cookie of a network namespace → [`super::Waiting`]: veths into it that are
 /// guarded and not known to be anybody's.
 pub const WAITING: &str = "WAITING";
-/// [`super::AttemptKey`] → [`super::Attempt`], least recently used go first.
+/// [`super::AttemptKey`] → [`super::Attempt`].
 pub const ATTEMPTS: &str = "ATTEMPTS";
+/// Queue of the keys of `ATTEMPTS`, the oldest first.
+pub const ATTEMPTS_ORDER: &str = "ATTEMPTS_ORDER";
 /// As `ATTEMPTS`, for seals that are over their share of it.
 pub const BURSTS: &str = "BURSTS";
-/// [`super::Share`] → [`super::Spent`], least recently used go first.
+/// Queue of its keys.
+pub const BURSTS_ORDER: &str = "BURSTS_ORDER";
+/// [`super::Share`] → [`super::Spent`].
 pub const SHARES: &str = "SHARES";
-/// [`super::Program`] → [`super::Arguments`], least recently used go first.
+/// Queue of its keys.
+pub const SHARES_ORDER: &str = "SHARES_ORDER";
+/// [`super::Program`] → [`super::Arguments`].
 pub const PROGRAMS: &str = "PROGRAMS";
-/// [`super::Destination`] → [`super::Tally`], least recently used go first.
+/// Queue of its keys.
+pub const PROGRAMS_ORDER: &str = "PROGRAMS_ORDER";
+/// [`super::Destination`] → [`super::Tally`].
 pub const DESTINATIONS: &str = "DESTINATIONS";
+/// Queue of its keys.
+pub const DESTINATIONS_ORDER: &str = "DESTINATIONS_ORDER";
 /// Host-wide counters, index = [`super::Stat`].
 pub const STATS: &str = "STATS";
 
 /// `u32` [`super::Switch`] → `u32` 1 if it is on.
 pub const SWITCHES: &str = "SWITCHES";
-/// `[u8; 64]` container id → `u32` 1: judged, and not to be sealed. The
-/// oldest are forgotten first, and then judged again.
+/// Array of one map, made for quarantine: `[u8; 64]` container id → `u32` 1, judged, and not
+/// to be sealed. The oldest are forgotten first, and then judged again.
 pub const JUDGED: &str = "JUDGED";
 
 /// Every map that is pinned.
-pub const ALL: [&str; 39] = [
+pub const ALL: [&str; 44] = [
     IDS,
     PATHS,
     PATH,
@@ -129,8 +140,13 @@ pub const ALL: [&str; 39] = [
     SWITCHES,
     JUDGED,
     ATTEMPTS,
+    ATTEMPTS_ORDER,
     BURSTS,
+    BURSTS_ORDER,
     SHARES,
+    SHARES_ORDER,
     PROGRAMS,
+    PROGRAMS_ORDER,
     DESTINATIONS,
+    DESTINATIONS_ORDER,
 ];

@@ -4,6 +4,7 @@
 //! Nothing here can change a verdict: what does not fit is counted as such.
 
 mod name;
+mod order;
 mod program;
 mod share;
 
@@ -167,11 +168,15 @@ fn attempt(
     let spent = share::spent(&share_of(subject.seal, details));
     let entry = match share::room(counters, spent, now) {
         share::KEPT => {
-            let _ = ATTEMPTS.insert(&key, &EMPTY, BPF_NOEXIST);
+            if ATTEMPTS.insert(&key, &EMPTY, BPF_NOEXIST).is_ok() {
+                order::attempt(&key, now);
+            }
             ATTEMPTS.get_ptr_mut(&key)
         }
         share::PASSING => {
-            let _ = BURSTS.insert(&key, &EMPTY, BPF_NOEXIST);
+            if BURSTS.insert(&key, &EMPTY, BPF_NOEXIST).is_ok() {
+                order::burst(&key);
+            }
             BURSTS.get_ptr_mut(&key)
         }
         _ => None,
@@ -324,7 +329,7 @@ fn destination(subject: &Subject, details: &Details, counters: *mut Counters, no
             last: now,
         };
         if DESTINATIONS.insert(&key, &first, BPF_NOEXIST).is_ok() {
-            return true;
+            return order::destination(&key, now) != 0;
         }
         tally = DESTINATIONS.get_ptr_mut(&key);
     }

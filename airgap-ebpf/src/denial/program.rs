@@ -6,6 +6,7 @@ use airgap_common::{
 };
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_user};
 
+use super::order;
 use crate::{
     kernel::{OFF_MM_ARG_END, OFF_MM_ARG_START, OFF_TASK_MM, OFF_TASK_TGID, read},
     maps::PROGRAMS,
@@ -45,7 +46,9 @@ pub(super) fn keep(record: *const Denial) -> u32 {
     if begin == 0 || end <= begin {
         return 0;
     }
-    let _ = PROGRAMS.insert(&key, &UNKNOWN, BPF_NOEXIST);
+    if PROGRAMS.insert(&key, &UNKNOWN, BPF_NOEXIST).is_ok() {
+        order::program(&key);
+    }
     let Some(kept) = PROGRAMS.get_ptr_mut(&key) else {
         return 0;
     };

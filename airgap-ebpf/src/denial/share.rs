@@ -8,6 +8,7 @@ use airgap_common::map::{
     admit,
 };
 
+use super::order;
 use crate::maps::SHARES;
 
 const SECOND: u64 = 1_000_000_000;
@@ -29,7 +30,9 @@ pub(super) fn spent(share: &Share) -> *mut Spent {
     if let Some(spent) = SHARES.get_ptr_mut(share) {
         return spent;
     }
-    let _ = SHARES.insert(share, &NOTHING, BPF_NOEXIST);
+    if SHARES.insert(share, &NOTHING, BPF_NOEXIST).is_ok() {
+        order::share(share);
+    }
     SHARES.get_ptr_mut(share).unwrap_or(core::ptr::null_mut())
 }
 

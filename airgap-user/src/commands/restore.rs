@@ -31,7 +31,7 @@ pub struct Restore {
 
 pub(crate) fn run(state: &State, args: &Restore) -> Result<u8> {
     let lock = Lock::take()?;
-    let place = Place::host()?;
+    let mut place = Place::host()?;
     let mut entries = state.entries()?;
     if entries.is_empty() && !state.is_prepared()? {
         return Err(Failure::new(
@@ -63,6 +63,7 @@ pub(crate) fn run(state: &State, args: &Restore) -> Result<u8> {
             .collect();
         entries.extend(unknown);
     }
+    place.seals = entries.len();
     let mut gate = Gate::arm(&place, &lock)?;
     let mut failed = 0;
     if state.quarantine() {

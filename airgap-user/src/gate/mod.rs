@@ -24,6 +24,7 @@ pub mod rings;
 mod seal;
 mod security;
 mod sys;
+mod tables;
 mod unseal;
 mod verifier;
 
@@ -64,6 +65,8 @@ pub struct Place {
     pub cgroup: PathBuf,
     /// Capacity of `CGROUPS`, if not the usual one.
     pub max_cgroups: Option<u32>,
+    /// How many seals are known to come, for the size of a gate that is made here.
+    pub seals: usize,
 }
 
 impl Place {
@@ -76,6 +79,7 @@ impl Place {
             pins: PathBuf::from(format!("/sys/fs/bpf/airgap/v{ABI_VERSION}")),
             cgroup: cgroup_mount()?,
             max_cgroups: None,
+            seals: 0,
         })
     }
 

@@ -5,11 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use airgap_common::{
     addr::Addr,
-    map::{CUT_LIFE, Older, SealNumber, Syn, name},
+    map::{CUT_LIFE, MAX_OLDER, Older, SealNumber, Syn, name},
 };
 use anyhow::{Context as _, Result};
 
-use super::{Gate, array, hash};
+use super::{Gate, array};
 use crate::host::clock::monotonic;
 
 /// A connection by its ends, and what becomes of it.
@@ -50,7 +50,7 @@ impl Gate {
         let mut last = array::<u64>(&self.place, name::OLDER_UNTIL)?;
         last.set(0, until, 0)
             .context("cannot write the map OLDER_UNTIL")?;
-        let mut older = hash::<Syn, Older>(&self.place, name::OLDER)?;
+        let mut older = self.table::<Syn, Older>(name::OLDER, MAX_OLDER)?;
         for connection in connections {
             older
                 .insert(key(seal, connection), value(connection.fate, until), 0)

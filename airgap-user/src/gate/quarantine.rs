@@ -1,9 +1,9 @@
 //! Containers that nobody has judged: while the switch is on, they start
 //! denied everything, and stay so until they are sealed or let go.
 
-use airgap_common::map::{ID_LEN, QUARANTINED, SealNumber, Switch, name};
+use airgap_common::map::{ID_LEN, MAX_JUDGED, QUARANTINED, SealNumber, Switch, name};
 use anyhow::{Context as _, Result};
-use aya::maps::{HashMap, MapError};
+use aya::maps::MapError;
 
 use super::{Gate, Lock, arm::NO_DENIALS};
 use crate::container::{Cgroup, find_cgroups};
@@ -129,23 +129,21 @@ impl Gate {
 
     /// Whether a container was judged as not to be sealed.
     pub fn is_let_go(&self, id: &[u8; ID_LEN]) -> bool {
-        self.judged().is_ok_and(|judged| judged.get(id, 0).is_ok())
+        // Where nobody was, there is no map.
+        let judged = self.known_table::<[u8; ID_LEN], u32>(name::JUDGED);
+        judged.is_ok_and(|judged| judged.is_some_and(|judged| judged.get(id, 0).is_ok()))
     }
 
     pub(super) fn remember_judged(&self, id: &[u8; ID_LEN]) -> Result<()> {
-        self.judged()?
+        self.table::<[u8; ID_LEN], u32>(name::JUDGED, MAX_JUDGED)?
             .insert(id, 1, 0)
             .context("cannot write the map JUDGED")
     }
 
     pub(super) fn forget_judged(&self, id: &[u8; ID_LEN]) {
-        if let Ok(mut judged) = self.judged() {
+        if let Ok(Some(mut judged)) = self.known_table::<[u8; ID_LEN], u32>(name::JUDGED) {
             let _ = judged.remove(id);
         }
-    }
-
-    fn judged(&self) -> Result<HashMap<aya::maps::MapData, [u8; ID_LEN], u32>> {
-        super::hash(&self.place, name::JUDGED)
     }
 
     fn release(&mut self, cgroup: u64) -> Result<()> {

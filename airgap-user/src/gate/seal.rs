@@ -9,23 +9,18 @@ use std::{
 };
 
 use airgap_common::map::{
-    Gate as GateInfo, ID_LEN, MAX_LEVEL, MAX_SEALS, Mark, Policy, Seal, SealNumber, Storage, Tag,
-    Writer, name,
+    Gate as GateInfo, ID_LEN, MAX_LEVEL, Mark, Policy, Seal, SealNumber, Storage, Tag, Writer, name,
 };
 use anyhow::{Context as _, Result, bail};
 use aya::maps::{Map, SkStorage};
 
-use super::{Gate, Lock, arm::NO_DENIALS, hints::Hints, map, seal_name, sys};
+use super::{Gate, Lock, hints::Hints, map, seal_name, sys};
 use crate::{
     container::Cgroup,
     failure::{Failure, exit},
     host::clock,
     policy::{Cidr, Exception, Rules, settled},
 };
-
-/// Seals above this share of the capacity are refused, so that the cgroups of
-/// restarting containers always find room.
-const FILL: u32 = MAX_SEALS / 10 * 9;
 
 /// Ids read by one system call.
 const BATCH: usize = 1024;
@@ -142,6 +137,7 @@ impl Gate {
         settled(sealing.exits.to_vec()).map_err(|error| {
             Failure::new(error, "airgap disallow takes exceptions back").with_code(exit::USAGE)
         })?;
+        self.provide(&sealing.policy)?;
         if let Ok(number) = self.ids.get(sealing.id, 0)
             && let Ok(standing) = self.policies.get(&number, 0)
             && Rules::is_audit(&standing) != Rules::is_audit(&sealing.policy)
@@ -176,10 +172,13 @@ impl Gate {
         self.settle()?;
         // Numbers are never given twice, so few numbers are few seals; only beyond
         // that is each of them counted.
-        if self.info()?.last_seal >= u64::from(FILL) && self.sealed()? >= FILL {
+        let most = self.most_seals()?;
+        if self.info()?.last_seal >= u64::from(most) && self.sealed()? >= most {
             return Err(Failure::new(
-                format!("{FILL} containers are sealed on this host, and more are not safe"),
-                "detach containers that are gone: airgap list, airgap detach",
+                format!(
+                    "{most} containers are sealed on this host, and its gate has no room for more"
+                ),
+                "detach containers that are gone: airgap list, airgap detach; the next boot makes room for twice as many as are sealed then",
             )
             .into());
         }
@@ -205,9 +204,7 @@ impl Gate {
             boot: u32::try_from(clock::since_boot().as_secs()).unwrap_or(0),
         };
         let write = |gate: &mut Self| -> Result<()> {
-            gate.counters
-                .insert(number, NO_DENIALS, BPF_NOEXIST)
-                .context("map COUNTERS")?;
+            gate.count(number)?;
             gate.add_clients(number, sealing.clients)?;
             gate.set_exits(number, sealing.exits)?;
             gate.policies

@@ -154,8 +154,8 @@ impl Gate {
             }
             let _ = self.seals.remove(number);
             let _ = self.policies.remove(number);
-            let _ = self.counters.remove(number);
         }
+        self.forget_counts(&numbers);
         let _ = self.forget_destinations();
         let _ = self.settle();
     }

@@ -3,7 +3,7 @@
 use airgap::gate::{Gate, Place};
 use airgap_common::map::{UdpPeer, UdpPrefix, UdpQuota, UdpSeen, name};
 use airgap_tests::Container;
-use aya::maps::{HashMap, Map, MapData};
+use aya::maps::{ArrayOfMaps, HashMap, Map, MapData};
 
 /// What the gate remembers of who has asked a container.
 #[derive(Debug)]
@@ -21,7 +21,9 @@ impl Peers {
         let id = container.id.as_bytes().try_into().expect("64 digits");
         let open = |name: &str| {
             let data = MapData::from_pin(place.pins.join("maps").join(name)).expect("the map");
-            Map::from_map_data(data).expect("a map")
+            let outer = Map::from_map_data(data).expect("a map");
+            let outer = ArrayOfMaps::<_, MapData>::try_from(outer).expect("of maps");
+            Map::from_map_data(outer.get(&0, 0).expect("a seal serves UDP")).expect("a map")
         };
         Self {
             seal: gate.number_of(id).expect("sealed"),

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use aya::{Btf as AyaBtf, Ebpf, util::KernelVersion};
 
 use super::{
-    super::{Place, bpf_log_level, object, security},
+    super::{Place, bpf_log_level, object, security, tables},
     kernel::{Kernel, OFFSETS},
 };
 use crate::host::systemd;
@@ -65,8 +65,8 @@ pub(super) fn load(place: &Place, kernel: Kernel, version: KernelVersion) -> Res
     for name in name::ALL {
         loader.map_pin_path(name, place.map(name));
     }
-    if let Some(max) = place.max_cgroups {
-        loader.map_max_entries(name::CGROUPS, max);
+    for (name, most) in tables::sizes(place) {
+        loader.map_max_entries(name, most);
     }
     let programs = loader
         .load(object::OBJECT)

@@ -61,6 +61,7 @@ fn descriptors(programs: &Ebpf) -> Result<HashMap<&str, RawFd>> {
         | Map::LruHashMap(data)
         | Map::PerCpuArray(data)
         | Map::PerCpuHashMap(data)
+        | Map::Queue(data)
         | Map::RingBuf(data)
         | Map::SkStorage(data)
         | Map::Unsupported(data)) = map

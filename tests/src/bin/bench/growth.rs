@@ -1,6 +1,6 @@
 //! What many seals and many connections change.
 
-use airgap_tests::scratch::{id, others};
+use airgap_tests::scratch::{id, others, standing_for};
 use airgap_tests::{Container, Outside};
 
 use super::Wanted;
@@ -42,6 +42,8 @@ fn seals(
         })
         .collect();
     for (figure, setup) in figures.iter_mut().zip([Setup::Sealed, Setup::Bystander]) {
+        let most = SEALS.into_iter().max().unwrap_or(0);
+        standing_for(most as usize);
         let _raised = setup.raise(container, other);
         let statistics = Statistics::start();
         for _ in 0..wanted.rounds {
