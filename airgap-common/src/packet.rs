@@ -13,6 +13,9 @@ pub const IGMP: u8 = 2;
 /// ICMP for IPv6.
 pub const ICMPV6: u8 = 58;
 
+/// Length of an Ethernet header, bytes (include/uapi/linux/if_ether.h).
+pub const ETHERNET: u32 = 14;
+
 /// TCP flag bits (RFC 9293 §3.1).
 pub const FIN: u8 = 1;
 /// SYN.

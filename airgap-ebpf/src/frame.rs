@@ -10,7 +10,7 @@ use airgap_common::{
     addr::Addr,
     denial::{Hook, Reason},
     map::{ARP_LEN, Policy, SealNumber, Syn, SynSeen, UNOWNED, Veth},
-    packet::{self, ACK, Ip, Kind, SYN, Transport},
+    packet::{self, ACK, ETHERNET, Ip, Kind, SYN, Transport},
     verdict::{
         self, Kernel as _,
         inward::{self, Concern, Route, concern},
@@ -29,7 +29,7 @@ use crate::{
     kernel::HASH_SEED,
     maps::{OWN, SYNS, VETHS},
     older,
-    packet::{ETHERNET, Packet, client_allowed},
+    packet::{Packet, client_allowed},
     questions,
     short::{ETH_P_IP, ETH_P_IPV6, headers, passes},
     socket,

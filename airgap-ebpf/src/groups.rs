@@ -2,9 +2,10 @@
 //! bridge that snoops brings it no question otherwise, and it is found by nobody (RFC 4861 §7.2,
 //! RFC 4541 §3). Not inlined: the ways through it are of no concern to the verdict.
 
+use airgap_common::packet::ETHERNET;
 use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes};
 
-use crate::{maps::OWN, packet::ETHERNET, verifier::forgotten};
+use crate::{maps::OWN, verifier::forgotten};
 
 /// Records of one report that are read; one with more of them is dropped.
 const RECORDS: u32 = 8;

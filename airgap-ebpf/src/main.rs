@@ -32,6 +32,7 @@ mod subject;
 mod systemd;
 mod task;
 mod udp;
+mod udp_peers;
 mod verifier;
 
 use airgap_common::{addr::Addr, denial::Hook};

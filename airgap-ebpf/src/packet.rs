@@ -9,7 +9,7 @@ use airgap_common::{
     addr::Addr,
     denial::{Hook, Reason},
     map::{Client, Ended, Exit, Flow, Layer, Policy, SYN_LIFE, SealNumber, Syn, Tag, UdpPeer},
-    packet::{self, Ip, Kind, Transport},
+    packet::{self, ETHERNET, Ip, Kind, Transport},
     verdict::{Kernel, Peer, Socket, exit::Passage},
 };
 use aya_ebpf::{
@@ -30,15 +30,13 @@ use crate::{
     sock::mark_of,
     socket,
     subject::Subject,
-    udp,
+    udp_peers,
     verifier::forgotten,
 };
 
 const CURRENT_NETNS: u64 = u64::MAX;
 /// `TCP_TIME_WAIT` (include/net/tcp_states.h).
 const TIME_WAIT: u32 = 6;
-/// Length of an Ethernet header.
-pub(crate) const ETHERNET: u32 = 14;
 
 /// A packet, or a frame, of a sealed container.
 pub(crate) struct Packet {

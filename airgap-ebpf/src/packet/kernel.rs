@@ -210,13 +210,13 @@ impl Kernel for Packet {
     fn udp_peer(&self, peer: &UdpPeer) -> bool {
         match self.layer() {
             Layer::Frame => exits::is_of(self.skb, peer.seal) != 0,
-            Layer::Cgroup => udp::is_answered(self.skb, peer),
+            Layer::Cgroup => udp_peers::is_answered(self.skb, peer),
         }
     }
 
     #[inline(always)]
     fn udp_ask(&self, peer: &UdpPeer) -> bool {
-        udp::ask(self.skb, peer)
+        udp_peers::ask(self.skb, peer)
     }
 
     #[inline(always)]
