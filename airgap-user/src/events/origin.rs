@@ -219,7 +219,7 @@ mod tests {
                 ..Process::example(name, pid)
             }
         }
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         // Each under a name of its own, as a container would try.
         for i in 0..100 {
             let name = format!("name{i}");

@@ -23,6 +23,7 @@ mod quarantine;
 pub mod rings;
 mod seal;
 mod security;
+mod sizes;
 mod sys;
 mod tables;
 mod unseal;

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use aya::{Btf as AyaBtf, Ebpf, util::KernelVersion};
 
 use super::{
-    super::{Place, bpf_log_level, object, security, tables},
+    super::{Place, bpf_log_level, object, security, sizes},
     kernel::{Kernel, OFFSETS},
 };
 use crate::host::systemd;
@@ -65,7 +65,7 @@ pub(super) fn load(place: &Place, kernel: Kernel, version: KernelVersion) -> Res
     for name in name::ALL {
         loader.map_pin_path(name, place.map(name));
     }
-    for (name, most) in tables::sizes(place) {
+    for (name, most) in sizes::sizes(place) {
         loader.map_max_entries(name, most);
     }
     let programs = loader
