@@ -11,7 +11,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 /// (`htab_map_mem_usage`, kernel/bpf/hashtab.c).
 const COUNTS: KernelVersion = KernelVersion::new(6, 4, 0);
 const ONE_SEAL: u64 = 8_000_000;
-const THOUSAND_SEALS: u64 = 12_000_000;
+const THOUSAND_SEALS: u64 = 9_000_000;
 
 fn bytes(map: &MapData) -> u64 {
     let path = format!("/proc/self/fdinfo/{}", map.fd().as_fd().as_raw_fd());
