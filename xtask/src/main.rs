@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod build_ebpf;
 mod command;
+mod debian;
 mod demo;
 mod dist;
 mod escape;

@@ -1,5 +1,4 @@
-//! Kernels out of Debian's archive, by way of apt with an index of its own: the host's sources
-//! stay as they are.
+//! Kernels out of Debian's archive.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,12 +8,13 @@ use anyhow::{Context, Result, bail};
 
 use super::host::Host;
 use super::package::Kernel;
-use super::sources;
 use crate::command;
+use crate::debian::{Index, sources};
 
 /// Debian's archive, and the folder for what comes from it.
 pub(super) struct Archive {
     cache: PathBuf,
+    index: Index,
 }
 
 impl Archive {
@@ -23,21 +23,11 @@ impl Archive {
     /// # Errors
     /// When the host's sources name no Debian archive, or the index cannot be stored.
     pub(super) fn open(host: &Host, cache: &Path) -> Result<Self> {
-        let archive = Self {
+        let sources = sources::list(host.keyring)?;
+        Ok(Self {
             cache: cache.to_path_buf(),
-        };
-        let apt = archive.apt_dir();
-        for dir in ["lists/partial", "archives/partial"] {
-            let dir = apt.join(dir);
-            fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-        }
-        let sources = apt.join("sources.list");
-        fs::write(&sources, sources::list(host.keyring)?)
-            .with_context(|| format!("cannot write {}", sources.display()))?;
-        if let Err(error) = command::output(archive.apt("apt-get").args(["--quiet", "update"])) {
-            eprintln!("warning: a suite is left out, or its index is an old one: {error}");
-        }
-        Ok(archive)
+            index: Index::open(cache.join("apt"), &sources)?,
+        })
     }
 
     /// All packages, as `apt-cache dumpavail` prints them.
@@ -45,7 +35,7 @@ impl Archive {
     /// # Errors
     /// When apt-cache fails.
     pub(super) fn index(&self) -> Result<String> {
-        command::output(self.apt("apt-cache").arg("dumpavail"))
+        command::output(self.index.apt("apt-cache").arg("dumpavail"))
     }
 
     /// The kernel's image; downloaded once.
@@ -81,8 +71,7 @@ impl Archive {
         dir: &Path,
         to: &Path,
     ) -> Result<()> {
-        let deb = self.download(package, version, dir)?;
-        command::output(Command::new("dpkg-deb").arg("--extract").arg(deb).arg(to)).map(drop)
+        self.index.unpack(&format!("{package}={version}"), dir, to)
     }
 
     /// The one file of a package that matches, kept in the cache.
@@ -95,7 +84,8 @@ impl Archive {
         let dir = self.cache.join(format!("download.{}", std::process::id()));
         fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         let done = self
-            .download(package, version, &dir)
+            .index
+            .download(&format!("{package}={version}"), &dir)
             .and_then(|deb| unpack(&deb, pattern, &dir.join("content")))
             .and_then(|unpacked| {
                 fs::rename(&unpacked, &file)
@@ -103,41 +93,6 @@ impl Archive {
             });
         fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
         done.map(|()| file)
-    }
-
-    fn download(&self, package: &str, version: &str, dir: &Path) -> Result<PathBuf> {
-        let mut apt = self.apt("apt-get");
-        apt.current_dir(dir)
-            .args(["--quiet", "download", &format!("{package}={version}")]);
-        command::output(&mut apt)?;
-        fs::read_dir(dir)
-            .with_context(|| format!("cannot read {}", dir.display()))?
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-            .with_context(|| format!("`{}` left no package", command::line(&apt)))
-    }
-
-    /// An apt program that sees only the suites above.
-    fn apt(&self, program: &str) -> Command {
-        let dir = self.apt_dir();
-        let mut command = Command::new(program);
-        for (option, value) in [
-            ("Dir::State", dir.clone()),
-            ("Dir::State::status", PathBuf::from("/dev/null")),
-            ("Dir::Cache", dir.clone()),
-            ("Dir::Etc::SourceList", dir.join("sources.list")),
-            ("Dir::Etc::SourceParts", PathBuf::from("/dev/null")),
-            ("APT::Architecture", PathBuf::from("amd64")),
-            ("APT::Sandbox::User", PathBuf::from("root")),
-            ("Acquire::Languages", PathBuf::from("none")),
-        ] {
-            command.arg(format!("--option={option}={}", value.display()));
-        }
-        command
-    }
-
-    fn apt_dir(&self) -> PathBuf {
-        self.cache.join("apt")
     }
 }
 

@@ -11,8 +11,8 @@ use anyhow::{Context, Result};
 
 use super::archive::Archive;
 use super::package::Kernel;
-use super::sources;
 use crate::command;
+use crate::debian::sources;
 
 /// A Debian with systemd on a disk.
 #[derive(Clone, Copy, Debug, Hash)]

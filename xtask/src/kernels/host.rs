@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::debian::KEYRING;
 use crate::setup::{self, apt};
 
 const EMULATOR: &str = "qemu-system-x86_64";
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// The programs this task starts or puts into the guest.
 pub(super) struct Host {

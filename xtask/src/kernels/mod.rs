@@ -23,7 +23,6 @@ mod package;
 pub(crate) mod packages;
 mod page;
 pub(crate) mod reboot;
-mod sources;
 mod table;
 pub(crate) mod units;
 mod units_page;

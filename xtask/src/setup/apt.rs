@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 
 use super::{docker, say};
 use crate::command;
+use crate::debian::KEYRING;
 
 /// Program and the package that brings it.
 const TOOLS: [(&str, &str); 18] = [
@@ -43,12 +44,11 @@ const TOOLS: [(&str, &str); 18] = [
 const CHROMIUM: &str = "chromium";
 
 /// File and the package that brings it, where there is no program to look for.
-const FILES: [(&str, &str); 2] = [
+const FILES: [(&str, &str); 3] = [
     ("/etc/ssl/certs/ca-certificates.crt", "ca-certificates"),
-    (
-        "/usr/share/keyrings/debian-archive-keyring.gpg",
-        "debian-archive-keyring",
-    ),
+    (KEYRING, "debian-archive-keyring"),
+    // Networks of pods.
+    ("/usr/lib/cni/bridge", "containernetworking-plugins"),
 ];
 
 /// Installs the missing packages; asks the package index only when some are.

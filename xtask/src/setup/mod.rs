@@ -1,6 +1,7 @@
 //! `cargo xtask setup`: make a fresh Debian or Ubuntu able to build, test and show airgap.
 
 pub(crate) mod apt;
+mod containerd;
 mod docker;
 mod mounts;
 mod rust;
@@ -18,6 +19,7 @@ use anyhow::{Context, Result, bail};
 pub(crate) fn run() -> Result<()> {
     require_root("setup")?;
     apt::install()?;
+    containerd::unpack()?;
     rust::install()?;
     mounts::mount()?;
     docker::start()

@@ -15,7 +15,7 @@ const SECURITY: [&str; 2] = ["bullseye-security", "bookworm-security"];
 ///
 /// # Errors
 /// When the host's own sources name no Debian mirror.
-pub(super) fn list(keyring: &Path) -> Result<String> {
+pub(crate) fn list(keyring: &Path) -> Result<String> {
     lines(&targets()?, keyring).context(NO_MIRROR)
 }
 
@@ -23,11 +23,24 @@ pub(super) fn list(keyring: &Path) -> Result<String> {
 ///
 /// # Errors
 /// When the host's own sources name none.
-pub(super) fn mirror() -> Result<String> {
+pub(crate) fn mirror() -> Result<String> {
     let targets = targets()?;
     main(&mirrors(&targets))
         .map(str::to_owned)
         .context(NO_MIRROR)
+}
+
+/// The same of one suite alone.
+///
+/// # Errors
+/// When the host's own sources name no Debian mirror.
+pub(crate) fn of_suite(suite: &str, keyring: &Path) -> Result<String> {
+    Ok(line(keyring, &mirror()?, suite))
+}
+
+fn line(keyring: &Path, address: &str, suite: &str) -> String {
+    let key = keyring.display();
+    format!("deb [arch=amd64 signed-by={key}] {address} {suite} main\n")
 }
 
 const NO_MIRROR: &str = "apt's sources name no Debian mirror, which the kernels would come from\n\
@@ -72,14 +85,10 @@ fn lines(targets: &str, keyring: &Path) -> Option<String> {
             || format!("{main}-security"),
             |address| (*address).to_owned(),
         );
-    let line = |address: &str, suite: &str| {
-        let key = keyring.display();
-        format!("deb [arch=amd64 signed-by={key}] {address} {suite} main\n")
-    };
     Some(
-        MAIN.map(|suite| line(main, suite))
+        MAIN.map(|suite| line(keyring, main, suite))
             .into_iter()
-            .chain(SECURITY.map(|suite| line(&security, suite)))
+            .chain(SECURITY.map(|suite| line(keyring, &security, suite)))
             .collect(),
     )
 }
