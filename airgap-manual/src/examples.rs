@@ -83,6 +83,16 @@ pub(crate) fn of(page: &str) -> &'static [Example] {
                 "The same for a systemd unit.",
             ),
         ],
+        "airgap-nri" => &[
+            (
+                "sudo airgap nri --quarantine",
+                "Seal pods by their annotations; what starts while it is dead is denied, not open.",
+            ),
+            (
+                "sudo airgap nri --allow-accept seccomp",
+                "Let manifests accept that a container has no seccomp filter.",
+            ),
+        ],
         "airgap-keep" => &[(
             "sudo airgap keep",
             "Renew the addresses of --to container:NAME; its unit is airgap-keep.",

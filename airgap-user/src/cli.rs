@@ -10,7 +10,7 @@ use crate::{
     command::Init,
     commands::{
         Allow, Apply, Attach, Configuration, Detach, Disallow, Doctor, Exec, Explain, Guard, Hook,
-        Install, Keep, Learn, List, Quarantine, Reporting, Restore, Run, Schema, Status, Tail,
+        Install, Keep, Learn, List, Nri, Quarantine, Reporting, Restore, Run, Schema, Status, Tail,
         Verify, Watch,
     },
     verify::Probe,
@@ -91,6 +91,14 @@ pub enum Command {
     /// sealed as that says, whatever its labels ask for (airgap apply). What is sealed needs
     /// no such process.
     Watch(Watch),
+    /// Seal pods of Kubernetes by their annotations, before their first instruction; a service.
+    ///
+    /// Annotations of a pod's manifest: airgap.dev/seal=true, /ports, /from, /to and /accept,
+    /// with the words of the labels (airgap watch). The runtime (containerd from 1.7, CRI-O)
+    /// asks and waits: a pod that asks for a seal and cannot be sealed is not made, and its
+    /// event says why. A runtime goes on without a plugin that is dead or slow: what starts
+    /// then is open, or denied with --quarantine. What is sealed needs no such process.
+    Nri(Nri),
     /// Look after the addresses of exceptions by name; a service.
     ///
     /// It looks again when a container starts, ends or changes its networks, and every 20

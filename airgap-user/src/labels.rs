@@ -4,6 +4,8 @@
 //! label may be the word of whoever made the image. `airgap.seal` only tightens
 //! and counts whoever wrote it. The others count only where whoever made the
 //! container gave them: what the image says as well is left out, and named.
+//!
+//! A pod's manifest says the same by annotations, `airgap.dev/seal` and so on.
 
 use std::str::FromStr;
 
@@ -48,6 +50,60 @@ pub struct Terms {
     pub in_doubt: bool,
 }
 
+/// How the words are spelt: what stands before `seal`, `ports` and the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spelling(&'static str);
+
+/// Words of a label, behind what it begins with.
+const WORDS: [&str; 5] = ["seal", "ports", "from", "to", "accept"];
+
+impl Spelling {
+    /// Of a container's labels.
+    pub const LABELS: Self = Self("airgap.");
+    /// Of a pod's annotations (Kubernetes: a domain, a slash, a name).
+    pub const ANNOTATIONS: Self = Self("airgap.dev/");
+
+    fn of(self, word: &str) -> String {
+        format!("{}{word}", self.0)
+    }
+
+    /// The word that is spelt just so.
+    fn exact(self, label: &str) -> Option<&'static str> {
+        let word = label.strip_prefix(self.0)?;
+        WORDS.into_iter().find(|known| *known == word)
+    }
+
+    /// What reads them.
+    fn reader(self) -> &'static str {
+        match self == Self::LABELS {
+            true => "airgap watch",
+            false => "airgap nri",
+        }
+    }
+
+    /// Whether `airgap.seal` is meant, however it is written.
+    fn means_seal(self, label: &str) -> bool {
+        let folded = folded(label);
+        folded == "airgap.seal" || folded == self::folded(&self.of("seal"))
+    }
+
+    /// Whether any of them asks for a seal: the one that is spelt right, or one that
+    /// was meant to be it.
+    pub fn asks(self, labels: &Labels) -> bool {
+        let says_yes = |value: &String| !matches!(value.trim(), "false" | "0" | "no" | "off");
+        labels
+            .iter()
+            .any(|(label, value)| self.means_seal(label) && says_yes(value))
+    }
+}
+
+/// Reads what the annotations of a pod's manifest ask for, as [`read`] does labels: nobody
+/// else's word is among them.
+pub fn read_annotations(annotations: &Labels, limits: &Limits) -> Asked {
+    let nobody = Labels::new();
+    read_as(Spelling::ANNOTATIONS, annotations, Some(&nobody), limits)
+}
+
 /// Reads `airgap.seal`, `airgap.ports`, `airgap.from`, `airgap.to` and
 /// `airgap.accept` of a container.
 ///
@@ -59,7 +115,11 @@ pub struct Terms {
 /// in blanks or other signs, or in its dot asks for a seal; a look-alike of
 /// another label means nothing and is named.
 pub fn read(labels: &Labels, image: Option<&Labels>, limits: &Limits) -> Asked {
-    if !asks(labels) {
+    read_as(Spelling::LABELS, labels, image, limits)
+}
+
+fn read_as(spelling: Spelling, labels: &Labels, image: Option<&Labels>, limits: &Limits) -> Asked {
+    if !spelling.asks(labels) {
         return Asked::Nothing;
     }
     let mut terms = Terms {
@@ -69,31 +129,31 @@ pub fn read(labels: &Labels, image: Option<&Labels>, limits: &Limits) -> Asked {
         ignored: Vec::new(),
         in_doubt: false,
     };
+    let seal = spelling.of("seal");
     for (label, value) in labels {
-        match (label.as_str(), folded(label).as_str()) {
-            ("airgap.ports" | "airgap.from" | "airgap.to" | "airgap.accept", _) => {}
-            ("airgap.seal", _) if value.trim() == "true" => {}
-            ("airgap.seal", _) => terms
+        match spelling.exact(label) {
+            Some("seal") if value.trim() != "true" => terms
                 .wrong
                 .push(format!("{label}={value}: write true or false")),
-            (_, "airgap.seal") => terms.wrong.push(format!("{label}: write airgap.seal")),
-            (_, "airgap.ports" | "airgap.from" | "airgap.to" | "airgap.accept") => {
+            Some(_) => {}
+            None if spelling.means_seal(label) => {
+                terms.wrong.push(format!("{label}: write {seal}"));
+            }
+            None if folded(label).starts_with("airgap.") => {
                 terms.wrong.push(format!("{label}: there is no such label"));
             }
-            (other, _) if other.starts_with("airgap.") => {
-                terms.wrong.push(format!("{label}: there is no such label"));
-            }
-            _ => {}
+            None => {}
         }
     }
-    let ports = counts(labels, image, "ports", &mut terms);
-    let ports = list::<Port>("ports", ports, &mut terms.wrong);
-    let clients = counts(labels, image, "from", &mut terms);
-    let clients = list::<Cidr>("from", clients, &mut terms.wrong);
-    let exits = counts(labels, image, "to", &mut terms);
-    let exits = list::<To>("to", exits, &mut terms.wrong).unwrap_or_default();
-    let accept = counts(labels, image, "accept", &mut terms);
-    let accept = list::<Risk>("accept", accept, &mut terms.wrong).unwrap_or_default();
+    let of = |word, terms: &mut Terms| counts(spelling, labels, image, word, terms);
+    let ports = of("ports", &mut terms);
+    let ports = list::<Port>(spelling, "ports", ports, &mut terms.wrong);
+    let clients = of("from", &mut terms);
+    let clients = list::<Cidr>(spelling, "from", clients, &mut terms.wrong);
+    let exits = of("to", &mut terms);
+    let exits = list::<To>(spelling, "to", exits, &mut terms.wrong).unwrap_or_default();
+    let accept = of("accept", &mut terms);
+    let accept = list::<Risk>(spelling, "accept", accept, &mut terms.wrong).unwrap_or_default();
     for risk in accept {
         let why = if risk == Risk::ExistingConnections {
             "no label accepts this, as nothing tells who opened them".to_owned()
@@ -102,12 +162,14 @@ pub fn read(labels: &Labels, image: Option<&Labels>, limits: &Limits) -> Asked {
             continue;
         } else {
             format!(
-                "this host lets no label accept it; airgap watch --allow-accept {risk}, or labels.accept (airgap config)"
+                "this host lets no label accept it; {} --allow-accept {risk}, or labels.accept (airgap config)",
+                spelling.reader()
             )
         };
-        terms.ignored.push(format!("airgap.accept={risk}: {why}"));
+        let label = spelling.of("accept");
+        terms.ignored.push(format!("{label}={risk}: {why}"));
     }
-    let exits = limits.hold(exits, &mut terms.ignored);
+    let exits = limits.hold(spelling, exits, &mut terms.ignored);
     if let (Some(ports), Some(clients)) = (ports, clients) {
         let ports = match ports.is_empty() {
             true => limits.ports.clone(),
@@ -115,12 +177,14 @@ pub fn read(labels: &Labels, image: Option<&Labels>, limits: &Limits) -> Asked {
         };
         match Rules::new(ports, clients) {
             Ok(rules) => terms.rules = rules,
-            Err(error) => terms.wrong.push(format!("airgap.ports: {error}")),
+            Err(error) => terms
+                .wrong
+                .push(format!("{}: {error}", spelling.of("ports"))),
         }
     }
     match settled(exits.into_iter().map(Exception::from).collect()) {
         Ok(exits) => terms.rules.exits = exits,
-        Err(error) => terms.wrong.push(format!("airgap.to: {error}")),
+        Err(error) => terms.wrong.push(format!("{}: {error}", spelling.of("to"))),
     }
     terms.wrong.sort_unstable();
     terms.ignored.sort_unstable();
@@ -129,13 +193,14 @@ pub fn read(labels: &Labels, image: Option<&Labels>, limits: &Limits) -> Asked {
 
 impl Limits {
     /// Those exceptions that this host lets labels have; the others are named.
-    fn hold(&self, exits: Vec<To>, ignored: &mut Vec<String>) -> Vec<To> {
+    fn hold(&self, spelling: Spelling, exits: Vec<To>, ignored: &mut Vec<String>) -> Vec<To> {
         let Some(most) = &self.to else { return exits };
         let (held, others): (Vec<To>, Vec<To>) = exits
             .into_iter()
             .partition(|exit| most.iter().any(|most| exit.is_within(most)));
+        let label = spelling.of("to");
         ignored.extend(others.iter().map(|exit| {
-            format!("airgap.to={exit}: this host lets no label have it (labels.to, airgap config)")
+            format!("{label}={exit}: this host lets no label have it (labels.to, airgap config)")
         }));
         held
     }
@@ -177,13 +242,9 @@ impl Terms {
     }
 }
 
-/// Whether any label asks for a seal: the one that is spelt right, or one that
-/// was meant to be it.
+/// Whether any label of a container asks for a seal.
 pub fn asks(labels: &Labels) -> bool {
-    let says_yes = |value: &String| !matches!(value.trim(), "false" | "0" | "no" | "off");
-    labels
-        .iter()
-        .any(|(label, value)| folded(label) == "airgap.seal" && says_yes(value))
+    Spelling::LABELS.asks(labels)
 }
 
 /// A label's name without what people get wrong: case, signs that are not
@@ -202,12 +263,13 @@ fn folded(label: &str) -> String {
 /// `airgap.from` any client could connect: left out for that, an image could
 /// open what the container's maker had closed.
 fn counts<'a>(
+    spelling: Spelling,
     labels: &'a Labels,
     image: Option<&Labels>,
     name: &str,
     terms: &mut Terms,
 ) -> Option<&'a str> {
-    let label = format!("airgap.{name}");
+    let label = spelling.of(name);
     let value = labels.get(&label)?;
     let why = match image {
         _ if name == "from" => return Some(value),
@@ -226,6 +288,7 @@ fn counts<'a>(
 
 /// Values between commas; empty without the label, `None` if one is wrong.
 fn list<T: FromStr<Err = String>>(
+    spelling: Spelling,
     name: &str,
     text: Option<&str>,
     wrong: &mut Vec<String>,
@@ -235,7 +298,7 @@ fn list<T: FromStr<Err = String>>(
     };
     let parsed: Result<Vec<T>, String> = text.split(',').map(|part| part.trim().parse()).collect();
     parsed
-        .map_err(|error| wrong.push(format!("airgap.{name}: {error}")))
+        .map_err(|error| wrong.push(format!("{}: {error}", spelling.of(name))))
         .ok()
 }
 

@@ -21,6 +21,7 @@ pub mod labels;
 pub mod metrics;
 pub mod notation;
 pub mod output;
+pub mod pod;
 pub mod policy;
 pub mod preflight;
 pub mod remote;

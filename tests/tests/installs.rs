@@ -105,6 +105,7 @@ fn systemd_understands_the_units() {
         "airgap-restore.service",
         "airgap-watch.service",
         "airgap-keep.service",
+        "airgap-nri.service",
     ] {
         let mut verify = Command::new("systemd-analyze");
         let out = cmd::run_command(

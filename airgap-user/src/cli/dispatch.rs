@@ -9,7 +9,7 @@ use crate::{
     command,
     commands::{
         allow, apply, attach, config, detach, doctor, elsewhere, exec, explain, guard, hook,
-        install, keep_names, learn, list, quarantine, reporting, restore, run, schema, status,
+        install, keep_names, learn, list, nri, quarantine, reporting, restore, run, schema, status,
         tail, top, verify, watch,
     },
     config::Config,
@@ -82,6 +82,7 @@ impl Cli {
             Command::Exec(args) => exec::run(config, &args)?,
             Command::Watch(args) => watch::run(hosts, state, config, &args).await?,
             Command::Keep(args) => keep_names::run(hosts, &args).await?,
+            Command::Nri(args) => nri::run(state, config, &args)?,
             Command::Quarantine(args) => quarantine::run(state, &args)?,
             Command::Restore(args) => restore::run(state, &args)?,
             Command::Install(args) => install::install(hosts, state, &args)?,

@@ -10,7 +10,7 @@ use super::{
     before::accepted_before,
     exit_change::ExitChange,
     leasing::refuse_unkept,
-    reference::{Directory, is_engineless_name, refuse_command, seals_of},
+    reference::{Directory, is_engineless_name, refuse_command, refuse_pod, seals_of},
     refusing::refuse_configured,
     report::subtree_of,
     sealing, standing,
@@ -153,6 +153,7 @@ async fn made(
     if !is_engineless_name(reference) {
         return changed(hosts, state, reference, change, (accept, ceilings)).await;
     }
+    refuse_pod(reference)?;
     refuse_command(reference)?;
     let gate = standing()?;
     let seals = seals_of(gate.as_ref())?;

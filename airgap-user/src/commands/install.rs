@@ -25,6 +25,7 @@ use crate::{
         units::{self, Boot, Unit},
     },
     output,
+    pod::is_pod,
     state::State,
 };
 
@@ -118,7 +119,9 @@ fn unordered(root: &Path, state: &State) -> Result<Option<String>> {
         return Ok(found);
     }
     let entries = state.entries()?;
-    let container = entries.iter().find(|entry| !is_engineless(entry.id()));
+    let container = entries
+        .iter()
+        .find(|entry| !is_engineless(entry.id()) || is_pod(entry.id()));
     Ok(container.map(|entry| format!("the sealed container '{}'", entry.name())))
 }
 

@@ -26,7 +26,9 @@ pub(crate) mod list;
 mod marked;
 mod marking;
 mod names;
+pub(crate) mod nri;
 pub(crate) mod quarantine;
+mod recorded;
 mod reference;
 mod refusing;
 mod report;
@@ -72,6 +74,7 @@ pub use {
     keep_names::Keep,
     learn::Learn,
     list::List,
+    nri::Nri,
     quarantine::Quarantine,
     reporting::Reporting,
     restore::Restore,

@@ -12,7 +12,7 @@ use anyhow::Result;
 use futures_util::future::join_all;
 
 pub(super) use self::engineless::{
-    is_engineless, is_engineless_name, refuse_command, refuse_engineless,
+    is_engineless, is_engineless_name, refuse_command, refuse_engineless, refuse_pod,
 };
 use self::{
     engineless::{by_alias, engineless},
@@ -23,6 +23,7 @@ use crate::{
     failure::{Failure, exit},
     gate::{Gate, Place, seal_id, seal_name},
     host::systemd::PREFIX as UNIT,
+    pod,
     state::{Entry, State},
     subtree,
 };
@@ -329,6 +330,9 @@ fn none_of(reference: &str, known: &[Known]) -> Failure {
     ) {
         (Some(unit), _) => format!("airgap attach --unit {unit}"),
         (_, Some(path)) => format!("airgap attach --cgroup {path}"),
+        _ if pod::is_name(reference) => {
+            "annotations of a pod's manifest ask for a seal (airgap nri)".to_owned()
+        }
         _ => "a command's seal ends with it: airgap list".to_owned(),
     };
     let hint = match names.is_empty() {

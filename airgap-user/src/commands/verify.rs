@@ -20,6 +20,7 @@ use crate::{
     failure::{Failure, exit},
     gate::{Gate, Lock, seal_id},
     output,
+    pod::is_pod,
     state::{Own, State},
     verify::{self, Kind, Subject, Verdict},
 };
@@ -78,6 +79,11 @@ fn subject(gate: &Gate, meant: &Meant, (number, seal): (SealNumber, &Seal)) -> R
     if is_command(&id) {
         let what = format!("{name} is a command, and verify is for what goes on");
         let hint = "airgap status says what covers it; what it runs can try ways out itself";
+        return Err(Failure::new(what, hint).into());
+    }
+    if is_pod(&id) {
+        let what = format!("{name} is a pod, and verify is for single containers and units");
+        let hint = "airgap status says what covers it";
         return Err(Failure::new(what, hint).into());
     }
     if let Some(subtree) = subtree_of(gate, number, &id)? {

@@ -6,6 +6,8 @@ use std::{
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use airgap_common::cgroup::container_id;
@@ -168,6 +170,42 @@ pub fn has_started(pid: u32) -> bool {
     !is_forked(&stat)
 }
 
+/// Waits until a runtime's process has become all that the container's program will be, and
+/// waits itself to be told to start that: it opens a FIFO, which nobody else has opened yet
+/// (runc's and crun's `exec.fifo`). Until then it has more than it will have: capabilities,
+/// mounts, no filter. False if it does not come to that in so long.
+pub fn await_start(pid: u32, patience: Duration) -> bool {
+    const STEP: Duration = Duration::from_millis(2);
+    let end = Instant::now() + patience;
+    let mut before = None;
+    loop {
+        let now = blocked(pid);
+        if now.is_some() && now == before {
+            return true;
+        }
+        if Instant::now() >= end {
+            return false;
+        }
+        before = now;
+        sleep(STEP);
+    }
+}
+
+/// The call that a process is blocked in, and how often it was blocked, if it opens something
+/// (proc_pid_syscall(5)).
+fn blocked(pid: u32) -> Option<(String, String)> {
+    let call = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
+    let number: i64 = call.split(' ').next()?.parse().ok()?;
+    if number != libc::SYS_openat {
+        return None;
+    }
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let times = status
+        .lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    Some((call, times?.to_owned()))
+}
+
 /// Pure. `PF_FORKNOEXEC` of the ninth field (proc_pid_stat(5), include/linux/sched.h); a
 /// name may hold anything, so fields are counted behind it.
 fn is_forked(stat: &[u8]) -> bool {
@@ -205,6 +243,27 @@ mod tests {
         assert!(!is_forked(&stat(0x0040_0000)) && !is_forked(b"") && !is_forked(b"7 (a) S"));
         // This process was started as a program.
         assert!(has_started(std::process::id()) && has_started(0));
+    }
+
+    #[test]
+    fn waits_for_one_that_opens_a_fifo() {
+        let path = std::env::temp_dir().join(format!("airgap-fifo-{}", std::process::id()));
+        let named = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+        // SAFETY: a path that ends in a zero.
+        assert_eq!(unsafe { libc::mkfifo(named.as_ptr(), 0o600) }, 0);
+        let line = format!("exec > {}", path.display());
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", &line])
+            .spawn()
+            .unwrap();
+        let waits = await_start(child.id(), Duration::from_secs(10));
+        drop(child.kill());
+        drop(child.wait());
+        fs::remove_file(path).unwrap();
+        assert!(waits);
+        // This one runs, and the other is gone.
+        assert!(!await_start(std::process::id(), Duration::from_millis(20)));
+        assert!(!await_start(child.id(), Duration::ZERO));
     }
 
     #[test]

@@ -190,7 +190,7 @@ impl Cgroup {
 
 /// The path on the `0::` line of a `/proc/PID/cgroup` file; `None` at the root,
 /// where processes without a v2 cgroup of their own are.
-pub(super) fn v2_path(text: &str) -> Option<&str> {
+pub fn v2_path(text: &str) -> Option<&str> {
     text.lines()
         .find_map(|line| line.strip_prefix("0::"))
         .filter(|path| *path != "/" && path.starts_with('/') && !path.starts_with("/.."))

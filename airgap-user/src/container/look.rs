@@ -31,6 +31,8 @@ pub struct Look {
     pub budget: Budget,
     /// Sockets that lead elsewhere, as they were while it was held still.
     still: Option<Vec<Carried>>,
+    /// Of whose threads the first one alone counts.
+    starting: Option<u32>,
 }
 
 impl Look {
@@ -43,19 +45,22 @@ impl Look {
     /// If none of its cgroups has a process.
     pub fn at(root: &Path, container: &Container) -> Result<Self> {
         let at = whereabouts(root, container)?;
-        Ok(Self::around(Some(container), at, Self::TIME))
+        Ok(Self::around(Some(container), at, Self::TIME, None))
     }
 
     /// The same where only its cgroups are known.
     pub fn within(cgroups: Vec<Cgroup>) -> Self {
-        Self::around(
-            None,
-            Whereabouts {
-                cgroups,
-                init: None,
-            },
-            Self::TIME,
-        )
+        Self::within_time(cgroups, Self::TIME, None)
+    }
+
+    /// The same, in so much time. `starting`: a runtime's process that waits to become a
+    /// container's program ([`super::arrival::await_start`]).
+    pub fn within_time(cgroups: Vec<Cgroup>, time: Duration, starting: Option<u32>) -> Self {
+        let at = Whereabouts {
+            cgroups,
+            init: None,
+        };
+        Self::around(None, at, time, starting)
     }
 
     /// Looks at a subtree that is no container's: the host's network is among its
@@ -75,9 +80,14 @@ impl Look {
         Ok(look)
     }
 
-    fn around(container: Option<&Container>, at: Whereabouts, time: Duration) -> Self {
+    fn around(
+        container: Option<&Container>,
+        at: Whereabouts,
+        time: Duration,
+        starting: Option<u32>,
+    ) -> Self {
         let mut budget = Budget::of(time);
-        let mut members = Members::look(&at.cgroups, &mut budget);
+        let mut members = Members::look_at(&at.cgroups, starting, &mut budget);
         let shown = std::mem::take(&mut members.networks);
         let settled = members.settled;
         let mut look = Self {
@@ -87,6 +97,7 @@ impl Look {
             members,
             budget,
             still: None,
+            starting,
         };
         if !settled && look.budget.skipped().is_empty() {
             look.hold_still(container);
@@ -102,7 +113,7 @@ impl Look {
             return;
         };
         let mut budget = Budget::of(TIME_STILL);
-        let mut members = Members::look(&self.cgroups, &mut budget);
+        let mut members = Members::look_at(&self.cgroups, self.starting, &mut budget);
         let shown = std::mem::take(&mut members.networks);
         let networks = merged(container.and_then(Container::sandbox), shown);
         let mut found = Vec::new();
@@ -140,7 +151,7 @@ impl Look {
                 at.cgroups.push(other);
             }
         }
-        Some(Self::around(Some(container), at, time))
+        Some(Self::around(Some(container), at, time, None))
     }
 
     /// Sockets that its processes hold and that lead elsewhere; `each` as for [`carried`].

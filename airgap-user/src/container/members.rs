@@ -123,6 +123,12 @@ impl Members {
     /// Looks at all tasks in `cgroups` and below, first one thread of each process, then
     /// the others. What the budget does not allow is named in it.
     pub fn look(cgroups: &[Cgroup], budget: &mut Budget) -> Self {
+        Self::look_at(cgroups, None, budget)
+    }
+
+    /// The same, where `starting` is a runtime's process that waits to become a container's
+    /// program: of its threads the first one alone will.
+    pub fn look_at(cgroups: &[Cgroup], starting: Option<u32>, budget: &mut Budget) -> Self {
         let mut members = Self::default();
         let own = Own::read();
         let mut seen = Seen::default();
@@ -142,6 +148,7 @@ impl Members {
             // Where the first thread has ended, the others still tell.
             if let Some(first) = threads(pid, 1, budget).first()
                 && members.add(pid, *first, &own, &mut seen, budget) > 1
+                && starting != Some(pid)
             {
                 rest.push((pid, *first));
             }

@@ -35,7 +35,7 @@ pub use self::{
     apart::{Lent, Table, apart},
     budget::Budget,
     carried::{Carried, Leads, carried, disconnect},
-    cgroup::{Cgroup, all_cgroups, find_cgroups, locate, strayed},
+    cgroup::{Cgroup, all_cgroups, find_cgroups, locate, strayed, v2_path},
     connect::Hosts,
     docker::Engine,
     engines::{Engines, Listed},

@@ -25,6 +25,7 @@ pub const KEEP_NAME: &str = "airgap-keep.service";
 pub const RESTORE: &str = "etc/systemd/system/airgap-restore.service";
 const WATCH: &str = "etc/systemd/system/airgap-watch.service";
 const KEEP: &str = "etc/systemd/system/airgap-keep.service";
+const NRI: &str = "etc/systemd/system/airgap-nri.service";
 /// Engines that may be installed later; for a service that is not there a drop-in means
 /// nothing.
 const ENGINES: [&str; 4] = [
@@ -68,7 +69,9 @@ pub fn bound(unit: &str) -> Unit {
 
 /// Paths of all that was ever written below a root.
 pub fn written(root: &Path) -> Vec<String> {
-    let mut found: Vec<_> = [RESTORE, WATCH, KEEP, RULE, HOOK].map(str::to_owned).into();
+    let mut found: Vec<_> = [RESTORE, WATCH, KEEP, NRI, RULE, HOOK]
+        .map(str::to_owned)
+        .into();
     let entries = fs::read_dir(root.join(UNITS))
         .into_iter()
         .flatten()
@@ -114,6 +117,7 @@ pub fn all(
         unit(RESTORE, restore(binary, state, &engines)),
         unit(WATCH, watch(binary, state, &engines, &sockets)),
         unit(KEEP, keep(binary, state, &engines, &sockets)),
+        unit(NRI, nri(binary, state)),
         unit(RULE, rule(MARK, binary)),
     ];
     if starters.iter().any(|name| name.starts_with("podman")) {
@@ -277,6 +281,27 @@ NotifyAccess=main
 ExecStart={binary} {hosts}--state-dir {state} keep
 Restart=always
 RestartSec=1
+
+[Install]
+WantedBy=multi-user.target
+"
+    )
+}
+
+/// Before the kubelet, and whatever becomes of the runtime: it waits for that by itself.
+fn nri(binary: &str, state: &str) -> String {
+    format!(
+        "{MARK}.
+[Unit]
+Description=Seal pods by their annotations
+After={RESTORE_NAME}
+Requires={RESTORE_NAME}
+Before=kubelet.service
+
+[Service]
+ExecStart={binary} --state-dir {state} nri
+Restart=always
+RestartSec=100ms
 
 [Install]
 WantedBy=multi-user.target

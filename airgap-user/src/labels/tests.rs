@@ -1,4 +1,4 @@
-use super::{Asked, Labels, Limits, Terms, read};
+use super::{Asked, Labels, Limits, Terms, read, read_annotations};
 use crate::{policy::Port, preflight::Risk};
 
 fn labels(pairs: &[(&str, &str)]) -> Labels {
@@ -247,4 +247,63 @@ fn a_host_limits_what_labels_ask_for() {
     assert_eq!(exits, ["198.51.100.9:443/tcp"]);
     assert_eq!(terms.ignored.len(), 1);
     assert!(terms.ignored[0].starts_with("airgap.to=198.51.101.9:443/tcp: this host"));
+}
+
+#[test]
+fn a_pod_says_the_same_by_annotations() {
+    let read = |pairs| read_annotations(&labels(pairs), &accepting(&[Risk::Seccomp]));
+    for nothing in [
+        &[][..],
+        &[("airgap.dev/seal", "false")],
+        &[("airgap.dev/ports", "80")],
+        &[("example.org/airgap.dev-seal", "true")],
+    ] {
+        assert_eq!(read(nothing), Asked::Nothing, "{nothing:?}");
+    }
+    let terms = sealed(read(&[
+        ("airgap.dev/seal", "true"),
+        ("airgap.dev/ports", "8080,9000-9010"),
+        ("airgap.dev/from", "198.51.100.0/24"),
+        ("airgap.dev/to", "198.51.100.10:443"),
+        ("airgap.dev/accept", "seccomp, capability"),
+        ("kubernetes.io/config.source", "api"),
+    ]));
+    assert!(terms.wrong.is_empty(), "{:?}", terms.wrong);
+    assert_eq!(terms.rules.ports.len(), 2);
+    assert_eq!(terms.rules.clients, ["198.51.100.0/24".parse().unwrap()]);
+    assert_eq!(terms.rules.exits.len(), 1);
+    assert_eq!(terms.accept, [Risk::Seccomp]);
+    let [ignored] = &terms.ignored[..] else {
+        panic!("{:?}", terms.ignored);
+    };
+    assert!(
+        ignored.starts_with("airgap.dev/accept=capability")
+            && ignored.contains("airgap nri --allow-accept"),
+        "{ignored}"
+    );
+}
+
+#[test]
+fn an_annotation_that_is_nearly_right_is_wrong() {
+    for (name, value) in [
+        ("airgap.dev/Seal", "true"),
+        ("airgap.dev/seal", "yes"),
+        ("airgap.seal", "true"),
+    ] {
+        let asked = read_annotations(&labels(&[(name, value)]), &accepting(&[]));
+        let terms = sealed(asked);
+        let [wrong] = &terms.wrong[..] else {
+            panic!("{:?}", terms.wrong);
+        };
+        assert!(wrong.starts_with(name), "{wrong}");
+    }
+    let terms = sealed(read_annotations(
+        &labels(&[
+            ("airgap.dev/seal", "true"),
+            ("airgap.dev/port", "80"),
+            ("airgap.ports", "81"),
+        ]),
+        &accepting(&[]),
+    ));
+    assert_eq!(terms.wrong.len(), 2, "{:?}", terms.wrong);
 }

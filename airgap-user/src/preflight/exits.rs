@@ -55,6 +55,20 @@ impl Surroundings {
         }
     }
 
+    /// Prefixes of clients that hold an address of this host, in words: kube-proxy, and
+    /// whoever else forwards, puts it in the place of a client's own. One that holds every
+    /// address means everybody.
+    pub fn stand_for_others(&self, clients: &[Cidr]) -> Vec<String> {
+        let own = |client: &&Cidr| {
+            let own = self.host.iter().find(|addr| client.holds(**addr))?;
+            Some(format!(
+                "{client} holds {own}, an address of this node: whoever it forwards comes from there, and probes of the kubelet do"
+            ))
+        };
+        let narrow = clients.iter().filter(|client| client.len > 0);
+        narrow.filter_map(|client| own(&client)).collect()
+    }
+
     /// What of it an exception opens, in words, and what mends that where the exception
     /// is for that one address.
     fn opened_by(&self, exception: &Exception) -> Option<(String, Option<&'static str>)> {
@@ -150,6 +164,21 @@ mod tests {
             ],
             routers: vec!["198.51.100.254".parse().unwrap()],
             networks: vec![("web".into(), "198.51.100.64/27".parse().unwrap())],
+        }
+    }
+
+    #[test]
+    fn a_client_that_stands_for_others_is_told() {
+        let of = |text: &str| around().stand_for_others(&[text.parse().unwrap()]).len();
+        for (client, told) in [
+            ("198.51.100.1/32", 1),
+            ("198.51.100.0/24", 1),
+            ("2001:db8:1::/64", 1),
+            ("198.51.100.254/32", 0),
+            ("10.0.0.0/8", 0),
+            ("0.0.0.0/0", 0),
+        ] {
+            assert_eq!(of(client), told, "{client}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! What no engine knows: commands, units and cgroups.
+//! What no engine knows: commands, units, cgroups and pods of Kubernetes.
 
 use anyhow::Result;
 
@@ -7,22 +7,25 @@ use crate::{
     command::{PREFIX, is_command},
     failure::Failure,
     host::systemd::{self, PREFIX as UNIT},
+    pod,
     subtree::{self, id_of, is_subtree},
 };
 
 /// Whether this is an id of which no engine knows anything.
 pub(in crate::commands) fn is_engineless(id: &str) -> bool {
-    is_command(id) || is_subtree(id)
+    is_command(id) || is_subtree(id) || pod::is_pod(id)
 }
 
 /// Whether no engine has to be asked what this stands for: a name that no container can have,
 /// or a whole id of what is none.
 pub(in crate::commands) fn is_engineless_name(reference: &str) -> bool {
     let kinds = [PREFIX, subtree::PREFIX, UNIT];
-    kinds.iter().any(|kind| reference.starts_with(kind)) || is_engineless(reference)
+    kinds.iter().any(|kind| reference.starts_with(kind))
+        || pod::is_name(reference)
+        || is_engineless(reference)
 }
 
-/// Refuses a command, a unit or a cgroup where only a container will do.
+/// Refuses a command, a unit, a cgroup or a pod where only a container will do.
 ///
 /// # Errors
 /// If the reference is such a name.
@@ -35,7 +38,21 @@ pub(in crate::commands) fn refuse_engineless(reference: &str) -> Result<()> {
         let what = format!("'{reference}' is a unit, and no container");
         return Err(Failure::new(what, format!("airgap attach --unit {unit}")).into());
     }
+    refuse_pod(reference)?;
     refuse_command(reference)
+}
+
+/// Refuses a pod of Kubernetes: what it may do is in its manifest.
+///
+/// # Errors
+/// If the reference is one's name or id.
+pub(in crate::commands) fn refuse_pod(reference: &str) -> Result<()> {
+    if !pod::is_name(reference) && !pod::is_pod(reference) {
+        return Ok(());
+    }
+    let what = format!("'{reference}' is a pod, and what it may do is in its manifest");
+    let hint = "annotations airgap.dev/seal, /ports, /from, /to, /accept; airgap nri reads them when it starts";
+    Err(Failure::new(what, hint).into())
 }
 
 /// Refuses a command: what it may do is said when it is started.

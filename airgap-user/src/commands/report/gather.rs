@@ -1,6 +1,7 @@
 //! Gathers what is in force for one seal, from the kernel.
 
 mod parts;
+mod pods;
 
 use std::time::Duration;
 
@@ -8,7 +9,10 @@ use airgap_common::map::{Seal, SealNumber};
 use anyhow::{Context as _, Result};
 
 pub(in crate::commands) use self::parts::reach;
-use self::parts::{astray, cgroup_refs, is_born_sealed, misroutes, ports_of, silenced};
+use self::{
+    parts::{astray, cgroup_refs, is_born_sealed, misroutes, ports_of, silenced},
+    pods::{cgroup_of_pod, of_manifest},
+};
 use super::{
     super::{existing::Layers, install},
     rows::{configuration, not_looked_at, ordered, reboot},
@@ -20,6 +24,7 @@ use crate::{
     failure::Failure,
     gate::{FrameGuard, Gate, Security, UnderWay, seal_id, seal_name},
     host::{clock, systemd},
+    pod::{self, is_pod},
     policy::Rules,
     preflight::{Facts, Risk},
     seal::{ContainerRef, Denials, Report, exit_rows, failing, withdrawn},
@@ -50,6 +55,9 @@ impl Report {
     ) -> Result<Self> {
         if let Some(subtree) = subtree_of(gate, number, &seal_id(seal))? {
             return Self::of_subtree(gate, number, seal, entry, &subtree);
+        }
+        if is_pod(&seal_id(seal)) {
+            return Self::of_pod(gate, number, seal, entry, time);
         }
         let Some(known) = container else {
             return Self::with(gate, number, seal, None, entry, None);
@@ -115,6 +123,7 @@ impl Report {
         let subtree = subtree_of(gate, number, &id)?;
         let live = match &subtree {
             Some(subtree) => subtree.cgroup.iter().cloned().collect(),
+            None if is_pod(&id) => cgroup_of_pod(gate, number)?.into_iter().collect(),
             None => find_cgroups(&gate.place().cgroup, &id),
         };
         let running = match subtree.is_some() || gate.path_of(number)?.is_some() {
@@ -131,7 +140,10 @@ impl Report {
                 _ => subtree.name.clone(),
             },
             (None, Some(container)) => container.name.clone(),
-            (None, None) => seal_name(seal),
+            (None, None) => match entry {
+                Some(Entry::Known(record)) if is_pod(&id) => record.name.clone(),
+                _ => seal_name(seal),
+            },
         };
         let command = Confined::of(&id);
         // What attach takes.
@@ -144,6 +156,7 @@ impl Report {
         };
         let mend = match command {
             Some(_) => "end the command, and run it again".to_owned(),
+            None if is_pod(&id) => pod::AGAIN.to_owned(),
             None => format!("airgap attach {target} mends it"),
         };
         let mut problems: Vec<_> = broken_links
@@ -256,6 +269,9 @@ impl Report {
             }
         };
         coverage.push(reboot.clone());
+        if is_pod(&id) {
+            coverage = coverage.into_iter().map(of_manifest).collect();
+        }
         let opened_since = opened_since(seal, look, &evidence, &coverage);
         let (exits, wrong) = exit_rows(gate, number, look, entry, &mend)?;
         problems.extend(wrong);

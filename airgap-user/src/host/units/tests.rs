@@ -38,7 +38,7 @@ fn who_starts_containers_waits_for_the_restore() {
     let restore = text(&units, RESTORE);
     assert!(restore.contains("Before=basic.target containerd.service docker.service"));
     assert!(restore.contains(" web.service\n"), "{restore}");
-    assert_eq!(units.len(), 4 + 6);
+    assert_eq!(units.len(), 5 + 6);
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn paths_that_mean_something_else_in_a_unit_are_refused() {
         &[],
     )
     .unwrap();
-    assert_eq!(odd.len(), 8);
+    assert_eq!(odd.len(), 9);
 }
 
 #[test]
@@ -106,6 +106,6 @@ fn tells_how_the_restore_stands() {
     assert_eq!(boot(&root, &starters), Boot::Ready);
     assert!(written(&root).contains(&drop_in_of("own.service")));
     fs::write(&own, "[Unit]\n").unwrap();
-    assert_eq!(written(&root), [KEEP, RESTORE, WATCH, RULE, HOOK]);
+    assert_eq!(written(&root), [KEEP, NRI, RESTORE, WATCH, RULE, HOOK]);
     fs::remove_dir_all(root).unwrap();
 }

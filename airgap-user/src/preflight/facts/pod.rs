@@ -2,11 +2,29 @@
 
 use super::Facts;
 use crate::{
-    container::Grant,
-    preflight::{bad_runtime, stays_local},
+    container::{Grant, Look},
+    policy::Rules,
+    preflight::{Surroundings, bad_runtime, judge_exits, stays_local, wide_udp},
 };
 
 impl Facts {
+    /// Those of a pod of Kubernetes, of which no engine tells: what is true of any of its
+    /// tasks, if there are any, and where its rules lead.
+    pub fn of_pod(look: Option<&mut Look>, rules: &Rules) -> Self {
+        let node = Surroundings::of_host();
+        let mut facts = Self {
+            seccomp: true,
+            udp_clients: wide_udp(&rules.ports, &rules.clients),
+            exits: judge_exits(&rules.exits, &node),
+            proxied: node.stand_for_others(&rules.clients),
+            ..Self::default()
+        };
+        if let Some(look) = look {
+            facts.add_live(look);
+        }
+        facts
+    }
+
     /// Adds what the engine was told of a container of this pod.
     pub(super) fn add_member(&mut self, of: Self, name: &str) {
         let named = |all: Vec<String>| all.into_iter().map(move |what| format!("{what} ({name})"));
