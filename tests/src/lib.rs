@@ -19,6 +19,8 @@ pub mod cmd;
 pub mod collector;
 pub mod contained;
 pub mod container;
+pub mod containerd;
+pub mod cri;
 pub mod disk;
 pub mod drill;
 pub mod engine;

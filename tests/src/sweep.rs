@@ -139,6 +139,8 @@ fn sweep_seals() {
     let list: serde_json::Value = serde_json::from_str(&listed).unwrap_or_default();
     let ours = |seal: &&serde_json::Value| {
         let name = seal["container"]["name"].as_str();
+        // A pod's has its namespace before it.
+        let name = name.map(|name| name.split_once('/').map_or(name, |(_, pod)| pod));
         name.is_some_and(|name| name.starts_with(PREFIX))
     };
     let seals = list["containers"].as_array().into_iter().flatten();

@@ -37,6 +37,29 @@ impl Watch {
         Self::begin(command().arg("watch").args(args).stderr(log))
     }
 
+    /// Starts `airgap nri` in its place, with its messages behind those that are in a file.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    #[must_use]
+    #[track_caller]
+    pub fn asked(socket: &str, args: &[&str], log: &Path) -> Self {
+        Self::begin(&mut nri(socket, args, log))
+    }
+
+    /// Starts that again after a [`Self::kill`]: quarantine is as it was.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    #[track_caller]
+    pub fn again(&mut self, socket: &str, args: &[&str], log: &Path) {
+        self.child = nri(socket, args, log)
+            .env("NOTIFY_SOCKET", &self.path)
+            .spawn()
+            .expect("start airgap nri");
+        self.hear("READY=1");
+    }
+
     /// Starts `airgap keep` in its place.
     ///
     /// # Panics
@@ -114,4 +137,13 @@ impl Drop for Watch {
         drop(fs::remove_file(&self.path));
         airgap(&["quarantine", "off"]);
     }
+}
+
+fn nri(socket: &str, args: &[&str], log: &Path) -> Command {
+    let log = fs::File::options().create(true).append(true).open(log);
+    let mut command = command();
+    command.args(["nri", "--socket", socket]).args(args);
+    command.stdin(Stdio::null());
+    command.stderr(log.expect("a file for the log"));
+    command
 }
