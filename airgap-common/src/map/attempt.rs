@@ -42,12 +42,12 @@ pub const SHARE_PER_SECOND: u64 = 32;
 pub const FRESH_PER_SECOND: u64 = 64;
 /// Destinations counted exactly, on the host; the oldest make room for later ones, but for
 /// those that are tried every hour. Each takes its memory when it is first tried.
-pub const MAX_DESTINATIONS: u32 = 32_768;
+pub const MAX_DESTINATIONS: u32 = 16_384;
 /// How many fewer than a map may hold are remembered in the order of their age: each
 /// processor may just have put one in for which the oldest has not gone yet.
 pub const ORDER_SLACK: u32 = 256;
 /// Destinations that a seal may have counted exactly at once, and then one more a
-/// second; the rest is in [`Counters::other`]. As many as 32 seals can have at once.
+/// second; the rest is in [`Counters::other`]. As many as 16 seals can have at once.
 pub const DESTINATIONS_PER_SEAL: u64 = 1_024;
 /// How many of them may be one process's, and then one more in [`SHARE_SECONDS`].
 pub const DESTINATIONS_PER_SHARE: u64 = 128;

@@ -62,7 +62,7 @@ pub const MAX_FOLLOWERS: u32 = 8;
 pub const MAX_VETHS: u32 = 16_384;
 /// Flows remembered for answers that the kernel gives without a socket, a power
 /// of two; a new one takes the place of whichever shares its slot.
-pub const MAX_SYNS: u32 = 16_384;
+pub const MAX_SYNS: u32 = 32_768;
 /// Most `--from` prefixes on one host.
 pub const MAX_CLIENTS: u32 = 65_536;
 
