@@ -244,7 +244,12 @@ impl Drop for Containerd {
             .flatten()
             .flatten()
         {
-            remove_empty(&hierarchy.path().join(top));
+            let dir = hierarchy.path().join(top);
+            // What was killed a moment ago may still be in it.
+            wait::within(wait::SOON, || {
+                remove_empty(&dir);
+                (!dir.exists()).then_some(())
+            });
         }
     }
 }

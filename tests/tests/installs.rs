@@ -72,7 +72,7 @@ fn install_shows_asks_writes_and_uninstall_undoes() {
         written.stdout, shown.stdout,
         "what was shown is what is done"
     );
-    assert_eq!(root.units().len(), 8, "{:?}", root.units());
+    assert_eq!(root.units().len(), 9, "{:?}", root.units());
     let again = root.airgap(&["install", "--yes"]).expect_code(0);
     assert_eq!(again.stdout, "", "{}", again.describe());
 
@@ -90,7 +90,7 @@ fn install_shows_asks_writes_and_uninstall_undoes() {
     );
 
     root.airgap(&["uninstall", "--dry-run"]).expect_code(0);
-    assert_eq!(root.units().len(), 9);
+    assert_eq!(root.units().len(), 10);
     root.airgap(&["uninstall", "--yes"]).expect_code(0);
     assert_eq!(root.units(), [drop_in.with_file_name("mine.conf")]);
     root.airgap(&["uninstall", "--yes"]).expect_code(0);
