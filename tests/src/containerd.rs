@@ -245,7 +245,7 @@ impl Drop for Containerd {
             .flatten()
         {
             let dir = hierarchy.path().join(top);
-            // What was killed a moment ago may still be in it.
+            // Of a sandbox that a plugin has refused containerd 2.1 leaves the process behind.
             wait::within(wait::SOON, || {
                 remove_empty(&dir);
                 (!dir.exists()).then_some(())
@@ -254,8 +254,13 @@ impl Drop for Containerd {
     }
 }
 
-/// Removes cgroups that nothing is in, the innermost first.
+/// Ends what is in cgroups of the tests' own, and removes them, the innermost first.
 fn remove_empty(dir: &Path) {
+    let procs = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+    for pid in procs.lines().filter_map(|line| line.parse::<i32>().ok()) {
+        // SAFETY: kill takes no pointers; the process is of a pod of this containerd's.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+    }
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             remove_empty(&entry.path());
