@@ -130,12 +130,14 @@ impl Judge {
     fn starts(&self, pod: &PodSandbox, terms: &Terms, container: &Container) -> Result<()> {
         let record = self.ensure(pod, terms)?;
         let path = record.cgroup.as_deref().unwrap_or_default();
-        let pid = first_process(&self.place, container);
-        if let Some(pid) = pid {
-            refuse_elsewhere(pid, path)?;
-        }
-        let starting = pid.filter(|pid| await_start(*pid, START));
-        if let (Some(pid), None) = (pid, starting) {
+        // Where it is decides whether it is sealed at all.
+        let pid = first_process(&self.place, container).ok_or_else(|| {
+            let what = format!("the first process of {} is not found", container.id);
+            Failure::new(what, "see how the runtime is told to make cgroups")
+        })?;
+        refuse_elsewhere(pid, path)?;
+        let starting = Some(pid).filter(|pid| await_start(*pid, START));
+        if starting.is_none() {
             log::warn!("{}: its process {pid} is judged as it is now", record.name);
         }
         refuse_found(&self.place, &record, &pod.runtime_handler, starting)
