@@ -4,10 +4,9 @@
 //!
 //! Podman's are something else, which Podman is asked about ([`crate::container::Pod`]).
 
-use airgap_common::map::ID_LEN;
+use crate::notation::Kind;
 
-/// The id's digits before its last: no container's are these, but by chance, one in 2^92.
-const IDS: &str = "9c2e6b41d70f38a5b4c1e62";
+const KIND: Kind = Kind("9c2e6b41d70f38a5b4c1e62");
 
 /// What mends a seal of a pod's: nobody but its manifest asks for one.
 pub const AGAIN: &str =
@@ -15,22 +14,13 @@ pub const AGAIN: &str =
 
 /// Whether this id is a pod's.
 pub fn is_pod(id: &str) -> bool {
-    id.len() == ID_LEN && id.as_bytes()[..ID_LEN - 1].ends_with(IDS.as_bytes())
+    KIND.has(id)
 }
 
 /// The id of the seal of the pod with this UID, always the same: a sandbox that is made anew
 /// is the same pod's.
 pub fn id_of(uid: &str) -> String {
-    let [a, b] = [0xcbf2_9ce4_8422_2325, 0x6c62_272e_07bb_0142].map(|basis| hash(basis, uid));
-    let room = ID_LEN - IDS.len() - 1;
-    format!("{:0<room$}{IDS}0", format!("{a:016x}{b:016x}"))
-}
-
-/// FNV-1a, from this basis.
-fn hash(basis: u64, text: &str) -> u64 {
-    const PRIME: u64 = 0x0100_0000_01b3;
-    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(PRIME);
-    text.bytes().fold(basis, step)
+    KIND.id_of(uid)
 }
 
 /// What a pod is called.

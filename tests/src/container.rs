@@ -5,6 +5,7 @@ use crate::cmd::{self, Output};
 use crate::netns::Netns;
 use crate::plan::Plan;
 use crate::{LABEL, PREFIX, airgap, image, wait};
+use ::airgap::container::find_cgroups;
 use ::airgap::technique::Report;
 use serde_json::Value;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -377,6 +378,11 @@ impl Drop for Container {
         let out = cmd::attempt(&format!("docker rm -f {}", self.id));
         if out.code != 0 {
             eprintln!("cannot remove the container\n{}", out.describe());
+        }
+        // Docker takes one whose first thread has ended for dead, and lets the rest live on.
+        let root = ::airgap::gate::cgroup_mount();
+        for left in root.map_or_else(|_| Vec::new(), |root| find_cgroups(&root, &self.id)) {
+            drop(std::fs::write(left.path.join("cgroup.kill"), "1"));
         }
     }
 }

@@ -361,7 +361,7 @@ fn die(world: &mut World, spec: &PodSpec, moment: Moment) -> Option<String> {
         }
         Moment::After(delay) => thread::scope(|scope| {
             let pod = scope.spawn(|| steps(containerd, outside, spec, |_| {}));
-            thread::sleep(delay);
+            wait::within(delay, || pod.is_finished().then_some(()));
             plugin.kill();
             pod.join().expect("it ends")
         }),

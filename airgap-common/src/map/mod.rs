@@ -31,7 +31,7 @@ pub use self::{
     own::{ARP_LEN, MAX_OWN, MAX_OWN6, Own},
     policy::{MAX_PORTS, Policy, PortRange},
     questions::{MAX_OWED, Questions},
-    socket::{Mark, SYN_LIFE, Storage, Syn, SynSeen, Tag},
+    socket::{MAX_SYNS, Mark, SYN_LIFE, Storage, Syn, SynSeen, Tag},
     udp::{
         MAX_UDP_PEERS, MAX_UDP_PREFIXES, UDP_PEER_LIFE, UDP_PEERS_PER_PREFIX, UDP_PEERS_PER_SEAL,
         UdpPeer, UdpPrefix, UdpQuota, UdpSeen, is_fresh,
@@ -60,9 +60,6 @@ pub const OVERFLOW_SLOTS: u32 = 4_096;
 pub const MAX_FOLLOWERS: u32 = 8;
 /// Most host-side veths that are guarded at once.
 pub const MAX_VETHS: u32 = 16_384;
-/// Flows remembered for answers that the kernel gives without a socket, a power
-/// of two; a new one takes the place of whichever shares its slot.
-pub const MAX_SYNS: u32 = 32_768;
 /// Most `--from` prefixes on one host.
 pub const MAX_CLIENTS: u32 = 65_536;
 

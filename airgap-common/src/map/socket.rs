@@ -1,7 +1,11 @@
 //! What is kept of a socket, and of flows that have none.
 
-use super::{MAX_SYNS, SealNumber, UNRECORDED};
+use super::{SealNumber, UNRECORDED};
 use crate::addr::Addr;
+
+/// Flows remembered for answers that the kernel gives without a socket, a power
+/// of two; a new one takes the place of whichever shares its slot.
+pub const MAX_SYNS: u32 = 32_768;
 
 /// What is kept with a socket. One value and not two: the kernel copies each to
 /// every socket that is accepted.

@@ -19,18 +19,19 @@ use std::{
 use airgap_common::map::ID_LEN;
 use anyhow::{Context as _, Result};
 
-use crate::{container::Cgroup, state::is_id};
+use crate::{container::Cgroup, notation::Kind, state::is_id};
 
 /// Directory of all commands, below the root.
 pub const PARENT: &str = "airgap";
 /// The id's last digits: no container's are these, but by chance, one in 2^92.
 const MARK: &str = "a1269a9e8ecc0de5ea1edc0";
+const KIND: Kind = Kind(MARK);
 /// How long the kernel may take to let go of an empty one.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Whether this id is a command's.
 pub fn is_command(id: &str) -> bool {
-    id.len() == ID_LEN && id.as_bytes()[..ID_LEN - 1].ends_with(MARK.as_bytes())
+    KIND.has(id)
 }
 
 /// Whether the cgroup of the command of this id is there. `root`: of the v2 hierarchy.

@@ -1,5 +1,6 @@
 //! How times, endpoints, kinds of sockets and strings of containers are written. Pure.
 
+mod derived;
 mod escape;
 mod near;
 mod shell;
@@ -9,7 +10,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-pub use self::{escape::escape, near::near, shell::shell_word};
+pub use self::{derived::Kind, escape::escape, near::near, shell::shell_word};
 
 /// UTC, RFC 3339, microseconds.
 pub(crate) fn timestamp(time: SystemTime) -> String {

@@ -8,8 +8,6 @@ mod found;
 mod leaving;
 mod service;
 
-use airgap_common::map::ID_LEN;
-
 pub use self::{
     drop_in::{DropIn, MARK, Service},
     expected::expected,
@@ -18,28 +16,20 @@ pub use self::{
     service::with_all_rights,
 };
 
+use crate::notation::Kind;
+
 /// What stands before the path of a cgroup: no engine's container can have it.
 pub const PREFIX: &str = "cgroup:";
-/// The id's digits before its last: no container's are these, but by chance, one in 2^92.
-const IDS: &str = "7d0f5a3e91c84b26f3d17a9";
+const KIND: Kind = Kind("7d0f5a3e91c84b26f3d17a9");
 
 /// Whether this id is a subtree's.
 pub fn is_subtree(id: &str) -> bool {
-    id.len() == ID_LEN && id.as_bytes()[..ID_LEN - 1].ends_with(IDS.as_bytes())
+    KIND.has(id)
 }
 
 /// The id of the subtree of this path, always the same. Pure.
 pub fn id_of(path: &str) -> String {
-    let [a, b] = [0xcbf2_9ce4_8422_2325, 0x6c62_272e_07bb_0142].map(|basis| hash(basis, path));
-    let room = ID_LEN - IDS.len() - 1;
-    format!("{:0<room$}{IDS}0", format!("{a:016x}{b:016x}"))
-}
-
-/// FNV-1a, from this basis.
-fn hash(basis: u64, text: &str) -> u64 {
-    const PRIME: u64 = 0x0100_0000_01b3;
-    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(PRIME);
-    text.bytes().fold(basis, step)
+    KIND.id_of(path)
 }
 
 #[cfg(test)]
