@@ -134,6 +134,7 @@ fn what_works_knows_neither_commands_nor_output() {
     let low = [
         "seal",
         "gate",
+        "names",
         "events",
         "report",
         "verify",

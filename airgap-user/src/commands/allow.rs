@@ -7,14 +7,8 @@ use std::time::Duration;
 
 use super::{
     attach::change_exits,
-    before::accepted_before,
-    exit_change::ExitChange,
-    leasing::refuse_unkept,
     reference::{Directory, is_engineless_name, refuse_command, refuse_pod, seals_of},
-    refusing::refuse_configured,
-    report::subtree_of,
-    sealing, standing,
-    wanted::{Site, Wanted},
+    standing,
 };
 use crate::{
     config::{Ceilings, Config},
@@ -22,10 +16,21 @@ use crate::{
     failure::{Failure, exit},
     gate::{Gate, Place, Reading},
     host::clock,
+    names::refuse_unkept,
     output,
     policy::{Exception, Hold, NearTo, Rules, To, parse_reason},
     preflight::Risk,
-    seal::Report,
+    seal::{
+        Report,
+        attach::{
+            before::accepted_before,
+            exit_change::ExitChange,
+            refusing::refuse_configured,
+            sealing,
+            wanted::{Site, Wanted},
+        },
+        subtree_of,
+    },
     state::{Entry, Origin, Record, State},
     subtree::Subtree,
 };
@@ -192,6 +197,7 @@ async fn changed(
         place: &place,
         state,
         kernel: &kernel,
+        tell: output::peer,
     };
     let rules = in_force(&place, &container)?;
     change.refuse_unknown(&rules, &container.name)?;

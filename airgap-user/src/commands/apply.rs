@@ -6,15 +6,10 @@ mod outcome;
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use self::difference::difference;
 pub(super) use self::outcome::JSON_SCHEMA;
-use self::outcome::{Meant, Outcome, Sealed};
-use super::{
-    admitting::admit,
-    before::{accepted_in_force, rules_before},
-    sealing,
-    wanted::{Site, Wanted},
-    written::{wanted, written},
+use self::{
+    difference::difference,
+    outcome::{Meant, Outcome, Sealed},
 };
 use crate::{
     config::{Ceilings, Config, Policies, Written, directory},
@@ -23,6 +18,13 @@ use crate::{
     gate::{Place, Reading, mount_bpffs},
     notation::escape,
     output::{self, Detail},
+    seal::attach::{
+        admitting::admit,
+        before::{accepted_in_force, rules_before},
+        sealing,
+        wanted::{Site, Wanted},
+        written::{wanted, written},
+    },
     state::State,
 };
 
@@ -94,6 +96,7 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: &Ap
         place: &place,
         state,
         kernel: &kernel,
+        tell: output::peer,
     };
     // All are found and judged before the first is changed.
     let targets = targets(&policies, &engines, &at, &ceilings).await?;

@@ -8,21 +8,7 @@ use airgap_common::map::SealNumber;
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use super::{
-    admitting::admit,
-    apply::change,
-    before::rules_before,
-    existing::{Found, Layers, Terms, carried_in},
-    exit_change::ExitChange,
-    reference::refuse_engineless,
-    refusing::{self, refuse_found},
-    report::expected,
-    sealing,
-    stops::Services,
-    tail,
-    wanted::{Site, Wanted},
-    written::{wanted as as_written, written},
-};
+use super::{apply::change, reference::refuse_engineless, tail};
 use crate::{
     config::{Ceilings, Config, Policies},
     container::{Container, Engine, Engines, Hosts},
@@ -32,7 +18,21 @@ use crate::{
     output::{self, Detail, Format, Sink},
     policy::{Cidr, Errno, Exception, Hold, NearTo, Port, Rules, To},
     preflight::{self, Risk},
-    seal::{DryRun, Report, older},
+    seal::{
+        DryRun, Report,
+        attach::{
+            admitting::admit,
+            before::rules_before,
+            exit_change::ExitChange,
+            older_sockets::{Found, Layers, Terms, carried_in},
+            refusing::{self, refuse_found},
+            sealing,
+            stops::Services,
+            wanted::{Site, Wanted},
+            written::{wanted as as_written, written},
+        },
+        expected, older,
+    },
     state::{Origin, State},
 };
 
@@ -178,6 +178,7 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: Att
         place: &place,
         state,
         kernel: &kernel,
+        tell: output::peer,
     };
     // All are found, and what their engine was told is judged, before the first is sealed.
     let mut targets: Vec<(&Engine, Container, Wanted, Vec<Risk>)> = Vec::new();

@@ -8,7 +8,6 @@ use anyhow::Result;
 use clap::Args;
 
 use super::{
-    leasing::{forget_names, has_names},
     reference::{Directory, Meant, Presence, seals_of},
     standing,
 };
@@ -17,6 +16,7 @@ use crate::{
     failure::exit,
     gate::{Gate, Lock, Place, seal_id, seal_name},
     host::{systemd, units},
+    names::{forget_names, has_names},
     notation::shell_word,
     output,
     state::{Entry, State, is_id},

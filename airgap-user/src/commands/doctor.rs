@@ -17,7 +17,7 @@ use crate::{
     gate::{
         FrameLayer, Gate, KernelVersion, Lock, Security, btf::Btf, cgroup_mount, likely_security,
     },
-    host::{procfs, udev::Arrivals, units::Boot},
+    host::{installed, procfs, udev::Arrivals, units::Boot},
     output,
     seal::{BOOT, Check, HOOKS},
     state::State,
@@ -278,7 +278,7 @@ fn settled(gate: &Gate) -> Result<bool> {
 }
 
 fn boot() -> Check {
-    match super::install::boot() {
+    match installed::boot() {
         Boot::Ready => Check::ok(BOOT, "airgap-restore.service runs before the engines start"),
         Boot::Unordered(engine) => Check::limited(
             BOOT,
@@ -308,7 +308,7 @@ fn boot() -> Check {
 fn arrivals() -> Check {
     const NAME: &str = "new veths";
     const OPEN: &str = "a restart lets a container's kernel answer pings and knocks at closed ports, until its new veth is guarded";
-    match super::install::arrivals() {
+    match installed::arrivals() {
         Arrivals::Guarded => {
             let gate = super::standing().ok().flatten();
             let count = |stat| gate.as_ref().map_or(0, |gate| gate.stat(stat));

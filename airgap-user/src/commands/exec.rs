@@ -22,7 +22,6 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use self::program::{NOT_FOUND, NOT_STARTED, find, reason};
-use super::refusing::{refuse_broken, refuse_gaps};
 use crate::{
     command::{Confined, Nest, PREFIX, User, abandoned, exists, is_command, prepare},
     config::{Ceilings, Config},
@@ -32,7 +31,10 @@ use crate::{
     host::clock::now,
     policy::{Cidr, Errno, Exception, NearTo, Port, Rules},
     preflight::Risk,
-    seal::Report,
+    seal::{
+        Report,
+        attach::refusing::{refuse_broken, refuse_gaps},
+    },
 };
 use supervise::{Outcome, Signals, Task};
 

@@ -12,7 +12,6 @@ use airgap_common::map::SealNumber;
 use anyhow::Result;
 use clap::Args;
 
-use super::install;
 use crate::{
     container::{
         HostEnd,
@@ -20,7 +19,10 @@ use crate::{
     },
     failure::exit,
     gate::{Arrival, FrameLayer, Gate, Place},
-    host::udev::{Arrivals, prove_arrivals},
+    host::{
+        installed,
+        udev::{Arrivals, prove_arrivals},
+    },
 };
 
 /// Arguments of `guard`.
@@ -53,7 +55,7 @@ pub(crate) fn run(args: &Guard) -> Result<u8> {
 /// Where udev runs this, it notes that it could use BPF there: some run it where it may not.
 fn prove() {
     // udev(7): what its programs know of the event.
-    if std::env::var_os("DEVPATH").is_none() || install::arrivals() == Arrivals::Guarded {
+    if std::env::var_os("DEVPATH").is_none() || installed::arrivals() == Arrivals::Guarded {
         return;
     }
     let proven = FrameLayer::attempt_load().and_then(|()| Ok(prove_arrivals(Path::new("/"))?));

@@ -12,7 +12,6 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use serde::Deserialize;
 
-use super::cgroups::mark_cgroups;
 use crate::{
     container::{Container, Hosts, arrival::cgroups_of, locate},
     failure::{Failure, exit},
@@ -21,6 +20,7 @@ use crate::{
     labels::asks,
     policy::Rules,
     preflight::others_in,
+    seal::attach::cgroups::mark_cgroups,
     state::{Entry, Origin, Record, State},
 };
 

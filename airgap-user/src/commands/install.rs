@@ -20,9 +20,10 @@ use crate::{
     failure::{Failure, exit},
     gate::Lock,
     host::{
+        installed::arrivals,
         starters::{engine, starters},
         udev::{self, Arrivals},
-        units::{self, Boot, Unit},
+        units::{self, Unit},
     },
     output,
     pod::is_pod,
@@ -41,24 +42,6 @@ pub struct Install {
     /// Directory to take for / (then systemd is told nothing)
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
-}
-
-/// How the restore at boot stands on this host.
-pub(super) fn boot() -> Boot {
-    let root = Path::new("/");
-    let starters = starters(root);
-    match units::boot(root, &starters) {
-        Boot::Ready if starters.is_empty() => match engine(root) {
-            Some(engine) => Boot::Unordered(engine),
-            None => Boot::Ready,
-        },
-        other => other,
-    }
-}
-
-/// What happens to a veth that comes up on this host.
-pub(super) fn arrivals() -> Arrivals {
-    udev::arrivals(Path::new("/"))
 }
 
 pub(crate) fn install(hosts: &Hosts, state: &State, args: &Install) -> Result<u8> {

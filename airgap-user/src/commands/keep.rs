@@ -1,136 +1,42 @@
-//! Guarding veths that come later, for as long as a display runs: a restart and
-//! `docker network connect` make new ones, which no kernel hook tells of.
-//!
-//! It narrows that gap and does not close it: what is in force without anybody
-//! running is what `status` says.
+//! `airgap keep`: looks after the addresses of exceptions by name.
 
-use std::time::Duration;
-
-use airgap_common::map::{SealNumber, Stat};
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    container::{Budget, Cgroup, all_cgroups, interfaces_of, own_networks},
-    gate::{Gate, Lock, seal_id},
-    subtree::{Subtree, is_subtree},
+    container::Hosts,
+    failure::{Failure, exit},
+    gate::KeeperLock,
+    host::sd_notify::notify,
+    names::keeper::begin,
 };
 
-/// Polls for which a reborn cgroup is watched closely, until its network is up.
-const CLOSELY: u32 = 250;
+/// Arguments of `keep`.
+#[derive(Args, Debug)]
+pub struct Keep {}
 
-/// Keeps the seals of one display guarded.
-pub(super) struct Keeper {
-    seals: Vec<(SealNumber, String)>,
-    /// Where each was last; a restart comes up there again.
-    places: Vec<(SealNumber, Cgroup)>,
-    reborn: u64,
-    closely: u32,
-}
-
-impl Keeper {
-    /// Keeps these seals.
-    ///
-    /// # Errors
-    /// If the map of seals cannot be read.
-    pub(super) fn new(gate: &Gate, seals: &[SealNumber]) -> Result<Self> {
-        let all = gate.seals()?.into_iter();
-        let chosen = all.filter(|(number, _)| seals.contains(number));
-        Ok(Self {
-            seals: chosen.map(|(n, seal)| (n, seal_id(&seal))).collect(),
-            places: Vec::new(),
-            reborn: gate.stat(Stat::Reborn),
-            closely: 0,
-        })
+/// Until asked to stop.
+///
+/// # Errors
+/// If another process looks after them.
+pub(crate) async fn run(hosts: &Hosts, _args: &Keep) -> Result<u8> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let Some(lock) = KeeperLock::try_take()? else {
+        return Err(Failure::new(
+            "another airgap looks after the addresses of names on this host",
+            "airgap watch does so, too: one of them is enough",
+        )
+        .into());
+    };
+    begin(hosts, Some(lock))?;
+    if let Err(error) = notify("READY=1\nSTATUS=looking after the addresses of names") {
+        log::debug!("systemd cannot be told: {error}");
     }
-
-    /// Keeps every seal there is now.
-    ///
-    /// # Errors
-    /// If the map of seals cannot be read.
-    pub(super) fn follow_all(&mut self, gate: &Gate) -> Result<()> {
-        let all = gate.seals()?.into_iter();
-        self.seals = all.map(|(n, seal)| (n, seal_id(&seal))).collect();
-        let seals = &self.seals;
-        self.places
-            .retain(|(number, _)| seals.iter().any(|(kept, _)| kept == number));
-        Ok(())
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
-
-    /// Looks after them; `thorough`: wherever they may be, and for networks
-    /// that were connected. What fails is tried again at the next look.
-    pub(super) fn look(&mut self, gate: &mut Gate, thorough: bool) {
-        let reborn = gate.stat(Stat::Reborn);
-        if reborn != self.reborn {
-            (self.reborn, self.closely) = (reborn, CLOSELY);
-        }
-        if thorough {
-            self.find(gate);
-        } else if self.closely == 0 {
-            return;
-        }
-        self.closely = self.closely.saturating_sub(1);
-        for (number, place) in &self.places {
-            match guard(gate, *number, place) {
-                Ok(names) if names.is_empty() => {}
-                Ok(names) => log::info!("frame programs guard {} now", names.join(", ")),
-                Err(error) => log::debug!("{}: {error:#}", place.path.display()),
-            }
-        }
-    }
-
-    fn find(&mut self, gate: &Gate) {
-        let root = &gate.place().cgroup;
-        let mut all = all_cgroups(root);
-        // Pods: a cgroup by its path, with networks of its own.
-        for (number, id) in self.seals.iter().filter(|(_, id)| !is_subtree(id)) {
-            if let Ok(Some(path)) = gate.path_of(*number) {
-                all.extend(
-                    Subtree::at(root, &path)
-                        .cgroup
-                        .map(|cgroup| (id.clone(), cgroup)),
-                );
-            }
-        }
-        for (id, cgroup) in all {
-            let seal = self.seals.iter().find(|(_, sealed)| *sealed == id);
-            if let Some((number, _)) = seal
-                && !self
-                    .places
-                    .iter()
-                    .any(|(_, known)| known.path == cgroup.path)
-            {
-                self.places.push((*number, cgroup));
-            }
-        }
-    }
-}
-
-/// Time for finding the networks of one container.
-const TIME: Duration = Duration::from_millis(50);
-
-/// Guards what is not guarded; returns the names of those interfaces.
-fn guard(gate: &mut Gate, number: SealNumber, place: &Cgroup) -> Result<Vec<String>> {
-    // A process that the runtime has not moved yet is in the host's namespace, which is
-    // no network of the container.
-    let networks = own_networks(None, std::slice::from_ref(place), &mut Budget::of(TIME));
-    let found = interfaces_of(&networks)?;
-    let open = gate.frame_guards(number, found.clone());
-    let open: Vec<String> = open
-        .into_iter()
-        .filter(|guard| guard.missing.is_some() && guard.interface.host.is_some())
-        .map(|guard| guard.interface.name)
-        .collect();
-    if !open.is_empty() {
-        let lock = Lock::take()?;
-        gate.guard_frames(number, &found, &lock)?;
-        let still = gate.frame_guards(number, found);
-        return Ok(open
-            .into_iter()
-            .filter(|name| {
-                let now = still.iter().find(|guard| guard.interface.name == *name);
-                now.is_some_and(|guard| guard.missing.is_none())
-            })
-            .collect());
-    }
-    Ok(open)
+    Ok(exit::OK)
 }

@@ -7,7 +7,6 @@ use anyhow::Result;
 use clap::Args;
 
 use super::{
-    above::tell_above,
     elsewhere::Elsewhere,
     reference::{is_engineless, warn_of_silent},
     standing, worst,
@@ -18,7 +17,7 @@ use crate::{
     coverage::SealState,
     gate::{Gate, seal_id, seal_name},
     output,
-    seal::{Report, Row},
+    seal::{Report, Row, above::tell_above},
     state::{Entry, State},
 };
 

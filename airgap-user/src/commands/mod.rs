@@ -1,51 +1,33 @@
 //! One file a command; each composes the layers and returns an exit code.
 
-mod above;
-mod admitting;
 pub(crate) mod allow;
 pub(crate) mod apply;
 pub(crate) mod attach;
-mod before;
-mod cgroups;
 pub(crate) mod config;
 pub(crate) mod detach;
 pub(crate) mod doctor;
 pub(crate) mod elsewhere;
 pub(crate) mod exec;
-mod existing;
-mod exit_change;
 pub(crate) mod explain;
 pub(crate) mod guard;
 pub(crate) mod hook;
 pub(crate) mod install;
-mod keep;
-pub(crate) mod keep_names;
+pub(crate) mod keep;
 pub(crate) mod learn;
-mod leasing;
 pub(crate) mod list;
-mod marked;
-mod marking;
 mod names;
 pub(crate) mod nri;
 pub(crate) mod quarantine;
-mod recorded;
 mod reference;
-mod refusing;
-mod report;
 pub(crate) mod reporting;
 pub(crate) mod restore;
 pub(crate) mod run;
 pub(crate) mod schema;
-mod sealing;
 pub(crate) mod status;
-mod stops;
 pub(crate) mod tail;
-mod taking_back;
 pub(crate) mod top;
 pub(crate) mod verify;
-mod wanted;
 pub(crate) mod watch;
-mod written;
 
 use anyhow::{Context as _, Result};
 
@@ -71,7 +53,7 @@ pub use {
     guard::Guard,
     hook::Hook,
     install::Install,
-    keep_names::Keep,
+    keep::Keep,
     learn::Learn,
     list::List,
     nri::Nri,

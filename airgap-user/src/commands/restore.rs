@@ -6,13 +6,13 @@ use std::collections::HashMap;
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use super::recorded::{seal_id, seal_running};
 use crate::{
     container::all_cgroups,
     failure::{Failure, exit},
     gate::{Gate, Lock, Place, mount_bpffs},
     host::clock::now,
     output,
+    seal::recorded::{seal_id, seal_running},
     state::{Entry, Origin, Record, State, UNKNOWN},
     subtree::Subtree,
 };
@@ -91,7 +91,7 @@ pub(crate) fn run(state: &State, args: &Restore) -> Result<u8> {
     }
     for (entry, done) in sealed {
         for cgroup in running.get(entry.id()).into_iter().flatten() {
-            if let Err(error) = seal_running(&mut gate, entry, done, cgroup, &lock)
+            if let Err(error) = seal_running(&mut gate, entry, done, cgroup, &lock, output::peer)
                 && cgroup.path.exists()
             {
                 failed += 1;

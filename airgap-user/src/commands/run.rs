@@ -9,22 +9,25 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use super::{
-    admitting::refuse_place,
-    exit_change::ExitChange,
-    leasing::refuse_unkept,
-    refusing::refuse_configured,
-    sealing,
-    wanted::{Site, Wanted},
-};
 use crate::{
     config::{Ceilings, Config},
-    container::{Engine, Engines, Hosts},
-    docker_args::{self, Split},
+    container::{
+        Engine, Engines, Hosts,
+        docker_args::{self, Split},
+    },
     failure::{Failure, exit},
     gate::{Place, Reading, mount_bpffs},
+    names::refuse_unkept,
+    output,
     policy::{Cidr, Errno, Exception, Hold, Port, Rules, To},
     preflight::Risk,
+    seal::attach::{
+        admitting::refuse_place,
+        exit_change::ExitChange,
+        refusing::refuse_configured,
+        sealing,
+        wanted::{Site, Wanted},
+    },
     state::{Origin, State},
 };
 
@@ -101,6 +104,7 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: Run
         place: &place,
         state,
         kernel: &kernel,
+        tell: output::peer,
     };
     let created = Created::new(engine, &split)?;
     if let Err(error) = seal(&site, &created.0, &wanted).await {

@@ -4,11 +4,9 @@ use anyhow::Result;
 use clap::Args;
 
 use super::{
-    above::tell_above,
     elsewhere::Elsewhere,
     reference::{Directory, Presence, seals_of},
     standing,
-    written::{AskedFor, asked},
 };
 use crate::{
     config::{Ceilings, Config, Policies},
@@ -17,7 +15,11 @@ use crate::{
     labels::Limits,
     output::{self, Detail},
     preflight::Risk,
-    seal::Report,
+    seal::{
+        Report,
+        above::tell_above,
+        attach::written::{AskedFor, asked},
+    },
     state::{Entry, Origin, State},
 };
 

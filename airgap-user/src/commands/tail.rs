@@ -11,7 +11,6 @@ use tokio::{
 };
 
 use super::{
-    keep::Keeper,
     names::Names,
     reference::{Directory, seals_of},
     standing, with_metrics,
@@ -27,6 +26,7 @@ use crate::{
         self, Format, Sink, Syslog,
         otlp::{self, Collector, Exporter},
     },
+    seal::keep::Keeper,
     state::State,
 };
 

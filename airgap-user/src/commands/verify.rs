@@ -11,7 +11,6 @@ use clap::Args;
 
 use super::{
     reference::{Directory, Meant, Presence, seals_of},
-    report::{reach, subtree_of},
     standing,
 };
 use crate::{
@@ -21,6 +20,7 @@ use crate::{
     gate::{Gate, Lock, seal_id},
     output,
     pod::is_pod,
+    seal::{reach, subtree_of},
     state::{Own, State},
     verify::{self, Kind, Subject, Verdict},
 };

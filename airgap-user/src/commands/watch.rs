@@ -28,7 +28,7 @@ use tokio::{
 };
 
 use self::{guards::Guards, judge::Judge, queue::Happening, workers::Workers};
-use super::{keep_names, quarantine, with_metrics};
+use super::{quarantine, with_metrics};
 use crate::{
     config::{Config, Policies},
     container::{Engine, EngineEvent, Happened, Hosts},
@@ -36,6 +36,7 @@ use crate::{
     gate::{KeeperLock, Lock, Place, mount_bpffs},
     host::sd_notify::notify,
     metrics::Address,
+    names::keeper,
     preflight::Risk,
     state::{Entry, Origin, State},
 };
@@ -95,7 +96,7 @@ async fn watch(hosts: &Hosts, state: &State, config: &Config, args: &Watch) -> R
             "no quarantine: a labelled container can send from its start until its seal, unless airgap run started it (airgap watch --quarantine)"
         );
     }
-    keep_names::begin(hosts, KeeperLock::try_take()?)?;
+    keeper::begin(hosts, KeeperLock::try_take()?)?;
     let _arrivals = arrivals::Arrivals::begin(&place);
     // The same engines for all its life: another's containers are not these' that are gone.
     let hosts = hosts.all();

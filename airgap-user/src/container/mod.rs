@@ -8,6 +8,7 @@ mod carried;
 mod cgroup;
 mod connect;
 mod docker;
+pub mod docker_args;
 mod engines;
 mod entering;
 mod events;

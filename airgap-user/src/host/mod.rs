@@ -2,6 +2,7 @@
 //! systemd, its udev and its unit files. Knows no engine, no seal and no BPF.
 
 pub mod clock;
+pub mod installed;
 pub mod interfaces;
 pub mod netlink;
 pub mod netns;

@@ -1,10 +1,15 @@
-//! What a seal is to those who show it: its status, as a value. Nothing here prints, and
-//! nothing asks an engine.
+//! Sealing, and what a seal is to those who show it: its status, as a value read back from
+//! the kernel. Nothing here prints.
 
+pub(crate) mod above;
+pub(crate) mod attach;
 mod check;
 mod dry_run;
 mod existing;
 mod exits;
+mod gather;
+pub(crate) mod keep;
+pub(crate) mod recorded;
 mod row;
 mod status;
 
@@ -19,5 +24,6 @@ pub use self::{
 pub(crate) use self::{
     existing::older,
     exits::{rows as exit_rows, withdrawn},
+    gather::{Seen, expected, reach, subtree_of},
     status::{failing, texts},
 };

@@ -13,19 +13,7 @@ use std::os::fd::AsRawFd as _;
 use airgap_common::map::SealNumber;
 use anyhow::{Context as _, Result};
 
-use super::{
-    super::{
-        existing::{self, Found, Layers, Terms, cut_exits},
-        refusing::{not_accepted, refuse_broken, refuse_forgeable, refuse_gaps},
-        report::Seen,
-        wanted::Wanted,
-    },
-    Attach,
-};
-use asked::{refuse, unaccepted, wanted};
-pub(in crate::commands) use exits::change_exits;
-use hardening::{closed, not_running};
-
+use super::Attach;
 use crate::{
     config::{Ceilings, Config},
     container::Look,
@@ -35,10 +23,20 @@ use crate::{
     output::{self, Detail},
     policy::Rules,
     preflight::{Facts, Finding},
-    seal::{Existing, Report},
+    seal::{
+        Existing, Report, Seen,
+        attach::{
+            older_sockets::{self, Found, Layers, Terms, cut_exits},
+            refusing::{not_accepted, refuse_broken, refuse_forgeable, refuse_gaps},
+            wanted::Wanted,
+        },
+    },
     state::{Entry, Record, State},
     subtree::{self, DropIn, Service, Subtree},
 };
+use asked::{refuse, unaccepted, wanted};
+pub(in crate::commands) use exits::change_exits;
+use hardening::{closed, not_running};
 
 /// What is to be sealed, and where that is recorded.
 #[derive(Clone, Copy)]
@@ -296,15 +294,15 @@ impl Site<'_> {
             layers,
         };
         let tell = |peer: &Existing| output::peer(&self.subtree.name, peer);
-        let mut ended = existing::settle(gate, marked.number, look, sockets, &terms, tell);
-        let carried = existing::carried_in(look, layers, true);
+        let mut ended = older_sockets::settle(gate, marked.number, look, sockets, &terms, tell);
+        let carried = older_sockets::carried_in(look, layers, true);
         carried.iter().for_each(tell);
         ended.extend(carried);
         // Handshakes that were under way when it was marked have ended by now.
         let storage = gate.storage()?;
         let late = Found::now(look, Some(storage.as_raw_fd()), marked.number, true)?;
         let late = late.without(sockets);
-        let late = existing::settle(gate, marked.number, look, &late, &terms, tell);
+        let late = older_sockets::settle(gate, marked.number, look, &late, &terms, tell);
         ended.extend(late);
         Ok(ended)
     }

@@ -9,13 +9,13 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::super::refusing::refuse_findings;
 use crate::{
     command::{User, held_by},
     failure::Failure,
     host::procfs,
     policy::Rules,
     preflight::{Finding, Risk, Surroundings, judge_exits, wide_udp},
+    seal::attach::refusing::refuse_findings,
 };
 
 /// What is refused before anything changes.

@@ -8,13 +8,14 @@ use airgap_common::{
 };
 use anyhow::{Context as _, Result};
 
-use super::super::recorded::{seal_id, seal_running};
 use crate::{
     container::{Look, interfaces_of},
     failure::Failure,
     gate::{Gate, Lock, Place, Reading, UnderWay},
     host::netns::Netns,
+    output,
     preflight::{Facts, judge},
+    seal::recorded::{seal_id, seal_running},
     state::{Entry, Record, State},
     subtree::Subtree,
 };
@@ -66,7 +67,7 @@ fn in_kernel(gate: &mut Gate, record: &Record, lock: &Lock) -> Result<()> {
     let sealed = seal_id(gate, &entry, lock)?;
     let path = record.cgroup.as_deref().context("a pod has a cgroup")?;
     if let Some(cgroup) = Subtree::at(&gate.place().cgroup, path).cgroup {
-        seal_running(gate, &entry, sealed, &cgroup, lock)?;
+        seal_running(gate, &entry, sealed, &cgroup, lock, output::peer)?;
         free_denied(gate, sealed.number, path, lock)?;
     }
     gate.complete(sealed.number, lock)

@@ -1,11 +1,11 @@
 //! What a label's seal is to be, beside what is recorded. Pure.
 
 use crate::{
-    commands::{exit_change::ExitChange, wanted::Wanted, written::AskedFor},
     config::Ceilings,
     labels::Terms,
     policy::{Rules, clients_of_both},
     preflight::Risk,
+    seal::attach::{exit_change::ExitChange, wanted::Wanted, written::AskedFor},
     state::{Origin, Record},
 };
 

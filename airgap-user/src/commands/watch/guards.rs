@@ -7,8 +7,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{TICK, tell};
 use crate::{
-    commands::keep::Keeper,
     gate::{Gate, Place},
+    seal::keep::Keeper,
 };
 
 /// Ticks between two thorough looks, and signs of life to systemd.

@@ -12,16 +12,17 @@ use super::{
     queue::Task,
 };
 use crate::{
-    commands::{
-        sealing,
-        wanted::Site,
-        written::{AskedFor, asked, without},
-    },
     config::{Ceilings, Config, Policies},
     container::{Container, Engine, find_cgroups},
     gate::{Gate, Lock, Place, Reading},
     labels::Limits,
+    output,
     preflight::Risk,
+    seal::attach::{
+        sealing,
+        wanted::Site,
+        written::{AskedFor, asked, without},
+    },
     state::{Entry, Origin, Record, State},
 };
 
@@ -183,6 +184,7 @@ impl Judge {
             place: &self.place,
             state: &self.state,
             kernel: &Reading::default(),
+            tell: output::peer,
         };
         let report = sealing::seal(&site, container, &wanted).await?;
         log::info!(

@@ -2,15 +2,13 @@
 
 use anyhow::Result;
 
-use super::super::{
-    super::{exit_change::ExitChange, refusing::refuse_findings, wanted::Wanted},
-    Attach,
-};
+use super::super::Attach;
 use crate::{
     config::Ceilings,
     failure::{Failure, exit},
     policy::{Cidr, Exception, Rules, To},
     preflight::{Facts, Finding, judge},
+    seal::attach::{exit_change::ExitChange, refusing::refuse_findings, wanted::Wanted},
     state::Origin,
     subtree::Subtree,
 };

@@ -3,7 +3,6 @@
 use anyhow::Result;
 
 use super::{
-    super::super::{exit_change::ExitChange, refusing::refuse_forgeable, wanted::Wanted},
     Site,
     asked::{refuse, refuse_names, unaccepted},
 };
@@ -13,7 +12,10 @@ use crate::{
     gate::{Gate, Place, Reading},
     policy::Rules,
     preflight::Risk,
-    seal::Report,
+    seal::{
+        Report,
+        attach::{exit_change::ExitChange, refusing::refuse_forgeable, wanted::Wanted},
+    },
     state::{Origin, State},
     subtree::Subtree,
 };

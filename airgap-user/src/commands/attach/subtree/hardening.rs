@@ -10,7 +10,6 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{
-    super::super::install,
     Marked, Site,
     asked::{refuse, unaccepted},
     marking::sealing,
@@ -19,6 +18,7 @@ use crate::{
     failure::Failure,
     gate::{Gate, Lock, cgroup_mount},
     host::{
+        installed,
         systemd::{ANSWER, JOB, Unit, systemctl},
         units::{self, Boot},
     },
@@ -240,7 +240,7 @@ impl<'a> Hardening<'a> {
 /// What has a unit wait for the restore at boot; `None`: it does, or nothing restores.
 fn bound(unit: &Unit) -> Option<units::Unit> {
     // However engines stand to it.
-    let restores = !matches!(install::boot(), Boot::Missing | Boot::Disabled);
+    let restores = !matches!(installed::boot(), Boot::Missing | Boot::Disabled);
     let bound = units::bound(&unit.name);
     (restores && !Path::new("/").join(&bound.path).exists()).then_some(bound)
 }

@@ -1,9 +1,9 @@
 use super::{AskedFor, Terms, change, is_as_wanted, is_not_as_written};
 use crate::{
-    commands::wanted::Wanted,
     config::Ceilings,
     policy::{Exception, Port, Rules, To},
     preflight::Risk,
+    seal::attach::wanted::Wanted,
     state::{Origin, Record},
 };
 

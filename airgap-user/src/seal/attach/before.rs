@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What its seal or its record allows already; `None`: it has neither.
-pub(super) fn rules_before(site: &Site<'_>, container: &Container) -> Result<Option<Rules>> {
+pub(crate) fn rules_before(site: &Site<'_>, container: &Container) -> Result<Option<Rules>> {
     let _lock = Lock::take()?;
     let standing = in_force(site.place, container)?.map(|standing| standing.rules());
     Ok(standing.or_else(|| match site.state.entry(&container.id) {
@@ -21,7 +21,7 @@ pub(super) fn rules_before(site: &Site<'_>, container: &Container) -> Result<Opt
 }
 
 /// Risks that the container's seal or its record has accepted.
-pub(super) fn accepted_before(place: &Place, state: &State, container: &Container) -> Result<u64> {
+pub(crate) fn accepted_before(place: &Place, state: &State, container: &Container) -> Result<u64> {
     let lock = Lock::take()?;
     Gate::clear_remains(place, &lock)?;
     Ok(
@@ -37,7 +37,7 @@ pub(super) fn accepted_before(place: &Place, state: &State, container: &Containe
 }
 
 /// All risks that it has accepted, whoever accepted them; none: it has no seal.
-pub(super) fn accepted_in_force(site: &Site<'_>, container: &Container) -> Result<u64> {
+pub(crate) fn accepted_in_force(site: &Site<'_>, container: &Container) -> Result<u64> {
     let _lock = Lock::take()?;
     if let Some(standing) = in_force(site.place, container)? {
         return Ok(standing.accepted);
@@ -48,7 +48,7 @@ pub(super) fn accepted_in_force(site: &Site<'_>, container: &Container) -> Resul
     })
 }
 
-pub(super) fn in_force(place: &Place, container: &Container) -> Result<Option<Standing>> {
+pub(crate) fn in_force(place: &Place, container: &Container) -> Result<Option<Standing>> {
     match Gate::open(place)? {
         Some(gate) => gate.standing(&container.key()?),
         None => Ok(None),

@@ -20,7 +20,7 @@ use crate::{
 
 impl Report {
     /// The report of a pod, which may be looked at for `time`.
-    pub(super) fn of_pod(
+    pub(crate) fn of_pod(
         gate: &Gate,
         number: SealNumber,
         seal: &Seal,
@@ -47,13 +47,13 @@ impl Report {
 }
 
 /// The cgroup that a pod's seal is of, if it is there.
-pub(super) fn cgroup_of_pod(gate: &Gate, number: SealNumber) -> Result<Option<Cgroup>> {
+pub(crate) fn cgroup_of_pod(gate: &Gate, number: SealNumber) -> Result<Option<Cgroup>> {
     let path = gate.path_of(number)?;
     Ok(path.and_then(|path| Subtree::at(&gate.place().cgroup, &path).cgroup))
 }
 
 /// What a pod may do is said by its manifest, and put in force by nobody but its plugin.
-pub(super) fn of_manifest(row: Vector) -> Vector {
+pub(crate) fn of_manifest(row: Vector) -> Vector {
     let by_attach = |mend: &String| mend.contains("airgap attach");
     let mend = match row.mend {
         Some(mend) if by_attach(&mend) && row.vector == CONFIGURATION => {

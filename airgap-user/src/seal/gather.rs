@@ -2,20 +2,21 @@
 
 mod parts;
 mod pods;
+mod rows;
 
 use std::time::Duration;
 
 use airgap_common::map::{Seal, SealNumber};
 use anyhow::{Context as _, Result};
 
-pub(in crate::commands) use self::parts::reach;
+pub(crate) use self::{parts::reach, rows::expected};
 use self::{
     parts::{astray, cgroup_refs, is_born_sealed, misroutes, ports_of, silenced},
     pods::{cgroup_of_pod, of_manifest},
+    rows::{configuration, not_looked_at, ordered, reboot},
 };
 use super::{
-    super::{existing::Layers, install},
-    rows::{configuration, not_looked_at, ordered, reboot},
+    ContainerRef, Denials, Report, attach::older_sockets::Layers, exit_rows, failing, withdrawn,
 };
 use crate::{
     command::Confined,
@@ -23,20 +24,19 @@ use crate::{
     coverage::{self, Evidence, REBOOT, SealState, Vector, When, coverage},
     failure::Failure,
     gate::{FrameGuard, Gate, Security, UnderWay, seal_id, seal_name},
-    host::{clock, systemd},
+    host::{clock, installed, systemd},
     pod::{self, is_pod},
     policy::Rules,
     preflight::{Facts, Risk},
-    seal::{ContainerRef, Denials, Report, exit_rows, failing, withdrawn},
     state::Entry,
     subtree::{self, Subtree, is_subtree},
 };
 
 /// What a look at the container has found already.
-pub(in crate::commands) struct Seen<'a> {
+pub(crate) struct Seen<'a> {
     /// `None`: it does not run.
-    pub(in crate::commands) look: Option<&'a Look>,
-    pub(in crate::commands) facts: &'a Facts,
+    pub(crate) look: Option<&'a Look>,
+    pub(crate) facts: &'a Facts,
 }
 
 impl Report {
@@ -111,7 +111,7 @@ impl Report {
     ///
     /// # Errors
     /// As there.
-    pub(in crate::commands) fn with(
+    pub(crate) fn with(
         gate: &Gate,
         number: SealNumber,
         seal: &Seal,
@@ -245,7 +245,7 @@ impl Report {
             } else {
                 Security::Absent
             },
-            arrivals: install::arrivals(),
+            arrivals: installed::arrivals(),
             born_sealed: look.is_some_and(|look| is_born_sealed(seal, gate, look)),
             shared: facts
                 .filter(|_| unseen.is_empty())
@@ -334,11 +334,7 @@ fn unrefused(row: &Vector, target: &str) -> Vector {
 }
 
 /// The subtree that this seal is of; `None`: it is a container's or a command's.
-pub(in crate::commands) fn subtree_of(
-    gate: &Gate,
-    number: SealNumber,
-    id: &str,
-) -> Result<Option<Subtree>> {
+pub(crate) fn subtree_of(gate: &Gate, number: SealNumber, id: &str) -> Result<Option<Subtree>> {
     if !is_subtree(id) {
         return Ok(None);
     }

@@ -1,14 +1,14 @@
 //! What a seal has that is above this host's ceiling: it was asked for before the ceiling was.
 
+use super::Report;
 use crate::{
     config::Ceilings,
     policy::{Exception, Rules, To},
     preflight::Risk,
-    seal::Report,
 };
 
 /// Says so in a report.
-pub(super) fn tell_above(report: &mut Report, ceilings: &Ceilings) {
+pub(crate) fn tell_above(report: &mut Report, ceilings: &Ceilings) {
     if ceilings.is_empty() {
         return;
     }

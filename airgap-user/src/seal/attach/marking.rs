@@ -28,7 +28,7 @@ use crate::{
 ///
 /// # Errors
 /// If record or gate cannot be written, or the container is where no seal can be.
-pub(super) fn mark(site: &Site<'_>, container: &Container, wanted: &Wanted) -> Result<Marked> {
+pub(crate) fn mark(site: &Site<'_>, container: &Container, wanted: &Wanted) -> Result<Marked> {
     let lock = Lock::take()?;
     Gate::clear_remains(site.place, &lock)?;
     let earlier = site.state.raw(&container.id)?;

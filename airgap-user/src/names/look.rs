@@ -27,17 +27,17 @@ const PATIENCE: Duration = Duration::from_secs(8);
 
 /// When each name of each seal is to be asked for again.
 #[derive(Debug, Default)]
-pub(in crate::commands) struct Asked(HashMap<(SealNumber, String), Instant>);
+pub(crate) struct Asked(HashMap<(SealNumber, String), Instant>);
 
 impl Asked {
-    pub(super) fn is_due(&self, seal: SealNumber, target: &Target) -> bool {
+    pub(crate) fn is_due(&self, seal: SealNumber, target: &Target) -> bool {
         let next = self.0.get(&(seal, target.to_string()));
         next.is_none_or(|next| *next <= Instant::now())
     }
 
     /// After it was asked for, with the seconds that its server would have it kept.
     /// `hold`: how long its addresses hold; it is asked for often enough to renew them.
-    pub(super) fn note(
+    pub(crate) fn note(
         &mut self,
         seal: SealNumber,
         target: &Target,
@@ -56,7 +56,7 @@ impl Asked {
 }
 
 /// What was seen of a name.
-pub(super) enum Seen {
+pub(crate) enum Seen {
     /// These have it, each with the cgroup that it had when it was looked at.
     Neighbours(Vec<(Neighbour, Option<Cgroup>)>),
     /// No neighbour has it: why, in words.
@@ -68,13 +68,13 @@ pub(super) enum Seen {
 }
 
 /// What was seen, and the seconds to keep it if a server was asked.
-pub(super) type Look = (Target, (Seen, Option<u32>));
+pub(crate) type Look = (Target, (Seen, Option<u32>));
 
 /// Looks for it; a server is asked only if that is due.
 ///
 /// # Errors
 /// If the engine does not answer.
-pub(super) async fn look(
+pub(crate) async fn look(
     engine: &Engine,
     root: &Path,
     container: &Container,
@@ -114,7 +114,7 @@ fn cgroup_of(root: &Path, container: &Container) -> Option<Cgroup> {
 }
 
 /// Networks of this host and of a container, which no name leads to.
-pub(super) fn own_networks(container: &Container) -> Vec<Cidr> {
+pub(crate) fn own_networks(container: &Container) -> Vec<Cidr> {
     let own = interfaces::addresses();
     if own.is_empty() {
         // They could not be read, as every host has some: then every address may be own.

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Refuses one that is gone: nobody would lift its seal.
-pub(super) async fn refuse_removed(site: &Site<'_>, container: &Container) -> Result<()> {
+pub(crate) async fn refuse_removed(site: &Site<'_>, container: &Container) -> Result<()> {
     if site.engine.has(&container.id).await.unwrap_or(true) {
         return Ok(());
     }
@@ -28,7 +28,7 @@ pub(super) async fn refuse_removed(site: &Site<'_>, container: &Container) -> Re
 }
 
 /// Refuses what is not covered (`--require full`).
-pub(super) fn refuse_gaps(coverage: &[Vector]) -> Result<()> {
+pub(crate) fn refuse_gaps(coverage: &[Vector]) -> Result<()> {
     let open: Vec<_> = coverage
         .iter()
         .filter(|v| !v.covered)
@@ -45,7 +45,7 @@ pub(super) fn refuse_gaps(coverage: &[Vector]) -> Result<()> {
 }
 
 /// Findings that nobody accepted.
-pub(super) fn not_accepted(facts: &Facts, accepted: u64) -> Vec<Finding> {
+pub(crate) fn not_accepted(facts: &Facts, accepted: u64) -> Vec<Finding> {
     let found = preflight::judge(facts).into_iter();
     let (accepted, refused): (Vec<_>, Vec<_>) =
         found.partition(|finding| accepted & finding.risk.bit() != 0);
@@ -56,7 +56,7 @@ pub(super) fn not_accepted(facts: &Facts, accepted: u64) -> Vec<Finding> {
 }
 
 /// Refuses what was found in a container, by name; of an audit only what could not be judged.
-pub(super) fn refuse(container: &Container, found: &[Finding], audit: bool) -> Result<()> {
+pub(crate) fn refuse(container: &Container, found: &[Finding], audit: bool) -> Result<()> {
     if audit {
         let shares = |finding: &&Finding| finding.risk.is_of_the_network();
         let (apart, rest): (Vec<_>, Vec<_>) = found.iter().partition(shares);
@@ -91,7 +91,7 @@ pub(super) fn refuse(container: &Container, found: &[Finding], audit: bool) -> R
 }
 
 /// Refuses what was found, by name: each risk once, with what mends it.
-pub(super) fn refuse_findings(
+pub(crate) fn refuse_findings(
     what: &str,
     found: &[Finding],
     mend: impl Fn(&Finding) -> &'static str,
@@ -114,7 +114,7 @@ pub(super) fn refuse_findings(
 }
 
 /// Refuses a seal that was made, and is not in force in the kernel.
-pub(super) fn refuse_broken(report: &Report, hint: &str) -> Result<()> {
+pub(crate) fn refuse_broken(report: &Report, hint: &str) -> Result<()> {
     if report.problems.is_empty() {
         return Ok(());
     }
@@ -127,7 +127,7 @@ pub(super) fn refuse_broken(report: &Report, hint: &str) -> Result<()> {
 }
 
 /// Refuses an audit of what is sealed, or ought to be: it would open it.
-pub(super) fn refuse_opening(after: &Rules, before: Option<&Rules>, name: &str) -> Result<()> {
+pub(crate) fn refuse_opening(after: &Rules, before: Option<&Rules>, name: &str) -> Result<()> {
     if !after.audit || before.is_none_or(|before| before.audit) {
         return Ok(());
     }
@@ -140,7 +140,7 @@ pub(super) fn refuse_opening(after: &Rules, before: Option<&Rules>, name: &str) 
 }
 
 /// Refuses UDP ports that are served to anybody.
-pub(super) fn refuse_forgeable(rules: &Rules, name: &str) -> Result<()> {
+pub(crate) fn refuse_forgeable(rules: &Rules, name: &str) -> Result<()> {
     let Some(why) = rules.forgeable() else {
         return Ok(());
     };
@@ -157,7 +157,7 @@ pub(super) fn refuse_forgeable(rules: &Rules, name: &str) -> Result<()> {
 }
 
 /// Refuses what the engine was told: it is judged before anything changes.
-pub(super) fn refuse_configured(
+pub(crate) fn refuse_configured(
     container: &Container,
     rules: &Rules,
     accept: &[Risk],
@@ -176,7 +176,7 @@ pub(super) fn refuse_configured(
 
 /// Whether it only takes back of a seal that stands: no finding refuses that, unless a risk
 /// is not among those accepted (`accept`) any more that was.
-pub(super) fn narrows(
+pub(crate) fn narrows(
     site: &Site<'_>,
     container: &Container,
     wanted: &Wanted,
@@ -199,7 +199,7 @@ pub(super) fn narrows(
 }
 
 /// What a look finds, for a dry run; what would be refused is, unless it `narrows`.
-pub(super) fn refuse_found(
+pub(crate) fn refuse_found(
     root: &Path,
     container: &Container,
     rules: &Rules,

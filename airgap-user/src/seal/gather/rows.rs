@@ -1,18 +1,18 @@
 //! The rows of the coverage that are no way out of the packets': what is older than the
 //! seal, what a reboot does, what the configuration lets out, what an attach would bring.
 
-use super::super::{existing::Layers, install};
 use crate::{
     container::{Look, interfaces_of},
     coverage::{CONFIGURATION, Evidence, REBOOT, Vector, When, coverage},
     gate::{FrameGuard, Gate, Standing, likely_security},
     host::{
+        installed,
         systemd::{self, Order},
         units::{Boot, RESTORE_NAME},
     },
     policy::Rules,
     preflight::{self, Facts, Risk},
-    seal::{Report, texts},
+    seal::{Report, attach::older_sockets::Layers, texts},
     state::Entry,
 };
 
@@ -28,7 +28,7 @@ impl Report {
 
 /// What a reboot of the host does with the seal as it is now.
 /// `of_engine`: an engine starts it.
-pub(super) fn reboot(
+pub(crate) fn reboot(
     entry: Option<&Entry>,
     standing: Option<&Standing>,
     name: &str,
@@ -59,7 +59,7 @@ pub(super) fn reboot(
 
 /// A state of the host: whether anything restores what is recorded.
 fn restored_at_boot(of_engine: bool) -> Vector {
-    let boot = match install::boot() {
+    let boot = match installed::boot() {
         Boot::Unbound(_) | Boot::Unordered(_) if !of_engine => Boot::Ready,
         boot => boot,
     };
@@ -94,7 +94,7 @@ fn restored_at_boot(of_engine: bool) -> Vector {
 }
 
 /// Of what no engine starts. `unit`: what systemd says of it, if it is a unit.
-pub(super) fn ordered(unit: Option<&systemd::Now>) -> Vector {
+pub(crate) fn ordered(unit: Option<&systemd::Now>) -> Vector {
     match unit.and_then(|unit| unit.order(RESTORE_NAME, "basic.target")) {
         Some(Order::Bound) => {
             let by = "sealed again before it starts (airgap-restore.service)";
@@ -132,7 +132,7 @@ fn same(a: &Rules, b: &Rules) -> bool {
 }
 
 /// Coverage as it would be right after an attach.
-pub(in crate::commands) fn expected(
+pub(crate) fn expected(
     gate: Option<&Gate>,
     look: Option<&Look>,
     facts: &Facts,
@@ -159,7 +159,7 @@ pub(in crate::commands) fn expected(
         security: gate.map_or_else(|| likely_security().unwrap_or_default(), Gate::security),
         shared: whole.then(|| facts.meeting_places()),
         held: facts.held.clone(),
-        arrivals: install::arrivals(),
+        arrivals: installed::arrivals(),
         ..Evidence::default()
     };
     let mut coverage = coverage(&evidence);
@@ -170,7 +170,7 @@ pub(in crate::commands) fn expected(
 }
 
 /// Of a cgroup that nothing runs in. Pure.
-pub(super) fn not_looked_at(target: &str) -> Vector {
+pub(crate) fn not_looked_at(target: &str) -> Vector {
     let why = "nothing runs in it, and what will was not looked at";
     let mend = format!("airgap attach {target}, once it runs");
     Vector {
@@ -181,7 +181,7 @@ pub(super) fn not_looked_at(target: &str) -> Vector {
 
 /// What preflight finds now: a mount, a neighbour in the network namespace or
 /// a capability may have come after the attach.
-pub(super) fn configuration(facts: Option<&Facts>, accepted: u64) -> Vector {
+pub(crate) fn configuration(facts: Option<&Facts>, accepted: u64) -> Vector {
     let found: Option<Vec<String>> = facts.map(|facts| {
         let found = preflight::judge(facts)
             .into_iter()

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Capabilities that a task of it has, or may come to by what it runs.
-pub(in crate::commands) fn reach(look: &Look) -> u64 {
+pub(crate) fn reach(look: &Look) -> u64 {
     let all = look.members.credentials.iter();
     all.fold(0, |set, who| {
         set | who.capabilities | if who.no_new_privs { 0 } else { who.bounding }
@@ -21,12 +21,12 @@ pub(in crate::commands) fn reach(look: &Look) -> u64 {
 
 /// Whether seal and security hooks are older than every process of the container, by
 /// clocks that nobody sets.
-pub(super) fn is_born_sealed(seal: &Seal, gate: &Gate, look: &Look) -> bool {
+pub(crate) fn is_born_sealed(seal: &Seal, gate: &Gate, look: &Look) -> bool {
     let since = u64::from(seal.boot.max(gate.lsm_since()));
     seal.boot != 0 && look.members.oldest.is_some_and(|seconds| seconds > since)
 }
 
-pub(super) fn cgroup_refs(ids: &[u64], live: &[Cgroup]) -> Vec<CgroupRef> {
+pub(crate) fn cgroup_refs(ids: &[u64], live: &[Cgroup]) -> Vec<CgroupRef> {
     ids.iter()
         .map(|id| CgroupRef {
             id: *id,
@@ -38,7 +38,7 @@ pub(super) fn cgroup_refs(ids: &[u64], live: &[Cgroup]) -> Vec<CgroupRef> {
         .collect()
 }
 
-pub(super) fn ports_of(gate: &Gate, number: SealNumber) -> Vec<Port> {
+pub(crate) fn ports_of(gate: &Gate, number: SealNumber) -> Vec<Port> {
     let state = gate.state(number);
     state.map_or_else(Vec::new, |(policy, _)| Rules::ports_of(&policy))
 }
@@ -46,7 +46,7 @@ pub(super) fn ports_of(gate: &Gate, number: SealNumber) -> Vec<Port> {
 /// Whether what is for a client elsewhere may go to a neighbour of a link: on an interface
 /// where nothing tells whom a frame is sent to, or, where the host's network is shared,
 /// over UDP, as a neighbour may ask in that client's name there.
-pub(super) fn misroutes(frames: Option<&[FrameGuard]>, policy: Option<&Policy>) -> bool {
+pub(crate) fn misroutes(frames: Option<&[FrameGuard]>, policy: Option<&Policy>) -> bool {
     const SHARED: u32 = Policy::SHARED_NETWORK;
     let tcp_alone =
         |policy: &Policy| policy.flags & SHARED != 0 && policy.flags & Policy::SERVES_UDP == 0;
@@ -57,7 +57,7 @@ pub(super) fn misroutes(frames: Option<&[FrameGuard]>, policy: Option<&Policy>) 
 }
 
 /// Interfaces where the frame layer cannot tell who sends, so that nothing is answered.
-pub(super) fn silenced(frames: &[FrameGuard]) -> Vec<String> {
+pub(crate) fn silenced(frames: &[FrameGuard]) -> Vec<String> {
     let ends = frames
         .iter()
         .filter_map(|guard| guard.interface.host.as_ref());
@@ -74,7 +74,7 @@ pub(super) fn silenced(frames: &[FrameGuard]) -> Vec<String> {
 /// The cgroup of the container's first process, if nothing is refused to it there. Not
 /// where the engine's number means another process here: then the cgroups of its id hold
 /// the container, and that process shares nothing with it.
-pub(super) fn astray(container: &Container, look: Option<&Look>) -> Option<String> {
+pub(crate) fn astray(container: &Container, look: Option<&Look>) -> Option<String> {
     let pid = container.pid?;
     let path = strayed(&container.id, pid)?;
     let Some(look) = look else {

@@ -12,12 +12,10 @@ use airgap_common::map::SealNumber;
 use anyhow::{Context as _, Result};
 
 use super::{
-    existing::{self, Found, Layers, Terms, cut_exits},
-    leasing::lease_and_tell,
     marked::Marked,
     marking::mark,
+    older_sockets::{self, Found, Layers, Terms, cut_exits},
     refusing::{not_accepted, refuse, refuse_broken, refuse_gaps, refuse_removed},
-    report::Seen,
     taking_back::{take_back, withdraw_pending},
     wanted::{Site, Wanted},
 };
@@ -25,16 +23,16 @@ use crate::{
     container::{Container, Look, interfaces_of},
     failure::Failure,
     gate::{Gate, Lock, Place, UnderWay},
-    output,
+    names::lease_and_tell,
     policy::Rules,
     preflight::{Facts, Risk},
-    seal::{Existing, Report},
+    seal::{Existing, Report, Seen},
     state::Entry,
 };
 
 /// Seals one container, or renews its seal. On an error everything, kernel and
 /// record, is as before, but for a seal that a label asked for: that stays.
-pub(super) async fn seal(
+pub(crate) async fn seal(
     site: &Site<'_>,
     container: &Container,
     wanted: &Wanted,
@@ -116,7 +114,7 @@ async fn settle(site: &Site<'_>, marked: &Marked, wanted: &Wanted) -> Result<Rep
         cut_exits(&open(site.place)?, marked.number, look)?;
     }
     if let Some(look) = look.as_mut().filter(|_| marked.fresh) {
-        let tell = |peer: &Existing| output::peer(&container.name, peer);
+        let tell = |peer: &Existing| (site.tell)(&container.name, peer);
         let ended = end_older(site, marked, wanted, look, &sockets, tell)?;
         report = report.with_existing(ended);
     }
@@ -127,7 +125,15 @@ async fn settle(site: &Site<'_>, marked: &Marked, wanted: &Wanted) -> Result<Rep
             .iter()
             .any(|exit| exit.to.target.net().is_none())
     {
-        lease_and_tell(site, &container, marked.number, had, wanted.by).await;
+        lease_and_tell(
+            site.engine,
+            site.place,
+            &container,
+            marked.number,
+            had,
+            wanted.by,
+        )
+        .await;
         let existing = std::mem::take(&mut report.existing);
         let seen = Seen {
             look: look.as_ref(),
@@ -237,8 +243,8 @@ fn end_older(
         ports: &marked.record.rules.ports,
         layers,
     };
-    let mut ended = existing::settle(&gate, marked.number, look, sockets, &terms, &tell);
-    let mut carried = existing::carried_in(look, layers, !terms.audit);
+    let mut ended = older_sockets::settle(&gate, marked.number, look, sockets, &terms, &tell);
+    let mut carried = older_sockets::carried_in(look, layers, !terms.audit);
     if terms.audit {
         carried.iter_mut().for_each(|socket| socket.action = "kept");
     }
@@ -253,7 +259,7 @@ fn end_older(
         wanted.shares(),
     )?;
     let late = late.without(sockets);
-    ended.extend(existing::settle(
+    ended.extend(older_sockets::settle(
         &gate,
         marked.number,
         look,

@@ -15,7 +15,7 @@ const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// Marks the cgroups that exist, and guards their interfaces. From the id on the kernel
 /// marks each new one, so what is there now is all that is left to do.
-pub(super) fn mark_cgroups(
+pub(crate) fn mark_cgroups(
     gate: &mut Gate,
     number: SealNumber,
     container: &Container,
@@ -49,7 +49,7 @@ pub(super) fn mark_cgroups(
 
 /// Marks what an audit that comes back has of cgroups: it has a new number, and they went
 /// with the old one.
-pub(super) fn again(
+pub(crate) fn again(
     gate: &mut Gate,
     sealed: Sealed,
     container: &Container,

@@ -1,22 +1,17 @@
 //! Finds the addresses of exceptions by name, leases them, and has the container know the
 //! names. It can only open: who dies in between leaves what stood until its hold ends.
 
-mod answers;
-mod look;
-
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use airgap_common::map::SealNumber;
 use anyhow::Result;
 use futures_util::future::join_all;
 
-pub(super) use self::look::Asked;
-use self::{
+pub(crate) use super::look::Asked;
+use super::{
     answers::{merged, newest},
     look::{Seen, look, own_networks},
 };
-
-use super::wanted::Site;
 use crate::{
     container::{Cgroup, Container, Engine, Neighbour, write_hosts},
     failure::{Failure, exit},
@@ -31,8 +26,9 @@ type Addresses = BTreeMap<String, Vec<IpAddr>>;
 
 /// Looks for the addresses of a seal's exceptions by name, and leases them; `had`: it had
 /// some before. What cannot be had is said, and keeps nobody from being sealed.
-pub(super) async fn lease_and_tell(
-    site: &Site<'_>,
+pub(crate) async fn lease_and_tell(
+    engine: &Engine,
+    place: &Place,
     container: &Container,
     seal: SealNumber,
     had: bool,
@@ -42,13 +38,13 @@ pub(super) async fn lease_and_tell(
     // that, and delays nobody's seal.
     let ask = by != Origin::Label;
     let mut asked = Asked::default();
-    let told = lease(site.engine, site.place, container, seal, &mut asked, ask).await;
+    let told = lease(engine, place, container, seal, &mut asked, ask).await;
     let told = told.unwrap_or_else(|error| vec![format!("{error:#}")]);
     for line in told {
         log::warn!("{}: {line}", container.name);
     }
     if had {
-        let gate = Gate::open(site.place);
+        let gate = Gate::open(place);
         if gate.is_ok_and(|gate| gate.is_some_and(|gate| !has_names(&gate, seal))) {
             forget_names(container);
         }
@@ -59,7 +55,7 @@ pub(super) async fn lease_and_tell(
 ///
 /// # Errors
 /// If the engine does not answer, or the gate cannot be read or written.
-pub(super) async fn lease(
+pub(crate) async fn lease(
     engine: &Engine,
     place: &Place,
     container: &Container,
@@ -114,7 +110,7 @@ pub(super) async fn lease(
 
 /// Takes our names out of a container's hosts file; whatever stands in the way of that is
 /// said.
-pub(super) fn forget_names(container: &Container) {
+pub(crate) fn forget_names(container: &Container) {
     if let Err(error) = write_hosts(container, &[]) {
         log::debug!(
             "{}: names stay in its hosts file: {error:#}",
@@ -127,7 +123,7 @@ pub(super) fn forget_names(container: &Container) {
 ///
 /// # Errors
 /// If there are any.
-pub(super) fn refuse_unkept(exits: &[Exception]) -> Result<()> {
+pub(crate) fn refuse_unkept(exits: &[Exception]) -> Result<()> {
     let mut kept = exits
         .iter()
         .filter(|exit| matches!(exit.hold, Some(Hold::Time(_))));
@@ -146,7 +142,7 @@ pub(super) fn refuse_unkept(exits: &[Exception]) -> Result<()> {
 }
 
 /// Whether a seal has exceptions by name.
-pub(super) fn has_names(gate: &Gate, seal: SealNumber) -> bool {
+pub(crate) fn has_names(gate: &Gate, seal: SealNumber) -> bool {
     gate.exits_of(seal)
         .is_ok_and(|exits| !targets(&exits).is_empty())
 }

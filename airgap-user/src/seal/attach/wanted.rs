@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use super::super::Existing;
 use super::exit_change::ExitChange;
 use crate::{
     config::Ceilings,
@@ -14,46 +15,48 @@ use crate::{
 };
 
 /// Whose containers, in which gate, recorded where.
-pub(super) struct Site<'a> {
-    pub(super) engine: &'a Engine,
-    pub(super) place: &'a Place,
-    pub(super) state: &'a State,
+pub(crate) struct Site<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) place: &'a Place,
+    pub(crate) state: &'a State,
     /// For a gate that does not stand yet.
-    pub(super) kernel: &'a Reading,
+    pub(crate) kernel: &'a Reading,
+    /// Shows what becomes of a socket that is older than the seal of this container.
+    pub(crate) tell: fn(&str, &Existing),
 }
 
 /// What a seal is to be.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
-    pub(super) rules: Rules,
+pub(crate) struct Wanted {
+    pub(crate) rules: Rules,
     /// What was not named stays as it is: "attach again" must not widen a seal.
-    pub(super) ports_named: bool,
-    pub(super) from_named: bool,
-    pub(super) exits: ExitChange,
-    pub(super) accept: Vec<Risk>,
+    pub(crate) ports_named: bool,
+    pub(crate) from_named: bool,
+    pub(crate) exits: ExitChange,
+    pub(crate) accept: Vec<Risk>,
     /// What was accepted before counts no more.
-    pub(super) accept_alone: bool,
+    pub(crate) accept_alone: bool,
     /// Refuse to seal unless every vector is covered.
-    pub(super) full: bool,
+    pub(crate) full: bool,
     /// Lift the seal again if a risk is found that was not accepted. A label asks for a
     /// seal whatever is found: one that could be left is better than none.
-    pub(super) refuse: bool,
-    pub(super) by: Origin,
+    pub(crate) refuse: bool,
+    pub(crate) by: Origin,
     /// What it may at most have. What a seal has already, and is above them, is not renewed.
-    pub(super) ceilings: Ceilings,
+    pub(crate) ceilings: Ceilings,
 }
 
 impl Wanted {
-    pub(super) fn keeps(&self) -> bool {
+    pub(crate) fn keeps(&self) -> bool {
         self.accept.contains(&Risk::ExistingConnections)
     }
 
-    pub(super) fn shares(&self) -> bool {
+    pub(crate) fn shares(&self) -> bool {
         self.accept.contains(&Risk::SharedNetwork) || self.accept.contains(&Risk::HostNetwork)
     }
 
     /// What it has accepted then, where this was before.
-    pub(super) fn accepted_after(&self, before: u64) -> u64 {
+    pub(crate) fn accepted_after(&self, before: u64) -> u64 {
         let kept = match self.accept_alone {
             true => 0,
             // The rest of the seal is not touched.
@@ -63,7 +66,7 @@ impl Wanted {
         Risk::set(&self.accept) | kept
     }
 
-    pub(super) fn rules_after(&self, before: Option<&Rules>) -> Rules {
+    pub(crate) fn rules_after(&self, before: Option<&Rules>) -> Rules {
         let rules = self.rules_but_for_ceilings(before);
         match self.exits.is_by_hand() {
             true => rules,
@@ -77,7 +80,7 @@ impl Wanted {
     /// # Errors
     /// If anything is above, with the file and its line, or if a seal has exceptions or
     /// risks and the ceiling cannot be followed. Exit code 2.
-    pub(super) fn refuse_above(
+    pub(crate) fn refuse_above(
         &self,
         name: &str,
         before: Option<&Rules>,

@@ -15,7 +15,7 @@ use std::{
 use airgap_common::map::SealNumber;
 use anyhow::{Context as _, Result};
 
-pub(super) use self::exits::cut_exits;
+pub(crate) use self::exits::cut_exits;
 use self::listeners::Listeners;
 use crate::{
     container::{
@@ -29,7 +29,7 @@ use crate::{
 
 /// A container's sockets that reach beyond it, and who holds each.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(crate) struct Found {
     sockets: Vec<Socket>,
     /// Containers of the engine, by address.
     neighbours: HashMap<IpAddr, String>,
@@ -53,7 +53,7 @@ impl Found {
     ///
     /// # Errors
     /// If one of its namespaces cannot be entered.
-    pub(super) fn now(
+    pub(crate) fn now(
         look: &mut Look,
         storage: Option<RawFd>,
         number: SealNumber,
@@ -81,13 +81,13 @@ impl Found {
     }
 
     /// Whether nothing was found.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.sockets.is_empty()
     }
 
     /// The same, with the containers that peers may be.
     #[must_use]
-    pub(super) fn knowing(mut self, neighbours: HashMap<IpAddr, String>) -> Self {
+    pub(crate) fn knowing(mut self, neighbours: HashMap<IpAddr, String>) -> Self {
         self.neighbours = neighbours;
         self
     }
@@ -114,7 +114,7 @@ impl Found {
     }
 
     /// Those TCP connections that are not among `known`.
-    pub(super) fn without(mut self, known: &Self) -> Self {
+    pub(crate) fn without(mut self, known: &Self) -> Self {
         self.sockets.retain(|one| {
             let cookie = one.socket.cookie;
             cookie.is_some()
@@ -127,7 +127,7 @@ impl Found {
     }
 
     /// What a seal does with each.
-    pub(super) fn judged(&self, terms: &Terms<'_>) -> Vec<Existing> {
+    pub(crate) fn judged(&self, terms: &Terms<'_>) -> Vec<Existing> {
         let judged = self.sockets.iter();
         judged
             .map(|one| self.described(one, action(&one.socket, terms)))
@@ -137,14 +137,14 @@ impl Found {
 
 /// What a seal goes by.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Terms<'a> {
+pub(crate) struct Terms<'a> {
     /// Connections on service ports stay.
-    pub(super) keep: bool,
+    pub(crate) keep: bool,
     /// Nothing is cut.
-    pub(super) audit: bool,
+    pub(crate) audit: bool,
     /// Service ports.
-    pub(super) ports: &'a [Port],
-    pub(super) layers: Layers,
+    pub(crate) ports: &'a [Port],
+    pub(crate) layers: Layers,
 }
 
 /// What is to become of one. Pure.
@@ -167,18 +167,18 @@ fn action(socket: &OpenSocket, terms: &Terms<'_>) -> &'static str {
 
 /// What stands beside the cgroup hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Layers {
+pub(crate) struct Layers {
     /// The security hooks are in force.
-    pub(super) lsm: bool,
+    pub(crate) lsm: bool,
     /// Frame programs can stand on veths.
-    pub(super) frames: bool,
+    pub(crate) frames: bool,
     /// All that is written to a socket passes a security hook (Linux 6.5);
     /// before, pages of sendfile and splice did not.
-    pub(super) pages: bool,
+    pub(crate) pages: bool,
 }
 
 impl Layers {
-    pub(super) fn now(gate: Option<&Gate>) -> Self {
+    pub(crate) fn now(gate: Option<&Gate>) -> Self {
         let since = |minor| {
             let first = KernelVersion::new(6, minor, 0);
             KernelVersion::current().is_ok_and(|version| version >= first)
@@ -191,7 +191,7 @@ impl Layers {
     }
 
     /// Of what has the host's network: no veth is between it and the link.
-    pub(super) fn without_frames(gate: &Gate) -> Self {
+    pub(crate) fn without_frames(gate: &Gate) -> Self {
         Self {
             frames: false,
             ..Self::now(Some(gate))
@@ -199,7 +199,7 @@ impl Layers {
     }
 
     /// Whether frame programs can stand on veths.
-    pub(super) fn has_frames() -> bool {
+    pub(crate) fn has_frames() -> bool {
         // tcx is no module that could be missing.
         FrameLayer::of_kernel() == FrameLayer::Tcx || FrameLayer::attempt().is_ok()
     }
@@ -207,7 +207,7 @@ impl Layers {
 
 /// Sockets that lead elsewhere than to the network, and what becomes of them; `cut`
 /// them, once the seal is in force. Without the security hooks nothing else sees these.
-pub(super) fn carried_in(look: &mut Look, layers: Layers, cut: bool) -> Vec<Existing> {
+pub(crate) fn carried_in(look: &mut Look, layers: Layers, cut: bool) -> Vec<Existing> {
     let mut found = Vec::new();
     look.carried(|socket, descriptor| {
         let mut action = carried_action(&socket, layers);
@@ -281,7 +281,7 @@ fn describe(
 
 /// Keeps and cuts, once the seal is in force; `tell` hears of each before any is
 /// cut, and after those that stay can go on.
-pub(super) fn settle(
+pub(crate) fn settle(
     gate: &Gate,
     seal: SealNumber,
     look: &Look,

@@ -15,7 +15,7 @@ const REMEMBERED: u64 = Duration::from_hours(24).as_nanos() as u64;
 /// Leases after an answer at `now`, nanoseconds of the boot clock; `None`: nobody was asked, or
 /// nobody answered. An address holds from when it was last in an answer: others stay until
 /// their own end. Also what is in the way of some, in words.
-pub(super) fn merged(
+pub(crate) fn merged(
     before: &[Lease],
     answer: Option<&[IpAddr]>,
     until: Option<u64>,
@@ -62,7 +62,7 @@ pub(super) fn merged(
 
 /// Addresses of the newest answer, which is what the container is told: those that hold
 /// longest.
-pub(super) fn newest(leases: &[Lease], now: u64) -> Vec<IpAddr> {
+pub(crate) fn newest(leases: &[Lease], now: u64) -> Vec<IpAddr> {
     let end = |lease: &Lease| lease.until.unwrap_or(u64::MAX);
     let last = leases.iter().map(end).max().filter(|end| *end > now);
     let newest = leases.iter().filter(|lease| Some(end(lease)) == last);

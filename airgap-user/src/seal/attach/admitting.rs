@@ -5,7 +5,6 @@ use anyhow::Result;
 
 use super::{
     before::{accepted_before, rules_before},
-    leasing::refuse_unkept,
     refusing::{self, refuse_configured, refuse_found},
     stops::Services,
     wanted::{Site, Wanted},
@@ -13,6 +12,7 @@ use super::{
 use crate::{
     container::{Container, through_pod},
     failure::Failure,
+    names::refuse_unkept,
     preflight::Risk,
 };
 
@@ -20,7 +20,7 @@ use crate::{
 ///
 /// # Errors
 /// For what cannot be sealed so: with what mends it.
-pub(super) fn admit(
+pub(crate) fn admit(
     site: &Site<'_>,
     container: &Container,
     wanted: &Wanted,
@@ -72,7 +72,7 @@ pub(super) fn admit(
 
 /// A container that does not run yet must come up where the gate looks, and not within
 /// another: two policies for one packet are none.
-pub(super) fn refuse_place(container: &Container) -> Result<()> {
+pub(crate) fn refuse_place(container: &Container) -> Result<()> {
     if let Some(pod) = &container.pod {
         if container.pid.is_none() && pod.path.is_none() {
             let what = format!(

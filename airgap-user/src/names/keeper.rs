@@ -1,5 +1,4 @@
-//! Looking after the addresses of exceptions by name: `airgap keep`, and a part of
-//! `airgap watch`.
+//! Looking after the addresses of exceptions by name, for `airgap keep` and `airgap watch`.
 
 use std::{
     collections::HashMap,
@@ -8,24 +7,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use clap::Args;
 use futures_util::future::join_all;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    time::{Instant, MissedTickBehavior, interval, sleep, timeout_at},
-};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 
 use super::leasing::{Asked, has_names, lease};
 use crate::{
     container::{Engine, Hosts},
-    failure::{Failure, exit},
     gate::{Gate, KeeperLock, Place, seal_id},
-    host::sd_notify::notify,
 };
-
-/// Arguments of `keep`.
-#[derive(Args, Debug)]
-pub struct Keep {}
 
 /// Addresses are looked at so often, whatever events said.
 const RENEW: Duration = Duration::from_secs(20);
@@ -34,37 +23,12 @@ const HEAP: Duration = Duration::from_millis(50);
 /// How long an engine that does not answer is left alone.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Until asked to stop.
-///
-/// # Errors
-/// If another process looks after them.
-pub(crate) async fn run(hosts: &Hosts, _args: &Keep) -> Result<u8> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    let Some(lock) = KeeperLock::try_take()? else {
-        return Err(Failure::new(
-            "another airgap looks after the addresses of names on this host",
-            "airgap watch does so, too: one of them is enough",
-        )
-        .into());
-    };
-    begin(hosts, Some(lock))?;
-    if let Err(error) = notify("READY=1\nSTATUS=looking after the addresses of names") {
-        log::debug!("systemd cannot be told: {error}");
-    }
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(exit::OK)
-}
-
 /// Looks after them from a thread of its own, as engines and locks may take their time,
 /// until the process ends; without the lock as soon as nobody else does.
 ///
 /// # Errors
 /// If no thread can be started.
-pub(super) fn begin(hosts: &Hosts, lock: Option<KeeperLock>) -> Result<()> {
+pub(crate) fn begin(hosts: &Hosts, lock: Option<KeeperLock>) -> Result<()> {
     let hosts = hosts.all();
     let place = Place::host()?;
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -4,14 +4,15 @@ use std::os::fd::AsRawFd as _;
 
 use anyhow::{Context as _, Result};
 
-use super::existing::{self, Found, Layers, Terms};
+use super::{
+    Existing,
+    attach::older_sockets::{self, Found, Layers, Terms},
+};
 use crate::{
     container::{Cgroup, Look, interfaces_of},
     gate::{Gate, Lock, Sealed, Sealing},
-    output,
     policy::Rules,
     preflight::Risk,
-    seal::Existing,
     state::{Entry, Record},
     subtree::is_subtree,
 };
@@ -20,7 +21,7 @@ use crate::{
 ///
 /// # Errors
 /// If the gate's maps cannot be written, or what is recorded is not enough.
-pub(super) fn seal_id(gate: &mut Gate, entry: &Entry, lock: &Lock) -> Result<Sealed> {
+pub(crate) fn seal_id(gate: &mut Gate, entry: &Entry, lock: &Lock) -> Result<Sealed> {
     let nothing = Rules {
         ports: Vec::new(),
         clients: Vec::new(),
@@ -87,12 +88,13 @@ pub(super) fn seal_id(gate: &mut Gate, entry: &Entry, lock: &Lock) -> Result<Sea
 ///
 /// # Errors
 /// If it cannot be marked, guarded or looked at.
-pub(super) fn seal_running(
+pub(crate) fn seal_running(
     gate: &mut Gate,
     entry: &Entry,
     done: Sealed,
     cgroup: &Cgroup,
     lock: &Lock,
+    tell: fn(&str, &Existing),
 ) -> Result<()> {
     gate.seal_cgroup(done.number, cgroup, lock)?;
     if cgroup.first_process().is_none() {
@@ -131,7 +133,7 @@ pub(super) fn seal_running(
             false => Layers::now(Some(gate)),
         },
     };
-    let tell = |socket: &Existing| output::peer(entry.name(), socket);
-    existing::settle(gate, done.number, &look, &found, &terms, tell);
+    let tell = |socket: &Existing| tell(entry.name(), socket);
+    older_sockets::settle(gate, done.number, &look, &found, &terms, tell);
     Ok(())
 }

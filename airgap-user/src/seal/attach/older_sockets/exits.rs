@@ -16,7 +16,7 @@ use crate::{
 ///
 /// # Errors
 /// If the exceptions cannot be read.
-pub(in crate::commands) fn cut_exits(gate: &Gate, seal: SealNumber, look: &Look) -> Result<usize> {
+pub(crate) fn cut_exits(gate: &Gate, seal: SealNumber, look: &Look) -> Result<usize> {
     let standing: HashSet<u32> = gate.exits_of(seal)?.iter().map(|e| e.number).collect();
     let storage = gate.storage()?;
     let mut cut = 0;

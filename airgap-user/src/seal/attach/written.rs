@@ -19,7 +19,7 @@ use crate::{
 ///
 /// # Errors
 /// If several files mean it, or it is not known whether one does.
-pub(super) async fn written<'a>(
+pub(crate) async fn written<'a>(
     policies: &'a Policies,
     engine: &Engine,
     container: &Container,
@@ -33,7 +33,7 @@ pub(super) async fn written<'a>(
 
 /// The seal as it is written, beside what `airgap allow` opened: for an operator who asks
 /// for it.
-pub(super) fn wanted(
+pub(crate) fn wanted(
     site: &Site<'_>,
     container: &Container,
     written: &Written,
@@ -95,7 +95,7 @@ fn above(exit: &Exception, around: &Surroundings, ceilings: &Ceilings) -> Vec<St
 
 /// Without the exceptions of a seal that have a risk of `lost`, which was accepted, and is
 /// above the ceiling now.
-pub(super) fn without(lost: u64, exits: &mut Vec<Exception>, container: &Container) {
+pub(crate) fn without(lost: u64, exits: &mut Vec<Exception>, container: &Container) {
     if lost & Risk::OF_EXITS == 0 {
         return;
     }
@@ -107,20 +107,20 @@ pub(super) fn without(lost: u64, exits: &mut Vec<Exception>, container: &Contain
 }
 
 /// What a container is to be without an operator's command.
-pub(super) struct AskedFor {
+pub(crate) struct AskedFor {
     /// The seal.
-    pub(super) terms: Terms,
+    pub(crate) terms: Terms,
     /// Where that is written.
-    pub(super) place: String,
+    pub(crate) place: String,
     /// In a policy file, and not in its labels.
-    pub(super) by_file: bool,
+    pub(crate) by_file: bool,
 }
 
 /// What a container is to be without an operator's command: what is written of it, or else
 /// what its labels ask for, within the ceiling. `None`: nothing asks for a seal.
 ///
 /// Where it is not known which file counts, nothing is allowed, and a seal that stands stays.
-pub(super) async fn asked(
+pub(crate) async fn asked(
     policies: &Policies,
     (limits, ceilings): (&Limits, &Ceilings),
     engine: &Engine,

@@ -7,7 +7,7 @@ use crate::{
 
 /// What becomes of the exceptions that a seal has.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum ExitChange {
+pub(crate) enum ExitChange {
     /// They stay as they are.
     Keep,
     /// Those of the wanted rules take their place.
@@ -21,7 +21,7 @@ pub(super) enum ExitChange {
 }
 
 impl ExitChange {
-    pub(super) fn of(&self, before: &[Exception], wanted: &[Exception]) -> Vec<Exception> {
+    pub(crate) fn of(&self, before: &[Exception], wanted: &[Exception]) -> Vec<Exception> {
         let mut exits = before.to_vec();
         match self {
             Self::Keep => {}
@@ -43,7 +43,7 @@ impl ExitChange {
     ///
     /// # Errors
     /// Then: what there is.
-    pub(super) fn refuse_unknown(&self, rules: &Rules, name: &str) -> Result<(), Failure> {
+    pub(crate) fn refuse_unknown(&self, rules: &Rules, name: &str) -> Result<(), Failure> {
         let Self::Withdraw(gone) = self else {
             return Ok(());
         };
@@ -61,17 +61,17 @@ impl ExitChange {
     }
 
     /// Whether an operator changes exceptions alone, whoever asked for the seal.
-    pub(super) const fn is_by_hand(&self) -> bool {
+    pub(crate) const fn is_by_hand(&self) -> bool {
         matches!(self, Self::Allow(_) | Self::Withdraw(_) | Self::WithdrawAll)
     }
 
     /// Whether it takes back, and nothing else.
-    pub(super) const fn is_withdrawal(&self) -> bool {
+    pub(crate) const fn is_withdrawal(&self) -> bool {
         matches!(self, Self::Withdraw(_) | Self::WithdrawAll)
     }
 
     /// What an operator has taken out of a label's list after this, of `withdrawn` before.
-    pub(super) fn withdrawn(&self, withdrawn: &[To], before: &[Exception]) -> Vec<To> {
+    pub(crate) fn withdrawn(&self, withdrawn: &[To], before: &[Exception]) -> Vec<To> {
         let mut after = withdrawn.to_vec();
         let gone: Vec<To> = match self {
             Self::Keep | Self::Replace => Vec::new(),
@@ -93,7 +93,7 @@ impl ExitChange {
 
 /// Rules with the exceptions that stand, and shall not in the end; `None`: there are
 /// none, or there is no room for both.
-pub(super) fn both(rules: &Rules, standing: &[Exception]) -> Option<Rules> {
+pub(crate) fn both(rules: &Rules, standing: &[Exception]) -> Option<Rules> {
     let gone = |exit: &&Exception| !rules.exits.iter().any(|one| one.to == exit.to);
     let gone: Vec<_> = standing.iter().filter(gone).cloned().collect();
     if gone.is_empty() {

@@ -11,7 +11,7 @@ use crate::{
 
 /// What is known of a container's services.
 #[derive(Debug, Default)]
-pub(super) struct Services {
+pub(crate) struct Services {
     /// What listens in its networks; `None`: it does not run, or that is not known.
     listening: Option<BTreeSet<Served>>,
     /// What its engine publishes, and as which ports of the host.
@@ -26,7 +26,7 @@ pub(super) struct Services {
 impl Services {
     /// Those of a container. Of what listens only the network that its engine made is
     /// asked: nothing else is looked at before a seal.
-    pub(super) fn of(container: &Container) -> Self {
+    pub(crate) fn of(container: &Container) -> Self {
         let running = container.pid.is_some();
         let own = Netns::own().and_then(|own| own.inode()).ok();
         let sandbox = container
@@ -72,7 +72,7 @@ impl Services {
     }
 
     /// What stops under these rules, in words, each a sentence of its own. Pure.
-    pub(super) fn stop(&self, rules: &Rules) -> Vec<String> {
+    pub(crate) fn stop(&self, rules: &Rules) -> Vec<String> {
         let mut said = Vec::new();
         let chosen = |served: &Served| is_chosen(&rules.ports, *served);
         for group in self.groups(chosen) {
@@ -124,7 +124,7 @@ impl Services {
     ///
     /// # Errors
     /// With the command that serves what is there; exit code 2.
-    pub(super) fn refuse_default(&self, name: &str, ports: &[Port]) -> Result<(), Failure> {
+    pub(crate) fn refuse_default(&self, name: &str, ports: &[Port]) -> Result<(), Failure> {
         let Some(listening) = &self.listening else {
             return Ok(());
         };

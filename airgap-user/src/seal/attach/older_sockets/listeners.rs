@@ -6,10 +6,10 @@ use crate::container::{Look, listening};
 
 /// Ports with a TCP listener, by inode of the network namespace.
 #[derive(Debug, Default)]
-pub(super) struct Listeners(Vec<(u64, HashSet<u16>)>);
+pub(crate) struct Listeners(Vec<(u64, HashSet<u16>)>);
 
 impl Listeners {
-    pub(super) fn now(look: &Look) -> Self {
+    pub(crate) fn now(look: &Look) -> Self {
         let networks = look.networks.iter().map(|network| {
             let served = listening(&network.netns).unwrap_or_else(|error| {
                 log::debug!("listeners are not known: {error:#}");
@@ -21,7 +21,7 @@ impl Listeners {
         Self(networks.collect())
     }
 
-    pub(super) fn of(&self, network: u64) -> impl Fn(u16) -> bool + '_ {
+    pub(crate) fn of(&self, network: u64) -> impl Fn(u16) -> bool + '_ {
         let ports = self.0.iter().find(|(inode, _)| *inode == network);
         move |port| ports.is_some_and(|(_, ports)| ports.contains(&port))
     }

@@ -15,7 +15,7 @@ use crate::{
 ///
 /// # Errors
 /// If another airgap has replaced the seal, or a map cannot be written.
-pub(super) fn withdraw_pending(site: &Site<'_>, marked: &Marked) -> Result<()> {
+pub(crate) fn withdraw_pending(site: &Site<'_>, marked: &Marked) -> Result<()> {
     let lock = Lock::take()?;
     let gate = Gate::open(site.place)?;
     let mut gate = gate.context("the gate is gone again")?;
@@ -36,7 +36,7 @@ pub(super) fn withdraw_pending(site: &Site<'_>, marked: &Marked) -> Result<()> {
 
 /// The record as it was, where the kernel is as it was, too. Where that could not be put
 /// back, the record stays: it is the narrower of the two.
-pub(super) fn put_back(
+pub(crate) fn put_back(
     site: &Site<'_>,
     container: &Container,
     before: Option<&Standing>,
@@ -52,7 +52,7 @@ pub(super) fn put_back(
 
 /// Lifts what `mark` has put in force, unless somebody else has taken it over since;
 /// returns `why`, with what that meant for the container.
-pub(super) fn take_back(site: &Site<'_>, marked: Marked, why: anyhow::Error) -> anyhow::Error {
+pub(crate) fn take_back(site: &Site<'_>, marked: Marked, why: anyhow::Error) -> anyhow::Error {
     let lifted = || -> Result<bool> {
         let lock = Lock::take()?;
         let Some(mut gate) = Gate::open(site.place)? else {

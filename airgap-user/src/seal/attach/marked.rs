@@ -7,20 +7,20 @@ use airgap_common::map::SealNumber;
 use crate::{container::Container, gate::Standing, policy::Rules, state::Record};
 
 /// A seal that is in force, and what is needed to lift it again.
-pub(super) struct Marked {
-    pub(super) number: SealNumber,
-    pub(super) record: Record,
+pub(crate) struct Marked {
+    pub(crate) number: SealNumber,
+    pub(crate) record: Record,
     /// Sockets older than it were not judged yet.
-    pub(super) fresh: bool,
+    pub(crate) fresh: bool,
     /// It only took back: that holds whatever is found.
-    pub(super) narrows: bool,
+    pub(crate) narrows: bool,
     /// What is taken back in the end is in force until all is judged.
-    pub(super) pending: Option<Rules>,
+    pub(crate) pending: Option<Rules>,
     /// Nobody named a port: it has the default one.
-    pub(super) ports_by_default: bool,
-    pub(super) container: Container,
-    pub(super) before: Option<Standing>,
-    pub(super) earlier: Option<Vec<u8>>,
-    pub(super) open: Option<Vec<u64>>,
-    pub(super) since: Instant,
+    pub(crate) ports_by_default: bool,
+    pub(crate) container: Container,
+    pub(crate) before: Option<Standing>,
+    pub(crate) earlier: Option<Vec<u8>>,
+    pub(crate) open: Option<Vec<u64>>,
+    pub(crate) since: Instant,
 }
