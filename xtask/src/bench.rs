@@ -49,7 +49,7 @@ pub(crate) fn run(rounds: u32, seconds: u32, parts: &[String], json: bool) -> Re
     let probe = test::build_probe(&root)?;
     let image = image()?;
     let out = if parts.is_empty() {
-        root.clone()
+        root.join("docs")
     } else {
         // A part is no whole: what is in the repository stays.
         workspace::target_dir(&root).join("bench")

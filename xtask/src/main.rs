@@ -59,8 +59,8 @@ enum Task {
         /// [default: 5.10, 6.1, 6.12, 6.16 and newest, and some without LSM or frame layer]
         #[arg(long = "kernel", value_name = "NAME")]
         names: Vec<String>,
-        /// Write what covers which vector on each of them to KERNELS.md; with --engine, how the
-        /// tests did to KERNELS-ENGINE.md
+        /// Write what covers which vector on each of them to docs/KERNELS.md; with --engine, how the
+        /// tests did to docs/KERNELS-ENGINE.md
         #[arg(long)]
         table: bool,
         /// Instead of the tests without Docker: the core of the end-to-end tests, in a machine with
@@ -118,10 +118,10 @@ enum Task {
         #[arg(long = "suite", value_name = "SUITE")]
         suites: Vec<String>,
     },
-    /// Measure what a seal costs beside other means, and write PERFORMANCE.md (root)
+    /// Measure what a seal costs beside other means, and write docs/PERFORMANCE.md (root)
     Bench {
         /// Instead of by the clock: count instructions, in emulated machines, for the first part of
-        /// PERFORMANCE.md (a quarter of an hour)
+        /// docs/PERFORMANCE.md (a quarter of an hour)
         #[arg(long)]
         exact: bool,
         /// Which kernel counts: a series such as 6.12

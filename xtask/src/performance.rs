@@ -1,4 +1,4 @@
-//! `PERFORMANCE.md` has two authors: the counted instructions, and all that is measured by a clock.
+//! `docs/PERFORMANCE.md` has two authors: the counted instructions, and all that is measured by a clock.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -14,7 +14,7 @@ const END: &str = "<!-- end of what is counted -->\n";
 /// # Errors
 /// When the page cannot be read or written.
 pub(crate) fn write(root: &Path, counted: &str) -> Result<PathBuf> {
-    let path = root.join("PERFORMANCE.md");
+    let path = root.join("docs/PERFORMANCE.md");
     let page = read(&path)?;
     fs::write(&path, with(&page, counted))
         .with_context(|| format!("cannot write {}", path.display()))?;
@@ -26,7 +26,7 @@ pub(crate) fn write(root: &Path, counted: &str) -> Result<PathBuf> {
 /// # Errors
 /// When the page cannot be read.
 pub(crate) fn counted(root: &Path) -> Result<Option<String>> {
-    let page = read(&root.join("PERFORMANCE.md"))?;
+    let page = read(&root.join("docs/PERFORMANCE.md"))?;
     Ok(part(&page).map(|(_, counted, _)| counted.to_owned()))
 }
 

@@ -17,6 +17,7 @@ fn root() -> PathBuf {
 fn pages() -> Vec<(PathBuf, String)> {
     let docs = fs::read_dir(root().join("docs")).unwrap();
     let mut paths: Vec<_> = docs.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|e| e == "md"));
     paths.extend(["README.md", "CONTRIBUTING.md"].map(|name| root().join(name)));
     let read = |path: PathBuf| {
         let text = fs::read_to_string(&path).unwrap();

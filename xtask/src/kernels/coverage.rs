@@ -1,4 +1,4 @@
-//! `KERNELS.md`: on which kernel what covers which vector, as the product said there.
+//! `docs/KERNELS.md`: on which kernel what covers which vector, as the product said there.
 
 use std::fmt::Write as _;
 

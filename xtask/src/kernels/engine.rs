@@ -60,7 +60,7 @@ StandardError=file:/dev/ttyS1
 
 /// Tests the kernels of these names, or the usual ones, one after the other, and ends with a table
 /// and the line `N passed, N failed`. Returns whether none failed. With `page`, puts how the tests
-/// did on them into `KERNELS-ENGINE.md`.
+/// did on them into `docs/KERNELS-ENGINE.md`.
 ///
 /// # Errors
 /// Before any kernel ran: without root, for a name that is none, or when something cannot be built,
@@ -91,7 +91,7 @@ pub(crate) fn run(names: &[String], page: bool) -> Result<bool> {
 }
 
 fn write_page(lab: &Lab, all: &[Tested<'_>]) -> Result<()> {
-    let path = lab.root.join("KERNELS-ENGINE.md");
+    let path = lab.root.join("docs/KERNELS-ENGINE.md");
     let old = match fs::read_to_string(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
         read => read.with_context(|| format!("cannot read {}", path.display()))?,

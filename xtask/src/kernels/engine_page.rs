@@ -1,4 +1,4 @@
-//! `KERNELS-ENGINE.md`: how the end-to-end tests did on other kernels, by the file they are in.
+//! `docs/KERNELS-ENGINE.md`: how the end-to-end tests did on other kernels, by the file they are in.
 
 use super::groups::Group;
 use super::outcome::Outcome;

@@ -67,7 +67,7 @@ const FRAME_MODULES: [&str; 2] = ["sch_ingress", "cls_bpf"];
 
 /// Tests the kernels of these names, or the usual ones, and ends with a table and the line
 /// `N passed, N failed`. Returns whether none failed. With `page`, writes what covers what on them
-/// to `KERNELS.md`.
+/// to `docs/KERNELS.md`.
 ///
 /// A kernel that cannot be had counts as failed. A machine that never reaches the tests is booted
 /// once more; a result stands.
@@ -90,7 +90,7 @@ pub(crate) fn run(names: &[String], page: bool) -> Result<bool> {
         )
     });
     if page {
-        let path = lab.root.join("KERNELS.md");
+        let path = lab.root.join("docs/KERNELS.md");
         fs::write(&path, coverage::page(&lab::ran(&all).collect::<Vec<_>>()))
             .with_context(|| format!("cannot write {}", path.display()))?;
         println!("written: {}", path.display());

@@ -9,7 +9,7 @@ use airgap_tests::engine::{Described, Engine};
 use airgap_tests::{Container, Outside, airgap_ok, cmd, wait};
 
 use super::Wanted;
-use super::figure::{Figure, Limit};
+use super::figure::Figure;
 
 pub(crate) fn measure(wanted: &Wanted) -> Vec<Figure> {
     let outside = Outside::unrecorded();
@@ -23,14 +23,11 @@ pub(crate) fn measure(wanted: &Wanted) -> Vec<Figure> {
         "ms",
         false,
     )
-    .bar("cold", None, Limit::AtMost(150.0))
-    .bar("warm", None, Limit::AtMost(10.0));
+    .bar("cold", None, 90.0)
+    .bar("warm", None, 15.0);
     // A tcx link waits for a grace period of the kernel's, 10 to 20 ms, and a veth has two.
-    let mut processor = Figure::new("attach, the same, processor time", "ms", false).bar(
-        "warm",
-        None,
-        Limit::AtMost(10.0),
-    );
+    let mut processor =
+        Figure::new("attach, the same, processor time", "ms", false).bar("warm", None, 10.0);
     let engine = Engine::start(Described {
         id: two.id.clone(),
         name: two.name.clone(),
@@ -53,8 +50,8 @@ pub(crate) fn measure(wanted: &Wanted) -> Vec<Figure> {
         airgap_ok(&["detach", "--all"]);
     }
     let mut sizes = Figure::new("sizes", "MB", false)
-        .bar("static binary", None, Limit::AtMost(5.0))
-        .bar("resident memory of tail", None, Limit::AtMost(15.0));
+        .bar("static binary", None, 8.0)
+        .bar("resident memory of tail", None, 15.0);
     let bytes = fs::metadata(binary()).expect("the binary").len();
     sizes.push("static binary", bytes as f64 / 1e6);
     attach(&one, &[]);

@@ -4,7 +4,7 @@ use airgap_tests::{Container, Outside};
 use serde_json::Value;
 
 use super::Wanted;
-use super::figure::{Figure, Limit};
+use super::figure::Figure;
 use super::load::server;
 use super::setup::Setup;
 
@@ -34,12 +34,12 @@ pub(crate) fn measure(wanted: &Wanted) -> Vec<Figure> {
     let mut against = Figure::new("a refused connect() beside one over loopback", "µs", false).bar(
         "refused",
         Some("over loopback"),
-        Limit::AtMost(0.6),
+        0.6,
     );
     let mut lookup = Figure::new("getaddrinfo() of a name, glibc", "ms", false).bar(
         Setup::Sealed.name(),
         None,
-        Limit::AtMost(20.0),
+        20.0,
     );
     for round in 0..wanted.rounds {
         eprintln!("round {} of {}", round + 1, wanted.rounds);

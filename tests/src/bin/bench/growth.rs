@@ -4,7 +4,7 @@ use airgap_tests::scratch::{id, others, standing_for};
 use airgap_tests::{Container, Outside};
 
 use super::Wanted;
-use super::figure::{Figure, Limit};
+use super::figure::Figure;
 use super::load::{requests, server};
 use super::programs::Statistics;
 use super::setup::Setup;
@@ -30,7 +30,7 @@ fn seals(
 ) -> Vec<Figure> {
     let column = |count: u32| format!("{count} sealed");
     let (one, most) = (column(SEALS[0]), column(SEALS[SEALS.len() - 1]));
-    let limit = Limit::AtMost(1.1);
+    let limit = 1.1;
     let mut figures: Vec<_> = ["sealed container", "bystander"]
         .iter()
         .map(|whose| {
@@ -65,13 +65,8 @@ fn connections(
     container: &Container,
     other: &Container,
 ) -> Vec<Figure> {
-    let figure = |count: &usize| {
-        Figure::new(format!("requests on {count} connections"), "1/s", true).bar(
-            "sealed",
-            Some("unsealed"),
-            Limit::AtLeast(0.98),
-        )
-    };
+    let figure =
+        |count: &usize| Figure::new(format!("requests on {count} connections"), "1/s", true);
     let mut figures: Vec<_> = CONNECTIONS.iter().map(figure).collect();
     // An even number: either order as often as the other.
     for round in 0..wanted.rounds.next_multiple_of(2) {

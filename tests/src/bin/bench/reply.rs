@@ -18,7 +18,7 @@ pub(crate) fn measure(wanted: &Wanted) -> Vec<Figure> {
     let container = server(&outside, "served");
     let other = outside.container("other").run();
     let rate = setup::requests;
-    let gigabits = |name: &str| setup::beside_unsealed(Figure::new(name, "Gbit/s", true));
+    let gigabits = |name: &str| Figure::new(name, "Gbit/s", true);
     let mut kept = rate("requests on connections that last");
     let mut p99 = Figure::new("their 99th percentile", "ms", false);
     let mut fresh = rate("requests on connections of their own");

@@ -54,7 +54,7 @@ fn page(wanted: &Wanted, figures: &[Figure]) -> String {
         wanted.rounds, wanted.seconds, wanted.rounds, wanted.seconds
     );
     page.push_str(COMMANDS);
-    page.push_str("\n## Limits\n\n| what | measured | limit | |\n|---|---|---|---|\n");
+    page.push_str("\n## Limits by the clock\n\nWhat clients get of a service swings by a quarter here, more than a seal costs: its limits are those of the counted instructions, above.\n\n| what | measured | limit | |\n|---|---|---|---|\n");
     for (what, spread, limit, holds) in figures.iter().flat_map(Figure::verdicts) {
         let word = if holds { "kept" } else { "**missed**" };
         let _ = writeln!(page, "| {what} | {} | {limit} | {word} |", spread.text());

@@ -10,9 +10,9 @@ use std::time::Instant;
 use airgap_tests::{Container, Outside};
 
 use super::Wanted;
-use super::figure::{Figure, Limit};
+use super::figure::Figure;
 use super::load::{HTTP, SERVER, server};
-use super::setup::{ALL, Setup, requests};
+use super::setup::{ALL, requests};
 
 /// For each round that is asked for.
 const ROUNDS: usize = 3;
@@ -25,15 +25,8 @@ pub(crate) fn measure(wanted: &Wanted) -> Vec<Figure> {
     let outside = Outside::unrecorded();
     let container = server(&outside, "single");
     let other = outside.container("other").run();
-    let figure = |name: &str| {
-        requests(name).bar(
-            Setup::Bystander.name(),
-            Some(Setup::Allowing.name()),
-            Limit::AtLeast(0.99),
-        )
-    };
-    let mut kept = figure("one request at a time, on a connection that lasts");
-    let mut fresh = figure("one request at a time, each on a connection of its own");
+    let mut kept = requests("one request at a time, on a connection that lasts");
+    let mut fresh = requests("one request at a time, each on a connection of its own");
     for round in 0..wanted.rounds * ROUNDS {
         let mut setups = ALL;
         if round % 2 == 1 {

@@ -4,6 +4,7 @@
 
 mod budget;
 mod figures;
+mod limits;
 mod luggage;
 mod page;
 
@@ -32,7 +33,7 @@ const SHORT: &str = "setups=unsealed,sealed,from,beside families=4 runs=2 \
 const BUDGET_KERNEL: &str = "6.12";
 
 /// Counts all operations in all set-ups, with and without BPF LSM, and writes the tables into
-/// `PERFORMANCE.md`.
+/// `docs/PERFORMANCE.md`.
 ///
 /// # Errors
 /// For a name that is no kernel, when something cannot be built or installed, and when a machine

@@ -1,8 +1,8 @@
-//! The tables of `PERFORMANCE.md`.
+//! The tables of `docs/PERFORMANCE.md`.
 
 use std::fmt::Write as _;
 
-use super::figures::Figures;
+use super::{figures::Figures, limits};
 
 /// Set-ups, as the columns are called; the first is the base of comparison.
 const SETUPS: [(&str, &str); 8] = [
@@ -45,9 +45,22 @@ ones because nothing is sent. iptables and nftables: replies and requests of the
 `ct state`. Instructions are not time: what waits for memory counts the same.
 ";
 
+const LIMITS: &str = "\
+Unsealed divided by the set-up, more is better; the last column is what programs that do nothing \
+on the same hooks leave, which no gate there can reach.
+
+";
+
 /// `all`: how a kernel was booted, and what both seeds counted.
 pub(super) fn text(release: &str, all: &[(&str, [Figures; 2])]) -> String {
     let mut text = HEAD.to_owned();
+    if let Some((_, seeds)) = all.first() {
+        let _ = write!(
+            text,
+            "\n### Limits, over IPv4, on the first of these\n\n{LIMITS}"
+        );
+        text.push_str(&limits::table(seeds));
+    }
     for (boot, seeds) in all {
         let lsm = if boot.ends_with("-nolsm") {
             "without BPF LSM: hooks by fmod_ret"
