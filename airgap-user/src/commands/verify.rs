@@ -82,9 +82,18 @@ fn subject(gate: &Gate, meant: &Meant, (number, seal): (SealNumber, &Seal)) -> R
         return Err(Failure::new(what, hint).into());
     }
     if is_pod(&id) {
-        let what = format!("{name} is a pod, and verify is for single containers and units");
-        let hint = "airgap status says what covers it";
-        return Err(Failure::new(what, hint).into());
+        let path = gate.path_of(number)?;
+        let found = path.and_then(|path| Some((Subject::in_pod(gate.place(), &path)?, path)));
+        let Some((pid, path)) = found else {
+            return Err(stopped(&format!("the pod {name}")));
+        };
+        let kind = Kind::Pod { path };
+        return Ok(Subject {
+            id,
+            name,
+            pid,
+            kind,
+        });
     }
     if let Some(subtree) = subtree_of(gate, number, &id)? {
         let cgroup = subtree.cgroup.as_ref();

@@ -172,10 +172,16 @@ pub fn all_cgroups(root: &Path) -> Vec<(String, Cgroup)> {
 impl Cgroup {
     /// A process in it or below it, if there is one.
     pub fn first_process(&self) -> Option<u32> {
+        self.find_process(|_| true)
+    }
+
+    /// The first process in it or below it that is as wanted.
+    pub fn find_process(&self, wanted: impl Fn(u32) -> bool) -> Option<u32> {
         let mut queue = vec![self.path.clone()];
         while let Some(dir) = queue.pop() {
             let procs = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
-            if let Some(pid) = procs.lines().find_map(|pid| pid.parse().ok()) {
+            let mut pids = procs.lines().filter_map(|pid| pid.parse().ok());
+            if let Some(pid) = pids.find(|pid| wanted(*pid)) {
                 return Some(pid);
             }
             for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {

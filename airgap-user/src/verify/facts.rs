@@ -13,7 +13,7 @@ use crate::{
     technique::{Reach, Way, target::SERVICE_PORT},
 };
 
-use super::subject::{Kind, Subject};
+use super::subject::Subject;
 
 const RESOLVER: &str = "unsealed, Docker's resolver would ask a real server; \
     the stranger-* ways take the same path to a listener of airgap's own";
@@ -47,8 +47,8 @@ impl Facts {
         subject: &Subject,
         network: &Netns,
     ) -> Result<Self> {
-        let unguarded = match subject.kind {
-            Kind::Container => {
+        let unguarded = match subject.is_own_network() {
+            true => {
                 let theirs = fs::read_link(format!("/proc/{}/ns/net", subject.pid))
                     .context("the container ended")?;
                 if fs::read_link("/proc/self/ns/net").ok() == Some(theirs) {
@@ -58,7 +58,7 @@ impl Facts {
                 let guards = gate.frame_guards(number, interfaces([network])?);
                 guards.into_iter().find_map(|guard| guard.missing)
             }
-            Kind::Subtree { .. } => Some(NO_VETH.to_owned()),
+            false => Some(NO_VETH.to_owned()),
         };
         let (loopback6, forwards) = network.run(|| {
             let read = |path: &str| procfs::text(path).unwrap_or_default();

@@ -34,8 +34,11 @@ pub struct Probe {
     #[arg(long)]
     pub pid: u32,
     /// The container's whole id
-    #[arg(long, required_unless_present = "cgroup")]
+    #[arg(long, required_unless_present_any = ["cgroup", "pod"])]
     pub id: Option<String>,
+    /// Path of the pod's cgroup, of one of whose containers the process is
+    #[arg(long, conflicts_with_all = ["id", "cgroup"])]
+    pub pod: Option<String>,
     /// Path of the cgroup that is sealed, where it is no container
     #[arg(long, conflicts_with = "id", requires = "capabilities")]
     pub cgroup: Option<String>,
@@ -106,7 +109,7 @@ fn become_inside(args: &Probe) -> Result<()> {
     let status = procfs::text(&path).with_context(|| format!("cannot read {path}"))?;
     let root = cgroup_mount()?;
     // Read after the rest: the number has not been given to another process.
-    let inner = match (&args.cgroup, &args.id) {
+    let inner = match (args.cgroup.as_ref().or(args.pod.as_ref()), &args.id) {
         (Some(cgroup), _) => subtree::member(cgroup, pid)?.into_bytes(),
         (None, id) => {
             locate(&root, id.as_deref().unwrap_or_default(), pid)?;

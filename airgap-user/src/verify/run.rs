@@ -21,7 +21,7 @@ use super::{
     judge::{Evidence, Seen, ended, impossible, judge},
     probe::{Place, Probe},
     sighting::Sighting,
-    subject::{Kind, Subject},
+    subject::Subject,
     target::Target,
 };
 use crate::{
@@ -64,10 +64,7 @@ pub fn run(gate: &mut Gate, number: SealNumber, subject: &Subject, own: &mut Own
         })
         .collect();
     // Where no veth leads out, frame programs at this one would prove what does not hold.
-    let guarding = match subject.kind {
-        Kind::Container => Some(&mut *gate),
-        Kind::Subtree { .. } => None,
-    };
+    let guarding = subject.is_own_network().then_some(&mut *gate);
     let (target, trial) =
         Target::open(&network, facts.index, &numbers.listened(), &exits, guarding)?;
     let mut run = Run {

@@ -7,9 +7,10 @@ use anyhow::{Context as _, Result};
 use crate::{
     container::locate,
     failure::Failure,
+    gate::Place,
     host::{netlink::Netlink, netns::Netns, procfs},
     preflight::NET_RAW,
-    subtree,
+    subtree::{self, Subtree},
 };
 
 /// Opened for what a kernel lets everybody do in most networks, and a fresh one nobody.
@@ -38,6 +39,12 @@ pub struct Subject {
 pub enum Kind {
     /// It has namespaces, which the probe enters.
     Container,
+    /// Containers in one network, of one of which the process is: the probe enters that one's
+    /// namespaces, and its cgroup.
+    Pod {
+        /// The pod's own cgroup, from the root of the v2 hierarchy.
+        path: String,
+    },
     /// A cgroup of the host with all below it.
     Subtree {
         /// From the root of the v2 hierarchy.
@@ -51,7 +58,7 @@ impl Subject {
     /// The network namespace that is tried from: a subtree's is the host's, in which no link
     /// of airgap's belongs, so that one of airgap's own takes its place.
     pub(super) fn network(&self) -> Result<Netns> {
-        if let Kind::Container = self.kind {
+        if self.is_own_network() {
             return Netns::of(self.pid);
         }
         let netns = Netns::fresh()?;
@@ -65,16 +72,25 @@ impl Subject {
         Ok(netns)
     }
 
+    /// Whether it has a network of its own, to which interfaces lead.
+    pub(super) fn is_own_network(&self) -> bool {
+        !matches!(self.kind, Kind::Subtree { .. })
+    }
+
+    /// A process of the pod whose cgroup has this path, if one runs: of a container that keeps
+    /// `CAP_NET_RAW`, where one does, since that one can try the most.
+    pub fn in_pod(place: &Place, path: &str) -> Option<u32> {
+        let cgroup = Subtree::at(&place.cgroup, path).cgroup?;
+        let most = cgroup.find_process(|pid| may_net_raw(pid).unwrap_or(false));
+        most.or_else(|| cgroup.first_process())
+    }
+
     /// Whether it has CAP_NET_RAW, or may come to it.
     pub(super) fn has_net_raw(&self) -> Result<bool> {
         if let Kind::Subtree { capabilities, .. } = self.kind {
             return Ok(capabilities & (1 << NET_RAW) != 0);
         }
-        let status = procfs::text(format!("/proc/{}/status", self.pid))?;
-        let bounding = status.lines().find_map(|l| l.strip_prefix("CapBnd:"));
-        let bounding = bounding.and_then(|b| u64::from_str_radix(b.trim(), 16).ok());
-        // Unknown: as if it could.
-        Ok(bounding.is_none_or(|b| b & (1 << NET_RAW) != 0))
+        may_net_raw(self.pid)
     }
 
     /// Fails once that process is gone, or elsewhere: a cgroup with the probe in it would
@@ -82,6 +98,10 @@ impl Subject {
     pub(super) fn still_runs(&self, root: &Path) -> Result<()> {
         let (there, what) = match &self.kind {
             Kind::Container => (locate(root, &self.id, self.pid).map(drop), "the container"),
+            Kind::Pod { path } => (
+                subtree::member(path, self.pid).map(drop),
+                "the pod's container",
+            ),
             Kind::Subtree { path, .. } => {
                 (subtree::member(path, self.pid).map(drop), "what was sealed")
             }
@@ -97,6 +117,7 @@ impl Subject {
         let mut words = vec!["--pid".to_owned(), self.pid.to_string()];
         words.extend(match &self.kind {
             Kind::Container => ["--id".to_owned(), self.id.clone()].to_vec(),
+            Kind::Pod { path } => ["--pod".to_owned(), path.clone()].to_vec(),
             Kind::Subtree { path, capabilities } => vec![
                 "--cgroup".to_owned(),
                 path.clone(),
@@ -117,6 +138,15 @@ impl Subject {
                         .to_owned(),
                 ];
             }
+            Kind::Pod { path } => {
+                let own = subtree::member(path, self.pid).unwrap_or_default();
+                return vec![
+                    format!("tried from the container {own}; all of the pod are in one network"),
+                    "its seccomp filter and AppArmor profile are not carried: the probe may try more \
+                     than the container can"
+                        .to_owned(),
+                ];
+            }
             Kind::Subtree { path, .. } => subtree::member(path, self.pid),
         };
         let own = own.unwrap_or_default();
@@ -128,4 +158,12 @@ impl Subject {
             "who listens on the host, and files and unix sockets of others, are none of what is tried".to_owned(),
         ]
     }
+}
+
+/// Whether a process, or what it becomes, may have CAP_NET_RAW; where it is unknown, as if.
+fn may_net_raw(pid: u32) -> Result<bool> {
+    let status = procfs::text(format!("/proc/{pid}/status"))?;
+    let bounding = status.lines().find_map(|l| l.strip_prefix("CapBnd:"));
+    let bounding = bounding.and_then(|b| u64::from_str_radix(b.trim(), 16).ok());
+    Ok(bounding.is_none_or(|b| b & (1 << NET_RAW) != 0))
 }
