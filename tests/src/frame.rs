@@ -176,6 +176,30 @@ impl Frame {
         whole && icmp[1] == 0 && reserved && self.is_plain_nd_option(ip.source, &icmp[24..])
     }
 
+    /// Is a question for routers exactly as a kernel asks it, with its own link-layer address and
+    /// nothing else (RFC 4861 §4.1): engines may leave that on, as Podman does.
+    #[must_use]
+    pub fn is_router_solicitation(&self) -> bool {
+        const TO: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2));
+        let Some(ip) = self
+            .ip()
+            .filter(|ip| ip.hops == 255 && ip.destination == TO)
+        else {
+            return false;
+        };
+        let icmp = self.bytes.get(ip.transport..).unwrap_or_default();
+        let Some(([133, 0, _, _, 0, 0, 0, 0], option)) = icmp.split_first_chunk::<8>() else {
+            return false;
+        };
+        let whole = self.wire_len == self.bytes.len() && ip.transport == ETH + 40;
+        whole
+            && match option {
+                [] => ip.source.is_unspecified(),
+                [1, 1, mac @ ..] => mac == self.source_mac(),
+                _ => false,
+            }
+    }
+
     /// MLDv2 of solicited-node groups alone (RFC 3810 §5.2, RFC 4291 §2.7.1).
     fn is_plain_report(&self) -> bool {
         const TO: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16));
@@ -291,6 +315,27 @@ mod tests {
             assert_ne!(other[at], value, "{at}");
             other[at] = value;
             assert!(!report(other).is_neighbour_discovery(), "{at}");
+        }
+    }
+
+    #[test]
+    fn a_question_for_routers_has_nothing_of_anybody() {
+        let mut bytes = vec![0x33, 0x33, 0, 0, 0, 2, 2, 0x42, 1, 2, 3, 4, 0x86, 0xdd];
+        bytes.extend([0x60, 0, 0, 0, 0, 16, 58, 255, 0xfe, 0x80]);
+        bytes.extend([0; 13]);
+        bytes.extend([1, 0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+        bytes.extend([133, 0, 7, 7, 0, 0, 0, 0, 1, 1, 2, 0x42, 1, 2, 3, 4]);
+        let asks = |bytes: Vec<u8>| Frame {
+            wire_len: bytes.len(),
+            bytes,
+            outgoing: false,
+            ifindex: 1,
+        };
+        assert!(asks(bytes.clone()).is_router_solicitation());
+        for at in [21, 53, 58, bytes.len() - 1] {
+            let mut other = bytes.clone();
+            other[at] ^= 1;
+            assert!(!asks(other).is_router_solicitation(), "{at}");
         }
     }
 

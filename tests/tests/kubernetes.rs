@@ -163,8 +163,8 @@ fn a_manifest_seals_from_the_first_instruction() {
     );
     // Each way out, from one of its containers, with a control beside it.
     let proof = airgap(&["verify", "--json", &spec.reference()]);
-    let proven: Value = serde_json::from_str(&proof.stdout)
-        .unwrap_or_else(|e| panic!("{e}: {}", proof.describe()));
+    let proven: Value =
+        serde_json::from_str(&proof.stdout).unwrap_or_else(|e| panic!("{e}: {}", proof.describe()));
     assert_eq!(proven["verdict"], "PROVEN", "{}", proof.describe());
     proof.expect_code(0);
     world.outside.clear();

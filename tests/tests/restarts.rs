@@ -87,7 +87,8 @@ fn denials(container: &Container) -> u64 {
 }
 
 /// Frames with the container's hardware or IP addresses on any device of the host, except
-/// neighbour discovery and the service's own connections.
+/// neighbour discovery, its kernel's questions for routers (on an interface that is not guarded
+/// yet, where the engine leaves them on) and the service's own connections.
 fn leaks(every: &Tap, container: &Container) -> Vec<Frame> {
     every.barrier();
     let mac = container.mac();
@@ -95,7 +96,9 @@ fn leaks(every: &Tap, container: &Container) -> Vec<Frame> {
     let mut frames = every.suspicious();
     frames.retain(|frame| {
         let from_it = frame.ip().is_some_and(|ip| own.contains(&ip.source));
-        (from_it || frame.source_mac() == mac) && !from_service(frame)
+        (from_it || frame.source_mac() == mac)
+            && !from_service(frame)
+            && !frame.is_router_solicitation()
     });
     frames
 }

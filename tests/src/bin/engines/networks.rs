@@ -133,13 +133,20 @@ pub(crate) fn ipvlan(engine: &Engine) -> Scenario {
 
 /// On the very link to the outside.
 fn on_link(engine: &Engine, driver: &str) -> Scenario {
-    let _network = Network::new(
+    let made = Network::new(
         engine,
         "link",
         &format!(
             "--driver {driver} --subnet 198.51.100.32/28 --gateway 198.51.100.46 -o parent=sink0"
         ),
-    )?;
+    );
+    let _network = match made {
+        // Podman 4.3 with netavark 1.4.
+        Err(why) if why.contains("unsupported driver") => {
+            return Ok(Seen::Absent("not run: this engine has no such network"));
+        }
+        made => made?,
+    };
     let app = App::new(engine, "run -d", "web", "--network link --ip 198.51.100.40")?;
     app.is_heard()?;
     app.attach("")?;
