@@ -33,11 +33,7 @@ pub(super) fn stage(root: &Path, dist: &Path, epoch: &str) -> Result<PathBuf> {
     for name in ["README.md", "CHANGELOG.md"] {
         copy(&root.join(name), &doc.join(name), 0o644)?;
     }
-    for entry in fs::read_dir(root.join(DOCS)).context("cannot list docs")? {
-        let path = entry.context("cannot list docs")?.path();
-        let name = path.file_name().context("a page without a name")?;
-        copy(&path, &doc.join(DOCS).join(name), 0o644)?;
-    }
+    copy_all(&root.join(DOCS), &doc.join(DOCS))?;
     compress(&staged.join("usr/share/man/man1"))?;
     compress_one(&doc.join("CHANGELOG.md"))?;
     fs::rename(doc.join("CHANGELOG.md.gz"), doc.join("changelog.gz"))
@@ -75,6 +71,20 @@ fn copy(from: &Path, to: &Path, mode: u32) -> Result<()> {
     fs::create_dir_all(parent).with_context(what)?;
     fs::copy(from, to).with_context(what)?;
     fs::set_permissions(to, fs::Permissions::from_mode(mode)).with_context(what)
+}
+
+/// Pages and the plots in them.
+fn copy_all(from: &Path, to: &Path) -> Result<()> {
+    let what = || format!("cannot list {}", from.display());
+    for entry in fs::read_dir(from).with_context(what)? {
+        let path = entry.with_context(what)?.path();
+        let to = to.join(path.file_name().with_context(what)?);
+        match path.is_dir() {
+            true => copy_all(&path, &to)?,
+            false => copy(&path, &to, 0o644)?,
+        }
+    }
+    Ok(())
 }
 
 fn compress(dir: &Path) -> Result<()> {
