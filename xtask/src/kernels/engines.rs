@@ -85,6 +85,8 @@ PassEnvironment=AIRGAP_ENGINE AIRGAP_SCENARIOS
 ExecStart=/opt/airgap-engines list
 StandardOutput=file:/dev/ttyS1
 StandardError=file:/dev/ttyS1
+# Before a reboot: what Podman 4.3 leaves in its cgroup ends by itself.
+KillMode=process
 ";
 
 /// Runs the list on the engines of these suites, or of all; ends with a table and the line

@@ -57,9 +57,7 @@ fn first(engine: &Engine, release: &str) -> Option<bool> {
     if !list::is_wanted("reboot") {
         return Some(good);
     }
-    good &= row("created, sealed, started; then a reboot", || {
-        prepare(engine, good)
-    });
+    good &= row("created, sealed, then started", || prepare(engine, good));
     if !good && fs::metadata(LEFT).is_err() {
         return Some(false);
     }
