@@ -8,15 +8,20 @@ use airgap_common::map::SealNumber;
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use super::{apply::change, reference::refuse_engineless, tail};
+use super::{
+    apply::change,
+    reference::refuse_engineless,
+    seal_options::{SealOptions, usage},
+    tail,
+};
 use crate::{
     config::{Ceilings, Config, Policies},
     container::{Container, Engine, Engines, Hosts},
     coverage::{SealState, summary},
-    failure::{Failure, exit},
+    failure::exit,
     gate::{Gate, Place, Reading, mount_bpffs},
     output::{self, Detail, Format, Sink},
-    policy::{Cidr, Errno, Exception, Hold, NearTo, Port, Rules, To},
+    policy::Rules,
     preflight::{self, Risk},
     seal::{
         DryRun, Report,
@@ -39,34 +44,9 @@ use crate::{
 /// Arguments of `attach`.
 #[derive(Args, Debug)]
 pub struct Attach {
-    /// Service port inside the container, FIRST-LAST for several; repeatable [default: 5060/tcp]
-    #[arg(
-        short,
-        long = "port",
-        value_name = "PORT[-LAST][/udp]",
-        value_delimiter = ','
-    )]
-    pub ports: Vec<Port>,
-    /// Only clients from here may connect; repeatable, required with UDP ports [default: any client]
-    #[arg(long = "from", value_name = "CIDR")]
-    pub from: Vec<Cidr>,
-    /// Where it may connect, or send datagrams to: ADDRESS or CIDR (IPv6 in brackets), NAME or
-    /// container:NAME, and PORT, FIRST-LAST or * (all but 53 and 853); repeatable [default: nowhere]
-    #[arg(long = "to", value_name = "TARGET:PORTS[/udp]")]
-    pub to: Vec<NearTo>,
-    /// How long an address holds that was found for a name (airgap allow --help)
-    #[arg(long, value_name = "TIME|forever")]
-    pub hold: Option<Hold>,
-    /// How refused calls fail, from Linux 5.18: as on a host without a network
-    /// (ENETUNREACH and the like), or with EPERM [default: offline]
-    #[arg(long, value_name = "offline|eperm")]
-    pub errno: Option<Errno>,
-    /// Accept a risk that attach refused, by its name (airgap explain lists them); repeatable
-    #[arg(long = "accept", value_name = "RISK")]
-    pub accept: Vec<Risk>,
-    /// With `full`: refuse to seal unless every vector is covered
-    #[arg(long, value_name = "full", value_parser = ["full"])]
-    pub require: Option<String>,
+    /// What the seal is to be.
+    #[command(flatten)]
+    pub seal: SealOptions,
     /// Judge all, tell what a seal would refuse, and refuse nothing: NOT SEALED, exit 3
     #[arg(
         long,
@@ -106,18 +86,6 @@ pub struct Attach {
     pub containers: Vec<String>,
 }
 
-impl Attach {
-    /// Whether nothing says what the seal is to be: then a policy file does, if there is one.
-    const fn names_nothing(&self) -> bool {
-        self.ports.is_empty()
-            && self.from.is_empty()
-            && self.to.is_empty()
-            && self.accept.is_empty()
-            && self.hold.is_none()
-            && self.errno.is_none()
-    }
-}
-
 pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: Attach) -> Result<u8> {
     if args.cgroup.is_some() || args.unit.is_some() || args.slice.is_some() {
         let (number, code) = subtree::run(state, config, &args)?;
@@ -132,36 +100,30 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: Att
             _ => Ok(code),
         };
     }
-    let far = |to: &NearTo| to.0.to_string().parse::<To>();
-    let exits: Result<Vec<_>, _> = args.to.iter().map(far).collect();
-    let usage = |e| Failure::new(e, "airgap attach --help").with_code(exit::USAGE);
-    let exits = exits.map_err(usage)?.into_iter().map(Exception::from);
-    let exits = exits.map(|exit| exit.held(args.hold)).collect();
-    let ports = match args.ports.is_empty() {
-        true => config.ports(),
-        false => args.ports.clone(),
-    };
-    let rules = Rules::named(ports, args.from.clone())
-        .and_then(|rules| rules.with_exits(exits))
-        .map_err(|e| Failure::new(e, "airgap attach --help").with_code(exit::USAGE))?
-        .failing_with(args.errno)
+    let says = &args.seal;
+    let rules = says
+        .exits()
+        .and_then(|exits| Rules::named(says.ports(config), says.from.clone())?.with_exits(exits))
+        .map_err(|error| usage(error, "attach"))?
+        .failing_with(says.errno)
         .audited(args.audit);
     let wanted = Wanted {
         rules,
-        ports_named: !args.ports.is_empty(),
-        from_named: !args.from.is_empty(),
-        exits: match args.to.is_empty() {
+        ports_named: !says.ports.is_empty(),
+        from_named: !says.from.is_empty(),
+        exits: match says.to.is_empty() {
             true => ExitChange::Keep,
             false => ExitChange::Replace,
         },
-        accept: args.accept.clone(),
+        accept: says.accept.clone(),
         accept_alone: false,
-        full: args.require.is_some(),
+        full: says.require.is_some(),
         refuse: true,
         by: Origin::Operator,
         ceilings: Ceilings::read(config),
     };
-    let follows = args.names_nothing();
+    // Then a policy file says it, if there is one.
+    let follows = says.names_nothing();
     let policies = match Policies::read(config) {
         // What was named needs no file.
         Err(error) if !follows => {

@@ -23,6 +23,7 @@ pub(crate) mod reporting;
 pub(crate) mod restore;
 pub(crate) mod run;
 pub(crate) mod schema;
+mod seal_options;
 pub(crate) mod status;
 pub(crate) mod tail;
 pub(crate) mod top;

@@ -9,18 +9,18 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::Args;
 
+use super::seal_options::{SealOptions, usage};
 use crate::{
     config::{Ceilings, Config},
     container::{
         Engine, Engines, Hosts,
         docker_args::{self, Split},
     },
-    failure::{Failure, exit},
+    failure::Failure,
     gate::{Place, Reading, mount_bpffs},
     names::refuse_unkept,
     output,
-    policy::{Cidr, Errno, Exception, Hold, Port, Rules, To},
-    preflight::Risk,
+    policy::Rules,
     seal::attach::{
         admitting::refuse_place,
         exit_change::ExitChange,
@@ -34,32 +34,9 @@ use crate::{
 /// Arguments of `run`.
 #[derive(Args, Debug)]
 pub struct Run {
-    /// Service port that clients may connect to; repeatable [default: 5060/tcp]
-    #[arg(
-        short,
-        long = "port",
-        value_name = "PORT[-LAST][/udp]",
-        value_delimiter = ','
-    )]
-    pub ports: Vec<Port>,
-    /// Only clients from here may connect; repeatable, required with UDP ports [default: any client]
-    #[arg(long = "from", value_name = "CIDR")]
-    pub from: Vec<Cidr>,
-    /// Where it may connect, or send datagrams to; repeatable (airgap attach --help)
-    #[arg(long = "to", value_name = "TARGET:PORTS[/udp]")]
-    pub to: Vec<To>,
-    /// How long an address holds that was found for a name (airgap allow --help)
-    #[arg(long, value_name = "TIME|forever")]
-    pub hold: Option<Hold>,
-    /// How refused calls fail (airgap attach --help)
-    #[arg(long, value_name = "offline|eperm")]
-    pub errno: Option<Errno>,
-    /// Accept a risk that would be refused, by its name; repeatable
-    #[arg(long = "accept", value_name = "RISK")]
-    pub accept: Vec<Risk>,
-    /// With `full`: do not start it unless every vector is covered
-    #[arg(long, value_name = "full", value_parser = ["full"])]
-    pub require: Option<String>,
+    /// What the seal is to be.
+    #[command(flatten)]
+    pub seal: SealOptions,
     /// Arguments of `docker run`
     #[arg(last = true, required = true, value_name = "DOCKER RUN ARGUMENTS")]
     pub docker: Vec<OsString>,
@@ -68,27 +45,22 @@ pub struct Run {
 /// Returns only if the container was not started: the last step is `docker
 /// start` in this process' place, with its streams, signals and exit code.
 pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: Run) -> Result<u8> {
-    let usage = |e| Failure::new(e, "airgap run --help").with_code(exit::USAGE);
-    let exits = args.to.iter().cloned().map(Exception::from);
-    let exits = exits.map(|exit| exit.held(args.hold)).collect();
-    let ports = match args.ports.is_empty() {
-        true => config.ports(),
-        false => args.ports.clone(),
-    };
-    let rules = Rules::new(ports, args.from.clone())
-        .and_then(|rules| rules.with_exits(exits))
-        .map_err(usage)?
-        .failing_with(args.errno);
+    let says = &args.seal;
+    let rules = says
+        .exits()
+        .and_then(|exits| Rules::new(says.ports(config), says.from.clone())?.with_exits(exits))
+        .map_err(|error| usage(error, "run"))?
+        .failing_with(says.errno);
     refuse_unkept(&rules.exits)?;
-    let split = docker_args::split(&args.docker).map_err(usage)?;
+    let split = docker_args::split(&args.docker).map_err(|error| usage(error, "run"))?;
     let wanted = Wanted {
         rules,
         ports_named: true,
         from_named: true,
         exits: ExitChange::Replace,
-        accept: args.accept.clone(),
+        accept: says.accept.clone(),
         accept_alone: false,
-        full: args.require.is_some(),
+        full: says.require.is_some(),
         refuse: true,
         by: Origin::Operator,
         ceilings: Ceilings::read(config),

@@ -15,10 +15,10 @@ use crate::{
 
 pub(super) fn wanted(args: &Attach, ceilings: Ceilings) -> Result<Wanted> {
     let usage = |e| Failure::new(e, "airgap attach --help").with_code(exit::USAGE);
-    refuse_names(args.to.iter().map(|to| &to.0))?;
-    let exits = args.to.iter().map(|to| Exception::from(to.0.clone()));
+    refuse_names(args.seal.to.iter().map(|to| &to.0))?;
+    let exits = args.seal.to.iter().map(|to| Exception::from(to.0.clone()));
     let exits = exits.collect();
-    let rules = match (&args.ports[..], &args.from[..]) {
+    let rules = match (&args.seal.ports[..], &args.seal.from[..]) {
         // Not the default port: it need not serve.
         ([], from) => Ok(Rules {
             ports: Vec::new(),
@@ -35,19 +35,19 @@ pub(super) fn wanted(args: &Attach, ceilings: Ceilings) -> Result<Wanted> {
     let rules = rules
         .and_then(|rules| rules.with_exits(exits))
         .map_err(usage)?
-        .failing_with(args.errno);
+        .failing_with(args.seal.errno);
     Ok(Wanted {
         rules,
-        ports_named: !args.ports.is_empty(),
+        ports_named: !args.seal.ports.is_empty(),
         // Who may connect to ports that were named anew is said anew, too.
-        from_named: !args.from.is_empty() || !args.ports.is_empty(),
-        exits: match args.to.is_empty() {
+        from_named: !args.seal.from.is_empty() || !args.seal.ports.is_empty(),
+        exits: match args.seal.to.is_empty() {
             true => ExitChange::Keep,
             false => ExitChange::Replace,
         },
-        accept: args.accept.clone(),
+        accept: args.seal.accept.clone(),
         accept_alone: false,
-        full: args.require.is_some(),
+        full: args.seal.require.is_some(),
         refuse: true,
         by: Origin::Operator,
         ceilings,
