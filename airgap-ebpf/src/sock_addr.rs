@@ -310,7 +310,7 @@ fn refuse(
             ifindex: 0,
         },
     );
-    if subject.is_audited() {
+    if flags & Policy::AUDIT != 0 {
         // SAFETY: the verifier knows the context's socket.
         unsafe { audit::tell(socket(ctx)) };
         return ALLOW;
