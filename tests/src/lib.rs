@@ -46,6 +46,7 @@ pub mod schema;
 pub mod scratch;
 pub mod services;
 pub mod session;
+pub mod swarm;
 pub mod sweep;
 pub mod table;
 pub mod tail;
