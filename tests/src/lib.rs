@@ -48,6 +48,7 @@ pub mod services;
 pub mod session;
 pub mod swarm;
 pub mod sweep;
+pub mod syscalls;
 pub mod table;
 pub mod tail;
 pub mod tap;
