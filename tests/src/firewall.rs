@@ -83,6 +83,24 @@ impl Firewall {
         ])
     }
 
+    /// Pens in a bridge that the engine makes by itself, and opens it as [`Firewall::open`] does
+    /// the test's own.
+    ///
+    /// # Panics
+    /// When a rule cannot be installed.
+    #[must_use]
+    pub fn open_bridge(plan: &Plan, bridge: &str) -> Self {
+        let uplink = &plan.uplink;
+        Self::with_rules([
+            format!("iptables -w -I DOCKER-USER -i {bridge} ! -o {uplink} -j DROP"),
+            format!("iptables -w -I DOCKER-USER -i {bridge} -o {uplink} -j ACCEPT"),
+            format!("iptables -w -I DOCKER-USER -i {uplink} -o {bridge} -j ACCEPT"),
+            format!("ip6tables -w -I FORWARD -i {bridge} ! -o {uplink} -j DROP"),
+            format!("ip6tables -w -I FORWARD -i {bridge} -o {uplink} -j ACCEPT"),
+            format!("ip6tables -w -I FORWARD -i {uplink} -o {bridge} -j ACCEPT"),
+        ])
+    }
+
     /// What operators write to stop a container: only replies pass.
     ///
     /// # Panics

@@ -62,6 +62,7 @@ fn lock_processes() -> File {
 
 /// Removes everything that carries the harness's label, prefix or device names.
 fn sweep() {
+    crate::swarm::leave_left();
     for id in ids(&format!("docker ps -aq --no-trunc --filter label={LABEL}")) {
         airgap::detach_quietly(&id);
         cmd::attempt(&format!("docker rm -f {id}"));

@@ -5,13 +5,19 @@ use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
 use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Ends the thread that listens.
+const END: &str = "END";
 
 /// Killed by pid on drop; the quarantine ends with it.
 #[derive(Debug)]
 pub struct Watch {
     child: Child,
-    notify: UnixDatagram,
+    told: Receiver<String>,
     path: PathBuf,
 }
 
@@ -75,19 +81,23 @@ impl Watch {
         let path = PathBuf::from(format!("/run/airgap-test-notify-{}", std::process::id()));
         drop(fs::remove_file(&path));
         let notify = UnixDatagram::bind(&path).expect("bind");
-        notify
-            .set_read_timeout(Some(Duration::from_secs(30)))
-            .expect("timeout");
+        let (tell, told) = mpsc::channel();
+        // As systemd does, always: what it tells stands still where nobody reads.
+        thread::spawn(move || {
+            let mut buffer = [0; 256];
+            while let Ok(len) = notify.recv(&mut buffer) {
+                let text = String::from_utf8_lossy(&buffer[..len]).into_owned();
+                if text == END || tell.send(text).is_err() {
+                    return;
+                }
+            }
+        });
         let child = command
             .env("NOTIFY_SOCKET", &path)
             .stdin(Stdio::null())
             .spawn()
             .expect("start airgap watch");
-        let watch = Self {
-            child,
-            notify,
-            path,
-        };
+        let watch = Self { child, told, path };
         watch.hear("READY=1");
         watch
     }
@@ -98,11 +108,10 @@ impl Watch {
     /// When it never does.
     #[track_caller]
     pub fn hear(&self, what: &str) {
-        let mut buffer = [0; 256];
         loop {
-            let len = self.notify.recv(&mut buffer);
-            let len = len.unwrap_or_else(|e| panic!("airgap watch never said {what}: {e}"));
-            if String::from_utf8_lossy(&buffer[..len]).contains(what) {
+            let said = self.told.recv_timeout(PATIENCE);
+            let said = said.unwrap_or_else(|e| panic!("airgap watch never said {what}: {e}"));
+            if said.contains(what) {
                 return;
             }
         }
@@ -134,6 +143,8 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.kill();
+        let end = UnixDatagram::unbound().and_then(|s| s.send_to(END.as_bytes(), &self.path));
+        drop(end);
         drop(fs::remove_file(&self.path));
         airgap(&["quarantine", "off"]);
     }

@@ -27,6 +27,9 @@ pub struct List {
     /// As JSON
     #[arg(long)]
     pub json: bool,
+    /// Each ended task of Swarm's by itself, too; JSON has them anyway
+    #[arg(long, conflicts_with = "json")]
+    pub all: bool,
     /// Other hosts.
     #[command(flatten)]
     pub elsewhere: Elsewhere,
@@ -55,7 +58,7 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: &Li
     for row in &mut rows {
         tell_above(&mut row.report, &ceilings);
     }
-    output::list(&rows, args.json)?;
+    output::list(&rows, args.json, args.all)?;
     Ok(worst(rows.iter().map(Row::code)))
 }
 
@@ -180,7 +183,11 @@ async fn in_force(
             true => None,
             false => containers.among(entry),
         };
-        rows.push(row(report, name, among.as_deref(), &sealed));
+        let ended = !report.running && container.is_some_and(|container| container.is_task());
+        rows.push(Row {
+            ended,
+            ..row(report, name, among.as_deref(), &sealed)
+        });
     }
     Ok(rows)
 }
@@ -206,6 +213,7 @@ fn row(mut report: Report, name: String, containers: Option<&[Listed]>, sealed: 
         recorded_name: (report.container.name != name).then_some(name),
         not_sealed,
         report,
+        ended: false,
     }
 }
 

@@ -6,17 +6,12 @@ use anyhow::{Error, Result};
 use bollard::{
     Docker,
     errors::Error as DockerError,
-    query_parameters::{
-        InspectContainerOptions, InspectNetworkOptions, ListContainersOptionsBuilder,
-    },
+    query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder},
 };
 
-use super::inspected::{Container, Gateway, Labels, MESH, container, gateways, is_usual_runtime};
+use super::inspected::{Container, Labels, container, is_usual_runtime};
 use super::pod;
-use crate::{
-    failure::{Failure, exit},
-    policy::Cidr,
-};
+use crate::failure::{Failure, exit};
 
 /// A connection to the local container engine.
 pub struct Engine {
@@ -174,42 +169,8 @@ impl Engine {
             let runtimes = info.and_then(|info| info.runtimes).unwrap_or_default();
             container.runtime_binary = runtimes.get(&runtime).and_then(|r| r.path.clone());
         }
-        container.gateways = gateways(&container.inspect);
-        if container.publishes() {
-            for network in unanswered(&container) {
-                container.gateways.extend(self.gateways_of(&network).await);
-            }
-        }
+        self.add_gateways(&mut container).await;
         Ok(container)
-    }
-
-    /// The gateways of a network that the container has no address in yet.
-    async fn gateways_of(&self, network: &str) -> Vec<Gateway> {
-        let asked = self
-            .docker
-            .inspect_network(network, None::<InspectNetworkOptions>)
-            .await;
-        let Ok(answer) = asked else {
-            return Vec::new();
-        };
-        let mesh = answer.ingress == Some(true);
-        let configured = answer.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
-        configured
-            .into_iter()
-            .filter_map(|one| {
-                let subnet = || one.subnet.as_ref()?.parse::<Cidr>().ok();
-                match one.gateway.as_ref().and_then(|text| text.parse().ok()) {
-                    _ if mesh => subnet(),
-                    // Unless told otherwise, engines take the first address.
-                    None => subnet()?.first(),
-                    gateway => gateway,
-                }
-            })
-            .map(|addresses| Gateway {
-                network: network.to_owned(),
-                addresses,
-            })
-            .collect()
     }
 
     /// Labels of the image that a container was made of; `None`: the engine
@@ -292,17 +253,6 @@ impl Engine {
         listed.extend(self.pods().await?);
         Ok(listed)
     }
-}
-
-/// Networks whose gateway its endpoints do not tell: it does not run, or it is a mesh,
-/// whose clients have many addresses.
-fn unanswered(container: &Container) -> Vec<String> {
-    let told = |name: &String| container.gateways.iter().any(|g| g.network == *name);
-    let networks = container.networks().map(|(name, _)| name);
-    networks
-        .filter(|name| !told(name) || *name == MESH)
-        .cloned()
-        .collect()
 }
 
 /// Docker says "Multiple IDs found with provided prefix", Podman "more than one

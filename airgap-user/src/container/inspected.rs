@@ -6,7 +6,10 @@ use airgap_common::map::ID_LEN;
 use anyhow::{Context as _, Result};
 use bollard::models::{ContainerInspectResponse, EndpointSettings, NetworkSettings};
 
-use super::Pod;
+use super::{
+    Pod,
+    gateway::{Gateway, MESH},
+};
 use crate::{failure::Failure, policy::Cidr};
 
 /// Labels by name.
@@ -33,15 +36,6 @@ pub struct Container {
     /// It is a pod of Podman's: id and name are the pod's, all else is of the container that
     /// holds its network.
     pub pod: Option<Pod>,
-}
-
-/// Addresses that clients have who came by way of somebody else.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gateway {
-    /// Name of the network.
-    pub network: String,
-    /// The address, or the subnet of a routing mesh.
-    pub addresses: Cidr,
 }
 
 impl Container {
@@ -107,6 +101,13 @@ impl Container {
         host.is_some_and(|h| h.publish_all_ports == Some(true))
             || bound.is_some_and(|ports| !ports.is_empty())
             || self.networks().any(|(name, _)| name == MESH)
+            || self.is_task()
+    }
+
+    /// Whether it is a task of a service of Swarm's, which the engine never starts again.
+    pub fn is_task(&self) -> bool {
+        let labels = self.inspect.config.as_ref().and_then(|c| c.labels.as_ref());
+        labels.is_some_and(|labels| labels.contains_key("com.docker.swarm.task.id"))
     }
 
     /// Why the container ends for good when it stops, if it does: what comes after it is
@@ -116,6 +117,11 @@ impl Container {
         let labels = self.inspect.config.as_ref().and_then(|c| c.labels.as_ref());
         if labels.is_some_and(|labels| labels.contains_key("PODMAN_SYSTEMD_UNIT")) {
             return Some("its unit of systemd makes a new container at each start");
+        }
+        if self.is_task() {
+            return Some(
+                "it is a task of a Swarm service, each of which is another container (docker service update --container-label-add)",
+            );
         }
         (host.is_some_and(|h| h.auto_remove == Some(true)))
             .then_some("it was started with --rm and is removed when it stops")
@@ -160,27 +166,6 @@ impl Container {
 /// Whether a runtime's name needs no second look: engines use these for runc and crun.
 pub fn is_usual_runtime(name: &str) -> bool {
     matches!(name, "" | "runc" | "crun" | "io.containerd.runc.v2" | "oci")
-}
-
-/// The network of Swarm's routing mesh.
-pub(super) const MESH: &str = "ingress";
-
-/// Gateways as the container's own endpoints have them.
-pub(super) fn gateways(inspect: &ContainerInspectResponse) -> Vec<Gateway> {
-    let settings = inspect.network_settings.as_ref();
-    let networks = settings.and_then(|s| s.networks.as_ref());
-    let mut found = Vec::new();
-    for (name, endpoint) in networks.into_iter().flatten() {
-        for address in [&endpoint.gateway, &endpoint.ipv6_gateway] {
-            if let Some(addresses) = address.as_ref().and_then(|text| text.parse().ok()) {
-                found.push(Gateway {
-                    network: name.clone(),
-                    addresses,
-                });
-            }
-        }
-    }
-    found
 }
 
 pub(super) fn container(inspect: ContainerInspectResponse) -> Result<Container> {

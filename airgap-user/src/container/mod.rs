@@ -13,6 +13,8 @@ mod engines;
 mod entering;
 mod events;
 mod freeze;
+mod gateway;
+mod gateways;
 mod holder;
 mod hosts;
 mod identity;
@@ -41,6 +43,7 @@ pub use self::{
     docker::Engine,
     engines::{Engines, Listed},
     events::{EngineEvent, EngineEvents, Happened},
+    gateway::{By, Gateway},
     holder::{Holder, Holders, holders},
     hosts::write_hosts,
     identity::Identity,

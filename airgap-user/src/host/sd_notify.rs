@@ -8,7 +8,8 @@ use std::{
     },
 };
 
-/// Tells it `state`, such as `READY=1`; nothing where nobody listens.
+/// Tells it `state`, such as `READY=1`; nothing where nobody listens. Only that it is ready waits
+/// for one who is slow: a sign of life is not worth standing still for.
 ///
 /// # Errors
 /// If somebody does and cannot be told.
@@ -20,7 +21,7 @@ pub fn notify(state: &str) -> io::Result<()> {
         Some(name) => SocketAddr::from_abstract_name(name)?,
         None => SocketAddr::from_pathname(&path)?,
     };
-    UnixDatagram::unbound()?
-        .send_to_addr(state.as_bytes(), &address)
-        .map(drop)
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(!state.contains("READY=1"))?;
+    socket.send_to_addr(state.as_bytes(), &address).map(drop)
 }

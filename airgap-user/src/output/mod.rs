@@ -98,15 +98,15 @@ pub fn exits(report: &Report) -> Result<()> {
     print(&status::exceptions(report, colour()))
 }
 
-/// The list of seals.
+/// The list of seals; without `all` ended tasks are but counted, outside of JSON.
 ///
 /// # Errors
 /// If stdout cannot be written.
-pub fn list(rows: &[Row], json: bool) -> Result<()> {
+pub fn list(rows: &[Row], json: bool, all: bool) -> Result<()> {
     if json {
         print_json(&serde_json::json!({ "schema": 1, "containers": rows }))
     } else {
-        print(&text::list(rows))
+        print(&text::list(rows, all))
     }
 }
 

@@ -103,7 +103,7 @@ pub(super) fn peer(container: &str, e: &Existing) -> String {
     out
 }
 
-pub(super) fn list(rows: &[Row]) -> String {
+pub(super) fn list(rows: &[Row], all: bool) -> String {
     if rows.is_empty() {
         return "no container is sealed on this host\n".into();
     }
@@ -111,7 +111,8 @@ pub(super) fn list(rows: &[Row]) -> String {
         "{:<24}  {:<12}  {:<10}  {:<20}  {:<24}  {:>10}  SINCE\n",
         "NAME", "ID", "STATE", "PORTS", "CLIENTS", "DENIALS"
     );
-    for row in rows {
+    let (past, rows): (Vec<_>, Vec<_>) = rows.iter().partition(|row| !all && row.is_past());
+    for row in &rows {
         let r = &row.report;
         let since = timestamp(UNIX_EPOCH + Duration::from_secs(r.since));
         let _ = writeln!(
@@ -159,6 +160,13 @@ pub(super) fn list(rows: &[Row]) -> String {
         .any(|row| row.report.state == SealState::Limited)
     {
         out += "limited: nothing that it chooses leaves now; what may open later, or was accepted: airgap status NAME\n";
+    }
+    if !past.is_empty() {
+        let _ = writeln!(
+            out,
+            "and {} ended tasks of Swarm, sealed until it removes them: airgap list --all",
+            past.len()
+        );
     }
     out
 }

@@ -20,9 +20,25 @@ pub struct Row {
     /// sealed, and is not sealed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_sealed: Option<String>,
+    /// It is a task of Swarm's that has ended: it never starts again, and Swarm removes it when
+    /// enough others have ended.
+    #[serde(skip)]
+    pub ended: bool,
 }
 
 impl Row {
+    /// Whether nothing has to be known of it: it has ended for good, and its seal stands.
+    pub fn is_past(&self) -> bool {
+        let Self {
+            ended,
+            gone,
+            not_sealed,
+            report,
+            ..
+        } = self;
+        *ended && !gone && not_sealed.is_none() && report.seal != 0 && report.problems.is_empty()
+    }
+
     /// Its state for metrics, and that of a container which has its name and is not sealed.
     pub(crate) fn states(&self) -> Vec<StateMetrics> {
         let container = self
@@ -48,6 +64,7 @@ impl Row {
             } => exit::NOT_SEALED,
             // Nothing there that could be open.
             Self { gone: true, .. } => exit::OK,
+            row if row.is_past() => exit::OK,
             Self { report, .. } => report.code(),
         }
     }

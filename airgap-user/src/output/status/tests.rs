@@ -318,9 +318,10 @@ fn a_list_shows_the_same_states() {
         gone: false,
         recorded_name: None,
         not_sealed: None,
+        ended: false,
     };
     assert_eq!(
-        text::list(&[row(true), row(false)]),
+        text::list(&[row(true), row(false)], false),
         "\
 NAME                      ID            STATE       PORTS                 CLIENTS                      DENIALS  SINCE
 web                       0123456789ab  limited     5060/tcp              ANY (each is an exit)              0  1970-01-01T00:00:00Z
@@ -329,6 +330,26 @@ web                       0123456789ab  OPENED      5060/tcp              ANY (e
 limited: nothing that it chooses leaves now; what may open later, or was accepted: airgap status NAME
 "
     );
+    // What has ended for good is counted, and what is wrong with it is not passed over.
+    let past = |broken: bool| {
+        let mut row = Row {
+            ended: true,
+            ..row(false)
+        };
+        row.report.problems = vec!["a link is gone".into(); usize::from(broken)];
+        row
+    };
+    let ended = [row(true), past(false), past(false), past(true)];
+    let counted = text::list(&ended, false);
+    assert_eq!(counted.matches("0123456789ab").count(), 2, "{counted}");
+    let line = "and 2 ended tasks of Swarm, sealed until it removes them: airgap list --all\n";
+    assert!(counted.ends_with(line), "{counted}");
+    let all = text::list(&ended, true);
+    assert_eq!(all.matches("0123456789ab").count(), 4, "{all}");
+    let codes = ended
+        .each_ref()
+        .map(|row| row.code() == crate::failure::exit::OK);
+    assert_eq!(codes, [true, true, true, false]);
 }
 
 #[test]

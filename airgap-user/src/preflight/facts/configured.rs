@@ -70,24 +70,10 @@ pub(super) fn configured_devices(
     found
 }
 
-/// Prefixes of clients that hold a gateway, or overlap with a routing mesh. One that holds
-/// every address means everybody.
+/// Prefixes of clients that let others in, by what stands for those.
 pub(super) fn proxied(container: &Container, clients: &[Cidr]) -> Vec<String> {
-    let mut found = Vec::new();
-    for gateway in &container.gateways {
-        for client in clients
-            .iter()
-            .filter(|c| c.len > 0 && c.overlaps(&gateway.addresses))
-        {
-            let holds = match *client == gateway.addresses {
-                true => format!("{} is the address", client.addr),
-                false => format!("{client} holds {}", gateway.addresses.addr),
-            };
-            found.push(format!(
-                "{holds} by which the network '{}' passes on whoever reaches a published port",
-                gateway.network
-            ));
-        }
-    }
-    found
+    let gateways = container.gateways.iter();
+    gateways
+        .flat_map(|gateway| clients.iter().filter_map(|c| gateway.admitted_by(c)))
+        .collect()
 }

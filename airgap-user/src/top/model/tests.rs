@@ -55,6 +55,7 @@ pub(crate) fn row(n: u64, name: &str, state: SealState) -> Row {
         gone: false,
         recorded_name: None,
         not_sealed: None,
+        ended: false,
     }
 }
 
