@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 use crate::{
     container::Labels,
+    notation::closest,
     policy::{Cidr, Exception, Port, Rules, To, settled},
     preflight::{Risk, Surroundings, judge_exits},
 };
@@ -81,10 +82,19 @@ impl Spelling {
         }
     }
 
-    /// Whether `airgap.seal` is meant, however it is written.
+    /// Whether `airgap.seal` is meant, however it is written, or nearly.
     fn means_seal(self, label: &str) -> bool {
         let folded = folded(label);
-        folded == "airgap.seal" || folded == self::folded(&self.of("seal"))
+        let nearly = self
+            .unknown(label)
+            .is_some_and(|word| closest(word, ["seal"]).is_some());
+        nearly || folded == "airgap.seal" || folded == self::folded(&self.of("seal"))
+    }
+
+    /// The word of a label that begins as ours do, and is none.
+    fn unknown(self, label: &str) -> Option<&str> {
+        let word = label.strip_prefix(self.0)?;
+        (!WORDS.contains(&word)).then_some(word)
     }
 
     /// Whether any of them asks for a seal: the one that is spelt right, or one that
@@ -112,8 +122,9 @@ pub fn read_annotations(annotations: &Labels, limits: &Limits) -> Asked {
 ///
 /// Whatever is written wrong allows nothing: a typing error in a label must not
 /// leave a container open. A name that differs from `airgap.seal` only in case,
-/// in blanks or other signs, or in its dot asks for a seal; a look-alike of
-/// another label means nothing and is named.
+/// in blanks or other signs, in its dot or in one letter asks for a seal; with a look-alike
+/// of another label, or one that there is not, nothing is let through, unless the image says
+/// the same.
 pub fn read(labels: &Labels, image: Option<&Labels>, limits: &Limits) -> Asked {
     read_as(Spelling::LABELS, labels, image, limits)
 }
@@ -129,7 +140,7 @@ fn read_as(spelling: Spelling, labels: &Labels, image: Option<&Labels>, limits: 
         ignored: Vec::new(),
         in_doubt: false,
     };
-    let seal = spelling.of("seal");
+    let (seal, mut shut) = (spelling.of("seal"), false);
     for (label, value) in labels {
         match spelling.exact(label) {
             Some("seal") if value.trim() != "true" => terms
@@ -140,7 +151,17 @@ fn read_as(spelling: Spelling, labels: &Labels, image: Option<&Labels>, limits: 
                 terms.wrong.push(format!("{label}: write {seal}"));
             }
             None if folded(label).starts_with("airgap.") => {
-                terms.wrong.push(format!("{label}: there is no such label"));
+                let word = spelling.unknown(label);
+                let meant = word.and_then(|word| closest(word, WORDS));
+                let meant = meant.map(|word| format!(": {} is meant", spelling.of(word)));
+                let meant = meant.unwrap_or_default();
+                terms
+                    .wrong
+                    .push(format!("{label}: there is no such label{meant}"));
+                // Nobody knows what it was to hold back: nothing is let through. But what an
+                // image says it says to all who use it.
+                let by_image = image.is_some_and(|image| image.get(label) == Some(value));
+                shut |= !by_image;
             }
             None => {}
         }
@@ -185,6 +206,10 @@ fn read_as(spelling: Spelling, labels: &Labels, image: Option<&Labels>, limits: 
     match settled(exits.into_iter().map(Exception::from).collect()) {
         Ok(exits) => terms.rules.exits = exits,
         Err(error) => terms.wrong.push(format!("{}: {error}", spelling.of("to"))),
+    }
+    if shut {
+        terms.rules = Rules::NOTHING;
+        terms.accept.clear();
     }
     terms.wrong.sort_unstable();
     terms.ignored.sort_unstable();

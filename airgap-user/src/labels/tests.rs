@@ -83,7 +83,7 @@ fn a_mistake_never_leaves_it_open() {
 }
 
 #[test]
-fn look_alikes_of_seal_tighten_and_others_mean_nothing() {
+fn look_alikes_of_seal_tighten_and_others_shut() {
     for label in [
         "AIRGAP.SEAL",
         "Airgap.Seal",
@@ -94,6 +94,8 @@ fn look_alikes_of_seal_tighten_and_others_mean_nothing() {
         "airgap/seal",
         "airgap.\u{200b}seal",
         "airgap.seal\u{a0}",
+        "airgap.seals",
+        "airgap.sealed",
     ] {
         let terms = sealed(asked(&[(label, "true"), ("airgap.ports", "80")]));
         assert_eq!(terms.rules.ports, [Port::tcp(80)], "{label:?}");
@@ -107,7 +109,7 @@ fn look_alikes_of_seal_tighten_and_others_mean_nothing() {
         "\u{430}irgap.seal",
         "\u{ff41}irgap.seal",
         "airgap",
-        "airgap.sealed",
+        "airgap.version",
     ] {
         assert_eq!(asked(&[(label, "true")]), Asked::Nothing, "{label:?}");
     }
@@ -116,16 +118,31 @@ fn look_alikes_of_seal_tighten_and_others_mean_nothing() {
         "airgap.ports ",
         "airgap-ports",
         "airgap.\u{200b}ports",
+        "airgap.port",
+        "AIRGAP.ACCEPT",
+        "airgap.from\t",
+        "airgap.form",
+        "airgap.version",
     ] {
-        let terms = sealed(asked(&[("airgap.seal", "true"), (label, "80")]));
-        assert_eq!(terms.rules.ports, [Port::tcp(5060)], "{label:?}");
+        let own = [
+            ("airgap.seal", "true"),
+            (label, "80"),
+            ("airgap.ports", "81"),
+        ];
+        let terms = sealed(asked(&own));
+        assert_eq!(terms.rules, crate::policy::Rules::NOTHING, "{label:?}");
+        assert!(terms.accept.is_empty(), "{label:?}");
+        assert_eq!(terms.wrong.len(), 1, "{label:?}");
+        // An image says it to all who use it, and who uses it has no way to take it back.
+        let terms = with_image(&own, Some(&[(label, "80")]));
+        assert_eq!(terms.rules.ports, [Port::tcp(81)], "{label:?}");
         assert_eq!(terms.wrong.len(), 1, "{label:?}");
     }
-    for label in ["AIRGAP.ACCEPT", "airgap.from\t"] {
-        let terms = sealed(asked(&[("airgap.seal", "true"), (label, "log-driver")]));
-        assert!(terms.accept.is_empty() && terms.rules.clients.is_empty());
-        assert_eq!(terms.wrong.len(), 1, "{label:?}");
-    }
+    let form = sealed(asked(&[("airgap.seal", "true"), ("airgap.form", "80")]));
+    assert!(
+        form.wrong[0].ends_with(": airgap.from is meant"),
+        "{form:?}"
+    );
 }
 
 const SEAL: (&str, &str) = ("airgap.seal", "true");

@@ -10,7 +10,12 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-pub use self::{derived::Kind, escape::escape, near::near, shell::shell_word};
+pub use self::{
+    derived::Kind,
+    escape::escape,
+    near::{closest, near},
+    shell::shell_word,
+};
 
 /// UTC, RFC 3339, microseconds.
 pub(crate) fn timestamp(time: SystemTime) -> String {

@@ -17,12 +17,28 @@ pub fn near(wanted: &str, names: Vec<String>) -> Vec<String> {
         .collect()
 }
 
+/// The one of `names` that is meant by `word`, which differs by two characters at most, or by one
+/// if it is short. Pure.
+pub fn closest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let most = if word.len() < 4 { 1 } else { 2 };
+    let near = |name: &&str| word.len().abs_diff(name.len()) <= most && edits(word, name) <= most;
+    names
+        .into_iter()
+        .filter(near)
+        .min_by_key(|n| edits(word, n))
+}
+
 /// How many characters are to be put in, taken out or changed; none for what one only adds
 /// to the other.
 fn distance(a: &str, b: &str) -> usize {
     if !a.is_empty() && (b.contains(a) || a.contains(b)) {
         return 0;
     }
+    edits(a, b)
+}
+
+/// The same, whatever contains what.
+fn edits(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, one) in a.chars().enumerate() {
