@@ -23,7 +23,7 @@ use crate::{
 pub struct Cli {
     /// Socket of a container engine; may be repeated [default: $DOCKER_HOST, or what the
     /// configuration says, or unix:///var/run/docker.sock and unix:///run/podman/podman.sock]
-    #[arg(long, global = true, value_name = "unix://PATH")]
+    #[arg(long, global = true, value_name = "unix://PATH", value_parser = socket)]
     pub host: Vec<String>,
     /// Where seals are recorded, for `restore`
     /// [default: what the configuration says, or /var/lib/airgap]
@@ -170,6 +170,14 @@ pub enum Command {
     /// The process that exec starts its command from.
     #[command(hide = true)]
     CommandInit(Init),
+}
+
+/// A socket, also where only its path is written.
+fn socket(text: &str) -> Result<String, String> {
+    Ok(match text.starts_with('/') {
+        true => format!("unix://{text}"),
+        false => text.to_owned(),
+    })
 }
 
 #[cfg(test)]

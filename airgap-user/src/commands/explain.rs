@@ -84,7 +84,11 @@ fn all(terms: &[Term]) -> String {
 }
 
 fn of_word(word: &str) -> Result<String> {
-    let found = glossary::find(word);
+    // A line of `tail` has the hook behind the reason.
+    let bare = word
+        .split_once(" (")
+        .filter(|(_, hook)| hook.ends_with(')'));
+    let found = glossary::find(bare.map_or(word, |(reason, _)| reason));
     if found.is_empty() {
         return Err(Failure::new(
             format!("nothing is called '{word}'"),

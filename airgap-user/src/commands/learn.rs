@@ -1,6 +1,6 @@
 //! `airgap learn`.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
@@ -57,10 +57,15 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: &Le
     let named = !is_engineless(&document.container.id);
     // Without it addresses are what is told.
     let neighbours = match named {
-        true => Engines::connect(hosts).await.neighbours().await,
+        true => within_reach(&Engines::connect(hosts).await, &document.container.id).await,
         false => HashMap::new(),
     };
-    let learned = Learned::of(&document, &neighbours, named);
+    let tried = state.own_targets(
+        &document.container.id,
+        document.status.seal,
+        document.status.since,
+    );
+    let learned = Learned::of(&document, &neighbours, named, &tried);
     let form = match args.format {
         Format::Options => Form::Options,
         Format::Label => Form::Label,
@@ -78,4 +83,14 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: &Le
     }
     output::learned(&learned, (!args.json).then_some(form))?;
     Ok(exit::OK)
+}
+
+/// Containers by those addresses at which this one can reach them: in a network that it is in.
+async fn within_reach(engines: &Engines, id: &str) -> HashMap<IpAddr, String> {
+    let mut neighbours = engines.neighbours().await;
+    if let Some((_, container)) = engines.by_id(id).await {
+        let own = container.prefixes();
+        neighbours.retain(|ip, _| own.iter().any(|(_, net)| net.holds(*ip)));
+    }
+    neighbours
 }

@@ -257,6 +257,11 @@ pub(super) async fn follow(following: &Following<'_>) -> Result<End> {
         .keep
         .then(|| Keeper::new(&gate, seals))
         .transpose()?;
+    if following.since.is_some() {
+        log::info!(
+            "first what happened since, then what happens; --no-follow ends after the first"
+        );
+    }
     let mut dated = following.since.is_some();
     loop {
         tokio::select! {

@@ -1,6 +1,7 @@
 //! `airgap verify`.
 
 use std::{
+    net::IpAddr,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -60,8 +61,9 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, args: &Verify) -> Result<u
     }
     let subject = subject(&gate, &meant, (number, &seal))?;
     let mut own = Own::new();
-    let proof = verify::run(&mut gate, number, &subject, &mut own);
-    if let Err(error) = remember(&gate, state, (number, &seal), &own) {
+    let mut targets = Vec::new();
+    let proof = verify::run(&mut gate, number, &subject, &mut own, &mut targets);
+    if let Err(error) = remember(&gate, state, (number, &seal), (&own, &targets)) {
         log::warn!("what this tried counts as the container's: {error:#}");
     }
     let proof = proof?;
@@ -142,7 +144,7 @@ fn remember(
     gate: &Gate,
     state: &State,
     (number, seal): (SealNumber, &Seal),
-    own: &Own,
+    (own, targets): (&Own, &[IpAddr]),
 ) -> Result<()> {
     if own.is_empty() {
         return Ok(());
@@ -161,5 +163,5 @@ fn remember(
     if gate.number_of(&seal.id) != Some(number) {
         return Ok(());
     }
-    state.add_own_attempts(&seal_id(seal), number, seal.since, own, &lock)
+    state.add_own_attempts(&seal_id(seal), number, seal.since, (own, targets), &lock)
 }

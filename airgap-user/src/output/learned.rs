@@ -25,13 +25,18 @@ pub enum Form {
 pub(super) fn learned(learned: &Learned, form: Form) -> String {
     let name = escape(&learned.container.name);
     let since = clock(learned.sealed);
+    let verify = match learned.verify {
+        0 => String::new(),
+        n => format!("# left out: {n} attempts of airgap verify\n"),
+    };
     if learned.exceptions.is_empty() && learned.names.is_empty() && learned.never.is_empty() {
-        return match learned.audit {
+        let nothing = match learned.audit {
             true => {
                 format!("# nothing of {name} that a seal would refuse was seen since {since} UTC\n")
             }
             false => format!("# nothing was refused of {name} since {since} UTC\n"),
         };
+        return nothing + &verify;
     }
     let what = match learned.audit {
         true => "seen and let through of",
@@ -44,6 +49,12 @@ pub(super) fn learned(learned: &Learned, form: Form) -> String {
             rows(&mut out, &learned.exceptions, |out, one| {
                 let _ = writeln!(out, "# {}\n{}", by(one), option(&one.to));
             });
+            if !learned.standing.is_empty() && !learned.exceptions.is_empty() {
+                out += "# in force now, and replaced where airgap attach names others (airgap allow adds):\n";
+                for to in &learned.standing {
+                    let _ = writeln!(out, "# {}", option(to));
+                }
+            }
         }
         Form::Label | Form::Compose => {
             rows(&mut out, &learned.exceptions, |out, one| {
@@ -51,11 +62,15 @@ pub(super) fn learned(learned: &Learned, form: Form) -> String {
             });
             // What was shown, and no more.
             let shown = learned.exceptions.iter().take(ROWS);
-            let all: Vec<_> = shown.map(|one| &*one.to).collect();
-            let all = all.join(",");
+            let new: Vec<_> = shown.map(|one| &*one.to).collect();
+            let standing = learned.standing.iter().map(|to| &**to);
+            let standing = standing.filter(|to| !new.is_empty() && !new.contains(to));
+            let mut all: Vec<_> = standing.collect();
             if !all.is_empty() {
-                out += "# a label replaces what it said before\n";
+                out += "# a label replaces what it said before: what is in force comes first\n";
             }
+            all.extend(new);
+            let all = all.join(",");
             out += &match form {
                 _ if all.is_empty() => String::new(),
                 Form::Compose => format!("labels:\n  airgap.to: \"{all}\"\n"),
@@ -82,6 +97,7 @@ pub(super) fn learned(learned: &Learned, form: Form) -> String {
             let _ = writeln!(out, "# {:<42}  {}", escape(&one.to), by(one));
         });
     }
+    out += &verify;
     if learned.lost > 0 {
         let _ = writeln!(out, "# {} attempts led nobody knows where", learned.lost);
     }
@@ -145,6 +161,8 @@ mod tests {
             },
             audit: false,
             sealed: UNIX_EPOCH,
+            standing: vec!["container:db:5432/tcp".into()],
+            verify: 81,
             exceptions: vec![
                 opens("198.51.100.7:443/tcp"),
                 opens("[2001:db8::7]:123/udp"),
@@ -163,7 +181,10 @@ mod tests {
         assert!(text.contains("\n# --to api.example.com:PORT"), "{text}");
         assert!(text.contains("2 times, last 1970-01-01 00:00:00 by a\\nb"));
         assert!(text.contains("# name a\\x1b") && text.contains("3 attempts"));
-        let both = "198.51.100.7:443/tcp,[2001:db8::7]:123/udp";
+        assert!(text.contains("\n# --to container:db:5432/tcp\n"), "{text}");
+        assert!(text.contains("left out: 81 attempts of airgap verify\n"));
+        // What a label has to say, to keep what is in force.
+        let both = "container:db:5432/tcp,198.51.100.7:443/tcp,[2001:db8::7]:123/udp";
         let label = learned(&some(), Form::Label);
         assert!(label.contains(&format!("\nairgap.to={both}\n")), "{label}");
         let compose = learned(&some(), Form::Compose);

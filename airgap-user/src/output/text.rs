@@ -127,13 +127,16 @@ pub(super) fn list(rows: &[Row], all: bool) -> String {
             &since[..19]
         );
         let more = match (row.gone, r.seal) {
-            (true, 0) => Some("recorded, and the container is gone: airgap detach"),
-            (true, _) => Some("the container is gone: airgap detach"),
-            (false, _) if r.state.is_open() => Some(r.summary.as_str()),
+            (true, seal) => Some(format!(
+                "{}the container is gone: airgap detach {}",
+                if seal == 0 { "recorded, and " } else { "" },
+                &r.container.id[..12.min(r.container.id.len())],
+            )),
+            (false, _) if r.state.is_open() => Some(r.summary.clone()),
             (false, _) => None,
         };
         if let Some(more) = more {
-            let _ = writeln!(out, "{:<24}  {:<12}  {}", "", "", escape(more));
+            let _ = writeln!(out, "{:<24}  {:<12}  {}", "", "", escape(&more));
         }
         for above in &r.above_ceiling {
             let _ = writeln!(

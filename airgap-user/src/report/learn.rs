@@ -7,6 +7,9 @@ use serde::Serialize;
 use super::{Counted, Destination, Document, Subject, Target, time};
 use crate::policy::{To, suggested, suggested_name};
 
+/// Names of what `airgap verify` asks for (`technique/dns.rs`).
+const ZONE: &str = ".leak.example";
+
 /// Every destination of a report, sorted by what could open it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Learned {
@@ -22,12 +25,16 @@ pub struct Learned {
     pub sealed: SystemTime,
     /// Each opens what was refused; one of a neighbour opens its other addresses, too.
     pub exceptions: Vec<Opens>,
+    /// Exceptions that it has: what replaces them has to have them, too.
+    pub standing: Vec<String>,
     /// Names that were asked for: the ports are not known yet.
     pub names: Vec<Opens>,
     /// What no exception leads to.
     pub never: Vec<Opens>,
     /// Refused attempts of which it is not known where they led.
     pub lost: u64,
+    /// Attempts of `airgap verify`'s own, which are none of those above.
+    pub verify: u64,
 }
 
 /// One destination.
@@ -53,9 +60,20 @@ pub struct Opens {
 impl Learned {
     /// Of a report; `neighbours` are containers of this host by their addresses; `named`: it
     /// takes exceptions by name, as containers do.
-    pub fn of(document: &Document, neighbours: &HashMap<IpAddr, String>, named: bool) -> Self {
+    /// `tried`: addresses that were airgap's own when it tried ways out.
+    pub fn of(
+        document: &Document,
+        neighbours: &HashMap<IpAddr, String>,
+        named: bool,
+        tried: &[IpAddr],
+    ) -> Self {
         let (mut exceptions, mut names, mut never) = (Vec::new(), Vec::new(), Vec::new());
+        let mut verify = 0;
         for destination in &document.destinations {
+            if destination.is_of_verify(tried) {
+                verify += destination.count;
+                continue;
+            }
             let opens = |to| Opens::of(destination, to);
             match &destination.target {
                 Target::Address { ip, .. } => {
@@ -87,14 +105,26 @@ impl Learned {
             audit: document.status.audit,
             sealed: document.sealed,
             exceptions: joined(exceptions),
+            standing: document.status.exits.iter().map(|e| e.to.clone()).collect(),
             names: joined(names),
             never,
             lost: document.attempts.lost,
+            verify,
         }
     }
 }
 
 impl Destination {
+    /// Whether `airgap verify` led there, from inside the container: one of its addresses, or
+    /// a name below one that nobody has.
+    fn is_of_verify(&self, tried: &[IpAddr]) -> bool {
+        match &self.target {
+            Target::Address { ip, .. } => tried.contains(ip),
+            Target::Name { name } => name.trim_end_matches('.').ends_with(ZONE),
+            _ => false,
+        }
+    }
+
     /// The exception that would have let those attempts out, if one can.
     pub fn exception(&self) -> Option<To> {
         let Target::Address {
@@ -173,6 +203,11 @@ mod tests {
             refused(|_| {}),
             refused(|d| d.destination = at("172.18.0.5", 5432)),
             refused(|d| d.destination = at("172.18.0.6", 5432)),
+            refused(|d| d.destination = at("198.51.100.9", 4711)),
+            refused(|d| {
+                d.question = Some((format!("m{ZONE}."), "A".into()));
+                d.reason = "dns";
+            }),
             refused(|d| {
                 (d.protocol, d.destination) = (Some(17), at("2001:db8::7", 123));
             }),
@@ -189,7 +224,9 @@ mod tests {
             &Document::collect(material),
             &HashMap::from(neighbours),
             true,
+            &["198.51.100.9".parse().unwrap()],
         );
+        assert_eq!(learned.verify, 2);
         let mut to: Vec<_> = learned.exceptions.iter().map(|o| &*o.to).collect();
         to.sort_unstable();
         assert_eq!(

@@ -1,7 +1,7 @@
 //! What `airgap verify` tried itself, so that nobody takes it for the
 //! container's. One file a seal, beside the records.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
@@ -19,12 +19,26 @@ struct File {
     /// Sealed since, seconds since 1970-01-01 UTC: numbers come again.
     since: u64,
     attempts: Own,
+    /// Where they led, as far as that was airgap's own.
+    #[serde(default)]
+    targets: Vec<IpAddr>,
 }
 
 impl State {
     /// How many of a seal's refused attempts were airgap's own; none where that
     /// is not known.
     pub fn own_attempts(&self, id: &str, seal: u64, since: u64) -> Own {
+        self.verified(id, seal, since)
+            .map_or_else(Own::new, |file| file.attempts)
+    }
+
+    /// Addresses that were airgap's own while it tried; none where that is not known.
+    pub fn own_targets(&self, id: &str, seal: u64, since: u64) -> Vec<IpAddr> {
+        self.verified(id, seal, since)
+            .map_or_else(Vec::new, |file| file.targets)
+    }
+
+    fn verified(&self, id: &str, seal: u64, since: u64) -> Option<File> {
         let read = || -> Result<Option<File>> {
             let bytes = file::read(&self.own(id))?;
             bytes
@@ -32,11 +46,10 @@ impl State {
                 .transpose()
         };
         match read() {
-            Ok(Some(file)) if file.seal == seal && file.since == since => file.attempts,
-            Ok(_) => Own::new(),
+            Ok(file) => file.filter(|file| file.seal == seal && file.since == since),
             Err(error) => {
                 log::debug!("what verify tried of {id} is not known: {error:#}");
-                Own::new()
+                None
             }
         }
     }
@@ -50,13 +63,17 @@ impl State {
         id: &str,
         seal: u64,
         since: u64,
-        more: &Own,
+        (more, at): (&Own, &[IpAddr]),
         lock: &Lock,
     ) -> Result<()> {
         self.prepare(lock)?;
         let path = self.own(id);
         file::directory(path.parent().unwrap_or(&self.dir))?;
         let mut attempts = self.own_attempts(id, seal, since);
+        let mut targets = self.own_targets(id, seal, since);
+        targets.extend(at);
+        targets.sort_unstable();
+        targets.dedup();
         for (reason, count) in more {
             *attempts.entry(reason.clone()).or_default() += count;
         }
@@ -64,6 +81,7 @@ impl State {
             seal,
             since,
             attempts,
+            targets,
         });
         file::replace(&path, &written.context("cannot write JSON")?)
     }

@@ -138,12 +138,14 @@ fn what_verify_tried_is_of_one_seal() {
     state.write(&web, &lock).unwrap();
     let tried = |count| Own::from([("egress".to_owned(), count)]);
     assert!(state.own_attempts(&web.id, 3, 7).is_empty());
+    let at = std::net::IpAddr::from([198, 51, 100, 6]);
     for _ in 0..2 {
         state
-            .add_own_attempts(&web.id, 3, 7, &tried(40), &lock)
+            .add_own_attempts(&web.id, 3, 7, (&tried(40), &[at]), &lock)
             .unwrap();
     }
     assert_eq!(state.own_attempts(&web.id, 3, 7), tried(80));
+    assert_eq!(state.own_targets(&web.id, 3, 7), [at]);
     // A number that came again, and another container.
     assert!(state.own_attempts(&web.id, 3, 8).is_empty());
     assert!(state.own_attempts(&"b".repeat(64), 3, 7).is_empty());

@@ -88,7 +88,9 @@ impl Sort {
 pub(super) fn problems(row: &Row) -> Vec<String> {
     let mut problems = row.report.problems.clone();
     if row.gone {
-        problems.push("the container is gone: airgap detach".into());
+        let id = &row.report.container.id;
+        let id = &id[..12.min(id.len())];
+        problems.push(format!("the container is gone: airgap detach {id}"));
     }
     problems
 }

@@ -4,6 +4,7 @@ mod witness;
 
 use std::{
     collections::HashSet,
+    net::IpAddr,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -22,7 +23,7 @@ use super::{
     probe::{Place, Probe},
     sighting::Sighting,
     subject::Subject,
-    target::Target,
+    target::{Target, V6},
 };
 use crate::{
     events::Follower,
@@ -45,12 +46,19 @@ const ASIDE: &str = "the control of mld-join is made in another network namespac
     container's kernel announces groups from a socket that is itself under the seal";
 
 /// Tries every way out of what runs and is sealed. Takes about ten seconds, during which a
-/// container has an interface more. Adds to `own` what was refused of that, however it ends.
+/// container has an interface more. Adds to `own` what was refused of that, and to `targets`
+/// where it led, however it ends.
 ///
 /// # Errors
 /// If the container has the host's network, is being verified already, or
 /// ends; or if the target cannot be set up.
-pub fn run(gate: &mut Gate, number: SealNumber, subject: &Subject, own: &mut Own) -> Result<Proof> {
+pub fn run(
+    gate: &mut Gate,
+    number: SealNumber,
+    subject: &Subject,
+    own: &mut Own,
+    targets: &mut Vec<IpAddr>,
+) -> Result<Proof> {
     interrupt::heed();
     let network = subject.network()?;
     let facts = Facts::gather(gate, number, subject, &network)?;
@@ -67,6 +75,7 @@ pub fn run(gate: &mut Gate, number: SealNumber, subject: &Subject, own: &mut Own
     let guarding = subject.is_own_network().then_some(&mut *gate);
     let (target, trial) =
         Target::open(&network, facts.index, &numbers.listened(), &exits, guarding)?;
+    targets.extend([IpAddr::from(target.v4), V6.into()]);
     let mut run = Run {
         number,
         follower: Follower::start(gate, &[number])?.looking_every(Duration::ZERO),
