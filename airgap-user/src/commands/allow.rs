@@ -129,9 +129,17 @@ pub(crate) async fn disallow(hosts: &Hosts, state: &State, args: &Disallow) -> R
         true => ExitChange::WithdrawAll,
         false => ExitChange::Withdraw(targets(&args.to, &args.container)?),
     };
+    let taken: Vec<_> = match &change {
+        ExitChange::Withdraw(to) => to.iter().map(ToString::to_string).collect(),
+        _ => vec!["all of them".to_owned()],
+    };
     // What only takes back is below any.
     let none = (&[][..], Ceilings::default());
     let report = made(hosts, state, &args.container, change, none).await?;
+    log::info!(
+        "shut, and what was connected is cut: {}; what is left:",
+        taken.join(", ")
+    );
     said(&report, args.json)
 }
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::{
     container::{Look, connections},
-    gate::{Exit, ExitsView, Gate},
+    gate::{Exit, ExitsView, Gate, KeeperLock},
     host::{clock, netns::Netns},
     policy::{Exception, Lease, Target},
     state::{Entry, Record},
@@ -42,6 +42,9 @@ pub struct ExitRow {
     /// 1970-01-01 UTC; absent: for ever, or there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_until: Option<u64>,
+    /// With that: whether somebody looks again, `airgap watch` or `airgap keep`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub looked_after: Option<bool>,
     /// Of a name without an address: why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
@@ -87,6 +90,7 @@ impl ExitRow {
             reason: None,
             addresses: Vec::new(),
             held_until: None,
+            looked_after: None,
             why: None,
             open_after_end: Vec::new(),
             connections: 2,
@@ -120,6 +124,7 @@ impl ExitRow {
             reason: exception.reason.clone(),
             addresses: Vec::new(),
             held_until: None,
+            looked_after: None,
             why: None,
             open_after_end: Vec::new(),
             connections: used.connections,
@@ -178,9 +183,11 @@ pub(crate) fn rows(
                 exit.exception.to
             ));
         }
+        let held_until = live.iter().filter_map(|lease| lease.until).max().map(wall);
         rows.push(ExitRow {
             addresses: live.iter().map(|lease| lease.addr.to_string()).collect(),
-            held_until: live.iter().filter_map(|lease| lease.until).max().map(wall),
+            held_until,
+            looked_after: held_until.map(|_| KeeperLock::is_held()),
             why: why.filter(|_| state == CLOSED),
             open_after_end: after_end(gate, exit, state == IN_FORCE, &live, &open),
             ..ExitRow::new(&exit.exception, state, &used.unwrap_or_default())

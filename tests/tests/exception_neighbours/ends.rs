@@ -49,6 +49,7 @@ fn a_neighbour_that_comes_back_elsewhere_is_followed() {
     leads_to(&web, Some(old), wait::SOON);
     let row = exit(&web);
     assert!(row["held_until"].is_u64(), "{row}");
+    assert_eq!(row["looked_after"], true, "{row}");
     let text = airgap_ok(&["status", &web.name]).stdout;
     assert!(
         text.contains("unless airgap watch or airgap keep looks again"),

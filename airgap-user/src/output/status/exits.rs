@@ -34,8 +34,12 @@ pub(super) fn line(exit: &ExitRow, red: &str, reset: &str) -> String {
     if let Some(until) = exit.held_until {
         let _ = write!(
             out,
-            " until {}Z, unless airgap watch or airgap keep looks again",
-            second(until)
+            " until {}Z, {}",
+            second(until),
+            match exit.looked_after {
+                Some(false) => "and nobody looks again: run airgap watch or airgap keep",
+                _ => "unless airgap watch or airgap keep looks again",
+            }
         );
     }
     if let Some(reason) = &exit.reason {

@@ -129,6 +129,7 @@ fn exceptions_say_what_they_open_and_how_they_were_used() {
     let exit = |to: &str, state| ExitRow {
         addresses: vec![],
         held_until: None,
+        looked_after: None,
         why: None,
         open_after_end: vec![],
         to: to.into(),
@@ -193,6 +194,7 @@ fn exceptions_say_what_they_open_and_how_they_were_used() {
         ExitRow {
             addresses: vec!["198.51.100.3".into(), "2001:db8::3".into()],
             held_until: Some(60),
+            looked_after: Some(false),
             ..exit("container:db:5432/tcp", "in-force")
         },
         ExitRow {
@@ -205,7 +207,7 @@ fn exceptions_say_what_they_open_and_how_they_were_used() {
     let text = super::report(&report, FRESH, false);
     for part in [
         "EXCEPTION CLOSED  container:mail:25/tcp is shut: 'mail' has ended; run: airgap attach web",
-        "container:db:5432/tcp  IN FORCE: anything over TCP on that port, and its answers; at 198.51.100.3, 2001:db8::3 until 1970-01-01T00:01:00Z, unless airgap watch",
+        "container:db:5432/tcp  IN FORCE: anything over TCP on that port, and its answers; at 198.51.100.3, 2001:db8::3 until 1970-01-01T00:01:00Z, and nobody looks again: run airgap watch",
         "container:mail:25/tcp  CLOSED: 'mail' has ended",
     ] {
         assert!(text.contains(part), "{part}: {text}");
