@@ -44,6 +44,7 @@ pub mod reach;
 pub mod relay;
 pub mod schema;
 pub mod scratch;
+pub mod service;
 pub mod services;
 pub mod session;
 pub mod swarm;

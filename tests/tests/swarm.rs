@@ -2,7 +2,8 @@
 //! instruction, however Swarm comes to make it.
 
 use airgap_tests::beacon::{assert_refused, assert_sent, is_refused};
-use airgap_tests::swarm::{BRIDGE, Service, Swarm, Task};
+use airgap_tests::service::{Service, Task};
+use airgap_tests::swarm::{BRIDGE, Swarm};
 use airgap_tests::watch::Watch;
 use airgap_tests::{Outside, SERVICE_PORT, airgap, cmd, http, wait};
 use serde_json::Value;
@@ -192,11 +193,7 @@ fn overlay_networks_are_ways_out_and_in_like_others() {
     let client = &control.running()[0];
     for task in &tasks {
         for address in task.addresses(&overlay) {
-            let line = format!("docker exec {} airgap-probe get", client.id);
-            cmd::ok(&format!(
-                "{line} {} /",
-                SocketAddr::new(address, SERVICE_PORT)
-            ));
+            client.fetch(SocketAddr::new(address, SERVICE_PORT));
         }
     }
     let port = by_host.running()[0].published(SERVICE_PORT);
