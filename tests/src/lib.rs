@@ -34,6 +34,7 @@ pub mod image;
 pub mod internal;
 pub mod kernel;
 pub mod netns;
+pub mod nodes;
 pub mod other;
 pub mod outside;
 pub mod plan;
