@@ -23,6 +23,8 @@ const NETWORK_PLUGINS: &str = "/usr/lib/cni";
 pub struct Containerd {
     dir: PathBuf,
     pause: String,
+    /// In a mount namespace of its own, in which mounts spread as on a node with systemd.
+    spreads: bool,
     child: Option<Child>,
 }
 
@@ -37,6 +39,22 @@ impl Containerd {
     #[must_use]
     #[track_caller]
     pub fn start(outside: &Outside) -> Self {
+        Self::start_in(outside, false)
+    }
+
+    /// One that gives containers what is mounted on the node later, too, as most nodes can: it is
+    /// not to be started again, for what it has mounted goes with it.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    #[must_use]
+    #[track_caller]
+    pub fn start_spreading(outside: &Outside) -> Self {
+        Self::start_in(outside, true)
+    }
+
+    #[track_caller]
+    fn start_in(outside: &Outside, spreads: bool) -> Self {
         let program = Path::new(PROGRAMS).join("containerd");
         assert!(
             program.exists(),
@@ -51,6 +69,7 @@ impl Containerd {
         let mut containerd = Self {
             dir,
             pause: format!("airgap-test-pause:{}", std::process::id()),
+            spreads,
             child: None,
         };
         containerd.configure(outside);
@@ -65,10 +84,19 @@ impl Containerd {
         self.dir.join("containerd.sock")
     }
 
-    /// Where it listens for plugins.
+    /// Where it listens for plugins: below /run, as on any node.
     #[must_use]
     pub fn nri(&self) -> String {
-        self.path("nri.sock")
+        format!("/run/airgap-test-nri-{}.sock", std::process::id())
+    }
+
+    /// Its client, for what a kubelet sees.
+    #[must_use]
+    pub fn ctr(&self) -> Command {
+        let mut ctr = Command::new(Path::new(PROGRAMS).join("ctr"));
+        ctr.args(["--address", &self.path("containerd.sock")])
+            .args(["--namespace", "k8s.io"]);
+        ctr
     }
 
     /// Where the containers of a pod log.
@@ -96,15 +124,9 @@ impl Containerd {
     fn configure(&self, outside: &Outside) {
         let (cri, runtime) = ("io.containerd.cri.v1", "io.containerd.runc.v2");
         let pause = &self.pause;
-        let [root, state, socket, nri, networks, none] = [
-            "root",
-            "state",
-            "containerd.sock",
-            "nri.sock",
-            "networks",
-            "none",
-        ]
-        .map(|name| self.path(name));
+        let [root, state, socket, networks, none] =
+            ["root", "state", "containerd.sock", "networks", "none"].map(|name| self.path(name));
+        let nri = self.nri();
         // AppArmor's profile would have to be loaded by a program that is not here, and not
         // everybody who may run tests may protect a process from running out of memory.
         let settings = format!(
@@ -163,7 +185,16 @@ impl Containerd {
             .open(self.dir.join("log"));
         // Its shims are found beside it.
         let path = std::env::var("PATH").unwrap_or_default();
-        let child = Command::new(Path::new(PROGRAMS).join("containerd"))
+        let program = Path::new(PROGRAMS).join("containerd");
+        let mut command = match self.spreads {
+            true => Command::new("unshare"),
+            false => Command::new(&program),
+        };
+        if self.spreads {
+            let shared = ["--mount", "--propagation", "shared"];
+            command.args(shared).arg(program);
+        }
+        let child = command
             .args(["--config", &self.path("config.toml")])
             .env("PATH", format!("{PROGRAMS}:{path}"))
             .stdin(Stdio::null())
@@ -206,10 +237,9 @@ impl Containerd {
                 .spawn()
                 .expect("docker save");
             let stream = save.stdout.take().expect("a pipe");
-            let mut import = Command::new(Path::new(PROGRAMS).join("ctr"));
+            let mut import = self.ctr();
             import
-                .args(["--address", &self.path("containerd.sock")])
-                .args(["--namespace", "k8s.io", "images", "import"])
+                .args(["images", "import"])
                 .args(["--snapshotter", "native", "--local", "-"]);
             let import = import.stdin(stream).output().expect("ctr");
             assert!(
@@ -237,6 +267,7 @@ impl Drop for Containerd {
         self.kill();
         private::end("containerd-shim", &self.dir);
         private::remove(&self.dir);
+        drop(fs::remove_file(self.nri()));
         let top = Self::CGROUPS.trim_start_matches('/').split('/').next();
         let top = top.unwrap_or_default();
         for hierarchy in fs::read_dir("/sys/fs/cgroup")

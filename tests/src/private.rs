@@ -136,7 +136,7 @@ pub(crate) fn end(program: &str, dir: &Path) {
 }
 
 /// Signals the process that a pid file names; it wrote its own.
-fn signal(pid_file: &Path, signal: i32) -> Option<i32> {
+pub(crate) fn signal(pid_file: &Path, signal: i32) -> Option<i32> {
     let text = fs::read_to_string(pid_file).ok()?;
     let pid = text.trim().parse::<i32>().ok().filter(|pid| *pid > 1)?;
     // SAFETY: kill takes no pointers.

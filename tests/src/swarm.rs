@@ -3,16 +3,12 @@
 use crate::firewall::Firewall;
 use crate::outside::Outside;
 use crate::plan::Plan;
-use crate::{LABEL, PREFIX, beacon, cmd, image, wait};
-use serde_json::Value;
-use std::net::IpAddr;
+use crate::service::{Docker, Service, offline, serve_image};
+use crate::{LABEL, PREFIX, beacon, cmd, wait};
 use std::path::Path;
-use std::time::Duration;
 
 /// By which tasks on overlay networks reach the host; Docker makes it with the first.
 pub const BRIDGE: &str = "docker_gwbridge";
-/// Swarm takes its time.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The swarm; left, with what it made, on drop.
 #[derive(Debug)]
@@ -53,6 +49,7 @@ impl Swarm {
         ));
         let node = cmd::ok("docker info --format {{.Swarm.NodeID}}");
         cmd::ok(&format!("docker node update --label-add {LABEL}=1 {node}"));
+        serve_image(&Docker::default());
         let swarm = Self {
             near: format!("{}-near", plan.name),
             plan,
@@ -92,15 +89,9 @@ impl Swarm {
     #[must_use]
     #[track_caller]
     pub fn overlay(&self, short_name: &str) -> Option<String> {
-        let device = format!("agtn-{}", self.plan.suffix);
-        let made = cmd::attempt(&format!(
-            "ip link add {device} type vxlan id 4000 dstport 4799"
-        ));
-        if made.code != 0 {
-            println!("skipped: no overlay networks, as this kernel has no vxlan");
+        if !has_overlays(&self.plan) {
             return None;
         }
-        cmd::ok(&format!("ip link del {device}"));
         let name = format!("{}-{short_name}", self.plan.name);
         cmd::ok(&format!(
             "docker network create --driver overlay --attachable {name}"
@@ -136,19 +127,8 @@ impl Swarm {
         let suffix = &self.plan.suffix;
         let name = format!("{PREFIX}{short_name}-{suffix}");
         let label = format!("{LABEL}={suffix}");
-        let fixed = ["service", "create", "--detach", "--no-resolve-image"];
-        let quick = ["--stop-grace-period", "0s", "--restart-delay", "0s"];
-        // Hand-made frames are out of reach of quarantine where no security hooks are.
-        let quick = quick.iter().chain(&["--cap-drop", "NET_RAW"]);
-        let named = ["--name", &name, "--container-label", &label];
-        let words = fixed.iter().chain(quick).chain(&named).chain(options);
-        let words: Vec<&str> = words.copied().chain([image::ensure()]).collect();
-        let command = command.iter().map(String::as_str);
-        let words: Vec<&str> = words.into_iter().chain(command).collect();
-        cmd::run("docker", &words).expect_code(0);
-        let service = Service { name };
-        service.settle(None);
-        service
+        let labelled = [&["--container-label", label.as_str()], options].concat();
+        Service::create(vec![Docker::default()], &name, &labelled, command)
     }
 }
 
@@ -156,164 +136,21 @@ impl Drop for Swarm {
     fn drop(&mut self) {
         leave();
         cmd::attempt(&format!("docker network rm {}-here", self.near));
+        cmd::attempt(&format!("docker rmi {}", offline()));
     }
 }
 
-/// A service; removed with its swarm at the latest.
-#[derive(Debug)]
-pub struct Service {
-    /// As Swarm knows it.
-    pub name: String,
-}
-
-impl Service {
-    /// Gives it another number of tasks.
-    ///
-    /// # Panics
-    /// When Docker refuses, or it does not settle.
-    #[track_caller]
-    pub fn scale(&self, tasks: usize) {
-        self.does(&["update", "--replicas", &tasks.to_string()]);
-        self.settle(None);
+/// Whether this kernel has networks that span nodes; if not, why was printed.
+#[track_caller]
+pub(crate) fn has_overlays(plan: &Plan) -> bool {
+    let device = format!("agtn-{}", plan.suffix);
+    let line = format!("ip link add {device} type vxlan id 4000 dstport 4799");
+    let has = cmd::attempt(&line).code == 0;
+    match has {
+        true => drop(cmd::ok(&format!("ip link del {device}"))),
+        false => println!("skipped: no overlay networks, as this kernel has no vxlan"),
     }
-
-    /// Has each task made anew by an option of `docker service update`.
-    ///
-    /// # Panics
-    /// As [`Self::scale`].
-    #[track_caller]
-    pub fn update(&self, option: &[&str]) {
-        self.does(&[&["update"], option].concat());
-        self.settle(Some("completed"));
-    }
-
-    /// Goes back to what it was.
-    ///
-    /// # Panics
-    /// As [`Self::scale`].
-    #[track_caller]
-    pub fn roll_back(&self) {
-        self.does(&["rollback"]);
-        self.settle(Some("rollback_completed"));
-    }
-
-    #[track_caller]
-    fn does(&self, words: &[&str]) {
-        let words = [&["service"], words, &["--detach", &self.name]].concat();
-        cmd::run("docker", &words).expect_code(0);
-    }
-
-    /// Waits until as many tasks run as it asks for, none more than these on this engine, and
-    /// until what changes it has come to this state.
-    #[track_caller]
-    fn settle(&self, state: Option<&str>) {
-        let name = &self.name;
-        let line = format!(
-            "docker service ps {name} --filter desired-state=running --format {{{{.CurrentState}}}}"
-        );
-        wait::until(&format!("{name} settles"), PATIENCE, || {
-            let told = cmd::attempt(&format!("docker service inspect {name}"));
-            let told: Value = serde_json::from_str(&told.stdout).ok()?;
-            let told = &told[0];
-            let wanted = told["Spec"]["Mode"]["Replicated"]["Replicas"].as_u64()?;
-            let tasks = cmd::attempt(&line).stdout;
-            let runs = tasks.lines().filter(|t| t.starts_with("Running")).count() as u64;
-            let here = self.running().len() as u64;
-            let is_so = state.is_none_or(|state| told["UpdateStatus"]["State"] == state);
-            (is_so && runs == wanted && here <= wanted).then_some(())
-        });
-    }
-
-    /// Those of its tasks that run on this engine.
-    #[must_use]
-    #[track_caller]
-    pub fn running(&self) -> Vec<Task> {
-        self.listed("")
-    }
-
-    /// The ended ones, too, which Swarm has not removed.
-    #[must_use]
-    #[track_caller]
-    pub fn all(&self) -> Vec<Task> {
-        self.listed("-a")
-    }
-
-    fn listed(&self, which: &str) -> Vec<Task> {
-        let filter = format!("label=com.docker.swarm.service.name={}", self.name);
-        let ids = cmd::ok(&format!(
-            "docker ps {which} -q --no-trunc --filter {filter}"
-        ));
-        ids.lines().map(|id| Task { id: id.to_owned() }).collect()
-    }
-
-    /// Removes it, and waits until its tasks are gone.
-    ///
-    /// # Panics
-    /// When they do not go.
-    #[track_caller]
-    pub fn remove(self) {
-        cmd::ok(&format!("docker service rm {}", self.name));
-        wait::until("its tasks go", PATIENCE, || {
-            self.all().is_empty().then_some(())
-        });
-    }
-}
-
-/// The container of a task.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Task {
-    /// 64 hex digits.
-    pub id: String,
-}
-
-impl Task {
-    /// What it has said.
-    #[must_use]
-    pub fn log(&self) -> String {
-        cmd::attempt(&format!("docker logs {}", self.id)).stdout
-    }
-
-    /// What it tried first, once it serves.
-    #[must_use]
-    #[track_caller]
-    pub fn tried(&self) -> Vec<Value> {
-        beacon::await_boot(1, || self.log())
-    }
-
-    /// Its addresses in a network.
-    ///
-    /// # Panics
-    /// When it has none.
-    #[must_use]
-    #[track_caller]
-    pub fn addresses(&self, network: &str) -> Vec<IpAddr> {
-        let format = "{{json .NetworkSettings.Networks}}";
-        let told = cmd::run("docker", &["inspect", "--format", format, &self.id]);
-        let told = told.expect_code(0).stdout;
-        let told: Value = serde_json::from_str(&told).expect("JSON");
-        let of = &told[network];
-        let both = [&of["IPAddress"], &of["GlobalIPv6Address"]];
-        let found: Vec<_> = both
-            .into_iter()
-            .filter_map(|address| address.as_str()?.parse().ok())
-            .collect();
-        assert!(!found.is_empty(), "{told}");
-        found
-    }
-
-    /// The host's port by which it is published itself.
-    ///
-    /// # Panics
-    /// When it is not.
-    #[must_use]
-    #[track_caller]
-    pub fn published(&self, port: u16) -> u16 {
-        let text = cmd::ok(&format!("docker port {} {port}/tcp", self.id));
-        let first = text.lines().next().and_then(|line| line.rsplit(':').next());
-        first
-            .and_then(|port| port.parse().ok())
-            .unwrap_or_else(|| panic!("no port in {text:?}"))
-    }
+    has
 }
 
 /// Leaves a swarm of these tests', which a killed run has left behind.

@@ -1,10 +1,12 @@
 //! Promise: each task of a service whose containers are labelled is sealed before its first
 //! instruction, however Swarm comes to make it.
 
-use airgap_tests::beacon::{assert_refused, assert_sent, is_refused};
-use airgap_tests::swarm::{BRIDGE, Service, Swarm, Task};
+use airgap_tests::beacon::{self, assert_refused, assert_sent, is_refused};
+use airgap_tests::nodes::Nodes;
+use airgap_tests::service::{Service, Task};
+use airgap_tests::swarm::{BRIDGE, Swarm};
 use airgap_tests::watch::Watch;
-use airgap_tests::{Outside, SERVICE_PORT, airgap, cmd, http, wait};
+use airgap_tests::{Frame, Outside, SERVICE_PORT, airgap, cmd, http, wait};
 use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -192,11 +194,7 @@ fn overlay_networks_are_ways_out_and_in_like_others() {
     let client = &control.running()[0];
     for task in &tasks {
         for address in task.addresses(&overlay) {
-            let line = format!("docker exec {} airgap-probe get", client.id);
-            cmd::ok(&format!(
-                "{line} {} /",
-                SocketAddr::new(address, SERVICE_PORT)
-            ));
+            client.fetch(SocketAddr::new(address, SERVICE_PORT));
         }
     }
     let port = by_host.running()[0].published(SERVICE_PORT);
@@ -260,6 +258,98 @@ fn overlay_networks_are_ways_out_and_in_like_others() {
     let other = http::get(SocketAddr::new(here, port), "/");
     assert!(other.is_err(), "one that comes by the bridge is no client");
     airgap(&["detach", &by_host.id]).expect_code(0);
+}
+
+/// Two engines, each in namespaces of its own; one airgap looks after both here, as each kernel has
+/// one.
+#[test]
+fn each_task_of_both_nodes_is_sealed() {
+    let outside = Outside::new();
+    let Some(nodes) = Nodes::start(&outside) else {
+        return;
+    };
+    let command = beacon::command(&outside).split_off(1);
+    let spread = ["--replicas", "2", "--replicas-max-per-node", "1"];
+    let control = nodes.service("control", &spread, &command);
+    for task in control.running() {
+        let tried = task.tried();
+        for way in V4 {
+            let sent = tried
+                .iter()
+                .any(|r| r["technique"] == way && r["outcome"] == "sent");
+            assert!(sent, "{way}: {tried:?}");
+        }
+    }
+    let heard = outside.arrivals();
+    for address in nodes.addresses() {
+        let from = |frame: &Frame| frame.ip().is_some_and(|ip| ip.source == address);
+        assert!(
+            heard.iter().any(from),
+            "the control is heard from {address}"
+        );
+    }
+    outside.clear();
+
+    let hosts = nodes.hosts();
+    let both = ["--host", hosts[0].as_str(), "--host", hosts[1].as_str()];
+    let _watch = Watch::start(&[&both[..], &["--quarantine"]].concat());
+    let publish = format!("target={SERVICE_PORT},mode=host");
+    let options = [
+        "--replicas",
+        "4",
+        "--replicas-max-per-node",
+        "3",
+        "--publish",
+        &publish,
+    ];
+    let web = nodes.service("web", &[&options[..], &SEAL].concat(), &command);
+    let hold = |count: usize| {
+        let tasks = web.running();
+        assert_eq!(tasks.len(), count, "{tasks:?}");
+        for (host, address) in hosts.iter().zip(nodes.addresses()) {
+            let here: Vec<_> = tasks.iter().filter(|task| task.is_on(host)).collect();
+            assert!(!here.is_empty(), "none is on {host}");
+            for task in here {
+                let tried = task.tried();
+                for way in V4 {
+                    let record = tried.iter().find(|r| r["technique"] == way);
+                    assert!(is_refused(way, record), "{way}: {tried:?}");
+                }
+                let sealed = || {
+                    let out = airgap(&[&both[..], &["status", &task.id]].concat());
+                    matches!(out.code, 0 | 4).then_some(())
+                };
+                wait::until("it is sealed by its label", wait::SOON, sealed);
+                silence(&outside);
+                let port = task.published(SERVICE_PORT);
+                let body = outside.get(address, port, "/");
+                body.unwrap_or_else(|e| panic!("published at {address}:{port}: {e:#}"));
+                // Over the network that spans nodes, from either.
+                for client in control.running() {
+                    for address in task.addresses(&nodes.network) {
+                        client.fetch(SocketAddr::new(address, SERVICE_PORT));
+                    }
+                }
+                outside.clear();
+            }
+        }
+        tasks
+    };
+    let before = hold(4);
+    web.scale(6);
+    hold(6);
+    web.update(&["--env-add", "ROUND=2"]);
+    let after = hold(6);
+    assert!(
+        after.iter().all(|task| !before.contains(task)),
+        "none is new"
+    );
+    web.remove();
+    wait::until("all seals go", wait::SOON, || {
+        let list = airgap(&[&both[..], &["list"]].concat()).stdout;
+        list.contains("no container is sealed").then_some(())
+    });
+    silence(&outside);
 }
 
 #[track_caller]

@@ -152,6 +152,19 @@ enum Task {
     },
     /// Make what is released, below target/dist: a static binary, .deb, .rpm, an SBOM, their sums
     Dist,
+    /// Make an OCI image of the static binary, for the DaemonSet: an archive that ctr, podman and
+    /// docker load take
+    Image {
+        /// Take this static `airgap` binary instead of building one
+        #[arg(long, value_name = "PATH")]
+        airgap: Option<PathBuf>,
+        /// Where the archive goes [default: below target/image]
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// What the image is called
+        #[arg(long, value_name = "NAME:TAG", default_value = concat!("registry.example.org/airgap:", env!("CARGO_PKG_VERSION")))]
+        name: String,
+    },
     /// Show a service that phones home, before and after a seal, then clean up (root)
     Demo {
         /// Use this `airgap` binary instead of building one
@@ -224,6 +237,11 @@ fn main() -> ExitCode {
             ..
         } => bench::run(rounds, seconds, &parts, json).map(done),
         Task::Dist => dist::run().map(|_| ExitCode::SUCCESS),
+        Task::Image {
+            airgap,
+            output,
+            name,
+        } => dist::image::run(airgap, output, &name).map(done),
         Task::Demo { airgap } => demo::run(airgap).map(done),
     };
     outcome.unwrap_or_else(|error| {

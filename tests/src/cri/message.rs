@@ -40,6 +40,8 @@ pub struct LinuxPod {
 pub struct PodSecurity {
     #[prost(message, optional, tag = "1")]
     pub namespaces: Option<Namespaces>,
+    #[prost(bool, tag = "6")]
+    pub privileged: bool,
     #[prost(message, optional, tag = "9")]
     pub seccomp: Option<Profile>,
 }
@@ -96,12 +98,37 @@ pub struct ContainerConfig {
     pub image: Option<Id>,
     #[prost(string, repeated, tag = "3")]
     pub command: Vec<String>,
+    #[prost(message, repeated, tag = "6")]
+    pub environment: Vec<Variable>,
+    #[prost(message, repeated, tag = "7")]
+    pub mounts: Vec<Mount>,
     #[prost(string, tag = "11")]
     pub log_path: String,
     #[prost(map = "string, string", tag = "10")]
     pub annotations: HashMap<String, String>,
     #[prost(message, optional, tag = "15")]
     pub linux: Option<LinuxContainer>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Variable {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(string, tag = "2")]
+    pub value: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Mount {
+    #[prost(string, tag = "1")]
+    pub to: String,
+    #[prost(string, tag = "2")]
+    pub from: String,
+    #[prost(bool, tag = "3")]
+    pub read_only: bool,
+    /// 0: none; 1: from the node to the container; 2: both ways.
+    #[prost(int32, tag = "5")]
+    pub propagation: i32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -122,6 +149,12 @@ pub struct LinuxContainer {
 pub struct ContainerSecurity {
     #[prost(message, optional, tag = "1")]
     pub capabilities: Option<Capabilities>,
+    #[prost(bool, tag = "2")]
+    pub privileged: bool,
+    #[prost(message, optional, tag = "3")]
+    pub namespaces: Option<Namespaces>,
+    #[prost(bool, tag = "7")]
+    pub read_only_root: bool,
     #[prost(bool, tag = "11")]
     pub no_new_privs: bool,
     #[prost(string, repeated, tag = "13")]

@@ -7,8 +7,8 @@ use crate::beacon;
 use crate::containerd::Containerd;
 use message::{
     Capabilities, ContainerConfig, ContainerMetadata, ContainerSecurity, CreateContainer, Id,
-    LinuxContainer, LinuxPod, Metadata, Namespaces, Nothing, PodConfig, PodSecurity, PodStatus,
-    Pods, Profile, RunPod, StopContainer,
+    LinuxContainer, LinuxPod, Metadata, Mount, Namespaces, Nothing, PodConfig, PodSecurity,
+    PodStatus, Pods, Profile, RunPod, StopContainer, Variable,
 };
 use prost::Message;
 use serde_json::Value;
@@ -62,6 +62,17 @@ pub struct PodSpec {
     pub of_containers: Vec<(&'static str, String)>,
     /// The cgroup that the kubelet makes for it; `None`: by its UID.
     pub cgroup: Option<String>,
+    /// Its containers look after the node.
+    pub agent: Option<Agent>,
+}
+
+/// What looks after a node: privileged, in the node's network and among its processes, with a
+/// root that is read only.
+#[derive(Clone, Debug, Default)]
+pub struct Agent {
+    pub image: String,
+    pub mounts: Vec<Mount>,
+    pub environment: Vec<Variable>,
 }
 
 impl PodSpec {
@@ -89,6 +100,15 @@ impl PodSpec {
             no_new_privs: false,
             of_containers: Vec::new(),
             cgroup: None,
+            agent: None,
+        }
+    }
+
+    fn namespaces(&self) -> Namespaces {
+        Namespaces {
+            network: if self.host_network { 2 } else { 0 },
+            pid: if self.agent.is_some() { 2 } else { 1 },
+            ipc: 0,
         }
     }
 
@@ -130,11 +150,8 @@ impl PodSpec {
             linux: Some(LinuxPod {
                 cgroup_parent: self.cgroup(),
                 security: Some(PodSecurity {
-                    namespaces: Some(Namespaces {
-                        network: if self.host_network { 2 } else { 0 },
-                        pid: 1,
-                        ipc: 0,
-                    }),
+                    namespaces: Some(self.namespaces()),
+                    privileged: self.agent.is_some(),
                     // As the kubelet has it of every sandbox.
                     seccomp: Some(Profile { kind: 0 }),
                 }),
@@ -189,15 +206,23 @@ impl<'a> Pod<'a> {
     pub fn create(&self, name: &str, attempt: u32, command: &[String]) -> Result<String, String> {
         let profile = i32::from(self.spec.unconfined);
         let owned = |(name, value): &(&str, String)| ((*name).to_owned(), value.clone());
+        let agent = self.spec.agent.as_ref();
+        let image = agent.map_or_else(|| self.containerd.image(), |agent| agent.image.clone());
+        // Of what is privileged nothing is hidden.
+        let hidden = |paths: &[&str]| match agent {
+            Some(_) => Vec::new(),
+            None => paths.iter().map(|path| (*path).to_owned()).collect(),
+        };
+        let given = agent.cloned().unwrap_or_default();
         let config = ContainerConfig {
             metadata: Some(ContainerMetadata {
                 name: name.into(),
                 attempt,
             }),
-            image: Some(Id {
-                id: self.containerd.image(),
-            }),
+            image: Some(Id { id: image }),
             command: command.to_vec(),
+            environment: given.environment,
+            mounts: given.mounts,
             log_path: log_of(name, attempt),
             annotations: self.spec.of_containers.iter().map(owned).collect(),
             linux: Some(LinuxContainer {
@@ -205,9 +230,12 @@ impl<'a> Pod<'a> {
                     capabilities: Some(Capabilities {
                         add: self.spec.capabilities.iter().map(|c| (*c).into()).collect(),
                     }),
+                    privileged: agent.is_some(),
+                    namespaces: Some(self.spec.namespaces()),
+                    read_only_root: agent.is_some(),
                     no_new_privs: self.spec.no_new_privs,
-                    masked: MASKED.map(str::to_owned).into(),
-                    read_only: READ_ONLY.map(str::to_owned).into(),
+                    masked: hidden(&MASKED),
+                    read_only: hidden(&READ_ONLY),
                     seccomp: Some(Profile { kind: profile }),
                 }),
             }),

@@ -1,5 +1,6 @@
 //! `cargo xtask dist`: what is released, below `target/dist`.
 
+pub(crate) mod image;
 mod pack;
 mod stage;
 mod tools;

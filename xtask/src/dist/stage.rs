@@ -16,8 +16,7 @@ const DOCS: &str = "docs";
 
 /// Lays them out below `dist/root`, and returns that folder.
 pub(super) fn stage(root: &Path, dist: &Path, epoch: &str) -> Result<PathBuf> {
-    build_ebpf::run()?;
-    let binary = build(root)?;
+    let binary = binary(root)?;
     let staged = dist.join("root");
     copy(&binary, &staged.join("usr/bin/airgap"), 0o755)?;
     let mut manual = workspace::cargo(root);
@@ -44,8 +43,9 @@ pub(super) fn stage(root: &Path, dist: &Path, epoch: &str) -> Result<PathBuf> {
     Ok(staged)
 }
 
-/// The static binary, which names no folder of the builder's.
-fn build(root: &Path) -> Result<PathBuf> {
+/// Builds the static binary, which names no folder of the builder's.
+pub(super) fn binary(root: &Path) -> Result<PathBuf> {
+    build_ebpf::run()?;
     let target = workspace::target_dir(root).join("dist-build");
     let remapped = workspace::remapped(root)?;
     let mut cargo = workspace::cargo(root);
@@ -65,7 +65,7 @@ fn build(root: &Path) -> Result<PathBuf> {
     Ok(target.join(workspace::musl_target()).join("release/airgap"))
 }
 
-fn copy(from: &Path, to: &Path, mode: u32) -> Result<()> {
+pub(super) fn copy(from: &Path, to: &Path, mode: u32) -> Result<()> {
     let what = || format!("cannot copy {} to {}", from.display(), to.display());
     let parent = to.parent().with_context(what)?;
     fs::create_dir_all(parent).with_context(what)?;
