@@ -161,7 +161,10 @@ fn read_as(spelling: Spelling, labels: &Labels, image: Option<&Labels>, limits: 
                 // Nobody knows what it was to hold back: nothing is let through. But what an
                 // image says it says to all who use it.
                 let by_image = image.is_some_and(|image| image.get(label) == Some(value));
-                shut |= !by_image;
+                let alike = WORDS
+                    .iter()
+                    .any(|known| folded(label) == folded(&Spelling::LABELS.of(known)));
+                shut |= (word.is_some() || alike) && !by_image;
             }
             None => {}
         }

@@ -138,6 +138,14 @@ fn look_alikes_of_seal_tighten_and_others_shut() {
         assert_eq!(terms.rules.ports, [Port::tcp(81)], "{label:?}");
         assert_eq!(terms.wrong.len(), 1, "{label:?}");
     }
+    // Somebody else's, as "airgap-test" is: named, and no more.
+    let other = [
+        ("airgap.seal", "true"),
+        ("airgap-test", "x"),
+        ("airgap.ports", "81"),
+    ];
+    let terms = sealed(asked(&other));
+    assert_eq!(terms.rules.ports, [Port::tcp(81)]);
     let form = sealed(asked(&[("airgap.seal", "true"), ("airgap.form", "80")]));
     assert!(
         form.wrong[0].ends_with(": airgap.from is meant"),
