@@ -47,6 +47,7 @@ pub enum Command {
     /// A stopped or created container is sealed from its first instruction.
     /// Attaching again keeps ports, clients and accepted risks that are not named. Without
     /// any option that says what the seal is to be, a policy file is followed (airgap apply).
+    #[command(alias = "seal")]
     Attach(Attach),
     /// Create a container, seal it, start it: `docker run` without an open instant.
     ///
@@ -76,6 +77,7 @@ pub enum Command {
     /// file names stays as it is.
     Apply(Apply),
     /// Lift seals.
+    #[command(alias = "unseal")]
     Detach(Detach),
     /// Put every recorded seal in force, without the engine or the containers.
     ///

@@ -69,9 +69,13 @@ pub(crate) fn install(hosts: &Hosts, state: &State, args: &Install) -> Result<u8
         tell_systemd(&[&["daemon-reload"], &["enable", units::RESTORE_NAME]])?;
         tell_udev();
         await_udev();
-        log::info!(
-            "airgap restore runs before the engines start; for labels: systemctl enable --now airgap-watch; for --to container:NAME alone: airgap-keep"
-        );
+        if !systemd_runs() {
+            log::info!("nothing restores the seals at boot until systemd runs what was written");
+        } else {
+            log::info!(
+                "airgap restore runs before the engines start; for labels: systemctl enable --now airgap-watch; for --to container:NAME alone: airgap-keep"
+            );
+        }
     }
     if starters.is_empty() {
         let Some(engine) = unordered(&args.root, state)? else {
@@ -280,10 +284,14 @@ fn await_udev() {
     }
 }
 
+/// As sd_booted(3) tells it.
+fn systemd_runs() -> bool {
+    Path::new("/run/systemd/system").is_dir()
+}
+
 fn tell_systemd(commands: &[&[&str]]) -> Result<()> {
-    // sd_booted(3).
-    if !Path::new("/run/systemd/system").is_dir() {
-        log::warn!("systemd does not run here: the units are written, and nothing was enabled");
+    if !systemd_runs() {
+        log::warn!("systemd does not run here: it was told nothing");
         return Ok(());
     }
     for arguments in commands {

@@ -23,8 +23,10 @@ use crate::{
     failure::{Failure, exit},
     gate::{Gate, Place, seal_id, seal_name},
     host::systemd::PREFIX as UNIT,
+    notation::shell_word,
     pod,
-    state::{Entry, State},
+    preflight::Risk,
+    state::{Entry, Record, State},
     subtree,
 };
 
@@ -36,6 +38,9 @@ pub(super) struct Known {
     name: String,
     /// Socket of another engine than those that answer, if it has it.
     elsewhere: Option<String>,
+    /// What `airgap attach` takes to seal another one as this one is, as far as that is
+    /// recorded; each option after a blank.
+    options: String,
 }
 
 /// What the engine says that a reference stands for.
@@ -295,19 +300,21 @@ fn known(seals: &[(SealNumber, Seal)], entries: &[Entry], engines: &Engines) -> 
     let mut known: Vec<Known> = Vec::new();
     let mut add = |id: &str, name: String| {
         let entry = entries.iter().find(|entry| entry.id() == id);
-        let (name, elsewhere) = match entry {
+        let (name, elsewhere, options) = match entry {
             // The kernel keeps only the beginning of a long name.
             Some(Entry::Known(record)) => (
                 record.name.clone(),
                 elsewhere(engines, Some(&record.engine)),
+                options(record),
             ),
-            _ => (name, elsewhere(engines, None)),
+            _ => (name, elsewhere(engines, None), String::new()),
         };
         if !known.iter().any(|k| k.id == id) {
             known.push(Known {
                 id: id.to_owned(),
                 name,
                 elsewhere,
+                options,
             });
         }
     };
@@ -318,6 +325,29 @@ fn known(seals: &[(SealNumber, Seal)], entries: &[Entry], engines: &Engines) -> 
         add(entry.id(), entry.name().to_owned());
     }
     known
+}
+
+/// What of a record `airgap attach` takes: exceptions that end are none of it.
+fn options(record: &Record) -> String {
+    let rules = &record.rules;
+    let mut options = String::new();
+    let mut add = |option: &str, value: &str| {
+        options += &format!(" {option} {}", shell_word(value));
+    };
+    let ports: Vec<_> = rules.ports.iter().map(ToString::to_string).collect();
+    if !ports.is_empty() {
+        add("-p", &ports.join(","));
+        for client in &rules.clients {
+            add("--from", &client.to_string());
+        }
+    }
+    for exit in rules.exits.iter().filter(|exit| exit.until.is_none()) {
+        add("--to", &exit.to.to_string());
+    }
+    for risk in Risk::of_set(record.accepted) {
+        add("--accept", risk.name());
+    }
+    options
 }
 
 /// No seal is of what no engine knows.

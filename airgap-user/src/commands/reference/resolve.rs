@@ -58,8 +58,10 @@ pub(super) fn resolve(
                         whereabouts(&presence(other), other)
                     ),
                     format!(
-                        "airgap attach {} seals it; name the other by its id",
-                        short(id)
+                        "airgap attach{} {} seals it{}; name the other by its id",
+                        other.options,
+                        short(id),
+                        if other.options.is_empty() { "" } else { " as that one was" }
                     ),
                 )
                 .with_code(exit::NOT_SEALED)),

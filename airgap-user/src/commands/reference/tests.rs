@@ -1,8 +1,13 @@
 use super::{
-    Known, Listed, Presence, Says, begins, engineless, exit, refuse_command, refuse_engineless,
-    resolve,
+    Known, Listed, Presence, Says, begins, engineless, exit, options, refuse_command,
+    refuse_engineless, resolve,
 };
-use crate::subtree::id_of;
+use crate::{
+    policy::{Exception, Port, Rules, To},
+    preflight::Risk,
+    state::{Origin, Record},
+    subtree::id_of,
+};
 
 fn id(digits: &str) -> String {
     format!("{digits:0<64}")
@@ -13,6 +18,7 @@ fn known(digits: &str, name: &str) -> Known {
         id: id(digits),
         name: name.into(),
         elsewhere: None,
+        options: String::new(),
     }
 }
 
@@ -126,6 +132,41 @@ fn a_new_container_of_the_old_name_is_not_answered_for() {
             "is of ab1000000000, which is gone",
         ],
     );
+    // With what is recorded of the other.
+    let record = Record {
+        id: id("ab1"),
+        name: "web".into(),
+        engine: String::new(),
+        rules: Rules::new(
+            vec![Port::tcp(8080)],
+            vec!["198.51.100.0/24".parse().unwrap()],
+        )
+        .and_then(|rules| {
+            let to = ["container:db:5432", "[2001:db8::7]:443"];
+            let to = to.map(|to| Exception::from(to.parse::<To>().unwrap()));
+            rules.with_exits(to.into())
+        })
+        .unwrap(),
+        accepted: Risk::LogDriver.bit(),
+        since: 0,
+        by: Origin::Operator,
+        withdrawn: vec![],
+        by_hand: 0,
+        cgroup: None,
+    };
+    let recorded = Known {
+        options: options(&record),
+        ..known("ab1", "web")
+    };
+    let says = Says::Container {
+        id: id("cd2"),
+        name: "web".into(),
+    };
+    let error = resolve("web", &says, &again, &[recorded]).unwrap_err();
+    let hint = "airgap attach -p 8080/tcp --from 198.51.100.0/24 --to container:db:5432/tcp \
+                --to '[2001:db8::7]:443/tcp' --accept log-driver cd2000000000 seals it as that one was";
+    let said = error.hint.unwrap_or_default();
+    assert!(said.starts_with(hint), "{said}");
     let moved = [listed("ab1", "web-old"), listed("cd2", "web")];
     refused(
         ask("web", &moved, &sealed),
