@@ -84,11 +84,14 @@ fn all(terms: &[Term]) -> String {
 }
 
 fn of_word(word: &str) -> Result<String> {
+    let mut found = glossary::find(word);
     // A line of `tail` has the hook behind the reason.
-    let bare = word
-        .split_once(" (")
-        .filter(|(_, hook)| hook.ends_with(')'));
-    let found = glossary::find(bare.map_or(word, |(reason, _)| reason));
+    if let Some((reason, hook)) = word.split_once(" (")
+        && found.is_empty()
+        && hook.ends_with(')')
+    {
+        found = glossary::find(reason);
+    }
     if found.is_empty() {
         return Err(Failure::new(
             format!("nothing is called '{word}'"),
@@ -196,6 +199,18 @@ fn told(event: &Value) -> String {
 mod tests {
     use super::{all, words};
     use crate::glossary;
+
+    #[test]
+    fn a_reason_is_taken_as_tail_prints_it() {
+        assert_eq!(
+            words("egress (connect4)").unwrap(),
+            words("egress").unwrap()
+        );
+        // A name with such an end of its own is that one.
+        let whole = words("raw frames (AF_PACKET)").unwrap();
+        assert_ne!(words("raw frames").ok(), Some(whole));
+        assert!(words("nothing (connect4)").is_err());
+    }
 
     #[test]
     fn what_would_let_an_attempt_out_is_a_command_and_nothing_else() {
