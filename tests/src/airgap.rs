@@ -129,3 +129,29 @@ pub(crate) fn detach_quietly(container: &str) {
         drop(detach.args(["detach", container]).output());
     }
 }
+
+/// Names of all that is sealed.
+///
+/// # Panics
+/// When the list is none.
+#[must_use]
+#[track_caller]
+pub fn sealed() -> Vec<String> {
+    let out = airgap(&["list", "--json"]);
+    let list: serde_json::Value = serde_json::from_str(&out.stdout).expect("JSON");
+    let rows = list["containers"].as_array().expect("a list");
+    let names = rows.iter().map(|row| row["container"]["name"].as_str());
+    names.flatten().map(str::to_owned).collect()
+}
+
+/// A number that the environment names, or another.
+///
+/// # Panics
+/// When what it names is none.
+#[must_use]
+pub fn number_of(variable: &str, otherwise: u32) -> u32 {
+    match env::var(variable) {
+        Ok(text) => text.parse().expect("a number"),
+        Err(_) => otherwise,
+    }
+}

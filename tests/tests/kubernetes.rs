@@ -2,6 +2,7 @@
 //! runtime asks; or it is not made, and its event says why. Under quarantine that holds whenever
 //! that is dead, too.
 
+use airgap_tests::airgap::{number_of, sealed};
 use airgap_tests::beacon::{self, assert_refused, assert_sent};
 use airgap_tests::containerd::Containerd;
 use airgap_tests::cri::{Pod, PodSpec};
@@ -91,27 +92,10 @@ fn beacon(outside: &Outside) -> Vec<String> {
     beacon::command(outside).split_off(1)
 }
 
-fn number_of(variable: &str, otherwise: u32) -> u32 {
-    match std::env::var(variable) {
-        Ok(text) => text.parse().expect("a number"),
-        Err(_) => otherwise,
-    }
-}
-
 #[track_caller]
 fn status(pod: &PodSpec) -> Value {
     let out = airgap(&["status", "--json", &pod.reference()]);
     serde_json::from_str(&out.stdout).unwrap_or_else(|e| panic!("{e}: {}", out.describe()))
-}
-
-/// Names of all that is sealed.
-#[track_caller]
-fn sealed() -> Vec<String> {
-    let out = airgap(&["list", "--json"]);
-    let list: Value = serde_json::from_str(&out.stdout).expect("JSON");
-    let rows = list["containers"].as_array().expect("a list");
-    let names = rows.iter().map(|row| row["container"]["name"].as_str());
-    names.flatten().map(str::to_owned).collect()
 }
 
 #[test]
