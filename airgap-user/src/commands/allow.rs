@@ -136,10 +136,10 @@ pub(crate) async fn disallow(hosts: &Hosts, state: &State, args: &Disallow) -> R
     // What only takes back is below any.
     let none = (&[][..], Ceilings::default());
     let report = made(hosts, state, &args.container, change, none).await?;
-    log::info!(
-        "shut, and what was connected is cut: {}; what is left:",
-        taken.join(", ")
-    );
+    // An audit shuts and cuts nothing.
+    if !report.audit {
+        log::info!("shut, and what was connected is cut: {}", taken.join(", "));
+    }
     said(&report, args.json)
 }
 
