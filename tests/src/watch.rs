@@ -117,6 +117,12 @@ impl Watch {
         }
     }
 
+    /// Its pid.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Stops it where it is: what happens now, it is not there to hear.
     pub fn pause(&self) {
         self.signal(libc::SIGSTOP);

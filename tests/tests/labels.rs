@@ -164,3 +164,23 @@ fn without_the_image_labels_are_in_doubt() {
     );
     assert_eq!(await_status(&known)["ports"], json!(["7000/tcp"]));
 }
+
+/// A second one would only race the first: it says which one runs, and changes nothing.
+#[test]
+fn a_second_watch_names_the_one_that_runs() {
+    let _outside = Outside::new();
+    let watch = Watch::start(&[]);
+    let second = airgap(&["watch", "--quarantine"]).expect_code(1);
+    let named = format!("airgap watch runs already (pid {})", watch.pid());
+    assert!(second.stderr.contains(&named), "{}", second.describe());
+    assert!(second.stderr.contains("hint: one is enough"));
+    let quarantine = airgap_ok(&["quarantine"]);
+    assert!(
+        quarantine.stdout.contains("off"),
+        "{}",
+        quarantine.describe()
+    );
+    // The control: with the first gone there is room for another.
+    drop(watch);
+    drop(Watch::start(&[]));
+}

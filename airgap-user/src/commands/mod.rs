@@ -30,12 +30,15 @@ pub(crate) mod top;
 pub(crate) mod verify;
 pub(crate) mod watch;
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
 
 use crate::{
     container::{Engines, Hosts},
-    failure::exit,
+    failure::{Failure, exit},
     gate::{Gate, Lock, Place},
+    host::alone::Alone,
     metrics::{Address, Listener, gather, render},
     seal::Row,
     state::State,
@@ -78,6 +81,23 @@ fn worst(codes: impl Iterator<Item = u8>) -> u8 {
         _ => 0,
     });
     worst.unwrap_or(exit::OK)
+}
+
+/// Becomes the only `airgap SERVICE` for what listens at `socket`. `does`: what one does there.
+///
+/// # Errors
+/// If another runs; nothing has changed.
+fn only_one(service: &str, socket: &Path, does: &str) -> Result<Alone> {
+    Alone::at(service, socket)?.map_err(|other| {
+        let what = format!(
+            "airgap {service} runs already ({other}): it {does} {}",
+            socket.display()
+        );
+        let hint = format!(
+            "one is enough; for other options end that one first (systemctl stop airgap-{service}, where it is the service)"
+        );
+        Failure::new(what, hint).into()
+    })
 }
 
 /// Serves OpenMetrics of all seals while `work` is done, if there is an address for it.

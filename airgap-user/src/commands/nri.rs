@@ -18,7 +18,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use self::{judge::Judge, worker::Worker};
-use super::quarantine;
+use super::{only_one, quarantine};
 use crate::{
     config::Config,
     gate::{Gate, Lock, Place, mount_bpffs},
@@ -47,6 +47,11 @@ pub struct Nri {
 const RETRY: Duration = Duration::from_millis(200);
 
 pub(crate) fn run(state: &State, config: &Config, args: &Nri) -> Result<u8> {
+    let _alone = only_one(
+        "nri",
+        &args.socket,
+        "is asked for each pod by the runtime at",
+    )?;
     let place = Place::host()?;
     mount_bpffs()?;
     state.prepare(&Lock::take()?)?;

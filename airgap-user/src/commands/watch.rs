@@ -16,6 +16,7 @@ mod workers;
 use std::{
     cell::Cell,
     collections::HashSet,
+    path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -28,7 +29,7 @@ use tokio::{
 };
 
 use self::{guards::Guards, judge::Judge, queue::Happening, workers::Workers};
-use super::{quarantine, with_metrics};
+use super::{only_one, quarantine, with_metrics};
 use crate::{
     config::{Config, Policies},
     container::{Engine, EngineEvent, Happened, Hosts},
@@ -72,6 +73,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: &Watch) -> Result<u8> {
+    let mut alone = Vec::new();
+    for host in hosts.all() {
+        let socket = Path::new(host.strip_prefix("unix://").unwrap_or(&host));
+        alone.push(only_one(
+            "watch",
+            socket,
+            "seals by its labels what is made at",
+        )?);
+    }
     let place = Place::host()?;
     let watched = async {
         tokio::select! {

@@ -1,6 +1,7 @@
 //! The host itself: its clock and namespaces, what the kernel says over netlink and /proc, its
 //! systemd, its udev and its unit files. Knows no engine, no seal and no BPF.
 
+pub mod alone;
 pub mod clock;
 pub mod installed;
 pub mod interfaces;
