@@ -125,7 +125,7 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// Does not ask the engine where nothing is sealed, or nothing is asked for.
+    /// Does not ask the engine where nothing is asked for that it could know.
     ///
     /// # Errors
     /// If the records cannot be read.
@@ -138,18 +138,16 @@ impl Directory {
         let entries = state.entries()?;
         let commands = known(seals, &entries, &Engines::none());
         // Of a command no engine knows anything.
-        let engines = match (seals.is_empty() && entries.is_empty())
-            || references
-                .iter()
-                .all(|r| is_engineless_name(r) || engineless(&commands, r).is_some())
+        let engines = match references
+            .iter()
+            .all(|r| is_engineless_name(r) || engineless(&commands, r).is_some())
         {
             true => Engines::none(),
-            false => {
-                let engines = Engines::connect(hosts).await;
-                warn_of_silent(&engines, &entries);
-                engines
-            }
+            false => Engines::connect(hosts).await,
         };
+        if !commands.is_empty() {
+            warn_of_silent(&engines, &entries);
+        }
         Ok(Self {
             known: known(seals, &entries, &engines),
             engines,

@@ -3,6 +3,7 @@
 use super::{Known, Listed, Presence, Says, begins, short};
 use crate::{
     failure::{Failure, exit},
+    notation::{near, shell_word},
     state::UNKNOWN,
 };
 
@@ -70,7 +71,7 @@ pub(super) fn resolve(
         Says::Nothing | Says::Silent => {
             let meant = if named.is_empty() { begun } else { named };
             match meant.as_slice() {
-                [] => Err(not_sealed(reference, listed, known)),
+                [] => Err(unknown(reference, says, listed, known)),
                 [one] => match presence(one) {
                     Presence::There(name) => Err(Failure::new(
                         format!(
@@ -107,7 +108,54 @@ fn several(reference: &str, ids: &[&str]) -> Failure {
     )
 }
 
+/// Of a container that there is.
 fn not_sealed(reference: &str, listed: &[Listed], known: &[Known]) -> Failure {
+    let seals = format!("airgap attach {} seals it", shell_word(reference));
+    let hint = match sealed(listed, known) {
+        names if names.is_empty() => seals,
+        names => format!("{seals}; sealed containers: {}", names.join(", ")),
+    };
+    Failure::new(format!("the container '{reference}' is not sealed"), hint)
+        .with_code(exit::NOT_SEALED)
+}
+
+/// Of what is neither a container nor recorded, as far as that can be known.
+fn unknown(reference: &str, says: &Says, listed: &[Listed], known: &[Known]) -> Failure {
+    let sealed = sealed(listed, known);
+    let (what, hint) = match says {
+        Says::Silent => (
+            format!("'{reference}' is not sealed"),
+            match sealed.is_empty() {
+                true => "no container is sealed on this host".to_owned(),
+                false => format!("sealed containers: {}", sealed.join(", ")),
+            },
+        ),
+        _ => {
+            let others = listed.iter().map(|(_, name)| name.clone());
+            let names = sealed.iter().cloned();
+            let mut names: Vec<_> = names.chain(others).collect();
+            names.sort_unstable();
+            names.dedup();
+            let told = near(reference, names).into_iter();
+            let told = told.map(|name| match sealed.contains(&name) {
+                true => format!("{name} (sealed)"),
+                false => name,
+            });
+            let told: Vec<_> = told.collect();
+            (
+                format!("there is no container '{reference}', and no seal of that name"),
+                match told.is_empty() {
+                    true => "there is no container, and nothing is sealed on this host".to_owned(),
+                    false => format!("there are {}", told.join(", ")),
+                },
+            )
+        }
+    };
+    Failure::new(what, hint).with_code(exit::NOT_SEALED)
+}
+
+/// What is sealed, as it is called now.
+fn sealed(listed: &[Listed], known: &[Known]) -> Vec<String> {
     let name = |known: &Known| {
         let now = listed.iter().find(|(id, _)| *id == known.id);
         match now.map_or(&*known.name, |(_, name)| name) {
@@ -115,11 +163,5 @@ fn not_sealed(reference: &str, listed: &[Listed], known: &[Known]) -> Failure {
             name => name.to_owned(),
         }
     };
-    let names: Vec<_> = known.iter().map(name).collect();
-    let hint = match names.is_empty() {
-        true => "no container is sealed on this host".to_owned(),
-        false => format!("sealed containers: {}", names.join(", ")),
-    };
-    Failure::new(format!("the container '{reference}' is not sealed"), hint)
-        .with_code(exit::NOT_SEALED)
+    known.iter().map(name).collect()
 }

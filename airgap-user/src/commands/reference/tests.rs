@@ -107,8 +107,24 @@ fn a_name_is_the_engines() {
     refused(
         ask("nobody", &plain, &sealed),
         exit::NOT_SEALED,
-        &["nobody"],
+        &["there is no container 'nobody', and no seal of that name"],
     );
+    // The nearest first, sealed or not.
+    let hint = |says: &Says, all: &[Listed], known: &[Known]| {
+        let refused = resolve("weeb", says, all, known).unwrap_err();
+        (refused.message, refused.hint.unwrap_or_default())
+    };
+    let (_, near) = hint(&Says::Nothing, &plain, &sealed);
+    assert_eq!(near, "there are web (sealed), db");
+    let (_, none) = hint(&Says::Nothing, &[], &[]);
+    assert_eq!(
+        none,
+        "there is no container, and nothing is sealed on this host"
+    );
+    // Nobody says that there is none.
+    let (what, sealed_ones) = hint(&Says::Silent, &[], &sealed);
+    assert_eq!(what, "'weeb' is not sealed");
+    assert_eq!(sealed_ones, "sealed containers: web");
     // Renamed: by the new name, and by the old one no more.
     let renamed = [listed("ab1", "web2")];
     assert_eq!(ask("web2", &renamed, &sealed), there("ab1", "web2"));
