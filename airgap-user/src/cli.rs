@@ -57,8 +57,8 @@ pub enum Command {
     /// Run a command that is sealed from its first instruction.
     ///
     /// It runs as whoever called sudo, without capabilities, in a network that leads nowhere,
-    /// or with -p or --to in the host's, where it reaches what --to names and nothing else; it ends with the list of what was
-    /// refused. Exits like the command: 128 and the number of the signal that ended it,
+    /// or with -p or --to in the host's, where it reaches what --to names and nothing else; it ends
+    /// with the list of what was refused, on stderr, or with a line that nothing was. Exits like the command: 128 and the number of the signal that ended it,
     /// 126 if it cannot be run, 127 if there is none. What it leaves running is waited
     /// for and stays sealed until it ends; Ctrl-C then ends the waiting alone.
     Exec(Exec),

@@ -263,8 +263,10 @@ impl Sealed {
         }
         let code = outcome?.code;
         let refused = refused.context("what was refused cannot be read")?;
-        if let Some(Some(list)) = &refused {
-            refused::tell(list)?;
+        match &refused {
+            Some(Some(list)) => refused::tell(list)?,
+            Some(None) => refused::tell_none(),
+            None => {}
         }
         match refused {
             // What was not refused any more, nobody knows.

@@ -19,6 +19,8 @@ fn exit_codes_are_the_command_s() {
     ] {
         let out = sealed(&[], words).expect_code(code);
         assert!(!out.stderr.contains(REFUSED), "{}", out.describe());
+        let none = out.stderr.contains("airgap: no attempt was refused\n");
+        assert_eq!(none, !matches!(code, 126 | 127), "{}", out.describe());
     }
     // Nobody may go there, which only the command's own user is told.
     let out = sealed(&[], &["/root/.profile"]);

@@ -19,6 +19,8 @@ use crate::{
     output::attempt,
 };
 
+/// At the end of a command that was refused nothing.
+const NONE: &str = "airgap: no attempt was refused\n";
 /// Lines of one list; the rest is counted.
 const LINES: usize = 40;
 
@@ -35,6 +37,23 @@ pub(super) fn read(gate: &Gate, number: SealNumber) -> Result<Option<String>> {
         return Ok(None);
     }
     Ok(Some(list(&events, total)))
+}
+
+/// Says on stderr that there is no such list. Where nobody reads that it is left out: nobody
+/// waits for it, and nothing failed.
+pub(super) fn tell_none() {
+    let stderr = io::stderr();
+    let_terminal_go_on(&stderr);
+    let mut ready = libc::pollfd {
+        fd: stderr.as_raw_fd(),
+        events: libc::POLLOUT,
+        revents: 0,
+    };
+    // SAFETY: one descriptor's entry, and no waiting.
+    let there = unsafe { libc::poll(&raw mut ready, 1, 0) };
+    if there == 1 && ready.revents & libc::POLLOUT != 0 {
+        let _ = stderr.lock().write_all(NONE.as_bytes());
+    }
 }
 
 /// Says it on stderr. The command has the same open file, and may have made it one that
