@@ -2,6 +2,7 @@
 //! included, when labels ask for the seal; and without labels the new container is told from the
 //! sealed one that had its name.
 
+use airgap_tests::airgap::STATE;
 use airgap_tests::beacon::{self, assert_refused, assert_sent, await_boot};
 use airgap_tests::watch::Watch;
 use airgap_tests::{LABEL, Outside, PREFIX, SERVICE_PORT, airgap, airgap_ok, cmd, image, wait};
@@ -177,4 +178,45 @@ fn without_labels_the_new_container_is_shown_as_not_sealed() {
     assert_eq!(rows[0]["container"]["name"], name, "{rows:?}");
     assert_eq!(rows[0]["not_sealed"], second.as_str(), "{rows:?}");
     airgap_ok(&["detach", &first]);
+}
+
+/// Compose 2 makes the new one as `ID_NAME` beside the old one, and renames it when that is gone.
+#[test]
+fn what_compose_renames_is_called_by_its_present_name() {
+    let outside = Outside::new();
+    let log = std::env::temp_dir().join(format!("{PREFIX}renamed-{}", outside.plan.suffix));
+    let watch = Watch::logged(&[], &log);
+    let mut labels = vec!["--label", "airgap.seal=true"];
+    labels.extend(["--label", "com.docker.compose.project=shop"]);
+    let web = outside.container("web").options(&labels).create();
+    let name = web.name.clone();
+    cmd::ok(&format!("docker rename {name} {name}-old"));
+    let begun = format!("{}_{name}", &web.id[..12]);
+    let run = ["create", "--name", &begun, "--network", "none"];
+    let image = image::ensure();
+    let own = format!("{LABEL}={}", outside.plan.suffix);
+    let rest = ["--label", &own, image, "sleep", "60"];
+    let made = cmd::run("docker", &[&run[..], &labels, &rest].concat()).expect_code(0);
+    let id = made.stdout.trim().to_owned();
+    let recorded = || -> Option<String> {
+        let text = fs::read_to_string(format!("{STATE}/seals/{id}.json")).ok()?;
+        let record: Value = serde_json::from_str(&text).ok()?;
+        Some(record["name"].as_str()?.to_owned())
+    };
+    let is = |what: &str, name: &str| {
+        wait::until(what, wait::SOON, || (recorded()? == name).then_some(()));
+    };
+    is("it is sealed by the name that it has", &begun);
+    cmd::ok(&format!("docker rename {id} {name}"));
+    cmd::ok(&format!("docker start {id}"));
+    is("its present name is recorded", &name);
+    let said = fs::read_to_string(&log).expect("the log");
+    let line = format!("{name} ({}) is sealed by its label", &id[..12]);
+    assert!(said.contains(&line) && !said.contains(&begun), "{said}");
+    cmd::ok(&format!("docker rm -f {id}"));
+    wait::until("its seal goes", wait::SOON, || {
+        recorded().is_none().then_some(())
+    });
+    drop(watch);
+    drop(fs::remove_file(&log));
 }

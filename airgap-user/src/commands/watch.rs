@@ -7,6 +7,7 @@
 
 mod arrivals;
 mod asked;
+mod called;
 mod guards;
 mod hooks;
 mod judge;

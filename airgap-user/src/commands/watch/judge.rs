@@ -9,6 +9,7 @@ use anyhow::Result;
 
 use super::{
     asked::{change, is_as_wanted, is_not_as_written, wanted},
+    called::{called, is_old_name},
     queue::Task,
 };
 use crate::{
@@ -163,12 +164,13 @@ impl Judge {
                 );
             }
             if is_as_wanted(recorded, terms, &wanted) {
-                return Ok(());
+                return self.note_name(recorded, &container.name);
             }
             self.warn(container, &change(recorded, &wanted, by));
         }
         for label in &terms.wrong {
-            let text = format!("{}: {by} allows nothing: {label}", container.name);
+            let name = called(&container.name, &container.labels());
+            let text = format!("{name}: {by} allows nothing: {label}");
             if self.is_news(&container.id, &text) {
                 log::error!("{text}");
             }
@@ -187,17 +189,36 @@ impl Judge {
             tell: output::peer,
         };
         let report = sealing::seal(&site, container, &wanted).await?;
+        let ports = match report.ports.is_empty() {
+            true => "no service port".to_owned(),
+            false => format!("ports {}", report.ports.join(", ")),
+        };
         log::info!(
-            "{} is sealed by {by}, {}, ports {}",
-            container.name,
+            "{} ({}) is sealed by {by}, {}, {ports}",
+            called(&container.name, &container.labels()),
+            container.id.get(..12).unwrap_or(&container.id),
             report.state.name(),
-            report.ports.join(", ")
         );
         Ok(())
     }
 
+    /// Has what Compose renamed recorded by the name that it has now.
+    fn note_name(&self, recorded: &Record, now: &str) -> Result<()> {
+        if recorded.by != Origin::Label || !is_old_name(&recorded.name, now) {
+            return Ok(());
+        }
+        let lock = Lock::take()?;
+        // It may have changed before the lock was there.
+        let Some(mut record) = self.recorded(&recorded.id) else {
+            return Ok(());
+        };
+        now.clone_into(&mut record.name);
+        self.state.write(&record, &lock)
+    }
+
     fn warn(&self, container: &Container, what: &str) {
-        let text = format!("{}: {what}", container.name);
+        let name = called(&container.name, &container.labels());
+        let text = format!("{name}: {what}");
         if self.is_news(&container.id, &text) {
             log::warn!("{text}");
         }
