@@ -8,6 +8,9 @@ use crate::{
     seal::{Report, Row},
 };
 
+/// The word for what is not known yet.
+pub(super) const READING: &str = "reading …";
+
 /// One container.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
@@ -15,6 +18,8 @@ pub(super) struct Line {
     /// Name now, as far as the engine said: not safe for terminals.
     pub(super) name: String,
     pub(super) state: SealState,
+    /// Its state is unknown because the first look at it is not done.
+    pub(super) reading: bool,
     /// What is wrong.
     pub(super) problems: Vec<String>,
     /// What is in force; `None`: not read yet, or of no seal.
@@ -29,8 +34,17 @@ impl Line {
     /// What is to be said beside the state: of what is not believed any more, nothing.
     pub(super) fn summary(&self) -> String {
         match &self.report {
+            _ if self.reading => "what is in force is being read from the kernel".to_owned(),
             Some(report) if report.state == self.state => report.summary.clone(),
             _ => summary(self.state, &[], &[], 0, &self.name),
+        }
+    }
+
+    /// Its state in a word.
+    pub(super) const fn word(&self) -> &'static str {
+        match self.reading {
+            true => READING,
+            false => self.state.word(),
         }
     }
 
@@ -101,6 +115,7 @@ pub(super) fn open(id: &str, name: &str, problems: Vec<String>) -> Line {
         id: id.to_owned(),
         name: name.to_owned(),
         state: SealState::NotSealed,
+        reading: false,
         problems,
         report: None,
         count: None,

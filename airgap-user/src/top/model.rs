@@ -115,6 +115,8 @@ pub struct Model {
     counted: Duration,
     judged: Option<Duration>,
     histories: HashMap<SealNumber, History>,
+    /// When each seal was first counted.
+    since: HashMap<SealNumber, Duration>,
     /// Id of the chosen line.
     chosen: Option<String>,
 }
@@ -141,6 +143,7 @@ impl Model {
             counted: Duration::ZERO,
             judged: None,
             histories: HashMap::new(),
+            since: HashMap::new(),
             chosen: None,
         }
     }
@@ -153,7 +156,10 @@ impl Model {
                 (self.time, self.counted, self.counts_failed) = (Some(time), now, None);
                 self.histories
                     .retain(|seal, _| counts.iter().any(|c| c.seal == *seal));
+                self.since
+                    .retain(|seal, _| counts.iter().any(|c| c.seal == *seal));
                 for count in &counts {
+                    self.since.entry(count.seal).or_insert(now);
                     let history = self.histories.entry(count.seal).or_default();
                     history.add(now, count.denials.total);
                 }
@@ -278,11 +284,15 @@ impl Model {
 
     /// Joins counts and states, and sorts them.
     fn arrange(&mut self) {
+        let failed = self.rows_failed.is_some() || self.counts_failed.is_some();
         let believed = self
             .judged
             .is_some_and(|judged| self.now.saturating_sub(judged) <= STATES_OLD)
-            && self.rows_failed.is_none()
-            && self.counts_failed.is_none();
+            && !failed;
+        let is_new = |seal: SealNumber| {
+            let since = self.since.get(&seal);
+            since.is_some_and(|since| self.now.saturating_sub(*since) <= STATES_OLD)
+        };
         let mut lines: Vec<Line> = self
             .counts
             .iter()
@@ -302,6 +312,7 @@ impl Model {
                         Some(row) if believed => row.report.state,
                         _ => SealState::Unknown,
                     },
+                    reading: row.is_none() && !failed && is_new(count.seal),
                     problems: row.map_or_else(Vec::new, problems),
                     report: row.map(|row| row.report.clone()),
                     rate: history.and_then(History::rate),

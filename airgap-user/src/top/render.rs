@@ -86,9 +86,10 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>) {
 /// How many of what, and of when.
 fn heading(model: &Model, paint: &Paint, frame: &mut Frame<'_>, area: Rect) {
     let count = |wanted: &[SealState]| {
-        let lines = model.lines.iter();
+        let lines = model.lines.iter().filter(|line| !line.reading);
         lines.filter(|l| wanted.contains(&l.state)).count()
     };
+    let reading = model.lines.iter().filter(|line| line.reading).count();
     let sealed = count(&[SealState::Sealed, SealState::Limited]);
     let mut spans = vec![
         Span::styled(" airgap top ", paint.strong()),
@@ -103,6 +104,10 @@ fn heading(model: &Model, paint: &Paint, frame: &mut Frame<'_>, area: Rect) {
                 paint.state(state),
             ));
         }
+    }
+    if reading > 0 {
+        let text = format!(", {reading} {}", line::READING);
+        spans.push(Span::styled(text, paint.faint()));
     }
     let audited = |line: &&line::Line| line.count.as_ref().is_some_and(|count| count.audit);
     let lines = || model.lines.iter().filter(|line| !audited(line));

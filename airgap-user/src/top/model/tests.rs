@@ -6,7 +6,7 @@ use crate::{
     events::{Denial, Event, Process},
     seal::{Denials, Report},
     state::Entry,
-    top::Ranking,
+    top::{Ranking, line::READING},
 };
 
 /// Container id of seal `n`.
@@ -74,7 +74,7 @@ pub(crate) fn model(counts: Vec<Count>, rows: Vec<Row>) -> Model {
 fn shown(model: &Model) -> Vec<(&str, &str)> {
     let lines = model.lines.iter();
     lines
-        .map(|line| (line.name.as_str(), line.state.word()))
+        .map(|line| (line.name.as_str(), line.word()))
         .collect()
 }
 
@@ -85,7 +85,10 @@ fn what_was_not_read_is_unknown() {
         second(0),
         News::Counts(UNIX_EPOCH, Ok(vec![count(1, "web", 5)])),
     );
-    assert_eq!(shown(&model), [("web", "unknown")]);
+    assert_eq!(shown(&model), [("web", READING)]);
+    assert_eq!(model.lines[0].state, SealState::Unknown);
+    model.tick(STATES_OLD + second(1));
+    assert_eq!(shown(&model), [("web", "unknown")], "nobody looks");
     model.learn(
         second(1),
         News::Rows(Ok(vec![row(1, "web", SealState::Sealed)])),
@@ -97,6 +100,8 @@ fn what_was_not_read_is_unknown() {
         ..count(2, "web", 0)
     };
     model.learn(second(2), News::Counts(UNIX_EPOCH, Ok(vec![renewed])));
+    assert_eq!(shown(&model), [("web", READING)]);
+    model.learn(second(3), News::Rows(Err("gone".into())));
     assert_eq!(shown(&model), [("web", "unknown")]);
 }
 

@@ -79,7 +79,7 @@ fn facts(line: &Line, paint: &Paint) -> Vec<Text<'static>> {
         Span::raw(" "),
         Span::styled(escape(&line.name).into_owned(), paint.strong()),
         Span::raw(format!(" ({id})  ")),
-        Span::styled(line.state.word(), paint.state(line.state)),
+        Span::styled(line.word(), paint.state(line.state)),
     ])];
     for problem in line.problems.iter().take(3) {
         facts.push(Text::styled(format!(" {}", escape(problem)), paint.alarm()));

@@ -75,7 +75,7 @@ fn containers(model: &Model, paint: &Paint, frame: &mut Frame<'_>, area: Rect) {
             None => "-".to_owned(),
         };
         Row::new([
-            Cell::from(Span::styled(line.state.word(), paint.state(line.state))),
+            Cell::from(Span::styled(line.word(), paint.state(line.state))),
             Cell::from(escape(&line.name).into_owned()),
             right(words::rate(line.rate)),
             Cell::from(Span::styled(

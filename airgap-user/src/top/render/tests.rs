@@ -121,6 +121,12 @@ fn what_is_not_known_is_said_above_all() {
         text.contains("2 unknown") && !text.contains("1 sealed"),
         "{text}"
     );
+    let mut first = Model::new(false);
+    let counts = Ok(vec![count(1, "web", 5)]);
+    first.learn(second(0), News::Counts(UNIX_EPOCH, counts));
+    for said in ["0 sealed, 1 reading", "reading …  web", "is being read"] {
+        assert!(screen_has(&first, said), "{said}");
+    }
     let mut empty = Model::new(false);
     assert!(screen_has(&empty, "reading the kernel"));
     empty.learn(second(0), News::Counts(UNIX_EPOCH, Ok(vec![])));
