@@ -77,7 +77,7 @@ pub(super) fn report(report: &Report, detail: Detail, colour: bool) -> String {
     if let Some(withdrawn) = withdrawn(report) {
         row("withdrawn", &withdrawn);
     }
-    let shut = shut(&report.coverage);
+    let shut = shut(&report.coverage, detail.explain);
     if !shut.is_empty() && !report.audit {
         let but = match report.exits.iter().any(ExitRow::is_open) {
             true => "but for these exits: ",

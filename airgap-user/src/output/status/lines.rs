@@ -7,8 +7,11 @@ use crate::{
     technique::vector::{TCP, UDP},
 };
 
-/// What cannot leave now.
-pub(super) fn shut(coverage: &[Vector]) -> String {
+/// Ways that are named where not all are.
+const FIRST: usize = 3;
+
+/// What cannot leave now: all of it, or the first ways and how many there are more.
+pub(super) fn shut(coverage: &[Vector], in_full: bool) -> String {
     let covered = coverage.iter().filter(|vector| {
         vector.covered && vector.when == When::Now && vector.vector != CONFIGURATION
     });
@@ -17,7 +20,14 @@ pub(super) fn shut(coverage: &[Vector]) -> String {
         TCP | UDP if own => format!("{} of its own sockets", vector.short()),
         _ => vector.short().to_owned(),
     };
-    covered.map(short).collect::<Vec<_>>().join(", ")
+    let ways: Vec<_> = covered.map(short).collect();
+    match ways.len().saturating_sub(FIRST) {
+        more @ 2.. if !in_full => {
+            let first = ways[..FIRST].join(", ");
+            format!("{first}, and {more} ways more (status --explain)")
+        }
+        _ => ways.join(", "),
+    }
 }
 
 /// What somebody could do, and what to run against it.

@@ -79,7 +79,7 @@ const FRESH: Detail = Detail {
 const ATTACHED: &str = "\
 web (0123456789ab)  SEALED, LIMITED  nothing but answers to its clients leaves now; its next restart and a reboot of this host may open it; host sockets, which are no network, are not refused here
   answers   5060/tcp (the default, as no -p was given) to ANY client (each is an exit; --from CIDR limits them)
-  shut      connections, datagrams, names that are looked up, raw packets, packets without a client, reflected packets, hand-made frames, multicast announcements, answers to probes, data for unix sockets of others, answers on unix sockets
+  shut      connections, datagrams, names that are looked up, and 8 ways more (status --explain)
   later     after a restart, a root process inside could send hand-made frames to the local network until you run: airgap attach web (it changes nothing else; a running airgap watch does so itself)
   later     a reboot of this host opens it; do: airgap install
   more      all of it in full: airgap status --explain web
@@ -243,7 +243,7 @@ fn a_status_says_the_aim_first_and_its_numbers_add_up() {
         "\
 web (0123456789ab)  SEALED, LIMITED  nothing but answers to its clients leaves now; its next restart and a reboot of this host may open it; host sockets, which are no network, are not refused here
   answers   5060/tcp to ANY client (each is an exit; --from CIDR limits them)
-  shut      connections, datagrams, names that are looked up, raw packets, packets without a client, reflected packets, hand-made frames, multicast announcements, answers to probes, data for unix sockets of others, answers on unix sockets
+  shut      connections, datagrams, names that are looked up, and 8 ways more (status --explain)
   sealed    1970-01-01T00:00:00Z
   refused   7 attempts (egress 1, dns 2, socket-type 4); clients refused (inbound): 3; kernel chatter: 1
   refused   90 more were tried by airgap verify itself
