@@ -193,6 +193,9 @@ const fn of_risk(risk: Risk) -> &'static str {
         Risk::UdpAny => {
             "UDP ports are served to so many that a forged datagram can have the answer sent nearly anywhere"
         }
+        Risk::DnsExit => {
+            "an exception leads to port 53 or 853, where a resolver passes each question on to the servers of any domain"
+        }
         Risk::WideException => "an exception leads to more than one organization's networks",
         Risk::RootUser => {
             "a command that runs as root can write files that root's own programs run outside of its seal"

@@ -70,6 +70,21 @@ pub enum Ports {
     All,
 }
 
+impl Ports {
+    /// Ports of DNS, plain and encrypted.
+    pub const DNS: [u16; 2] = [53, 853];
+
+    /// Those of DNS that are among them.
+    pub fn of_dns(self) -> Option<u16> {
+        let Self::Range(first, last) = self else {
+            return None;
+        };
+        Self::DNS
+            .into_iter()
+            .find(|port| (first..=last).contains(port))
+    }
+}
+
 impl FromStr for Ports {
     type Err = String;
 

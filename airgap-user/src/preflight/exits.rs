@@ -10,7 +10,7 @@ use super::{Finding, Risk, finding, listener};
 use crate::{
     container::Container,
     host::interfaces::addresses,
-    policy::{Cidr, Exception, Hold, Ports},
+    policy::{Cidr, Exception, Hold, Ports, To},
 };
 
 /// What is around a container.
@@ -82,12 +82,8 @@ impl Surroundings {
                 Some(who) => format!("{who} of this host"),
                 None => "whoever listens there on this host".into(),
             };
-            let dns = match to.ports {
-                Ports::Range(53, 53) => ", a DNS exit: what it is asked goes on to other servers",
-                _ => "",
-            };
             let mend = "name in --to the address of the service itself, not one of this host";
-            return Some((format!("{to} leads to {who}{dns}"), Some(mend)));
+            return Some((format!("{to} leads to {who}"), Some(mend)));
         }
         if let Some(what) = to.metadata() {
             let what = format!("{to} holds {what}");
@@ -113,6 +109,20 @@ impl Surroundings {
     }
 }
 
+/// A resolver is asked for names of anybody's domains: each question is a message to whoever
+/// has that.
+fn dns_exit(to: &To) -> Option<Finding> {
+    let port = to.ports.of_dns()?;
+    let what = format!(
+        "{to} is a DNS exit: a resolver at port {port} passes what it is asked on to the servers of any domain"
+    );
+    let single = matches!(to.ports, Ports::Range(first, last) if first == last);
+    Some(Finding {
+        mend: (!single).then_some("leave ports 53 and 853 out of --to, as * does"),
+        ..finding(Risk::DnsExit, what)
+    })
+}
+
 /// What has to be accepted by name.
 pub fn judge(exceptions: &[Exception], around: &Surroundings) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -128,6 +138,7 @@ pub fn judge(exceptions: &[Exception], around: &Surroundings) -> Vec<Finding> {
             );
             found.push(finding(Risk::EndlessLease, what));
         }
+        found.extend(dns_exit(to));
         found.extend(around.opened_by(exception).map(|(what, mend)| Finding {
             mend,
             ..finding(Risk::HostExit, what)
@@ -191,14 +202,23 @@ mod tests {
             ("198.51.100.64/27:5432", &[Risk::HostExit]),
             ("198.51.100.1:22", &[Risk::HostExit]),
             ("198.51.100.0/30:22", &[Risk::HostExit]),
-            ("198.51.100.254:53/udp", &[Risk::HostExit]),
+            ("198.51.100.254:53/udp", &[Risk::DnsExit, Risk::HostExit]),
+            ("198.51.100.10:53", &[Risk::DnsExit]),
+            ("198.51.100.10:53/udp", &[Risk::DnsExit]),
+            ("198.51.100.10:853", &[Risk::DnsExit]),
+            ("198.51.100.10:50-60", &[Risk::DnsExit]),
+            ("198.51.100.10:1-65535", &[Risk::DnsExit]),
+            ("container:pihole:53/udp", &[Risk::DnsExit]),
+            ("dns.example.com:853", &[Risk::DnsExit]),
+            ("198.51.100.10:*", &[]),
+            ("198.51.100.10:54-852", &[]),
             ("169.254.169.254:80", &[Risk::HostExit]),
             ("[2001:db8:1::/64]:443", &[Risk::HostExit]),
             ("[2001:db8:2::/64]:443", &[]),
             ("10.0.0.0/8:443", &[Risk::WideException]),
             ("0.0.0.0/0:443", &[Risk::WideException, Risk::HostExit]),
         ] {
-            let exception = Exception::from(text.parse::<crate::policy::To>().unwrap());
+            let exception = Exception::from(text.parse::<To>().unwrap());
             let found: Vec<_> = judge(&[exception], &around())
                 .into_iter()
                 .map(|finding| finding.risk)
@@ -209,7 +229,7 @@ mod tests {
 
     #[test]
     fn who_keeps_an_address_for_ever_has_to_say_so() {
-        let db = Exception::from("container:db:5432".parse::<crate::policy::To>().unwrap());
+        let db = Exception::from("container:db:5432".parse::<To>().unwrap());
         assert!(judge(std::slice::from_ref(&db), &around()).is_empty());
         let found = judge(&[db.held(Some(Hold::Forever))], &around());
         assert_eq!(found[0].risk, Risk::EndlessLease);
@@ -224,8 +244,10 @@ mod tests {
             ("127.0.0.1:1", "not one of this host"),
             ("198.51.100.0/30:22", "the one address that is meant"),
             ("198.51.100.64/28:22", "the one address that is meant"),
+            ("198.51.100.10:53/udp", "name in --to the host"),
+            ("198.51.100.10:1-1000", "leave ports 53 and 853 out"),
         ] {
-            let exception = Exception::from(crate::policy::To::near_or_far(text).unwrap());
+            let exception = Exception::from(To::near_or_far(text).unwrap());
             let found = judge(&[exception], &around());
             assert!(
                 found[0].mend().contains(hint),

@@ -110,6 +110,9 @@ risks! {
     /// UDP service ports with a --from for more than a /8, or a /16 of IPv6: a forged
     /// datagram chooses who in there gets the answer.
     UdpAny = "udp-any", "name in --from the networks of those that are served over UDP";
+    /// An exception for port 53 or 853: whoever answers there passes questions on to the
+    /// servers of any domain.
+    DnsExit = "dns-exit", "name in --to the host that is meant (NAME:PORT): airgap looks it up itself";
 }
 
 impl Risk {
@@ -119,8 +122,10 @@ impl Risk {
     }
 
     /// The set of those that exceptions alone have.
-    pub const OF_EXITS: u64 =
-        Self::HostExit.bit() | Self::WideException.bit() | Self::EndlessLease.bit();
+    pub const OF_EXITS: u64 = Self::HostExit.bit()
+        | Self::WideException.bit()
+        | Self::EndlessLease.bit()
+        | Self::DnsExit.bit();
 
     /// The set of these.
     pub fn set(risks: &[Self]) -> u64 {

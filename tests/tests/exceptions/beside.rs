@@ -54,6 +54,10 @@ fn what_is_near_is_accepted_by_name_and_what_is_wrong_changes_nothing() {
         (format!("{}:80", plan.net4), "host-exit"),
         ("169.254.169.254:80".to_owned(), "host-exit"),
         ("10.0.0.0/8:80".to_owned(), "wide-exception"),
+        (format!("{}:53/udp", plan.outside4), "dns-exit"),
+        (format!("{}:53", plan.outside4), "dns-exit"),
+        (format!("[{}]:853", plan.outside6), "dns-exit"),
+        (format!("{}:1-65535", plan.outside4), "dns-exit"),
     ] {
         let out = airgap(&["attach", "-d", "--to", &to, &web.name]).expect_code(1);
         assert!(out.stderr.contains(what), "{to}: {}", out.describe());

@@ -130,6 +130,10 @@ fn an_exception_on_loopback_reaches_its_service_alone() {
     }
     let dns = sealed(&["--to", "127.0.0.53:53/udp"], &["true"]).expect_code(1);
     assert!(dns.stderr.contains("a DNS exit"), "{}", dns.describe());
+    let near = ["--to", "127.0.0.53:53/udp", "--accept", "host-exit"];
+    let dns = sealed(&near, &["true"]).expect_code(1);
+    assert!(dns.stderr.contains("dns-exit"), "{}", dns.describe());
+    sealed(&[&near[..], &["--accept", "dns-exit"]].concat(), &["true"]).expect_code(0);
     sealed(&["--to", "127.0.0.0/8:80"], &["true"]).expect_code(2);
     let script = "import sys
 from socket import *
