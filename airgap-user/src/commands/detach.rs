@@ -1,7 +1,11 @@
 //! `airgap detach`. Needs no engine for ids and for names that nobody has any
 //! more: a seal may outlive its container.
 
-use std::{collections::HashSet, fs, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+    path::Path,
+};
 
 use airgap_common::map::{Seal, SealNumber};
 use anyhow::Result;
@@ -19,6 +23,7 @@ use crate::{
     names::{forget_names, has_names},
     notation::shell_word,
     output,
+    seal::Denials,
     state::{Entry, State, is_id},
     subtree::{DropIn, MARK},
 };
@@ -70,6 +75,8 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, args: &Detach) -> Result<u
     if let Some(gate) = &mut gate {
         let numbers: Vec<_> = chosen.iter().map(|(number, _)| *number).collect();
         named = numbers.iter().any(|number| has_names(gate, *number));
+        // Before its counts go, and its record.
+        let own = own_attempts(gate, state, &chosen);
         let mut lifted = gate.unseal(&numbers, &lock)?;
         state.remove(lifted.iter().map(|lifted| lifted.id.as_str()), &lock)?;
         for lifted in &mut lifted {
@@ -81,7 +88,9 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, args: &Detach) -> Result<u
         let mut later = HashSet::new();
         let mut lifted: Vec<_> = lifted.iter().rev().collect();
         lifted.retain(|lifted| later.insert(&lifted.id));
-        lifted.into_iter().rev().try_for_each(output::unsealed)?;
+        for lifted in lifted.into_iter().rev() {
+            output::unsealed(lifted, own.get(&lifted.id).copied().unwrap_or(0))?;
+        }
     }
     let chosen_ids: HashSet<_> = chosen.iter().map(|(_, seal)| seal_id(seal)).collect();
     recorded.retain(|entry| !chosen_ids.contains(entry.id()));
@@ -104,6 +113,20 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, args: &Detach) -> Result<u
         forget_names_of(hosts, &chosen).await;
     }
     Ok(exit::OK)
+}
+
+/// How many of the attempts that were refused `airgap verify` made, by id: `list` and
+/// `status` count none of them.
+fn own_attempts(gate: &Gate, state: &State, seals: &[(SealNumber, Seal)]) -> HashMap<String, u64> {
+    let mut own = HashMap::new();
+    for (number, seal) in seals {
+        let id = seal_id(seal);
+        if let Some((_, counters)) = gate.state(*number) {
+            let tried = state.own_attempts(&id, *number, seal.since);
+            own.insert(id, Denials::from(&counters).without(&tried).by_verify);
+        }
+    }
+    own
 }
 
 /// Says that what confines a service is still there: it is no part of the seal.

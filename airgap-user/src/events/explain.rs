@@ -122,8 +122,8 @@ pub const EXPLANATIONS: [Explanation; 22] = {
         ),
         of(
             "exit-lapsed",
-            "A program in the container tried what an exception allowed until it was over (--for). Connections that were open by then go on.",
-            "If it is still needed: airgap allow NAME --to ADDRESS:PORT --for 15m. Otherwise nothing.",
+            "A program in the container tried what an exception allowed until it was over: by its --for, or as nobody had looked at an address of a name for its --hold. Connections that were open by then go on.",
+            "airgap status NAME says which exception it was. If it is still needed: airgap allow NAME with the same --to, and --for 15m or none, which is for good. If it leads to a name, have airgap watch or airgap keep run. Otherwise nothing.",
         ),
         of(
             "unasked",

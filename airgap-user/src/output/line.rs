@@ -39,7 +39,11 @@ pub(super) fn event(event: &Event, container: &Identity, colour: bool, dated: bo
             }
             // Before what the container chose the words of.
             if let Some(to) = denial.exception() {
-                let _ = write!(out, "  would need --to {to}");
+                let over = match denial.reason {
+                    "exit-lapsed" => "its exception is over, ",
+                    _ => "",
+                };
+                let _ = write!(out, "  {over}would need --to {to}");
             }
             if let Some(command) = denial.process.as_ref().and_then(command) {
                 let _ = write!(out, "  cmd={}", escape(command));
@@ -280,6 +284,25 @@ mod tests {
             event(&denied(denial), &web(), false, false),
             "00:00:00.000  DENIED  w\\x07b            a\\nb\\x1b[0m[1] uid=0          tcp → [2001:db8::1]:443                       egress (connect6)  would need --to [2001:db8::1]:443/tcp  cmd=a\\n --b\n"
         );
+    }
+
+    #[test]
+    fn what_is_over_is_not_called_missing() {
+        let said = |reason| {
+            let denial = Denial {
+                reason,
+                ..Denial::example()
+            };
+            event(&denied(denial), &web(), false, false)
+        };
+        let over =
+            "exit-lapsed (connect4)  its exception is over, would need --to 198.51.100.7:443/tcp";
+        assert!(
+            said("exit-lapsed").contains(over),
+            "{}",
+            said("exit-lapsed")
+        );
+        assert!(!said("egress").contains("over"), "the control");
     }
 
     /// A contract: change it only with a note in the CHANGELOG.

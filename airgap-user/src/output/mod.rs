@@ -257,8 +257,8 @@ pub fn difference(difference: &Difference, json: bool) -> Result<()> {
 ///
 /// # Errors
 /// If stdout cannot be written.
-pub fn unsealed(unsealed: &Unsealed) -> Result<()> {
-    print(&text::unsealed(unsealed))
+pub fn unsealed(unsealed: &Unsealed, by_verify: u64) -> Result<()> {
+    print(&text::unsealed(unsealed, by_verify))
 }
 
 /// A record that was removed where there was no seal in force.

@@ -221,21 +221,30 @@ pub(super) fn restored(entry: &Entry, what: &str) -> String {
     format!("{} ({}): {what}\n", escape(entry.name()), &entry.id()[..12])
 }
 
-pub(super) fn unsealed(u: &Unsealed) -> String {
+/// `by_verify`: how many of its attempts were `airgap verify`'s own.
+pub(super) fn unsealed(u: &Unsealed, by_verify: u64) -> String {
     // Dead ones that the kernel has not released count, too.
     let from = match u.cgroups {
         0 => String::new(),
         1 => " from 1 cgroup".to_owned(),
         some => format!(" from {some} cgroups"),
     };
-    let (what, became) = match u.audit {
-        true => ("audit ended", "would have been refused by a seal"),
-        false => ("seal lifted", "were refused under it"),
+    let counted = match u.denials.saturating_sub(by_verify) {
+        1 => "1 attempt".to_owned(),
+        some => format!("{some} attempts"),
+    };
+    let (what, became) = match (u.audit, &*counted) {
+        (true, _) => ("audit ended", "would have been refused by a seal"),
+        (false, "1 attempt") => ("seal lifted", "was refused under it"),
+        (false, _) => ("seal lifted", "were refused under it"),
+    };
+    let also = match by_verify {
+        0 => String::new(),
+        own => format!("; {own} more were tried by airgap verify itself"),
     };
     format!(
-        "{} ({}): {what}{from}, {} attempts {became}\n",
+        "{} ({}): {what}{from}, {counted} {became}{also}\n",
         escape(&u.name),
         &u.id[..12.min(u.id.len())],
-        u.denials
     )
 }

@@ -55,7 +55,10 @@ fn its_own_attempts_are_not_the_containers() {
     let denials = denials(&["status", "--json", name], "/denials");
     assert_eq!(denials["total"], 6, "{denials}");
     // A seal that is made anew begins with nothing.
-    airgap(&["detach", name]);
+    let lifted = airgap(&["detach", name]).stdout;
+    for said in ["6 attempts were refused under it; ", "by airgap verify itself"] {
+        assert!(lifted.contains(said), "{lifted}");
+    }
     seal(name, &[]);
     let report = airgap(&["status", "--json", name]).stdout;
     assert!(
