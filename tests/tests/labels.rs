@@ -184,3 +184,33 @@ fn a_second_watch_names_the_one_that_runs() {
     drop(watch);
     drop(Watch::start(&[]));
 }
+
+/// A detach does not take the label away: it says who seals the container again, which is true.
+#[test]
+fn a_detach_says_who_seals_it_again() {
+    let outside = Outside::new();
+    let labelled = outside.container("labelled").options(&labels(&[SEAL]));
+    let labelled = labelled.create();
+    let plain = outside.container("plain").create();
+    let watch = Watch::start(&[]);
+    await_status(&labelled);
+    seal(&plain.id, &[]);
+    let out = airgap_ok(&["detach", &labelled.id, &plain.id]);
+    let named = format!(
+        "{}: its label asks for a seal, and airgap watch (pid {})",
+        labelled.name,
+        watch.pid()
+    );
+    assert!(out.stderr.contains(&named), "{}", out.describe());
+    assert!(!out.stderr.contains(&plain.name), "{}", out.describe());
+    assert!(labelled.try_start());
+    await_status(&labelled);
+    drop(watch);
+    // Nobody is there to seal it again.
+    let out = airgap_ok(&["detach", &labelled.id]);
+    assert!(
+        !out.stderr.contains("asks for a seal"),
+        "{}",
+        out.describe()
+    );
+}

@@ -74,7 +74,7 @@ impl Cli {
         let state = &State::at(config.state_dir(self.state_dir.clone()));
         let code = match self.command {
             Command::Attach(args) => attach::run(hosts, state, config, args).await?,
-            Command::Detach(args) => detach::run(hosts, state, &args).await?,
+            Command::Detach(args) => detach::run(hosts, state, config, &args).await?,
             Command::Allow(args) => allow::allow(hosts, state, config, &args).await?,
             Command::Apply(args) => apply::run(hosts, state, config, &args).await?,
             Command::Disallow(args) => allow::disallow(hosts, state, &args).await?,

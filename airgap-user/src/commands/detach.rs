@@ -1,6 +1,8 @@
 //! `airgap detach`. Needs no engine for ids and for names that nobody has any
 //! more: a seal may outlive its container.
 
+mod again;
+
 use std::{
     collections::{HashMap, HashSet},
     fs,
@@ -12,10 +14,11 @@ use anyhow::Result;
 use clap::Args;
 
 use super::{
-    reference::{Directory, Meant, Presence, seals_of},
+    reference::{Directory, Meant, Presence, is_engineless, seals_of},
     standing,
 };
 use crate::{
+    config::Config,
     container::{Engines, Hosts},
     failure::exit,
     gate::{Gate, Lock, Place, seal_id, seal_name},
@@ -43,7 +46,12 @@ pub struct Detach {
     pub containers: Vec<String>,
 }
 
-pub(crate) async fn run(hosts: &Hosts, state: &State, args: &Detach) -> Result<u8> {
+pub(crate) async fn run(
+    hosts: &Hosts,
+    state: &State,
+    config: &Config,
+    args: &Detach,
+) -> Result<u8> {
     // Without the lock: an engine may take its time.
     let meant = meant(hosts, state, &args.containers).await?;
     let lock = Lock::take()?;
@@ -112,6 +120,11 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, args: &Detach) -> Result<u
     if named {
         forget_names_of(hosts, &chosen).await;
     }
+    let recorded = recorded.iter().map(|entry| entry.id().to_owned());
+    let mut ids: Vec<_> = chosen_ids.into_iter().chain(recorded).collect();
+    ids.retain(|id| !is_engineless(id));
+    ids.sort_unstable();
+    again::tell(hosts, config, &ids).await;
     Ok(exit::OK)
 }
 

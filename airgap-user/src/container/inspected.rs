@@ -68,6 +68,11 @@ impl Container {
         config.and_then(|c| c.labels.clone()).unwrap_or_default()
     }
 
+    /// Its annotations, as far as its engine tells them.
+    pub fn annotations(&self) -> Option<&Labels> {
+        self.inspect.host_config.as_ref()?.annotations.as_ref()
+    }
+
     /// The id as the maps take it.
     ///
     /// # Errors

@@ -37,10 +37,21 @@ impl Alone {
     /// # Errors
     /// If the lock file cannot be opened or locked. Another process is no error.
     pub fn at(what: &str, socket: &Path) -> Result<Result<Self, Other>> {
-        let name = name(&there(socket).to_string_lossy());
-        let path = Path::new(DIR).join(format!("airgap-{what}-{name}.lock"));
+        let path = path(what, socket);
         taken(&path).with_context(|| format!("cannot lock {}", path.display()))
     }
+
+    /// Who does it now; `None`: nobody, or that cannot be told. Not to be asked of what this
+    /// process does: the kernel lets go of a lock with any descriptor of its file.
+    pub fn other(what: &str, socket: &Path) -> Option<Other> {
+        let file = OpenOptions::new().write(true).open(path(what, socket));
+        holder(&file.ok()?).ok()?
+    }
+}
+
+fn path(what: &str, socket: &Path) -> PathBuf {
+    let name = name(&there(socket).to_string_lossy());
+    Path::new(DIR).join(format!("airgap-{what}-{name}.lock"))
 }
 
 /// Where a path leads: /var/run is a link to /run. The file itself may not be there yet.
@@ -77,14 +88,8 @@ fn taken(path: &Path) -> io::Result<Result<Alone, Other>> {
         .write(true)
         .mode(0o600)
         .open(path)?;
-    // SAFETY: zero is a value of each of its fields: the whole file, from its begin.
-    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
-    let whole = |lock: &mut libc::flock| {
-        lock.l_type = libc::F_WRLCK as libc::c_short;
-        lock.l_whence = libc::SEEK_SET as libc::c_short;
-    };
     loop {
-        whole(&mut lock);
+        let lock = whole();
         // SAFETY: an open descriptor and a lock that outlives the call.
         if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &lock) } == 0 {
             return Ok(Ok(Alone(file)));
@@ -95,16 +100,31 @@ fn taken(path: &Path) -> io::Result<Result<Alone, Other>> {
             Some(libc::EACCES | libc::EAGAIN) => {}
             _ => return Err(error),
         }
-        // SAFETY: as above; the kernel writes into the lock.
-        if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLK, &mut lock) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
         // Else it has ended meanwhile.
-        if lock.l_type != libc::F_UNLCK as libc::c_short {
-            let pid = Some(lock.l_pid).filter(|pid| *pid > 0);
-            return Ok(Err(Other { pid }));
+        if let Some(other) = holder(&file)? {
+            return Ok(Err(other));
         }
     }
+}
+
+/// Who has the lock of an open file.
+fn holder(file: &File) -> io::Result<Option<Other>> {
+    let mut lock = whole();
+    // SAFETY: an open descriptor, and a lock that outlives the call, which writes into it.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLK, &mut lock) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let pid = Some(lock.l_pid).filter(|pid| *pid > 0);
+    Ok((lock.l_type != libc::F_UNLCK as libc::c_short).then_some(Other { pid }))
+}
+
+/// To write, from the file's begin to its end.
+fn whole() -> libc::flock {
+    // SAFETY: zero is a value of each of its fields.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = libc::F_WRLCK as libc::c_short;
+    lock.l_whence = libc::SEEK_SET as libc::c_short;
+    lock
 }
 
 #[cfg(test)]

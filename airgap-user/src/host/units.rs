@@ -67,6 +67,21 @@ pub fn bound(unit: &str) -> Unit {
     }
 }
 
+/// Whether systemd starts a unit at boot: some target wants it (systemd.unit(5)).
+pub fn is_wanted(root: &Path, unit: &str) -> bool {
+    let entries = fs::read_dir(root.join(UNITS)).into_iter().flatten();
+    entries.flatten().any(|entry| {
+        let is_of_wants = entry.file_name().to_string_lossy().ends_with(".wants");
+        // A link, whether what it leads to is there or not.
+        is_of_wants && fs::symlink_metadata(entry.path().join(unit)).is_ok()
+    })
+}
+
+/// Whether Podman has its runtime ask airgap ([`hook`]).
+pub fn has_hook(root: &Path) -> bool {
+    root.join(HOOK).exists()
+}
+
 /// Paths of all that was ever written below a root.
 pub fn written(root: &Path) -> Vec<String> {
     let mut found: Vec<_> = [RESTORE, WATCH, KEEP, NRI, RULE, HOOK]

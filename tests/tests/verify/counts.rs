@@ -56,7 +56,10 @@ fn its_own_attempts_are_not_the_containers() {
     assert_eq!(denials["total"], 6, "{denials}");
     // A seal that is made anew begins with nothing.
     let lifted = airgap(&["detach", name]).stdout;
-    for said in ["6 attempts were refused under it; ", "by airgap verify itself"] {
+    for said in [
+        "6 attempts were refused under it; ",
+        "by airgap verify itself",
+    ] {
         assert!(lifted.contains(said), "{lifted}");
     }
     seal(name, &[]);
