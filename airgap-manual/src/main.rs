@@ -1,6 +1,7 @@
 //! `airgap-manual DIR`: writes the man pages and shell completions of airgap below DIR, as
 //! `cargo xtask dist` packs them.
 
+mod completion;
 mod examples;
 mod page;
 
@@ -9,16 +10,9 @@ use std::{env, fs, path::Path};
 use airgap::cli::Cli;
 use anyhow::{Context as _, Result, bail};
 use clap::{Command, CommandFactory as _};
-use clap_complete::{Shell, generate_to};
 
 /// Where packages have them, below `DIR/usr/share`.
 const MAN: &str = "man/man1";
-/// Of each shell.
-const COMPLETIONS: [(Shell, &str); 3] = [
-    (Shell::Bash, "bash-completion/completions"),
-    (Shell::Zsh, "zsh/vendor-completions"),
-    (Shell::Fish, "fish/vendor_completions.d"),
-];
 
 fn main() -> Result<()> {
     let mut args = env::args_os().skip(1);
@@ -35,16 +29,8 @@ fn write(share: &Path) -> Result<()> {
         let text = page::render(&name, command);
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    for (shell, dir) in COMPLETIONS {
-        let dir = make(&share.join(dir))?;
-        let path = generate_to(shell, &mut Cli::command(), "airgap", &dir)
-            .with_context(|| format!("cannot write the completions of {shell}"))?;
-        // bash-completion(7) looks for the command's own name.
-        if shell == Shell::Bash {
-            let named = path.with_file_name("airgap");
-            fs::rename(&path, &named)
-                .with_context(|| format!("cannot rename {}", path.display()))?;
-        }
+    for (shell, dir) in completion::PLACES {
+        completion::write(shell, &make(&share.join(dir))?)?;
     }
     Ok(())
 }

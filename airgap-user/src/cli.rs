@@ -9,9 +9,9 @@ use clap::{Parser, Subcommand};
 use crate::{
     command::Init,
     commands::{
-        Allow, Apply, Attach, Configuration, Detach, Disallow, Doctor, Exec, Explain, Guard, Hook,
-        Install, Keep, Learn, List, Nri, Quarantine, Reporting, Restore, Run, Schema, Status, Tail,
-        Verify, Watch,
+        Allow, Apply, Attach, Complete, Configuration, Detach, Disallow, Doctor, Exec, Explain,
+        Guard, Hook, Install, Keep, Learn, List, Nri, Quarantine, Reporting, Restore, Run, Schema,
+        Status, Tail, Verify, Watch,
     },
     verify::Probe,
 };
@@ -169,6 +169,9 @@ pub enum Command {
     /// The process that verify starts inside a container.
     #[command(hide = true)]
     Probe(Probe),
+    /// What shells ask for the word at the cursor.
+    #[command(name = "__complete", hide = true)]
+    Complete(Complete),
     /// The process that exec starts its command from.
     #[command(hide = true)]
     CommandInit(Init),
@@ -246,5 +249,7 @@ mod tests {
     }
 }
 
+#[cfg(test)]
+mod completed;
 #[cfg(test)]
 mod documents;

@@ -219,6 +219,11 @@ fn plain(text: &str) -> String {
     words.join("-")
 }
 
+/// A term's name as it is typed without quotes; [`find`] takes it.
+pub fn typed(term: &Term) -> String {
+    plain(term.name)
+}
+
 /// The terms that a text names: in full, else by their first words. Several, where a
 /// reason and a risk share a name.
 pub fn find(text: &str) -> Vec<Term> {
@@ -296,6 +301,14 @@ mod tests {
         }
         for reason in &REASONS[1..] {
             explained("reason", reason);
+        }
+    }
+
+    #[test]
+    fn each_term_is_found_as_it_is_typed() {
+        for term in terms() {
+            let found = find(&typed(&term));
+            assert!(found.contains(&term), "{}: {found:?}", typed(&term));
         }
     }
 

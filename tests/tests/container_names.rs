@@ -1,10 +1,13 @@
 //! Promise: a name means what the engine calls so now. No command answers for another container,
 //! and detach opens none.
 
-use airgap_tests::airgap::{command, seal};
+use airgap_tests::airgap::{binary, command, seal};
 use airgap_tests::cmd::Output;
-use airgap_tests::{Container, Outcome, Outside, Tail, airgap, airgap_ok, cmd, wait};
+use airgap_tests::{Container, Outcome, Outside, PREFIX, Tail, airgap, airgap_ok, cmd, wait};
 use serde_json::Value;
+use std::fs;
+use std::os::unix::net::UnixListener;
+use std::process::{Command, Stdio};
 
 const PORT: u16 = 20_000;
 /// Without an engine behind it.
@@ -222,4 +225,36 @@ fn the_beginning_of_two_ids_is_refused() {
     let longer = &one.id[..=common];
     answered(&["status", longer]);
     airgap_ok(&["detach", longer]);
+}
+
+/// What a shell offers at a key: of this host, by engines that run, and nothing where one is slow.
+#[test]
+fn a_shell_is_offered_names_and_never_waits() {
+    let outside = Outside::new();
+    let [web, db] = ["web", "db"].map(|name| outside.container(name).create());
+    seal(&web.id, &[]);
+    let offered = |words: &[&str]| {
+        let out = airgap(&[&["__complete", "--"], words].concat()).expect_code(0);
+        assert_eq!(out.stderr, "");
+        out.stdout.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let all = offered(&["attach", "-d", PREFIX]);
+    assert!(all.contains(&web.name) && all.contains(&db.name), "{all:?}");
+    assert_eq!(offered(&["detach", PREFIX]), [web.name.as_str()]);
+    assert_eq!(offered(&["attach", "--accept", "root"]), ["root-user"]);
+    // It listens, and never answers.
+    let path = std::env::temp_dir().join(format!("{PREFIX}deaf-{}", std::process::id()));
+    let _deaf = UnixListener::bind(&path).expect("bind");
+    let mut line = Command::new(binary());
+    line.args(["__complete", "--", "attach", ""]);
+    line.env("DOCKER_HOST", format!("unix://{}", path.display()));
+    line.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut asked = line.spawn().expect("airgap starts");
+    wait::until("it ends by itself", wait::SOON, || {
+        asked.try_wait().expect("wait")
+    });
+    let out = asked.wait_with_output().expect("output");
+    assert!(out.status.success() && out.stdout.is_empty(), "{out:?}");
+    drop(fs::remove_file(&path));
+    airgap_ok(&["detach", &web.id]);
 }

@@ -3,14 +3,15 @@
 use std::{env, process::ExitCode};
 
 use anyhow::Result;
+use clap::CommandFactory as _;
 
 use super::{Cli, Command};
 use crate::{
     command,
     commands::{
-        allow, apply, attach, config, detach, doctor, elsewhere, exec, explain, guard, hook,
-        install, keep, learn, list, nri, quarantine, reporting, restore, run, schema, status, tail,
-        top, verify, watch,
+        allow, apply, attach, complete, config, detach, doctor, elsewhere, exec, explain, guard,
+        hook, install, keep, learn, list, nri, quarantine, reporting, restore, run, schema, status,
+        tail, top, verify, watch,
     },
     config::Config,
     container::Hosts,
@@ -32,6 +33,15 @@ impl Cli {
                 if let Some([old, new]) = args.diff.as_deref() {
                     return Ok(ExitCode::from(reporting::difference(old, new, args.json)?));
                 }
+            }
+            // Whatever cannot be read is not offered.
+            Command::Complete(args) => {
+                let config = Config::read(self.config.as_deref()).ok();
+                let hosts = hosts(self.host, config.as_ref());
+                let dir = config.unwrap_or_default().state_dir(self.state_dir);
+                let (cli, state) = (Self::command(), State::at(dir));
+                let code = complete::run(&cli, &hosts, &state, args).await?;
+                return Ok(ExitCode::from(code));
             }
             _ => {}
         }
@@ -96,6 +106,8 @@ impl Cli {
             Command::Verify(args) => verify::run(hosts, state, &args).await?,
             Command::Doctor(args) => doctor::run(hosts, state, Ok(config), &args).await?,
             Command::Config(args) => config::run(self.host, self.state_dir, config, &args)?,
+            // Answered above.
+            Command::Complete(_) => exit::OK,
             Command::Schema(args) => schema::run(&args)?,
             Command::Explain(args) => explain::run(&args)?,
             Command::Guard(args) => guard::run(&args)?,

@@ -3,6 +3,7 @@
 pub(crate) mod allow;
 pub(crate) mod apply;
 pub(crate) mod attach;
+pub(crate) mod complete;
 pub(crate) mod config;
 pub(crate) mod detach;
 pub(crate) mod doctor;
@@ -48,6 +49,7 @@ pub use {
     allow::{Allow, Disallow},
     apply::Apply,
     attach::Attach,
+    complete::Complete,
     config::Configuration,
     detach::Detach,
     doctor::Doctor,
