@@ -6,7 +6,7 @@ use clap::Args;
 use std::time::Duration;
 
 use super::{
-    attach::change_exits,
+    attach::SHOW,
     reference::{Directory, is_engineless_name, refuse_command, refuse_pod, seals_of},
     standing,
 };
@@ -29,6 +29,7 @@ use crate::{
             sealing,
             wanted::{Site, Wanted},
         },
+        subtree::change_exits,
         subtree_of,
     },
     state::{Entry, Origin, Record, State},
@@ -184,7 +185,7 @@ async fn made(
     drop(gate);
     let subtree = subtree.context("no cgroup is sealed by that name")?;
     let subtree = Subtree { name, ..subtree };
-    change_exits(state, &subtree, change, accept, ceilings)
+    change_exits(state, &subtree, change, accept, ceilings, SHOW)
         .with_context(|| format!("cannot change the exceptions of {reference}"))
 }
 

@@ -2,7 +2,7 @@
 
 mod subtree;
 
-pub(super) use self::subtree::change_exits;
+pub(super) use self::subtree::SHOW;
 
 use airgap_common::map::SealNumber;
 use anyhow::{Context as _, Result};

@@ -15,13 +15,12 @@ use serde::Deserialize;
 use crate::{
     container::{Container, Hosts, arrival::cgroups_of, locate},
     failure::{Failure, exit},
-    gate::{Gate, Lock, Place, Reading, Sealing, mount_bpffs},
-    host::{clock::now, netns::Netns},
+    gate::{Gate, Lock, Place, Reading, mount_bpffs},
+    host::netns::Netns,
     labels::asks,
-    policy::Rules,
     preflight::others_in,
-    seal::attach::cgroups::mark_cgroups,
-    state::{Entry, Origin, Record, State},
+    seal::{attach::cgroups::mark_cgroups, born},
+    state::{Entry, Origin, State},
 };
 
 /// Arguments of `hook`.
@@ -109,48 +108,7 @@ fn begins(hosts: &Hosts, state: &State, told: &Told) -> Result<u8> {
         let what = "a seal of it is recorded, and not in force";
         return Err(Failure::new(what, "airgap restore").into());
     }
-    let nothing = Rules {
-        ports: Vec::new(),
-        clients: Vec::new(),
-        exits: Vec::new(),
-        errno: None,
-        audit: false,
-    };
-    let record = Record {
-        id: told.id.clone(),
-        name: told.id.get(..12).unwrap_or(&told.id).to_owned(),
-        engine: hosts.podman(),
-        rules: nothing,
-        accepted: 0,
-        since: now(),
-        by: Origin::Label,
-        withdrawn: Vec::new(),
-        by_hand: 0,
-        cgroup: None,
-    };
-    state.write(&record, &lock)?;
-    let sealed = gate.seal_id(
-        &Sealing {
-            id: &key,
-            name: &record.name,
-            policy: record.rules.compile_in(false),
-            clients: &[],
-            exits: &[],
-            accepted: 0,
-            since: record.since,
-        },
-        &lock,
-    );
-    let done = sealed.and_then(|sealed| {
-        mark_cgroups(&mut gate, sealed.number, &container, &lock)?;
-        // Nothing of it has run: there is nothing older to judge.
-        gate.complete(sealed.number, &lock)
-    });
-    if let Err(error) = done {
-        // It does not start: what could be left of its seal is nobody's.
-        lift(gate, state, &told.id, &lock)?;
-        return Err(error);
-    }
+    born::shut(gate, state, &container, hosts.podman(), &lock)?;
     Ok(exit::OK)
 }
 
@@ -184,18 +142,9 @@ fn ended(state: &State, told: &Told) -> Result<u8> {
     let by_label =
         matches!(state.entry(&told.id), Some(Entry::Known(record)) if record.by == Origin::Label);
     if by_label && let Some(gate) = Gate::open(&Place::host()?)? {
-        lift(gate, state, &told.id, &lock)?;
+        born::lift(gate, state, &told.id, &lock)?;
     }
     Ok(exit::OK)
-}
-
-fn lift(mut gate: Gate, state: &State, id: &str, lock: &Lock) -> Result<()> {
-    let key = id.as_bytes().try_into().context("it is no container id")?;
-    if let Some(number) = gate.number_of(key) {
-        gate.unseal(&[number], lock)?;
-    }
-    gate.disarm_if_idle(lock)?;
-    state.remove([id], lock)
 }
 
 #[cfg(test)]

@@ -5,10 +5,6 @@
 //! Nothing that is sealed needs it. A runtime drops a plugin that is slow, and goes on without
 //! one that is not there: under quarantine what it makes then is denied, and else open.
 
-mod found;
-mod judge;
-mod placing;
-mod sealing;
 mod serving;
 mod worker;
 
@@ -17,13 +13,15 @@ use std::{os::unix::net::UnixStream, path::PathBuf, thread::sleep, time::Duratio
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use self::{judge::Judge, worker::Worker};
+use self::worker::Worker;
 use super::{only_one, quarantine};
 use crate::{
     config::Config,
     gate::{Gate, Lock, Place, mount_bpffs},
     host::sd_notify::notify,
+    output,
     preflight::Risk,
+    seal::pods::{Judge, let_go_of_itself},
     state::State,
 };
 
@@ -63,8 +61,14 @@ pub(crate) fn run(state: &State, config: &Config, args: &Nri) -> Result<u8> {
     }
     // Loading it takes longer than a runtime waits.
     drop(Gate::arm(&place, &Lock::take()?)?);
-    placing::let_go_of_itself(&place)?;
-    let judge = Judge::new(state.clone(), place, config, &args.allow_accept);
+    let_go_of_itself(&place)?;
+    let judge = Judge::new(
+        state.clone(),
+        place,
+        config,
+        &args.allow_accept,
+        output::peer,
+    );
     let worker = Worker::begin(judge)?;
     let mut told = false;
     loop {

@@ -3,15 +3,18 @@
 
 pub(crate) mod above;
 pub(crate) mod attach;
+pub(crate) mod born;
 mod check;
 mod dry_run;
 mod existing;
 mod exits;
 mod gather;
 pub(crate) mod keep;
+pub(crate) mod pods;
 pub(crate) mod recorded;
 mod row;
 mod status;
+pub(crate) mod subtree;
 
 pub use self::{
     check::{BOOT, Check, HOOKS},

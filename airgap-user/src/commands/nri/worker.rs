@@ -10,7 +10,8 @@ use std::{
 use airgap_nri::{Container, Event, PodSandbox};
 use anyhow::Result;
 
-use super::{judge::Judge, spawn, tell};
+use super::{spawn, tell};
+use crate::seal::pods::Judge;
 
 /// Between two looks whether the gate stands, while nothing is asked.
 const IDLE: Duration = Duration::from_millis(500);

@@ -9,11 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{
-    Marked, Site,
-    asked::{refuse, unaccepted},
-    marking::sealing,
-};
+use super::{Marked, Site, marking::sealing, refuse, unaccepted};
 use crate::{
     failure::Failure,
     gate::{Gate, Lock, cgroup_mount},
@@ -22,7 +18,6 @@ use crate::{
         systemd::{ANSWER, JOB, Unit, systemctl},
         units::{self, Boot},
     },
-    output,
     policy::Rules,
     preflight::{Finding, Risk},
     seal::Report,
@@ -60,7 +55,7 @@ impl Site<'_> {
             return self.settle_bound(unit, marked);
         }
         let hardening = Hardening::plan(unit, drop_in)?;
-        output::hardens(&unit.name, &hardening.drop_in);
+        (self.show.hardens)(&unit.name, &hardening.drop_in);
         begun.insert(hardening).install()?;
         let unit = Unit::named(&unit.name, false)?;
         let subtree = Subtree::of_unit(&self.place.cgroup, &unit)?;
@@ -111,7 +106,7 @@ impl Site<'_> {
 }
 
 /// What is left of what was found; `harden`: once a drop-in has closed what it can.
-pub(super) fn closed(found: &[Finding], harden: bool) -> Vec<Finding> {
+pub(crate) fn closed(found: &[Finding], harden: bool) -> Vec<Finding> {
     let left = found
         .iter()
         .filter(|found| !harden || !DropIn::closes(found));
@@ -124,7 +119,7 @@ fn ended(unit: &Unit) -> Failure {
     Failure::new(what, hint)
 }
 
-pub(super) fn not_running(unit: &Unit) -> Failure {
+pub(crate) fn not_running(unit: &Unit) -> Failure {
     let what = format!(
         "{} does not run: what it needs is seen from its processes",
         unit.name

@@ -88,7 +88,7 @@ pub(super) fn cgroups_of(place: &Place, id: &str, pid: u32) -> Vec<Cgroup> {
 ///
 /// # Errors
 /// If the gate's maps cannot be read or written.
-pub(super) fn let_go_of_itself(place: &Place) -> Result<()> {
+pub(crate) fn let_go_of_itself(place: &Place) -> Result<()> {
     let Some(path) = cgroup_of(std::process::id()).ok() else {
         return Ok(());
     };

@@ -19,11 +19,11 @@ use crate::{
     gate::{Gate, Lock, Place},
     host::{clock::now, netns::Netns},
     labels::{Asked, Limits, Terms, read_annotations},
-    pod::{id_of, is_pod, name_of},
+    pod::{id_of, name_of},
     policy::Exception,
     preflight::Risk,
+    seal::Existing,
     state::{Entry, Origin, Record, State, is_id},
-    subtree::Subtree,
 };
 
 /// How long a container's first process takes to be what its program will be; its runtime
@@ -31,26 +31,35 @@ use crate::{
 const START: Duration = Duration::from_millis(900);
 
 /// Judges pods and containers.
-pub(super) struct Judge {
+pub(crate) struct Judge {
     pub(super) state: State,
     pub(super) place: Place,
     /// What annotations may ask for.
     pub(super) limits: Limits,
     /// Where the ceiling is.
     pub(super) config: Config,
+    /// Shows what becomes of a socket that is older than the seal of a pod.
+    tell: fn(&str, &Existing),
     /// The sandboxes that there are of each pod, by the id of its seal.
-    sandboxes: HashMap<String, HashSet<String>>,
+    pub(super) sandboxes: HashMap<String, HashSet<String>>,
     /// Those are all that there are.
-    is_told: bool,
+    pub(super) is_told: bool,
 }
 
 impl Judge {
-    pub(super) fn new(state: State, place: Place, config: &Config, accept: &[Risk]) -> Self {
+    pub(crate) fn new(
+        state: State,
+        place: Place,
+        config: &Config,
+        accept: &[Risk],
+        tell: fn(&str, &Existing),
+    ) -> Self {
         Self {
             state,
             place,
             limits: config.limits(accept),
             config: config.clone(),
+            tell,
             sandboxes: HashMap::new(),
             is_told: false,
         }
@@ -61,7 +70,7 @@ impl Judge {
     ///
     /// # Errors
     /// Why it must not be made.
-    pub(super) fn run_pod(&mut self, pod: &PodSandbox) -> Result<Option<String>, String> {
+    pub(crate) fn run_pod(&mut self, pod: &PodSandbox) -> Result<Option<String>, String> {
         self.there_is(pod);
         let judged = match self.asked(pod) {
             Ok(None) => {
@@ -88,7 +97,7 @@ impl Judge {
     ///
     /// # Errors
     /// Why it must not be.
-    pub(super) fn create(
+    pub(crate) fn create(
         &self,
         pod: Option<&PodSandbox>,
         container: &Container,
@@ -110,7 +119,7 @@ impl Judge {
     ///
     /// # Errors
     /// Why it must not.
-    pub(super) fn start(
+    pub(crate) fn start(
         &self,
         pod: Option<&PodSandbox>,
         container: &Container,
@@ -206,7 +215,13 @@ impl Judge {
 
     pub(super) fn put(&self, record: &Record, pid: u32) -> Result<bool> {
         let network = (pid != 0).then(|| Netns::of(pid)).transpose()?;
-        put(&self.place, &self.state, record, network.as_ref())
+        put(
+            &self.place,
+            &self.state,
+            record,
+            network.as_ref(),
+            self.tell,
+        )
     }
 
     /// Whether a seal is whole, and as it is to be.
@@ -262,7 +277,7 @@ impl Judge {
     /// While nothing is asked. Another airgap takes the gate down with the last seal, and
     /// loading it takes longer than a runtime waits; and of a pod that was not made its
     /// runtime tells no end.
-    pub(super) fn keep_ready(&self) {
+    pub(crate) fn keep_ready(&self) {
         if self.is_told {
             self.forget_missing();
         }
@@ -272,74 +287,6 @@ impl Judge {
         let armed = Lock::take().and_then(|lock| Gate::arm(&self.place, &lock));
         if let Err(error) = armed {
             log::error!("the gate cannot be loaded: {error:#}");
-        }
-    }
-
-    /// A sandbox that there is.
-    pub(super) fn there_is(&mut self, pod: &PodSandbox) {
-        let of = self.sandboxes.entry(id_of(&pod.uid)).or_default();
-        of.insert(pod.id.clone());
-    }
-
-    /// Whether it was the pod's last sandbox.
-    fn is_gone(&mut self, pod: &PodSandbox) -> bool {
-        let id = id_of(&pod.uid);
-        let left = self.sandboxes.get_mut(&id).is_some_and(|of| {
-            of.remove(&pod.id);
-            !of.is_empty()
-        });
-        if !left {
-            self.sandboxes.remove(&id);
-        }
-        !left
-    }
-
-    /// All of them are told anew.
-    pub(super) fn forget_sandboxes(&mut self) {
-        self.sandboxes.clear();
-        self.is_told = false;
-    }
-
-    /// All of them were told, and judged.
-    pub(super) fn is_whole(&mut self) {
-        self.is_told = true;
-        self.forget_missing();
-    }
-
-    /// A pod's sandbox is gone; with the last one its seal goes.
-    pub(super) fn remove_pod(&mut self, pod: &PodSandbox) {
-        if self.is_gone(pod) {
-            self.forget(&id_of(&pod.uid));
-        }
-    }
-
-    /// Seals of pods that were removed while nobody was told.
-    fn forget_missing(&self) {
-        let known = match self.state.entries() {
-            Ok(known) => known,
-            Err(error) => return log::error!("{error:#}"),
-        };
-        let ids = known.iter().map(Entry::id).filter(|id| is_pod(id));
-        for id in ids.filter(|id| !self.sandboxes.contains_key(*id)) {
-            self.forget(id);
-        }
-    }
-
-    /// Lifts the seal of a pod that is gone. What runs stays sealed.
-    pub(super) fn forget(&self, id: &str) {
-        let Some(Entry::Known(record)) = self.state.entry(id) else {
-            return;
-        };
-        let cgroup = record.cgroup.as_deref();
-        let cgroup = cgroup.and_then(|path| Subtree::at(&self.place.cgroup, path).cgroup);
-        if cgroup.is_some_and(|cgroup| cgroup.first_process().is_some()) {
-            return;
-        }
-        if let Err(error) = lift(&self.place, &self.state, id) {
-            log::error!(
-                "the seal of {}, which is gone, stays: {error:#}",
-                record.name
-            );
         }
     }
 }

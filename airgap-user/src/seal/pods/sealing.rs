@@ -13,9 +13,11 @@ use crate::{
     failure::Failure,
     gate::{Gate, Lock, Place, Reading, UnderWay},
     host::netns::Netns,
-    output,
     preflight::{Facts, judge},
-    seal::recorded::{seal_id, seal_running},
+    seal::{
+        Existing,
+        recorded::{seal_id, seal_running},
+    },
     state::{Entry, Record, State},
     subtree::Subtree,
 };
@@ -33,6 +35,7 @@ pub(super) fn put(
     state: &State,
     record: &Record,
     network: Option<&Netns>,
+    tell: fn(&str, &Existing),
 ) -> Result<bool> {
     let _under_way = UnderWay::begin(&record.id)?;
     let lock = Lock::take()?;
@@ -49,7 +52,7 @@ pub(super) fn put(
     // First of all: from here on a reboot comes up sealed, whatever happens.
     let done = state
         .write(record, &lock)
-        .and_then(|()| in_kernel(&mut gate, record, &lock));
+        .and_then(|()| in_kernel(&mut gate, record, &lock, tell));
     match done {
         Ok(()) => Ok(fresh),
         Err(error) => {
@@ -62,12 +65,17 @@ pub(super) fn put(
     }
 }
 
-fn in_kernel(gate: &mut Gate, record: &Record, lock: &Lock) -> Result<()> {
+fn in_kernel(
+    gate: &mut Gate,
+    record: &Record,
+    lock: &Lock,
+    tell: fn(&str, &Existing),
+) -> Result<()> {
     let entry = Entry::Known(record.clone());
     let sealed = seal_id(gate, &entry, lock)?;
     let path = record.cgroup.as_deref().context("a pod has a cgroup")?;
     if let Some(cgroup) = Subtree::at(&gate.place().cgroup, path).cgroup {
-        seal_running(gate, &entry, sealed, &cgroup, lock, output::peer)?;
+        seal_running(gate, &entry, sealed, &cgroup, lock, tell)?;
         free_denied(gate, sealed.number, path, lock)?;
     }
     gate.complete(sealed.number, lock)

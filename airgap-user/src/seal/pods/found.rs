@@ -19,7 +19,7 @@ use crate::{
 impl Judge {
     /// A pod that runs already, with its containers: nothing of it can be refused any more.
     /// What does not count of its annotations is left out, and said.
-    pub(super) fn found(&self, pod: &PodSandbox, containers: Vec<Container>) {
+    pub(crate) fn found(&self, pod: &PodSandbox, containers: Vec<Container>) {
         let name = name_of(&pod.namespace, &pod.name);
         let judged = match read_annotations(&pod.annotations, &self.limits) {
             Asked::Nothing => self.found_open(pod, containers),

@@ -2,10 +2,7 @@
 
 use anyhow::Result;
 
-use super::{
-    Site,
-    asked::{refuse, refuse_names, unaccepted},
-};
+use super::{Show, Site, refuse, refuse_names, unaccepted};
 use crate::{
     config::Ceilings,
     failure::{Failure, exit},
@@ -25,12 +22,13 @@ use crate::{
 /// # Errors
 /// If it is not sealed, if an exception that is to go is not there, or one that is to come
 /// leads to a name or has a risk that nobody accepted.
-pub(in crate::commands) fn change_exits(
+pub(crate) fn change_exits(
     state: &State,
     subtree: &Subtree,
     change: ExitChange,
     accept: &[Risk],
     ceilings: Ceilings,
+    show: Show,
 ) -> Result<Report> {
     let place = Place::host()?;
     let kernel = Reading::default();
@@ -68,6 +66,7 @@ pub(in crate::commands) fn change_exits(
         subtree,
         unit: None,
         wanted: &wanted,
+        show,
     };
     let after = wanted.rules_after(Some(&before));
     if wanted.refuse {
