@@ -155,6 +155,22 @@ fn what_works_knows_neither_commands_nor_output() {
     }
 }
 
+/// A command has arguments, an order of steps, and words: what puts a seal in force, and has to
+/// take it back whole, is in one place.
+#[test]
+fn only_what_seals_puts_a_seal_in_force() {
+    let puts = [".seal_id(", ".seal_path(", ".seal_cgroup("];
+    let mut found = BTreeSet::new();
+    for (module, path, code) in files() {
+        for call in puts.iter().filter(|call| code.contains(**call)) {
+            let allowed = ["seal", "gate"].contains(&module.as_str());
+            assert!(allowed, "{call} in {}", path.display());
+            found.insert(*call);
+        }
+    }
+    assert_eq!(found.len(), puts.len(), "the control");
+}
+
 #[test]
 fn each_outside_crate_has_its_place() {
     for (module, path, code) in files() {

@@ -41,7 +41,7 @@ use crate::{
     gate::{Gate, Lock, Place},
     host::alone::Alone,
     metrics::{Address, Listener, gather, render},
-    seal::Row,
+    seal::{Row, command},
     state::State,
 };
 
@@ -152,6 +152,6 @@ fn standing() -> Result<Option<Gate>> {
     let lock = Lock::take()?;
     let place = Place::host()?;
     Gate::clear_remains(&place, &lock)?;
-    exec::tidy_up(&place, &lock)?;
+    command::tidy_up(&place, &lock)?;
     Gate::open(&place)
 }

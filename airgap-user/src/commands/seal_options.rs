@@ -1,4 +1,4 @@
-//! What a seal is to be, as the options of `attach` and `run` say it.
+//! What a seal is to be, as options say it: each is written here alone.
 
 use anyhow::Result;
 use clap::Args;
@@ -10,9 +10,9 @@ use crate::{
     preflight::Risk,
 };
 
-/// The options that both have.
+/// The options that `attach`, `run` and `exec` have.
 #[derive(Args, Debug)]
-pub struct SealOptions {
+pub struct Common {
     /// Service port inside the container, FIRST-LAST for several; repeatable [default: 5060/tcp]
     #[arg(
         short,
@@ -28,9 +28,6 @@ pub struct SealOptions {
     /// container:NAME, and PORT, FIRST-LAST or * (all but 53 and 853); repeatable [default: nowhere]
     #[arg(long = "to", value_name = "TARGET:PORTS[/udp]")]
     pub to: Vec<NearTo>,
-    /// How long an address holds that was found for a name (airgap allow --help)
-    #[arg(long, value_name = "TIME|forever")]
-    pub hold: Option<Hold>,
     /// How refused calls fail, from Linux 5.18: as on a host without a network
     /// (ENETUNREACH and the like), or with EPERM [default: offline]
     #[arg(long, value_name = "offline|eperm")]
@@ -43,9 +40,27 @@ pub struct SealOptions {
     pub require: Option<String>,
 }
 
+/// Those of `attach` and `run`: exceptions of a container lead to names, too.
+#[derive(Args, Debug)]
+pub struct SealOptions {
+    #[command(flatten)]
+    common: Common,
+    /// How long an address holds that was found for a name (airgap allow --help)
+    #[arg(long, value_name = "TIME|forever")]
+    pub hold: Option<Hold>,
+}
+
+impl std::ops::Deref for SealOptions {
+    type Target = Common;
+
+    fn deref(&self) -> &Common {
+        &self.common
+    }
+}
+
 impl SealOptions {
     /// Whether nothing says what the seal is to be.
-    pub(super) const fn names_nothing(&self) -> bool {
+    pub(super) fn names_nothing(&self) -> bool {
         self.ports.is_empty()
             && self.from.is_empty()
             && self.to.is_empty()

@@ -5,6 +5,7 @@ pub(crate) mod above;
 pub(crate) mod attach;
 pub(crate) mod born;
 mod check;
+pub(crate) mod command;
 mod dry_run;
 mod existing;
 mod exits;
