@@ -8,13 +8,14 @@ use std::time::Duration;
 use super::{
     attach::SHOW,
     reference::{Directory, is_engineless_name, refuse_command, refuse_pod, seals_of},
+    sites::Sites,
     standing,
 };
 use crate::{
     config::{Ceilings, Config},
-    container::{Container, Engines, Hosts},
+    container::{Container, Hosts},
     failure::{Failure, exit},
-    gate::{Gate, Place, Reading},
+    gate::{Gate, Place},
     host::clock,
     names::refuse_unkept,
     output,
@@ -23,11 +24,8 @@ use crate::{
     seal::{
         Report,
         attach::{
-            before::accepted_before,
-            exit_change::ExitChange,
-            refusing::refuse_configured,
-            sealing,
-            wanted::{Site, Wanted},
+            before::accepted_before, exit_change::ExitChange, refusing::refuse_configured, sealing,
+            wanted::Wanted,
         },
         subtree::change_exits,
         subtree_of,
@@ -197,18 +195,10 @@ async fn changed(
     change: ExitChange,
     (accept, ceilings): (&[Risk], Ceilings),
 ) -> Result<Report> {
-    let place = Place::host()?;
-    let kernel = Reading::default();
-    let engines = Engines::connected(hosts).await?;
-    let (engine, container) = engines.find(reference).await?;
-    let site = Site {
-        engine,
-        place: &place,
-        state,
-        kernel: &kernel,
-        tell: output::peer,
-    };
-    let rules = in_force(&place, &container)?;
+    let sites = Sites::standing(hosts, state).await?;
+    let (engine, container) = sites.engines.find(reference).await?;
+    let site = sites.of(engine);
+    let rules = in_force(site.place, &container)?;
     change.refuse_unknown(&rules, &container.name)?;
     let recorded = match state.entry(&container.id) {
         Some(Entry::Known(record)) => Some(record),
@@ -237,7 +227,7 @@ async fn changed(
         let mut all = accept.to_vec();
         let accepted = accepted_for(
             recorded.as_ref(),
-            accepted_before(&place, state, &container)?,
+            accepted_before(site.place, state, &container)?,
         );
         let within = !Risk::OF_EXITS | wanted.ceilings.accepted(accepted);
         all.extend(Risk::of_set(accepted & within));

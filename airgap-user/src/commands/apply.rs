@@ -11,11 +11,11 @@ use self::{
     difference::difference,
     outcome::{Meant, Outcome, Sealed},
 };
+use super::sites::{Sites, mount};
 use crate::{
     config::{Ceilings, Config, Policies, Written, directory},
     container::{Container, Engine, Engines, Hosts},
     failure::{Failure, exit},
-    gate::{Place, Reading, mount_bpffs},
     notation::escape,
     output::{self, Detail},
     seal::attach::{
@@ -88,18 +88,11 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: &Ap
         output::applied(args.json.then_some(&outcome), &seals.concat())?;
         return Ok(exit::OK);
     }
-    let place = Place::host()?;
-    let kernel = Reading::begin(&place);
-    let engines = Engines::connected(hosts).await?;
-    let at = |engine| Site {
-        engine,
-        place: &place,
-        state,
-        kernel: &kernel,
-        tell: output::peer,
-    };
+    let sites = Sites::begin(hosts, state).await?;
+    let engines = &sites.engines;
+    let at = |engine| sites.of(engine);
     // All are found and judged before the first is changed.
-    let targets = targets(&policies, &engines, &at, &ceilings).await?;
+    let targets = targets(&policies, engines, &at, &ceilings).await?;
     for host in engines.silent() {
         log::error!("{host} does not answer: its containers stay as they are");
         outcome.silent.push(host.to_owned());
@@ -121,9 +114,7 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: &Ap
         }
     }
     if !args.diff {
-        if mount_bpffs()? {
-            log::info!("mounted bpffs at /sys/fs/bpf");
-        }
+        mount()?;
         for (target, meant) in targets.iter().zip(&mut meant) {
             let code = make(&at(target.engine), target, meant, args.json).await?;
             outcome.exit = outcome.exit.max(code);

@@ -12,14 +12,15 @@ use super::{
     apply::change,
     reference::refuse_engineless,
     seal_options::{SealOptions, usage},
+    sites::{Sites, mount},
     tail,
 };
 use crate::{
     config::{Ceilings, Config, Policies},
-    container::{Container, Engine, Engines, Hosts},
+    container::{Container, Engine, Hosts},
     coverage::{SealState, summary},
     failure::exit,
-    gate::{Gate, Place, Reading, mount_bpffs},
+    gate::Gate,
     output::{self, Detail, Format, Sink},
     policy::Rules,
     preflight::{self, Risk},
@@ -132,16 +133,9 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: Att
         }
         policies => policies?,
     };
-    let place = Place::host()?;
-    let kernel = Reading::begin(&place);
-    let engines = Engines::connected(hosts).await?;
-    let at = |engine| Site {
-        engine,
-        place: &place,
-        state,
-        kernel: &kernel,
-        tell: output::peer,
-    };
+    let sites = Sites::begin(hosts, state).await?;
+    let engines = &sites.engines;
+    let at = |engine| sites.of(engine);
     // All are found, and what their engine was told is judged, before the first is sealed.
     let mut targets: Vec<(&Engine, Container, Wanted, Vec<Risk>)> = Vec::new();
     for reference in &args.containers {
@@ -180,9 +174,7 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: Att
         }
         return Ok(code);
     }
-    if mount_bpffs()? {
-        log::info!("mounted bpffs at /sys/fs/bpf");
-    }
+    mount()?;
     let mut reports = Vec::new();
     for (engine, container, its, _) in targets {
         let report = sealing::seal(&at(engine), &container, &its)

@@ -21,12 +21,15 @@ use self::{
     program::{NOT_FOUND, NOT_STARTED, find, reason},
     supervise::{Outcome, Signals, Task},
 };
-use super::seal_options::{Common, usage};
+use super::{
+    seal_options::{Common, usage},
+    sites::mount,
+};
 use crate::{
     command::User,
     config::{Ceilings, Config},
     failure::{Failure, exit},
-    gate::{Gate, Place, Reading, mount_bpffs},
+    gate::{Gate, Place, Reading},
     policy::{Cidr, Exception, Rules},
     preflight::Risk,
     seal::command::{Asked, Sealed},
@@ -94,9 +97,7 @@ pub(crate) fn run(config: &Config, args: &Exec) -> Result<u8> {
     // begin from here on take none either.
     let signals = Signals::take()?;
     let kernel = Reading::begin(&place);
-    if mount_bpffs()? {
-        log::info!("mounted bpffs at /sys/fs/bpf");
-    }
+    mount()?;
     let asked = Asked {
         program: name,
         rules: &rules,

@@ -25,6 +25,7 @@ pub(crate) mod restore;
 pub(crate) mod run;
 pub(crate) mod schema;
 mod seal_options;
+mod sites;
 pub(crate) mod status;
 pub(crate) mod tail;
 pub(crate) mod top;

@@ -14,10 +14,10 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use self::worker::Worker;
-use super::{only_one, quarantine};
+use super::{only_one, sites::prepare};
 use crate::{
     config::Config,
-    gate::{Gate, Lock, Place, mount_bpffs},
+    gate::{Gate, Lock, Place},
     host::sd_notify::notify,
     output,
     preflight::Risk,
@@ -51,14 +51,8 @@ pub(crate) fn run(state: &State, config: &Config, args: &Nri) -> Result<u8> {
         "is asked for each pod by the runtime at",
     )?;
     let place = Place::host()?;
-    mount_bpffs()?;
-    state.prepare(&Lock::take()?)?;
-    if args.quarantine {
-        quarantine::turn_on(state)?;
-    }
-    if !state.quarantine() {
-        log::warn!("no quarantine: {OPEN} (airgap nri --quarantine)");
-    }
+    let open = format!("{OPEN} (airgap nri --quarantine)");
+    prepare(state, args.quarantine, &open)?;
     // Loading it takes longer than a runtime waits.
     drop(Gate::arm(&place, &Lock::take()?)?);
     let_go_of_itself(&place)?;

@@ -9,17 +9,18 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use super::seal_options::{SealOptions, usage};
+use super::{
+    seal_options::{SealOptions, usage},
+    sites::{Sites, mount},
+};
 use crate::{
     config::{Ceilings, Config},
     container::{
-        Engine, Engines, Hosts,
+        Engine, Hosts,
         docker_args::{self, Split},
     },
     failure::Failure,
-    gate::{Place, Reading, mount_bpffs},
     names::refuse_unkept,
-    output,
     policy::Rules,
     seal::attach::{
         admitting::refuse_place,
@@ -66,18 +67,13 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: Run
         ceilings: Ceilings::read(config),
     };
     wanted.refuse_above("the container", None, 0)?;
-    let place = Place::host()?;
-    let kernel = Reading::begin(&place);
-    let engines = Engines::connected(hosts).await?;
+    let sites = Sites::begin(hosts, state).await?;
     // What it is made by is named, where there are several: --host.
-    let engine = engines.first().context("no container engine answers")?;
-    let site = Site {
-        engine,
-        place: &place,
-        state,
-        kernel: &kernel,
-        tell: output::peer,
-    };
+    let engine = sites
+        .engines
+        .first()
+        .context("no container engine answers")?;
+    let site = sites.of(engine);
     let created = Created::new(engine, &split)?;
     if let Err(error) = seal(&site, &created.0, &wanted).await {
         created.remove(engine);
@@ -92,9 +88,7 @@ async fn seal(site: &Site<'_>, id: &str, wanted: &Wanted) -> Result<()> {
     let container = site.engine.find(id).await?;
     refuse_place(&container)?;
     refuse_configured(&container, &wanted.rules_after(None), &wanted.accept)?;
-    if mount_bpffs()? {
-        log::info!("mounted bpffs at /sys/fs/bpf");
-    }
+    mount()?;
     let report = sealing::seal(site, &container, wanted).await?;
     // stdout is the container's.
     log::info!(

@@ -30,12 +30,12 @@ use tokio::{
 };
 
 use self::{guards::Guards, judge::Judge, queue::Happening, workers::Workers};
-use super::{only_one, quarantine, with_metrics};
+use super::{only_one, sites::prepare, with_metrics};
 use crate::{
     config::{Config, Policies},
     container::{Engine, EngineEvent, Happened, Hosts},
     failure::exit,
-    gate::{KeeperLock, Lock, Place, mount_bpffs},
+    gate::{KeeperLock, Place},
     host::sd_notify::notify,
     metrics::Address,
     names::keeper,
@@ -59,6 +59,8 @@ pub struct Watch {
     pub metrics: Option<Address>,
 }
 
+/// What is open without quarantine.
+const OPEN: &str = "a labelled container can send from its start until its seal, unless airgap run started it (airgap watch --quarantine)";
 /// A veth is guarded within so long.
 const TICK: Duration = Duration::from_millis(50);
 /// Ticks between two looks at every container, whatever events said: a minute.
@@ -97,16 +99,7 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: &Wa
 async fn watch(hosts: &Hosts, state: &State, config: &Config, args: &Watch) -> Result<u8> {
     let policies = Policies::read(config)?;
     let place = Place::host()?;
-    mount_bpffs()?;
-    state.prepare(&Lock::take()?)?;
-    if args.quarantine {
-        quarantine::turn_on(state)?;
-    }
-    if !state.quarantine() {
-        log::warn!(
-            "no quarantine: a labelled container can send from its start until its seal, unless airgap run started it (airgap watch --quarantine)"
-        );
-    }
+    prepare(state, args.quarantine, OPEN)?;
     keeper::begin(hosts, KeeperLock::try_take()?)?;
     let _arrivals = arrivals::Arrivals::begin(&place);
     // The same engines for all its life: another's containers are not these' that are gone.

@@ -3,11 +3,11 @@
 use airgap_common::map::SealNumber;
 use anyhow::{Context as _, Result};
 
-use super::Attach;
+use super::{super::sites::mount, Attach};
 use crate::{
     config::{Ceilings, Config},
     failure::{Failure, exit},
-    gate::{Place, Reading, mount_bpffs},
+    gate::{Place, Reading},
     host::systemd::Unit,
     output::{self, Detail},
     policy::{Cidr, Exception, Rules},
@@ -88,9 +88,7 @@ pub(super) fn run(
         );
         return Ok((None, exit::OK));
     }
-    if mount_bpffs()? {
-        log::info!("mounted bpffs at /sys/fs/bpf");
-    }
+    mount()?;
     let report = site
         .seal(args.harden)
         .with_context(|| format!("cannot seal {}", subtree.name))?;
