@@ -77,7 +77,7 @@ pub fn is_wanted(root: &Path, unit: &str) -> bool {
     })
 }
 
-/// Whether Podman has its runtime ask airgap ([`hook`]).
+/// Whether Podman has its runtime ask airgap, by the file that install writes.
 pub fn has_hook(root: &Path) -> bool {
     root.join(HOOK).exists()
 }
