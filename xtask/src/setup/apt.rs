@@ -12,7 +12,7 @@ use crate::command;
 use crate::debian::KEYRING;
 
 /// Program and the package that brings it.
-const TOOLS: [(&str, &str); 18] = [
+const TOOLS: [(&str, &str); 20] = [
     ("iptables", "iptables"),
     ("ip", "iproute2"),
     ("debootstrap", "debootstrap"),
@@ -36,6 +36,9 @@ const TOOLS: [(&str, &str); 18] = [
     // What exceptions lead to in the tests: a database, TLS.
     ("psql", "postgresql"),
     ("openssl", "openssl"),
+    // Whose completions are tried.
+    ("zsh", "zsh"),
+    ("fish", "fish"),
     // Renders the report in its test. 400 MB on the disk.
     ("chromium", CHROMIUM),
 ];
