@@ -46,14 +46,12 @@ pub(super) fn at(cli: &Command, words: &[String]) -> Option<At> {
             },
         }
     }
-    let written = |cursor: &str| Some((cursor.split_once('=')?.1).to_owned());
     let arg = match pending {
         Some(arg) => arg,
         None if cursor.starts_with("--") => {
-            let (option, _) = cursor.split_once('=')?;
+            let (option, value) = cursor.split_once('=')?;
             let arg = valued(command, option)?;
-            cursor = written(&cursor)?;
-            drop = 0;
+            (cursor, drop) = (value.to_owned(), 0);
             arg
         }
         None if cursor.starts_with('-') => return None,
