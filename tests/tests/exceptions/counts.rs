@@ -106,8 +106,15 @@ fn every_use_is_counted_exactly() {
     }
     // Questions go where an exception for port 53 leads.
     let dns = format!("{}/udp", world.v4(53));
-    airgap(&["allow", &web.name, "--to", &dns]);
+    let unnamed = airgap(&["allow", &web.name, "--to", &dns]).expect_code(1);
+    assert!(
+        unnamed.stderr.contains("dns-exit"),
+        "{}",
+        unnamed.describe()
+    );
     reach.does("udp asks 4");
+    reach.is_refused(&format!("to asks {} question", world.v4(53)));
+    airgap(&["allow", "--accept", "dns-exit", &web.name, "--to", &dns]);
     reach.does(&format!("to asks {} question", world.v4(53)));
     airgap(&["disallow", &web.name, "--to", &dns]);
     reach.is_refused(&format!("to asks {} question", world.v4(53)));
