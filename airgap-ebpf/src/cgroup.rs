@@ -8,8 +8,8 @@ use core::mem::MaybeUninit;
 use airgap_common::{
     cgroup,
     map::{
-        HINT_BUCKETS, ID_LEN, MAX_LEVEL, PATH_LEN, QUARANTINED, SealNumber, Stat, Switch,
-        UNRECORDED, Writer, overflow_slot,
+        HINT_BUCKETS, ID_LEN, MAX_LEVEL, Member, PATH_LEN, Policy, QUARANTINED, SealNumber, Stat,
+        Switch, UNRECORDED, Writer, overflow_slot,
     },
 };
 use aya_ebpf::{
@@ -28,8 +28,8 @@ use crate::{
         cgroup_id, cgroup_parent, read,
     },
     maps::{
-        CGROUPS, HINTS, IDS, JUDGED, LEVELS, NEIGHBOURS, OVERFLOW, PATH, PATHS, STATS, SWITCHES,
-        add,
+        ATTACHED, CGROUPS, HINTS, IDS, JUDGED, LEVELS, NEIGHBOURS, OVERFLOW, PATH, PATHS, POLICIES,
+        STATS, SWITCHES, add,
     },
     subject::seal_of,
     verifier::forgotten,
@@ -56,6 +56,13 @@ pub(crate) fn mkdir(ctx: &BtfTracePointContext) {
     if id == 0 || level == 0 || level > MAX_LEVEL {
         return refuse();
     }
+    // By the other of two gates, while one is replaced.
+    if CGROUPS.get_ptr(id).is_some() {
+        return;
+    }
+    let top = top_of(cgroup, level);
+    // None of its sockets may be before that is known, and no task is in it yet.
+    let guarded = is_guarded(top) || is_audit(seal);
     // Hint and level first: without them the entry would not be looked for.
     if let Some(hint) = HINTS.get_ptr_mut(id as u32 & (HINT_BUCKETS - 1)) {
         // SAFETY: a live array element.
@@ -66,15 +73,66 @@ pub(crate) fn mkdir(ctx: &BtfTracePointContext) {
     };
     // SAFETY: a live array element; writers hold cgroup_mutex.
     unsafe { *levels |= 1 << level };
-    if CGROUPS.insert(id, seal, BPF_NOEXIST).is_err() {
+    let member = Member {
+        seal: if guarded { seal } else { UNRECORDED },
+        of: seal,
+        top,
+    };
+    if CGROUPS.insert(id, member, BPF_NOEXIST).is_err() {
         overflow(id);
         error!(
             ctx,
             "cgroup {} of seal {} fits into no map and is denied everything", id, seal
         );
     }
+    if !guarded {
+        // After the entry: whoever counts them anew looks for those first.
+        count(Stat::Unguarded);
+        error!(
+            ctx,
+            "cgroup {} of seal {} is where nothing is attached, and is denied every socket",
+            id,
+            seal
+        );
+    }
     debug!(ctx, "cgroup {} is born under seal {}", id, seal);
     count(Stat::Reborn);
+}
+
+/// Id of the cgroup just below the root that this one is in; 0: it is one of those itself.
+#[inline(always)]
+fn top_of(cgroup: u64, level: u32) -> u64 {
+    if level < 2 {
+        return 0;
+    }
+    // Not by the function: what the tracepoint hands over is no number yet.
+    let mut at = cgroup_parent(cgroup).unwrap_or(0);
+    let mut i = 2;
+    while i < MAX_LEVEL {
+        if i < level {
+            at = airgap_parent(at);
+        }
+        i += 1;
+    }
+    cgroup_id(at).unwrap_or(0)
+}
+
+/// Whether what is attached judges the packets of all that is below this cgroup: at the root,
+/// or there.
+#[inline(always)]
+fn is_guarded(top: u64) -> bool {
+    match SWITCHES.get(Switch::Apart as u32) {
+        Some(0) => true,
+        Some(_) => ATTACHED.get_ptr(top).is_some(),
+        None => false,
+    }
+}
+
+/// Whether nothing is refused to it wherever it is, as its seal's policy says.
+#[inline(always)]
+fn is_audit(seal: SealNumber) -> bool {
+    // SAFETY: the reference is used at once.
+    unsafe { POLICIES.get(seal) }.is_some_and(|policy| policy.flags & Policy::AUDIT != 0)
 }
 
 /// `tp_btf/cgroup_release`: not rmdir, as sockets outlive the directory.

@@ -5,7 +5,7 @@
 use airgap_common::{
     addr::Addr,
     map::{
-        Client, DATAGRAM_LIFE, Exit, Exits, FLOW_LIFE, Flow, Layer, SLOTS, SealNumber, Syn,
+        Call, Client, DATAGRAM_LIFE, Exit, Exits, FLOW_LIFE, Flow, Layer, SLOTS, SealNumber, Syn,
         UNRECORDED, Use,
     },
     packet::{FIN, Ip, RST, SYN, Transport},
@@ -18,6 +18,7 @@ use aya_ebpf::{
 };
 
 use crate::{
+    counted::is_counted,
     kernel::{
         OFF_DEV_IP, OFF_DEV_IP6, OFF_IDEV_LIST, OFF_IFA_LOCAL, OFF_IFA_NEXT, OFF_IFA6_ADDR,
         OFF_IFA6_LIST, OFF_INDEV_LIST, OFF_SKB_DEV, first, read,
@@ -163,7 +164,7 @@ pub(crate) fn segment(
         Exit::Open => {}
         Exit::Lapsed => {
             if layer == Layer::Cgroup {
-                count_lapsed(number);
+                count_lapsed(skb as u64, number);
             }
             return Exit::Lapsed;
         }
@@ -184,7 +185,13 @@ pub(crate) fn segment(
     }
     let bytes = ip.payload.saturating_sub(transport.header.into());
     let connections = (passage == Passage::Opened).into();
-    count(number, out.into(), 1, bytes.into(), connections);
+    if !is_counted(
+        skb as u64,
+        number.into(),
+        if out { Call::OUT } else { Call::IN },
+    ) {
+        count(number, out.into(), 1, bytes.into(), connections);
+    }
     Exit::Open
 }
 
@@ -200,11 +207,13 @@ pub(crate) fn datagram(skb: *mut __sk_buff, flow: &Flow, ip: &Ip) -> Exit {
             remember(flow, now);
             // SAFETY: the context is a __sk_buff. One that is cut up later is many.
             let packets = unsafe { (*skb).gso_segs }.max(1);
-            count(number, 1, packets.into(), behind_udp(ip), 0);
+            if !is_counted(skb as u64, number.into(), Call::OUT) {
+                count(number, 1, packets.into(), behind_udp(ip), 0);
+            }
             Exit::Open
         }
         Exit::Lapsed => {
-            count_lapsed(number);
+            count_lapsed(skb as u64, number);
             Exit::Lapsed
         }
         exit => exit,
@@ -233,7 +242,7 @@ pub(crate) fn is_of(skb: *mut __sk_buff, seal: SealNumber) -> u32 {
 ///
 /// [`Kernel::exit_reply`]: airgap_common::verdict::Kernel::exit_reply
 #[inline(always)]
-pub(crate) fn reply(flow: &Flow, ip: &Ip, connected: bool) -> bool {
+pub(crate) fn reply(skb: *mut __sk_buff, flow: &Flow, ip: &Ip, connected: bool) -> bool {
     // One that is in force rather than one that is over.
     let found = find(flow, now(), 0);
     let mut exit = Exit::of(found >> 32);
@@ -245,7 +254,9 @@ pub(crate) fn reply(flow: &Flow, ip: &Ip, connected: bool) -> bool {
     if exit != Exit::Open || !answers {
         return false;
     }
-    count(found as u32, 0, 1, behind_udp(ip), 0);
+    if !is_counted(skb as u64, found & u64::from(u32::MAX), Call::IN) {
+        count(found as u32, 0, 1, behind_udp(ip), 0);
+    }
     true
 }
 
@@ -298,9 +309,16 @@ unsafe fn used_now(used: *mut Use) {
     unsafe { core::ptr::write_volatile(&raw mut (*used).last, now()) };
 }
 
-/// Counts what was refused because its exception is over.
+/// Counts what was refused because its exception is over. `object`: the packet, or the thread.
+#[inline(always)]
+pub(crate) fn count_lapsed(object: u64, number: u32) {
+    if !is_counted(object, number.into(), Call::LAPSED) {
+        lapsed(number);
+    }
+}
+
 #[inline(never)]
-pub(crate) fn count_lapsed(number: u32) {
+fn lapsed(number: u32) {
     if let Some(used) = EXIT_USE.get_ptr_mut(number) {
         // SAFETY: a live map value.
         unsafe { add(&raw mut (*used).lapsed, 1) };

@@ -78,6 +78,11 @@ offsets! {
 #[unsafe(no_mangle)]
 pub(crate) static HASH_SEED: Global<u64> = Global::new(0);
 
+/// Drawn when the gate is loaded: while hooks are moved, programs of two loads are called
+/// for one attempt, and tell each other by it.
+#[unsafe(no_mangle)]
+pub(crate) static LOAD: Global<u64> = Global::new(0);
+
 /// 1 where `bpf_set_retval` exists (5.18); the verifier drops the branch elsewhere.
 #[unsafe(no_mangle)]
 pub(crate) static HAS_SET_RETVAL: Global<u32> = Global::new(0);

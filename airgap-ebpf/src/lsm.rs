@@ -11,28 +11,32 @@
 use airgap_common::{
     addr::Addr,
     denial::{Hook, Reason},
-    map::Policy,
+    map::{Policy, Stat, Switch, UNRECORDED},
     verdict::socket::{
-        AF_ALG, AF_INET, AF_INET6, AF_UNIX, SELF_TEST_ERRNO, connects_freely, family_errno,
-        is_membership, use_of,
+        AF_ALG, AF_INET, AF_INET6, AF_UNIX, SELF_TEST_ERRNO, family_errno, is_membership, use_of,
     },
 };
-use aya_ebpf::{helpers::generated::bpf_get_current_task, programs::LsmContext};
+use aya_ebpf::{
+    helpers::{bpf_probe_read_kernel, generated::bpf_get_current_task},
+    programs::LsmContext,
+};
 
 use crate::{
     denial::{Details, UnixAddress, Who, deny, deny_peer},
     kernel::{
-        HAS_TYPED_LOADS, OFF_FILE_INODE, OFF_FILE_PRIVATE, OFF_INODE_MODE, OFF_SOCK_CGROUP,
-        OFF_SOCK_DADDR, OFF_SOCK_DPORT, OFF_SOCK_FAMILY, OFF_SOCK_PROTOCOL, OFF_SOCK_V6_DADDR,
-        OFF_SOCKET_FILE, OFF_SOCKET_SK, OFF_TASK_FLAGS, OFF_UNIX_ADDR, OFF_UNIX_LEN, OFF_UNIX_NAME,
-        SELF_TEST, load, read, socket_cgroup, task_cgroup_by_type,
+        HAS_SET_RETVAL, HAS_TYPED_LOADS, OFF_FILE_INODE, OFF_FILE_PRIVATE, OFF_INODE_MODE,
+        OFF_SOCK_CGROUP, OFF_SOCK_DADDR, OFF_SOCK_DPORT, OFF_SOCK_FAMILY, OFF_SOCK_PROTOCOL,
+        OFF_SOCK_V6_DADDR, OFF_SOCKET_FILE, OFF_SOCKET_SK, OFF_TASK_FLAGS, OFF_UNIX_ADDR,
+        OFF_UNIX_LEN, OFF_UNIX_NAME, SELF_TEST, load, read, socket_cgroup, task_cgroup_by_type,
     },
+    maps::{CGROUPS, STATS, SWITCHES},
     subject::Subject,
     systemd,
 };
 
 const ALLOW: i32 = 0;
 const EPERM: i32 = 1;
+const ENETUNREACH: i32 = 101;
 
 /// `socket_create(int family, int type, int protocol, int kern)`.
 #[inline(always)]
@@ -48,6 +52,19 @@ pub(crate) fn create(ctx: &LsmContext) -> i32 {
     if ctx.arg::<i32>(3) != 0 {
         // The kernel's own.
         return ALLOW;
+    }
+    // Its own unix sockets lead nowhere that the other hooks do not judge, and no container
+    // starts without them.
+    if family != AF_UNIX
+        && let Some(subject) = unguarded()
+    {
+        return refuse(
+            &owner(&subject),
+            Reason::Unrecorded,
+            family,
+            kind,
+            &NO_ADDRESS,
+        );
     }
     // Before whose task it is: most families are everybody's.
     let Some(errno) = family_errno(family, protocol) else {
@@ -68,7 +85,7 @@ pub(crate) fn create(ctx: &LsmContext) -> i32 {
 /// elsewhere too. Before 6.5 the pages of sendfile and splice do not come here.
 #[inline(always)]
 pub(crate) fn sendmsg(ctx: &LsmContext) -> i32 {
-    if HAS_TYPED_LOADS.load() != 0 && is_own(ctx.arg::<u64>(0)) {
+    if HAS_TYPED_LOADS.load() != 0 && is_own(ctx.arg::<u64>(0)) && !has_unguarded() {
         return ALLOW;
     }
     let Some(subject) = Subject::of_caller() else {
@@ -81,6 +98,9 @@ pub(crate) fn sendmsg(ctx: &LsmContext) -> i32 {
     let Some(family) = read::<u16>(sk, &OFF_SOCK_FAMILY) else {
         return refuse(&subject, Reason::SocketType, 0, 0, &NO_ADDRESS);
     };
+    if subject.seal == UNRECORDED && family != AF_UNIX {
+        return refuse_peer(&owner(&subject), Reason::Unrecorded, family, sk);
+    }
     // Cannot be read: no protocol that is allowed.
     let protocol = read::<u16>(sk, &OFF_SOCK_PROTOCOL).unwrap_or(u16::MAX);
     match use_of(family, protocol.into(), is_inside(&subject, sk)) {
@@ -89,11 +109,13 @@ pub(crate) fn sendmsg(ctx: &LsmContext) -> i32 {
     }
 }
 
-/// `socket_connect(struct socket *sock, …)`; TCP and UDP are left to the cgroup
-/// hooks, which come next and know the address.
+/// `socket_connect(struct socket *sock, struct sockaddr *address, …)`. TCP and UDP sockets of
+/// the container's own are left to the cgroup hooks, which come next and know more. Those run
+/// for the socket's cgroup: where they are not attached to the root, one from elsewhere does
+/// not come to them.
 #[inline(always)]
 pub(crate) fn connect(ctx: &LsmContext) -> i32 {
-    if HAS_TYPED_LOADS.load() != 0 && is_free(ctx.arg::<u64>(0)) {
+    if HAS_TYPED_LOADS.load() != 0 && is_own(ctx.arg::<u64>(0)) && !has_unguarded() {
         return ALLOW;
     }
     let Some(subject) = Subject::of_caller() else {
@@ -101,11 +123,22 @@ pub(crate) fn connect(ctx: &LsmContext) -> i32 {
     };
     let sk = socket_sk(ctx);
     let family = read::<u16>(sk, &OFF_SOCK_FAMILY).unwrap_or(0);
-    let protocol = read::<u16>(sk, &OFF_SOCK_PROTOCOL).unwrap_or(u16::MAX);
-    match use_of(family, protocol.into(), true) {
-        Ok(()) => ALLOW,
-        Err(reason) => refuse(&subject, reason, family, 0, &NO_ADDRESS),
+    if subject.seal == UNRECORDED && family != AF_UNIX {
+        return refuse(&owner(&subject), Reason::Unrecorded, family, 0, &NO_ADDRESS);
     }
+    let protocol = read::<u16>(sk, &OFF_SOCK_PROTOCOL).unwrap_or(u16::MAX);
+    match use_of(family, protocol.into(), is_inside(&subject, sk)) {
+        Ok(()) => ALLOW,
+        // The hooks at the root tell it, and let it through as well.
+        Err(Reason::ForeignSocket) if subject.is_audited() && !is_apart() => ALLOW,
+        Err(reason) => refuse_asked(&subject, reason, family, protocol, ctx.arg::<u64>(1)),
+    }
+}
+
+/// Whether the cgroup hooks are not attached to the root.
+#[inline(always)]
+fn is_apart() -> bool {
+    SWITCHES.get(Switch::Apart as u32) != Some(&0)
 }
 
 /// `socket_setsockopt(struct socket *sock, int level, int optname)`; for 32-bit
@@ -169,11 +202,42 @@ pub(crate) fn receive(ctx: &LsmContext) -> i32 {
     // sock_alloc_file: the file of a socket has it as private data.
     let socket = read::<u64>(file, &OFF_FILE_PRIVATE).unwrap_or(0);
     let sk = read::<u64>(socket, &OFF_SOCKET_SK).unwrap_or(0);
+    let family = read::<u16>(sk, &OFF_SOCK_FAMILY).unwrap_or(0);
+    if subject.seal == UNRECORDED && family != AF_UNIX {
+        return refuse(&owner(&subject), Reason::Unrecorded, family, 0, &NO_ADDRESS);
+    }
     if is_inside(&subject, sk) {
         return ALLOW;
     }
-    let family = read::<u16>(sk, &OFF_SOCK_FAMILY).unwrap_or(0);
     refuse(&subject, Reason::ForeignSocket, family, 0, &NO_ADDRESS)
+}
+
+/// Whether any cgroup is where nothing is attached that would judge its packets.
+#[inline(always)]
+fn has_unguarded() -> bool {
+    STATS.get(Stat::Unguarded as u32) != Some(&0)
+}
+
+/// Whose refusals those of such a cgroup are: they are counted by the seal that it is of.
+#[inline(always)]
+fn owner(subject: &Subject) -> Subject {
+    // SAFETY: the value is copied out at once.
+    match unsafe { CGROUPS.get(subject.cgroup) } {
+        Some(member) => Subject {
+            seal: member.of,
+            ..*subject
+        },
+        None => *subject,
+    }
+}
+
+/// The task's cgroup, if it is such a one: it is denied every socket but unix sockets.
+#[inline(always)]
+fn unguarded() -> Option<Subject> {
+    if !has_unguarded() {
+        return None;
+    }
+    Subject::of_caller().filter(|subject| subject.seal == UNRECORDED)
 }
 
 /// Whether the kernel sends for itself and only borrows the task: a network
@@ -209,14 +273,6 @@ fn is_own(socket: u64) -> bool {
         }
         _ => false,
     }
-}
-
-/// Whether whoever connects this `struct socket` may, sealed or not, as [`connect`] asks nothing
-/// of its family.
-#[inline(always)]
-fn is_free(socket: u64) -> bool {
-    let sk = load::<u64>(socket, &OFF_SOCKET_SK);
-    sk != 0 && connects_freely(load::<u16>(sk, &OFF_SOCK_FAMILY))
 }
 
 /// The `struct sock` behind a hook's `struct socket`.
@@ -274,6 +330,46 @@ fn refuse_peer(subject: &Subject, reason: Reason, family: u16, sk: u64) -> i32 {
     }
     deny(subject, &details);
     refusal(subject)
+}
+
+/// As [`refuse`], with the address that a call names, of the socket's own family or none.
+#[inline(always)]
+fn refuse_asked(
+    subject: &Subject,
+    reason: Reason,
+    family: u16,
+    protocol: u16,
+    address: u64,
+) -> i32 {
+    let mut details = details(reason, family, 0);
+    details.protocol = u8::try_from(protocol).unwrap_or(0);
+    // struct sockaddr_in and sockaddr_in6: family, port, and the address at 4 or 8; the
+    // kernel has copied it.
+    // SAFETY: probe_read takes any address and fails instead of faulting.
+    let head = unsafe { bpf_probe_read_kernel(address as *const [u16; 2]) };
+    if let Ok([named, port]) = head
+        && named == family
+    {
+        // SAFETY: as above.
+        let dst = unsafe {
+            match family {
+                AF_INET => bpf_probe_read_kernel((address + 4) as *const u32).map(Addr::v4),
+                AF_INET6 => bpf_probe_read_kernel((address + 8) as *const [u32; 4]).map(Addr),
+                _ => Err(0),
+            }
+        };
+        if let Ok(dst) = dst {
+            details.dst = dst;
+            details.dport = u16::from_be(port);
+        }
+    }
+    deny(subject, &details);
+    match subject.policy().map_or(0, |policy| policy.flags) {
+        flags if flags & Policy::AUDIT != 0 => ALLOW,
+        // As the cgroup hooks have it fail; constants, for the verifier.
+        flags if flags & Policy::NOT_PERMITTED == 0 && HAS_SET_RETVAL.load() == 1 => -ENETUNREACH,
+        _ => -EPERM,
+    }
 }
 
 /// What a hook returns that refuses: an audit lets it through.

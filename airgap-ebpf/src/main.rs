@@ -1,4 +1,5 @@
-//! The gate: BPF programs attached once at the cgroup v2 root.
+//! The gate: BPF programs attached at the cgroup v2 root, or at the cgroups just below it
+//! that sealed containers are in.
 //!
 //! Each program first asks whether the cgroup, or the veth, is sealed ([`subject`]);
 //! if it is not, it allows. If it is, every path that is not an explicit allow
@@ -12,6 +13,7 @@
 mod allowed;
 mod audit;
 mod cgroup;
+mod counted;
 mod denial;
 mod exits;
 mod frame;

@@ -3,14 +3,15 @@
 use airgap_common::{
     denial::Denial,
     map::{
-        Arguments, Attempt, AttemptKey, Bridge, Client, Counters, Destination, Exception, Exits,
-        Flow, Follower, Gate, HINT_BUCKETS, ID_LEN, MAX_ATTEMPTS, MAX_BRIDGES, MAX_BURSTS,
-        MAX_CGROUPS, MAX_CLIENTS, MAX_DESTINATIONS, MAX_EXCEPTIONS, MAX_EXITS, MAX_FLOWS,
-        MAX_FOLLOWERS, MAX_JUDGED, MAX_NEIGHBOURS, MAX_OLDER, MAX_PATHS, MAX_PROGRAMS, MAX_SEALS,
-        MAX_SHARES, MAX_SYNS, MAX_UDP_PEERS, MAX_UDP_PREFIXES, MAX_VETHS, MAX_WAITING, ORDER_SLACK,
-        OVERFLOW_SLOTS, Older, Own, PATH_LEN, Policy, Program, Questions, STATS as STAT_COUNT,
-        SWITCHES as SWITCH_COUNT, Seal, SealNumber, Share, Spent, Storage, Syn, SynSeen, Tally,
-        UdpPeer, UdpPrefix, UdpQuota, UdpSeen, Use, Veth, WRITERS, Waiting,
+        Arguments, Attempt, AttemptKey, Bridge, Call, Client, Counted, Counters, Destination,
+        Exception, Exits, Flow, Follower, Gate, HINT_BUCKETS, ID_LEN, MAX_ATTACHED, MAX_ATTEMPTS,
+        MAX_BRIDGES, MAX_BURSTS, MAX_CGROUPS, MAX_CLIENTS, MAX_COUNTED, MAX_DESTINATIONS,
+        MAX_EXCEPTIONS, MAX_EXITS, MAX_FLOWS, MAX_FOLLOWERS, MAX_JUDGED, MAX_NEIGHBOURS, MAX_OLDER,
+        MAX_PATHS, MAX_PROGRAMS, MAX_SEALS, MAX_SHARES, MAX_SYNS, MAX_UDP_PEERS, MAX_UDP_PREFIXES,
+        MAX_VETHS, MAX_WAITING, Member, ORDER_SLACK, OVERFLOW_SLOTS, Older, Own, PATH_LEN, Policy,
+        Program, Questions, STATS as STAT_COUNT, SWITCHES as SWITCH_COUNT, Seal, SealNumber, Share,
+        Spent, Storage, Syn, SynSeen, Tally, UdpPeer, UdpPrefix, UdpQuota, UdpSeen, Use, Veth,
+        WRITERS, Waiting,
     },
 };
 use aya_ebpf::{
@@ -59,7 +60,16 @@ pub(crate) static PATHS: HashMap<[u8; PATH_LEN], SealNumber, { MAX_PATHS as usiz
 #[btf_map]
 pub(crate) static PATH: Array<[u64; PATH_LEN / 8], 1> = Array::new();
 #[btf_map]
-pub(crate) static CGROUPS: HashMap<u64, SealNumber, { MAX_CGROUPS as usize }> = HashMap::new();
+pub(crate) static CGROUPS: HashMap<u64, Member, { MAX_CGROUPS as usize }> = HashMap::new();
+#[btf_map]
+pub(crate) static ATTACHED: HashMap<u64, u32, { MAX_ATTACHED as usize }> = HashMap::new();
+#[btf_map]
+pub(crate) static COUNTED: HashMap<
+    Call,
+    Counted,
+    { MAX_COUNTED as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
 #[btf_map]
 pub(crate) static HINTS: Array<u64, { HINT_BUCKETS as usize }, { BPF_F_MMAPABLE as usize }> =
     Array::new();
@@ -133,7 +143,8 @@ pub(crate) static RINGS: ArrayOfMaps<RingBuf<Denial, 262_144>, { MAX_FOLLOWERS a
 #[btf_map]
 pub(crate) static FOLLOWERS: Array<Follower, { MAX_FOLLOWERS as usize }> = Array::new();
 #[btf_map]
-pub(crate) static STATS: Array<u64, { STAT_COUNT as usize }> = Array::new();
+pub(crate) static STATS: Array<u64, { STAT_COUNT as usize }, { BPF_F_MMAPABLE as usize }> =
+    Array::new();
 #[btf_map]
 pub(crate) static ATTEMPTS: HashMap<
     AttemptKey,

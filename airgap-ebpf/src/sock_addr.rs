@@ -9,12 +9,13 @@ use core::ptr;
 use airgap_common::{
     addr::Addr,
     denial::{Hook, Reason},
-    map::{Exit, Policy},
+    map::{Call, Exit, Policy},
     packet::{TCP, UDP},
 };
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{bpf_sock, bpf_sock_tuple, sockaddr},
+    helpers::bpf_get_current_pid_tgid,
     helpers::generated::{
         bpf_bind, bpf_set_retval, bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release,
     },
@@ -26,6 +27,7 @@ use self::sockets::{
 };
 use crate::{
     allowed, audit,
+    counted::is_counted,
     denial::{Details, Who, deny},
     exits,
     kernel::{
@@ -167,7 +169,8 @@ fn exit(
         }
         exit => exit,
     };
-    if exit == Exit::Open {
+    let thread = bpf_get_current_pid_tgid();
+    if exit == Exit::Open && !is_counted(thread, number.into(), Call::TOLD) {
         let how = allowed::how(hook, protocol, port);
         allowed::tell(subject.seal, &dst, how, number);
     }
@@ -197,7 +200,7 @@ fn answers(ctx: &SockAddrContext, subject: &Subject, flags: u32, dst: Addr) -> R
 fn reason_of(exit: Exit, number: u32, otherwise: Reason) -> Reason {
     match exit {
         Exit::Lapsed => {
-            exits::count_lapsed(number);
+            exits::count_lapsed(bpf_get_current_pid_tgid(), number);
             Reason::ExitLapsed
         }
         Exit::Port => Reason::ExitPort,

@@ -241,8 +241,8 @@ pub(crate) fn seal_of(id: u64) -> Option<SealNumber> {
         return None;
     }
     // SAFETY: the value is copied out at once.
-    if let Some(seal) = unsafe { CGROUPS.get(id) } {
-        return Some(*seal);
+    if let Some(member) = unsafe { CGROUPS.get(id) } {
+        return Some(member.seal);
     }
     overflowed(id).then_some(UNRECORDED)
 }

@@ -92,6 +92,65 @@ pub struct Waiting {
     pub veths: [u32; MAX_WAITING_VETHS],
 }
 
+/// Value of `CGROUPS`: a cgroup of a seal, with all that is below it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The seal that it is judged by; [`UNRECORDED`] where nothing is attached above it that
+    /// would judge its packets: it is denied every socket but unix sockets then.
+    pub seal: SealNumber,
+    /// The seal that it is of.
+    pub of: SealNumber,
+    /// Id of the cgroup below the root that it is in; 0: it is one of those itself.
+    pub top: u64,
+}
+
+/// Most cgroups below the root that the hooks for packets and calls are attached to.
+pub const MAX_ATTACHED: u32 = 64;
+
+/// Most attempts that are remembered as counted while hooks are moved.
+pub const MAX_COUNTED: u32 = 4_096;
+
+/// Key of `COUNTED`: one call of the gate's programs at one hook.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Address of the packet, or number of the thread.
+    pub object: u64,
+    /// Id of the sealed cgroup, or number of an exception.
+    pub of: u64,
+    /// What is counted: a [`crate::denial::Hook`], or a use.
+    pub what: u64,
+}
+
+impl Call {
+    /// A packet that an exception let out: no [`crate::denial::Hook`] has this number, nor
+    /// those below.
+    pub const OUT: u64 = 0x100;
+    /// One that came in by an exception.
+    pub const IN: u64 = 0x101;
+    /// One that was refused as its exception is over.
+    pub const LAPSED: u64 = 0x102;
+    /// A call that followers are told of.
+    pub const TOLD: u64 = 0x103;
+}
+
+/// Value of `COUNTED`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Which load of the programs has counted it.
+    pub load: u64,
+    /// When, `CLOCK_BOOTTIME`, nanoseconds.
+    pub at: u64,
+}
+
+impl Counted {
+    /// For so long another load takes it for counted, nanoseconds: both are called one
+    /// after the other. Hooks that are moved stay in both places for longer.
+    pub const LIFE: u64 = 2_000_000;
+}
+
 /// Most containers that are remembered as judged.
 pub const MAX_JUDGED: u32 = 16_384;
 
@@ -101,6 +160,11 @@ pub const MAX_JUDGED: u32 = 16_384;
 pub enum Switch {
     /// A container id that neither `IDS` nor `JUDGED` has starts denied everything.
     Quarantine = 0,
+    /// The hooks for packets and calls are attached to the cgroups in `ATTACHED`, not to the
+    /// root: what is sealed and born elsewhere is denied every socket but unix sockets.
+    Apart = 1,
+    /// Hooks are being moved or replaced: two programs may be called for one attempt.
+    Moving = 2,
 }
 
 /// Index into `LEVELS`: each writes its own element only, so neither loses what
@@ -118,7 +182,7 @@ pub enum Writer {
 pub const WRITERS: u32 = 2;
 
 /// How many [`Switch`]es there are.
-pub const SWITCHES: u32 = 1;
+pub const SWITCHES: u32 = 3;
 
 /// Key data of `CLIENTS` and `EXITS`; prefix length counts from the first bit of `seal`.
 #[repr(C)]
@@ -214,6 +278,8 @@ pub struct Seal {
     pub complete: u32,
     /// When, by `CLOCK_BOOTTIME`, seconds.
     pub boot: u32,
+    /// Id of the cgroup below the root that it was last seen in; 0: in none.
+    pub top: u64,
 }
 
 /// What userspace remembers of the gate.
@@ -272,10 +338,13 @@ pub enum Stat {
     Guarded = 3,
     /// Of those: the container's own program may have run by then.
     GuardedLate = 4,
+    /// Cgroups that were born where nothing is attached, and are denied every socket but unix
+    /// sockets; not 0 while there is one. Userspace sets it back, once there is none.
+    Unguarded = 5,
 }
 
 /// How many [`Stat`]s there are.
-pub const STATS: u32 = 5;
+pub const STATS: u32 = 6;
 
 /// Slot of a cgroup id in `OVERFLOW`.
 #[inline(always)]
@@ -291,8 +360,11 @@ const _: () = assert!(size_of::<Storage>() == 88);
 const _: () = assert!(size_of::<Counters>() == 272);
 const _: () = assert!(size_of::<Veth>() == 80);
 const _: () = assert!(size_of::<Bridge>() == 160);
-const _: () = assert!(size_of::<Seal>() == 216);
+const _: () = assert!(size_of::<Seal>() == 224);
 const _: () = assert!(size_of::<Gate>() == 32);
+const _: () = assert!(size_of::<Member>() == 24);
+const _: () = assert!(size_of::<Call>() == 24);
+const _: () = assert!(size_of::<Counted>() == 16);
 const _: () = assert!(size_of::<Follower>() == 24);
 const _: () = assert!(size_of::<Syn>() == 48);
 // One cache line.
@@ -334,6 +406,9 @@ mod pod {
         super::Client,
         super::Counters,
         super::Seal,
+        super::Member,
+        super::Call,
+        super::Counted,
         super::Gate,
         super::Follower,
         super::Veth,

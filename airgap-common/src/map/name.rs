@@ -7,8 +7,13 @@ pub const IDS: &str = "IDS";
 pub const PATHS: &str = "PATHS";
 /// One element, `[u8; 256]`: where the kernel side puts such a path together.
 pub const PATH: &str = "PATH";
-/// `u64` cgroup id → [`super::SealNumber`]: cgroups that exist now.
+/// `u64` cgroup id → [`super::Member`]: cgroups that exist now.
 pub const CGROUPS: &str = "CGROUPS";
+/// `u64` cgroup id → `u32` 1: what the hooks for packets and calls are attached to, where
+/// that is not the root. See [`super::Switch::Apart`].
+pub const ATTACHED: &str = "ATTACHED";
+/// [`super::Call`] → [`super::Counted`], while hooks are moved.
+pub const COUNTED: &str = "COUNTED";
 /// `u32` low bits of a cgroup id → `u64` how many of `CGROUPS` share them.
 pub const HINTS: &str = "HINTS";
 /// Index is a [`super::Writer`] → `u32`: bit n is set if it ever marked a cgroup
@@ -104,11 +109,13 @@ pub const SWITCHES: &str = "SWITCHES";
 pub const JUDGED: &str = "JUDGED";
 
 /// Every map that is pinned.
-pub const ALL: [&str; 44] = [
+pub const ALL: [&str; 46] = [
     IDS,
     PATHS,
     PATH,
     CGROUPS,
+    ATTACHED,
+    COUNTED,
     HINTS,
     LEVELS,
     EPOCH,

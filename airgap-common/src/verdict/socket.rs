@@ -62,12 +62,6 @@ pub fn use_of(family: u16, protocol: i32, own: bool) -> Result<(), Reason> {
     }
 }
 
-/// Whether [`use_of`] lets each socket of this family connect, whatever its protocol.
-#[inline(always)]
-pub const fn connects_freely(family: u16) -> bool {
-    matches!(family, AF_UNIX | AF_ALG | AF_INET | AF_INET6)
-}
-
 /// Whether a socket option makes the kernel announce a group on the link
 /// (linux/in.h, linux/in6.h): joining and leaving, sources and filters.
 #[inline(always)]
@@ -120,15 +114,6 @@ mod tests {
             assert_eq!(use_of(AF_NETLINK, 2, own), Err(Reason::SocketType));
             assert_eq!(use_of(AF_NETLINK, 9, own), Err(Reason::SocketType));
         }
-    }
-
-    #[test]
-    fn what_connects_freely_is_refused_nothing() {
-        for family in 0..=46 {
-            let refuses = (0..=255).any(|protocol| use_of(family, protocol, true).is_err());
-            assert!(!connects_freely(family) || !refuses, "family {family}");
-        }
-        assert!(connects_freely(AF_INET6) && !connects_freely(AF_NETLINK));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use aya_ebpf::{helpers::bpf_get_current_pid_tgid, helpers::generated::bpf_ktime_
 
 use self::name::Name;
 use crate::{
+    counted::is_counted,
     maps::{ATTEMPTS, BURSTS, COUNTERS, DESTINATIONS, FOLLOWERS, RINGS, add},
     subject::Subject,
     task,
@@ -105,6 +106,14 @@ fn report(subject: &Subject, details: &Details, name: &Name<'_>) {
     let Some(counters) = COUNTERS.get_ptr_mut(subject.seal) else {
         return;
     };
+    // What is no packet is a thread's, which asks for one thing at a time.
+    let object = match name {
+        Name::Question(question) => question.skb as u64,
+        Name::None | Name::Unix(_) => bpf_get_current_pid_tgid(),
+    };
+    if is_counted(object, subject.cgroup, details.hook as u64) {
+        return;
+    }
     // SAFETY: takes nothing.
     let now = unsafe { bpf_ktime_get_boot_ns() };
     let details = &Details {

@@ -203,7 +203,7 @@ impl Kernel for Packet {
 
     #[inline(always)]
     fn exit_reply(&self, flow: &Flow, ip: &Ip, connected: bool) -> bool {
-        exits::reply(flow, ip, connected)
+        exits::reply(self.skb, flow, ip, connected)
     }
 
     #[inline(always)]

@@ -99,22 +99,28 @@ impl Nest {
         draw(confined)
     }
 
+    /// Makes what cgroups of commands are in; it goes with the last of them.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn parent(root: &Path) -> io::Result<PathBuf> {
+        let parent = root.join(PARENT);
+        // Nobody else may lock what is in it.
+        match fs::DirBuilder::new().mode(0o700).create(&parent) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(parent),
+        }
+    }
+
     /// Makes the cgroup; the gate marks it if it knows the id.
     ///
     /// # Errors
     /// If it cannot be made.
     pub fn make(root: &Path, id: String) -> Result<Self> {
-        let parent = root.join(PARENT);
-        // Nobody else may lock what is in it.
-        let shut = |path: &Path| fs::DirBuilder::new().mode(0o700).create(path);
-        let made = |path: &Path| match shut(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => Ok(()),
-        };
-        let path = parent.join(&id);
+        let path = root.join(PARENT).join(&id);
         // The parent goes with the last of them, which may be now.
         let done = (0..8).find_map(|_| {
-            made(&parent).ok()?;
+            Self::parent(root).ok()?;
             fs::create_dir(&path).ok()
         });
         if done.is_none() {

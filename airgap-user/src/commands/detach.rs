@@ -21,7 +21,7 @@ use crate::{
     config::Config,
     container::{Engines, Hosts},
     failure::exit,
-    gate::{Gate, Lock, Place, seal_id, seal_name},
+    gate::{Gate, Lock, Place, Reading, seal_id, seal_name},
     host::{systemd, units},
     names::{forget_names, has_names},
     notation::shell_word,
@@ -114,6 +114,14 @@ pub(crate) async fn run(
         log::info!("no container is sealed any more: the gate is gone from the kernel");
     } else if chosen.is_empty() && recorded.is_empty() {
         log::info!("no container is sealed on this host");
+    }
+    if let Some(mut gate) = Gate::open(&place)?
+        && !chosen.is_empty()
+        && gate.is_apart()?
+        // It holds where it is.
+        && let Err(error) = gate.attach_where_needed(&Reading::default(), &lock)
+    {
+        log::warn!("the hooks stay attached where they were: {error:#}");
     }
     // An engine may take its time.
     drop(lock);

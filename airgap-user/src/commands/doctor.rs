@@ -243,8 +243,13 @@ fn gate() -> Check {
                 ),
                 "detach containers that are gone; the count ends with the last seal",
             ),
+            [] if gate.unguarded().is_ok_and(|found| !found.is_empty()) => Check::limited(
+                "gate",
+                "a sealed container was started where the hooks are not attached, and gets no network socket",
+                "airgap attach that container again (airgap list), or run airgap watch, which does it by itself",
+            ),
             [] => match settled(&gate) {
-                Ok(true) => Check::ok("gate", format!("stands, {} links alive", gate.link_count())),
+                Ok(true) => Check::ok("gate", stands(&gate)),
                 Ok(false) => Check::limited(
                     "gate",
                     "a change of policy was cut short: until the next one each packet is judged in full, which is slower",
@@ -263,6 +268,18 @@ fn gate() -> Check {
             format!("{e:#}"),
             "airgap restore builds another gate beside it, then ends it",
         ),
+    }
+}
+
+fn stands(gate: &Gate) -> String {
+    let links = gate.link_count();
+    match gate.attached_below() {
+        Ok(at) if at.is_empty() => format!("stands, {links} links alive"),
+        Ok(at) => format!(
+            "stands, {links} links alive; packets are looked at in {} alone",
+            at.join(" and ")
+        ),
+        Err(error) => format!("stands, {links} links alive ({error:#})"),
     }
 }
 

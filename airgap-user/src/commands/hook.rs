@@ -19,7 +19,10 @@ use crate::{
     host::netns::Netns,
     labels::asks,
     preflight::others_in,
-    seal::{attach::cgroups::mark_cgroups, born},
+    seal::{
+        attach::cgroups::{mark_cgroups, next_of},
+        born,
+    },
     state::{Entry, Origin, State},
 };
 
@@ -79,6 +82,7 @@ fn begins(hosts: &Hosts, state: &State, told: &Told) -> Result<u8> {
     let lock = Lock::take()?;
     Gate::clear_remains(&place, &lock)?;
     let mut gate = Gate::arm_for(
+        &next_of(&place, &container),
         container.sandbox().as_ref(),
         &Reading::begin(&place),
         &place,

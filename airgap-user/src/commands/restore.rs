@@ -9,7 +9,7 @@ use clap::Args;
 use crate::{
     container::all_cgroups,
     failure::{Failure, exit},
-    gate::{Gate, Lock, Place, mount_bpffs},
+    gate::{Gate, Lock, Next, Place, Reading, mount_bpffs},
     host::clock::now,
     output,
     seal::recorded::{seal_id, seal_running},
@@ -61,7 +61,8 @@ pub(crate) fn run(state: &State, args: &Restore) -> Result<u8> {
         entries.extend(unknown);
     }
     place.seals = entries.len();
-    let mut gate = Gate::arm(&place, &lock)?;
+    // What starts after a boot may come anywhere.
+    let mut gate = Gate::arm_for(&Next::Anywhere, None, &Reading::default(), &place, &lock)?;
     let mut failed = 0;
     if state.quarantine() {
         gate.set_quarantine(true, &lock)?;

@@ -11,6 +11,7 @@ mod called;
 mod guards;
 mod hooks;
 mod judge;
+mod places;
 mod queue;
 mod workers;
 
@@ -90,6 +91,7 @@ pub(crate) async fn run(hosts: &Hosts, state: &State, config: &Config, args: &Wa
         tokio::select! {
             done = watch(hosts, state, config, args) => done,
             never = hooks::look_after(&place) => match never {},
+            never = places::look_after(&place) => match never {},
         }
     };
     let metrics = config.metrics.as_ref().map(|given| &given.value);

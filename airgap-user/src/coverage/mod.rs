@@ -30,6 +30,8 @@ pub struct Evidence {
     pub frame_layer: bool,
     /// Hooks whose program does not run for the container's cgroup.
     pub missing_hooks: Vec<String>,
+    /// The hooks are not attached to the root, and the security hooks are not in force.
+    pub silent_apart: bool,
     /// Links that are gone or dead.
     pub broken_links: Vec<String>,
     /// Capability bounding set of the container.
@@ -169,11 +171,19 @@ pub fn coverage(evidence: &Evidence) -> Vec<Vector> {
         hooks(vector::IP_SOCKETS, When::Now, &["sock_create", "egress"]),
         hooks(REPLIES, When::Now, &["ingress", "egress"]),
         hooks(vector::REFLECTION, When::Now, &["ingress", "egress"]),
-        hooks(
-            RESTART,
-            When::Later,
-            &["cgroup_mkdir", "cgroup_release", "egress", "ingress"],
-        ),
+        match evidence.silent_apart {
+            true => Vector::open(
+                RESTART,
+                When::Later,
+                "the hooks are attached to single cgroups, and the security hooks that deny what starts elsewhere are silent",
+                Some(attach(evidence)),
+            ),
+            false => hooks(
+                RESTART,
+                When::Later,
+                &["cgroup_mkdir", "cgroup_release", "egress", "ingress"],
+            ),
+        },
     ];
     match evidence.command {
         Some(confined) => vectors.extend(command::vectors(evidence, confined)),

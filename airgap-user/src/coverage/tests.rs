@@ -95,6 +95,16 @@ fn with_lsm() -> Evidence {
     }
 }
 
+#[test]
+fn what_starts_elsewhere_is_open_where_nothing_denies_it() {
+    let silent = Evidence {
+        silent_apart: true,
+        ..with_lsm()
+    };
+    assert!(uncovered(&silent).contains(&RESTART));
+    assert!(!uncovered(&with_lsm()).contains(&RESTART));
+}
+
 /// Open on every veth without LSM.
 const ALWAYS: [&str; 3] = [JOINS_LATER, PROBES_LATER, HOST_SOCKETS];
 

@@ -82,8 +82,8 @@ pub const EXPLANATIONS: [Explanation; 22] = {
         ),
         of(
             "unrecorded",
-            "The container's cgroup did not fit into the gate's tables, so all is denied.",
-            "Lift seals that are not needed (airgap list), then restart the container.",
+            "The container's cgroup did not fit into the gate's tables, or was made where the hooks are not attached, so all is denied.",
+            "Attach it again; airgap status says which it is. Where the tables are full, lift seals that are not needed (airgap list) first.",
         ),
         of(
             "foreign-socket",

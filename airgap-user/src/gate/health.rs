@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 
 use super::{
     Gate, HOOKS, Hook, Kind, LinkState,
+    attached::{Spot, cgroup_hooks, is_gone, pin},
     hints::Hints,
     map, security,
     sys::{effective_programs, link_state, obj_get},
@@ -17,20 +18,53 @@ impl Gate {
     /// Links that are missing, dead, or hang on the wrong hook or cgroup: what
     /// a pin says is worth nothing, its link has to be alive.
     pub fn broken_links(&self) -> Vec<String> {
-        self.hooks()
-            .filter_map(|hook| {
-                let why = match self.link(hook.link) {
-                    Err(_) => "its pin is gone",
-                    Ok(state) => match hook.kind {
-                        Kind::Tracepoint(_) | Kind::Security(_) => return None,
-                        _ if state.cgroup == 0 => "its cgroup is gone",
-                        _ if state.cgroup != self.root_id() => "it hangs on another cgroup",
-                        _ if state.attach_type != hook.attach_type => "it hangs on another hook",
-                        _ => return None,
-                    },
-                };
-                Some(format!("{}: {why}", hook.link))
-            })
+        let mut broken = self.broken_on_cgroups();
+        let others = self
+            .hooks()
+            .filter(|hook| matches!(hook.kind, Kind::Tracepoint(_) | Kind::Security(_)))
+            .filter(|hook| self.link(hook.link).is_err());
+        broken.extend(others.map(|hook| format!("{}: its pin is gone", hook.link)));
+        broken
+    }
+
+    fn broken_on_cgroups(&self) -> Vec<String> {
+        let mut before = self.spots();
+        loop {
+            let spots = match before {
+                Ok(spots) => spots,
+                Err(error) => return vec![format!("{error:#}")],
+            };
+            // Nothing is below one that is gone.
+            let there = spots.iter().filter(|spot| !is_gone(spot));
+            let broken: Vec<_> = there.flat_map(|spot| self.broken_at(spot)).collect();
+            let now = self.spots();
+            // They were moved meanwhile.
+            if broken.is_empty() || now.as_ref().is_ok_and(|now| *now == spots) {
+                return broken;
+            }
+            before = now;
+        }
+    }
+
+    /// The same of the hooks on cgroups in one place.
+    pub(super) fn broken_at(&self, spot: &Spot) -> Vec<String> {
+        let own = match spot {
+            Some(top) => top.id,
+            None => self.root_id(),
+        };
+        let why = |hook: &Hook| match self.link(&pin(hook, spot)) {
+            Err(_) => Some("its pin is gone"),
+            Ok(state) if state.cgroup == 0 => Some("its cgroup is gone"),
+            Ok(state) if state.cgroup != own => Some("it hangs on another cgroup"),
+            Ok(state) if state.attach_type != hook.attach_type => Some("it hangs on another hook"),
+            Ok(_) => None,
+        };
+        let place = match spot {
+            Some(top) => format!(" ({})", top.path.display()),
+            None => String::new(),
+        };
+        cgroup_hooks()
+            .filter_map(|hook| Some(format!("{}: {}{place}", hook.link, why(hook)?)))
             .collect()
     }
 
@@ -42,14 +76,12 @@ impl Gate {
         let dir =
             File::open(cgroup).with_context(|| format!("cannot open {}", cgroup.display()))?;
         let mut missing = Vec::new();
-        for hook in HOOKS
-            .iter()
-            .filter(|h| !matches!(h.kind, Kind::Tracepoint(_)))
-        {
+        let spots = self.spots()?;
+        for hook in cgroup_hooks() {
             let effective = effective_programs(&dir, hook.attach_type)
                 .with_context(|| format!("cannot query the programs of {}", cgroup.display()))?;
-            let ours = self.link(hook.link).map(|l| l.program);
-            if !ours.is_ok_and(|program| effective.contains(&program)) {
+            let mut ours = spots.iter().map(|spot| self.link(&pin(hook, spot)));
+            if !ours.any(|link| link.is_ok_and(|link| effective.contains(&link.program))) {
                 missing.push(hook.link);
             }
         }
@@ -64,7 +96,8 @@ impl Gate {
     pub fn is_marked(&self, cgroup: u64, level: u32, seal: SealNumber) -> Result<bool> {
         let hints = Hints::map(map(&self.place, name::HINTS)?.fd()).context("cannot map HINTS")?;
         let levels: Vec<u32> = self.levels.iter().collect::<Result<_, _>>()?;
-        Ok(self.cgroups.get(&cgroup, 0).is_ok_and(|n| n == seal)
+        let member = self.cgroups.get(&cgroup, 0);
+        Ok(member.is_ok_and(|member| member.seal == seal)
             && levels.iter().any(|levels| levels & (1 << level) != 0)
             && hints.get(cgroup) > 0)
     }
@@ -85,7 +118,10 @@ impl Gate {
 
     /// How many links there should be.
     pub fn link_count(&self) -> usize {
-        self.hooks().count()
+        let spots = self.spots().unwrap_or_default();
+        let there = spots.iter().filter(|spot| !is_gone(spot)).count();
+        let others = self.hooks().count() - cgroup_hooks().count();
+        others + there * cgroup_hooks().count()
     }
 
     /// Those every gate has, and those this kernel was seen to heed.

@@ -1,6 +1,6 @@
-//! `HINTS` in shared memory.
+//! Arrays in shared memory.
 //!
-//! Kernel and user side both count in it, so the user side must add
+//! Kernel and user side both count in them, so the user side must change them
 //! atomically, which a map update is not: it maps the array and does.
 
 use std::{
@@ -10,21 +10,22 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use airgap_common::map::HINT_BUCKETS;
+use airgap_common::map::{HINT_BUCKETS, STATS, Stat};
 
-const BYTES: usize = HINT_BUCKETS as usize * size_of::<u64>();
+/// A mapped array of 64-bit words.
+struct Words {
+    at: NonNull<AtomicU64>,
+    count: u32,
+}
 
-/// The mapped array.
-pub(super) struct Hints(NonNull<AtomicU64>);
-
-impl Hints {
-    /// Maps the array (`BPF_F_MMAPABLE`, Linux 5.5).
-    pub(super) fn map(map: &impl AsFd) -> io::Result<Self> {
+impl Words {
+    /// Maps an array of so many (`BPF_F_MMAPABLE`, Linux 5.5).
+    fn map(map: &impl AsFd, count: u32) -> io::Result<Self> {
         // SAFETY: a fresh shared mapping of the whole array, unmapped on drop.
         let at = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
-                BYTES,
+                bytes(count),
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_SHARED,
                 map.as_fd().as_raw_fd(),
@@ -34,15 +35,41 @@ impl Hints {
         if at == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        NonNull::new(at.cast())
-            .map(Self)
-            .ok_or_else(|| io::ErrorKind::Other.into())
+        let at = NonNull::new(at.cast()).ok_or(io::ErrorKind::Other)?;
+        Ok(Self { at, count })
+    }
+
+    /// The word of this number, which is below their count.
+    fn word(&self, index: u32) -> &AtomicU64 {
+        assert!(index < self.count, "{index} of {} words", self.count);
+        // SAFETY: the index is within the mapping, which lives as long as self.
+        unsafe { self.at.add(index as usize).as_ref() }
+    }
+}
+
+impl Drop for Words {
+    fn drop(&mut self) {
+        // SAFETY: the mapping made above, and no reference into it is left.
+        unsafe { libc::munmap(self.at.as_ptr().cast(), bytes(self.count)) };
+    }
+}
+
+const fn bytes(count: u32) -> usize {
+    count as usize * size_of::<u64>()
+}
+
+/// `HINTS`.
+pub(super) struct Hints(Words);
+
+impl Hints {
+    /// # Errors
+    /// If the array cannot be mapped.
+    pub(super) fn map(map: &impl AsFd) -> io::Result<Self> {
+        Words::map(map, HINT_BUCKETS).map(Self)
     }
 
     fn bucket(&self, cgroup: u64) -> &AtomicU64 {
-        let index = (cgroup as u32 & (HINT_BUCKETS - 1)) as usize;
-        // SAFETY: the index is within the mapping, which lives as long as self.
-        unsafe { self.0.add(index).as_ref() }
+        self.0.word(cgroup as u32 & (HINT_BUCKETS - 1))
     }
 
     pub(super) fn add(&self, cgroup: u64) {
@@ -58,9 +85,24 @@ impl Hints {
     }
 }
 
-impl Drop for Hints {
-    fn drop(&mut self) {
-        // SAFETY: the mapping made above, and no reference into it is left.
-        unsafe { libc::munmap(self.0.as_ptr().cast(), BYTES) };
+/// `STATS`.
+pub(super) struct Stats(Words);
+
+impl Stats {
+    /// # Errors
+    /// If the array cannot be mapped.
+    pub(super) fn map(map: &impl AsFd) -> io::Result<Self> {
+        Words::map(map, STATS).map(Self)
+    }
+
+    pub(super) fn get(&self, stat: Stat) -> u64 {
+        self.0.word(stat as u32).load(Ordering::SeqCst)
+    }
+
+    /// Sets it to 0 if it is still `known`; returns whether it was.
+    pub(super) fn clear(&self, stat: Stat, known: u64) -> bool {
+        let word = self.0.word(stat as u32);
+        let cleared = word.compare_exchange(known, 0, Ordering::SeqCst, Ordering::SeqCst);
+        cleared.is_ok()
     }
 }

@@ -18,10 +18,14 @@ use aya::{
 use super::{Hook, Kind, Place, sys};
 
 /// Attaches a program that the kernel has verified.
-pub(super) fn attach(programs: &mut Ebpf, hook: &Hook, cgroup: &File) -> Result<FdLink> {
+///
+/// # Errors
+/// If the object lacks it, or the kernel refuses the link; for a hook on cgroups, without one.
+pub(super) fn attach(programs: &mut Ebpf, hook: &Hook, cgroup: Option<&File>) -> Result<FdLink> {
     let program = programs
         .program_mut(hook.program)
         .ok_or_else(|| anyhow!("the BPF object has no program {}", hook.program))?;
+    let at = || cgroup.ok_or_else(|| anyhow!("{} hangs on a cgroup", hook.program));
     let attached = || format!("cannot attach {} to {}", hook.program, hook.link);
     // A bpf_link is always multi, and only "single" makes it one (aya#1078).
     const MODE: CgroupAttachMode = CgroupAttachMode::Single;
@@ -34,18 +38,18 @@ pub(super) fn attach(programs: &mut Ebpf, hook: &Hook, cgroup: &File) -> Result<
                 aya::programs::CgroupSkbAttachType::Ingress
             };
             let id = program
-                .attach(cgroup, attach_type, MODE)
+                .attach(at()?, attach_type, MODE)
                 .with_context(attached)?;
             program.take_link(id)?.try_into()
         }
         Kind::Sock => {
             let program: &mut CgroupSock = program.try_into()?;
-            let id = program.attach(cgroup, MODE).with_context(attached)?;
+            let id = program.attach(at()?, MODE).with_context(attached)?;
             program.take_link(id)?.try_into()
         }
         Kind::SockAddr => {
             let program: &mut CgroupSockAddr = program.try_into()?;
-            let id = program.attach(cgroup, MODE).with_context(attached)?;
+            let id = program.attach(at()?, MODE).with_context(attached)?;
             program.take_link(id)?.try_into()
         }
         Kind::Tracepoint(_) => {
@@ -83,11 +87,8 @@ impl From<OwnedFd> for Link {
 }
 
 /// Puts a new link's pin in the place of the old one, which ends only then.
-pub(super) fn replace_pin(place: &Place, hook: &Hook, link: impl Into<Link>) -> Result<()> {
-    let (path, next) = (
-        place.link(hook.link),
-        place.link(&format!("{}_next", hook.link)),
-    );
+pub(super) fn replace_pin(place: &Place, name: &str, link: impl Into<Link>) -> Result<()> {
+    let (path, next) = (place.link(name), place.link(&format!("{name}_next")));
     unlink(&next)?;
     let pinned = match link.into() {
         Link::Aya(link) => link.pin(&next).map(drop).map_err(Into::into),

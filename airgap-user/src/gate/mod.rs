@@ -5,6 +5,7 @@
 
 mod arm;
 mod aside;
+mod attached;
 mod attempts;
 pub mod btf;
 mod clients;
@@ -34,8 +35,8 @@ use std::path::{Path, PathBuf};
 use airgap_common::{
     ABI_VERSION,
     map::{
-        Client, Counters, Follower, Gate as GateInfo, ID_LEN, PATH_LEN, Policy, Seal, SealNumber,
-        Veth, name,
+        Client, Counters, Follower, Gate as GateInfo, ID_LEN, Member, PATH_LEN, Policy, Seal,
+        SealNumber, Veth, name,
     },
 };
 use anyhow::{Context as _, Result};
@@ -43,6 +44,7 @@ use aya::maps::{Array, HashMap, LpmTrie, Map, MapData};
 
 pub use self::{
     arm::{Reading, has_set_retval},
+    attached::{Next, Placing},
     attempts::Attempts,
     exits::{Exit, ExitsView},
     frames::{Arrival, FrameGuard, FrameLayer, Trial},
@@ -162,7 +164,7 @@ pub struct Gate {
     place: Place,
     ids: HashMap<MapData, [u8; ID_LEN], SealNumber>,
     paths: HashMap<MapData, [u8; PATH_LEN], SealNumber>,
-    cgroups: HashMap<MapData, u64, SealNumber>,
+    cgroups: HashMap<MapData, u64, Member>,
     levels: Array<MapData, u32>,
     epoch: Array<MapData, u32>,
     overflow: Array<MapData, u64>,
@@ -269,8 +271,8 @@ impl Gate {
     pub fn cgroups_of(&self, seal: SealNumber) -> Result<Vec<u64>> {
         let mut ids = Vec::new();
         for entry in self.cgroups.iter() {
-            let (cgroup, number) = entry.context("cannot read the map CGROUPS")?;
-            if number == seal {
+            let (cgroup, member) = entry.context("cannot read the map CGROUPS")?;
+            if member.of == seal {
                 ids.push(cgroup);
             }
         }

@@ -4,7 +4,7 @@
 use airgap_common::map::{PATH_LEN, SealNumber};
 use anyhow::{Context as _, Result};
 
-use super::{Gate, Lock};
+use super::{Gate, Lock, attached::top_of};
 use crate::failure::Failure;
 
 impl Gate {
@@ -16,6 +16,10 @@ impl Gate {
     pub fn seal_path(&mut self, number: SealNumber, path: &str, _lock: &Lock) -> Result<()> {
         let key = key(path)?;
         self.refuse_nested_path(number, path)?;
+        // Also where it does not run yet, it is known where it will.
+        let cgroup = self.place.cgroup.join(path.trim_start_matches('/'));
+        let top = top_of(&self.place.cgroup, &cgroup).map_or(0, |top| top.id);
+        self.remember_top(number, top)?;
         self.paths
             .insert(key, number, 0)
             .context("cannot write the map PATHS")

@@ -1,11 +1,11 @@
 //! Containers that nobody has judged: while the switch is on, they start
 //! denied everything, and stay so until they are sealed or let go.
 
-use airgap_common::map::{ID_LEN, MAX_JUDGED, QUARANTINED, SealNumber, Switch, name};
+use airgap_common::map::{ID_LEN, MAX_JUDGED, Member, QUARANTINED, SealNumber, Switch, name};
 use anyhow::{Context as _, Result};
 use aya::maps::MapError;
 
-use super::{Gate, Lock, arm::NO_DENIALS};
+use super::{Gate, Lock, Next, Reading, arm::NO_DENIALS};
 use crate::container::{Cgroup, find_cgroups};
 
 const BPF_EXIST: u64 = 2;
@@ -16,18 +16,17 @@ impl Gate {
     /// # Errors
     /// If the map cannot be read.
     pub fn quarantine(&self) -> Result<bool> {
-        self.switches
-            .get(&(Switch::Quarantine as u32), 0)
-            .map(|on| on == 1)
-            .context("cannot read the map SWITCHES")
+        self.switch(Switch::Quarantine)
     }
 
     /// Turns it on or off; off lets go of what is denied by it.
     ///
     /// # Errors
     /// If a map cannot be written.
-    pub fn set_quarantine(&mut self, on: bool, _lock: &Lock) -> Result<()> {
+    pub fn set_quarantine(&mut self, on: bool, lock: &Lock) -> Result<()> {
         if on {
+            // It denies ids wherever they come.
+            self.attach_for(&Next::Anywhere, &Reading::default(), lock)?;
             // Its refusals are counted like any seal's.
             if self.counters.get(&QUARANTINED, 0).is_err() {
                 self.counters
@@ -35,9 +34,7 @@ impl Gate {
                     .context("cannot write the map COUNTERS")?;
             }
         }
-        self.switches
-            .set(Switch::Quarantine as u32, u32::from(on), 0)
-            .context("cannot write the map SWITCHES")?;
+        self.set_switch(Switch::Quarantine, on)?;
         if !on {
             for cgroup in self.cgroups_of(QUARANTINED)? {
                 self.release(cgroup)?;
@@ -68,7 +65,7 @@ impl Gate {
             if self
                 .cgroups
                 .get(&cgroup.id, 0)
-                .is_ok_and(|n| n == QUARANTINED)
+                .is_ok_and(|member| member.of == QUARANTINED)
             {
                 self.release(cgroup.id)?;
                 count += 1;
@@ -116,9 +113,15 @@ impl Gate {
         self.unsettle()?;
         // The id first: what is born from here on is denied for being unjudged.
         self.unseal_id(&self.seal(number)?.id)?;
-        for cgroup in self.cgroups_of(number)? {
+        let members = self.members()?.into_iter();
+        for (cgroup, member) in members.filter(|(_, member)| member.of == number) {
+            let member = Member {
+                seal: QUARANTINED,
+                of: QUARANTINED,
+                ..member
+            };
             if !open.contains(&cgroup)
-                && let Err(error) = self.cgroups.insert(cgroup, QUARANTINED, BPF_EXIST)
+                && let Err(error) = self.cgroups.insert(cgroup, member, BPF_EXIST)
                 && self.cgroups.get(&cgroup, 0).is_ok()
             {
                 return Err(error).context("cannot write the map CGROUPS");

@@ -1,20 +1,17 @@
 //! Sealing and unsealing: map writes in an order that never opens a gap.
 
-use std::{
-    os::{
-        fd::{AsFd as _, OwnedFd},
-        unix::fs::MetadataExt as _,
-    },
-    path::PathBuf,
-};
+mod nesting;
+
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use airgap_common::map::{
-    Gate as GateInfo, ID_LEN, MAX_LEVEL, Mark, Policy, Seal, SealNumber, Storage, Tag, Writer, name,
+    Gate as GateInfo, ID_LEN, MAX_LEVEL, Mark, Member, Policy, Seal, SealNumber, Storage, Tag,
+    Writer, name,
 };
 use anyhow::{Context as _, Result, bail};
 use aya::maps::{Map, SkStorage};
 
-use super::{Gate, Lock, hints::Hints, map, seal_name, sys};
+use super::{Gate, Lock, Next, Reading, attached::top_of, hints::Hints, map, sys};
 use crate::{
     container::Cgroup,
     failure::{Failure, exit},
@@ -202,6 +199,7 @@ impl Gate {
             accepted: sealing.accepted,
             complete: 0,
             boot: u32::try_from(clock::since_boot().as_secs()).unwrap_or(0),
+            top: 0,
         };
         let write = |gate: &mut Self| -> Result<()> {
             gate.count(number)?;
@@ -241,7 +239,7 @@ impl Gate {
     /// # Errors
     /// If it is too deep, inside or around another sealed container, or a map
     /// cannot be written.
-    pub fn seal_cgroup(&mut self, number: SealNumber, cgroup: &Cgroup, _lock: &Lock) -> Result<()> {
+    pub fn seal_cgroup(&mut self, number: SealNumber, cgroup: &Cgroup, lock: &Lock) -> Result<()> {
         if cgroup.level == 0 || cgroup.level > MAX_LEVEL {
             bail!(Failure::new(
                 format!(
@@ -253,6 +251,11 @@ impl Gate {
             ));
         }
         self.refuse_nesting(number, cgroup)?;
+        let top = top_of(&self.place.cgroup, &cgroup.path).map_or(0, |top| top.id);
+        if !self.is_guarded(top)? {
+            let next = Next::At(cgroup.path.clone());
+            self.attach_for(&next, &Reading::default(), lock)?;
+        }
         let hints = self.hints()?;
         // Level and hint first: without them the entry would not be looked for.
         let writer = Writer::User as u32;
@@ -261,22 +264,30 @@ impl Gate {
         self.levels
             .set(writer, levels, 0)
             .context("cannot write the map LEVELS")?;
+        self.remember_top(number, top)?;
+        let member = Member {
+            seal: number,
+            of: number,
+            top,
+        };
         let marked = self.cgroups.get(&cgroup.id, 0);
-        if marked.is_ok_and(|n| n != number && !self.is_in_force(n)) {
+        let is_taken = |marked: &Member| marked.of != number && self.is_in_force(marked.of);
+        if marked.is_ok_and(|marked| marked.seal != number && !is_taken(&marked)) {
             // Its level and hint are there; from denied everything to its policy at once.
             self.unsettle()?;
-            let written = self.cgroups.insert(cgroup.id, number, BPF_EXIST);
+            let written = self.cgroups.insert(cgroup.id, member, BPF_EXIST);
             self.settle()?;
-            return written
-                .with_context(|| format!("cannot seal the cgroup {}", cgroup.path.display()));
+            written.with_context(|| format!("cannot seal the cgroup {}", cgroup.path.display()))?;
+            return self.count_unguarded();
         }
         hints.add(cgroup.id);
-        match self.cgroups.insert(cgroup.id, number, BPF_NOEXIST) {
+        match self.cgroups.insert(cgroup.id, member, BPF_NOEXIST) {
             Ok(()) => Ok(()),
             Err(error) => {
                 hints.remove(cgroup.id);
                 // Sealed before, or by the kernel a moment ago.
-                if self.cgroups.get(&cgroup.id, 0).is_ok_and(|n| n == number) {
+                let marked = self.cgroups.get(&cgroup.id, 0);
+                if marked.is_ok_and(|marked| marked.seal == number) {
                     return Ok(());
                 }
                 Err(error)
@@ -285,39 +296,21 @@ impl Gate {
         }
     }
 
+    /// Where its container is, for when that has ended.
+    pub(super) fn remember_top(&mut self, number: SealNumber, top: u64) -> Result<()> {
+        let seal = self.seal(number)?;
+        if seal.top == top {
+            return Ok(());
+        }
+        let written = self.seals.insert(number, Seal { top, ..seal }, 0);
+        written.context("cannot write the map SEALS")
+    }
+
     /// Whether an id is sealed under this number: it is not in quarantine, nor
     /// where an attach or a detach was killed half-way.
     pub(super) fn is_in_force(&self, number: SealNumber) -> bool {
         let seal = self.seals.get(&number, 0);
         seal.is_ok_and(|seal| self.ids.get(&seal.id, 0).is_ok_and(|now| now == number))
-    }
-
-    /// Two policies for one packet: the outer one alone would count.
-    fn refuse_nesting(&self, number: SealNumber, cgroup: &Cgroup) -> Result<()> {
-        let foreign = |n: &SealNumber| *n != number && self.is_in_force(*n);
-        let other = |id: u64| self.cgroups.get(&id, 0).ok().filter(foreign);
-        let above = cgroup.path.ancestors().skip(1).map_while(|dir| {
-            dir.starts_with(&self.place.cgroup)
-                .then(|| dir.to_path_buf())
-        });
-        for dir in above.chain(below(&cgroup.path)) {
-            let id = std::fs::metadata(&dir).map_or(0, |m| m.ino());
-            if let Some(other) = other(id) {
-                let name = self
-                    .seals
-                    .get(&other, 0)
-                    .map_or_else(|_| "?".into(), |s| seal_name(&s));
-                return Err(Failure::new(
-                    format!(
-                        "{} is nested with the sealed container {name}",
-                        cgroup.path.display()
-                    ),
-                    format!("seal only the outer container, or: airgap detach {name}"),
-                )
-                .into());
-            }
-        }
-        Ok(())
     }
 
     /// Gives a connection that is older than the seal the provenance it would
@@ -377,19 +370,4 @@ fn padded(name: &str) -> [u8; 128] {
     let len = bytes.len().min(out.len());
     out[..len].copy_from_slice(&bytes[..len]);
     out
-}
-
-/// All directories below, depth first.
-fn below(dir: &std::path::Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut queue = vec![dir.to_path_buf()];
-    while let Some(dir) = queue.pop() {
-        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-            if entry.file_type().is_ok_and(|t| t.is_dir()) {
-                queue.push(entry.path());
-                found.push(entry.path());
-            }
-        }
-    }
-    found
 }

@@ -1,5 +1,7 @@
 //! The few `bpf(2)` commands that aya 0.14 does not expose.
 
+mod links;
+
 use std::{
     ffi::{CStr, CString},
     io,
@@ -12,9 +14,10 @@ use std::{
 };
 
 use aya_obj::generated::{
-    BPF_F_BEFORE, bpf_attach_type, bpf_attr, bpf_cmd, bpf_insn, bpf_link_info, bpf_link_type,
-    bpf_prog_type,
+    bpf_attach_type, bpf_attr, bpf_cmd, bpf_insn, bpf_link_info, bpf_link_type, bpf_prog_type,
 };
+
+pub(super) use self::links::{attach_cgroup, link_tcx, program, wait_for_programs};
 
 fn bpf(cmd: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i64> {
     // SAFETY: `attr` is a whole bpf_attr whose pointers the callers below keep
@@ -332,29 +335,6 @@ fn load_return_0(kind: bpf_prog_type, hook: Option<(bpf_attach_type, u32)>) -> i
     load.insn_cnt = RETURN_0.len() as u32;
     load.license = c"GPL".as_ptr() as u64;
     let fd = bpf(bpf_cmd::BPF_PROG_LOAD, &mut attr)?;
-    // SAFETY: a new descriptor that nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
-}
-
-/// A tcx link of a program on an interface of this thread's namespace, first in
-/// line, until it is closed (`BPF_LINK_CREATE`, Linux 6.6). `attach_type` is
-/// `BPF_TCX_INGRESS` or `BPF_TCX_EGRESS`. Returns only after a grace period.
-///
-/// # Errors
-/// `EINVAL` where the kernel has no tcx, `EEXIST` if the program is there already.
-pub(super) fn link_tcx(
-    program: &impl AsFd,
-    attach_type: bpf_attach_type,
-    index: u32,
-) -> io::Result<OwnedFd> {
-    let mut attr = attr();
-    // SAFETY: this arm of the union is the one that BPF_LINK_CREATE reads.
-    let link = unsafe { &mut attr.link_create };
-    link.__bindgen_anon_1.prog_fd = program.as_fd().as_raw_fd() as u32;
-    link.__bindgen_anon_2.target_ifindex = index;
-    link.attach_type = attach_type as u32;
-    link.flags = BPF_F_BEFORE;
-    let fd = bpf(bpf_cmd::BPF_LINK_CREATE, &mut attr)?;
     // SAFETY: a new descriptor that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }

@@ -112,13 +112,9 @@ impl Gate {
     /// Removes the marks of cgroups.
     fn unmark(&mut self, lifted: &mut Table<SealNumber, Unsealed>) -> Result<()> {
         let hints = self.hints()?;
-        let marks: Vec<_> = self
-            .cgroups
-            .iter()
-            .collect::<Result<_, _>>()
-            .context("cannot read the map CGROUPS")?;
-        for (cgroup, number) in marks {
-            let Some(unsealed) = lifted.get_mut(&number) else {
+        let marks = self.members()?;
+        for (cgroup, member) in marks {
+            let Some(unsealed) = lifted.get_mut(&member.of) else {
                 continue;
             };
             unsealed.cgroups += 1;
@@ -127,7 +123,7 @@ impl Gate {
                 hints.remove(cgroup);
             }
         }
-        Ok(())
+        self.count_unguarded()
     }
 
     fn clear_overflow(&mut self) -> Result<()> {

@@ -269,6 +269,14 @@ pub(super) fn refused(denials: &Denials) -> String {
     out
 }
 
+/// Where packets are looked at, unless that is the whole host.
+fn attached(at: &[String]) -> String {
+    match at {
+        [] => String::new(),
+        at => format!("; packets are looked at in {}", escape(&at.join(" and "))),
+    }
+}
+
 /// Cgroups, links, and every vector with its hooks.
 fn mechanism(out: &mut String, report: &Report) {
     for cgroup in &report.cgroups {
@@ -289,8 +297,9 @@ fn mechanism(out: &mut String, report: &Report) {
     if report.seal != 0 {
         let _ = writeln!(
             out,
-            "  gate      {} links, read back from the kernel",
-            report.links
+            "  gate      {} links, read back from the kernel{}",
+            report.links,
+            attached(&report.attached_to)
         );
     }
     for vector in &report.coverage {

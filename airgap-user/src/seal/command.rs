@@ -20,7 +20,7 @@ use crate::{
     command::{Confined, Nest, PREFIX, abandoned, exists, is_command, prepare},
     container::end_orphans,
     failure::Failure,
-    gate::{Gate, Lock, Place, Reading, Sealing, seal_id},
+    gate::{Gate, Lock, Next, Place, Reading, Sealing, seal_id},
     host::clock::now,
     policy::Rules,
     preflight::Risk,
@@ -56,7 +56,13 @@ impl Sealed {
         let rules = asked.rules;
         let lock = Lock::take()?;
         tidy_up(place, &lock)?;
-        let mut gate = Gate::arm_for(None, kernel, place, &lock)?;
+        let parent = Nest::parent(&place.cgroup).context("cannot make the cgroup of commands")?;
+        let next = Next::At(parent.join("command"));
+        let armed = Gate::arm_for(&next, None, kernel, place, &lock);
+        let mut gate = armed.inspect_err(|_failed| {
+            // It goes with the last of them.
+            let _ = std::fs::remove_dir(&parent);
+        })?;
         let hooks = gate.security().in_force().is_some();
         let confined = Confined {
             unix: hooks || asked.accept.contains(&Risk::UnixSockets),

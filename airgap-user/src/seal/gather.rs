@@ -165,8 +165,11 @@ impl Report {
             .collect();
         let mut missing_hooks = Vec::new();
         let mut marked = true;
+        let unguarded: Vec<u64> = gate.unguarded()?.into_iter().map(|(id, _)| id).collect();
         for cgroup in &live {
             match gate.missing_hooks(&cgroup.path) {
+                // Without sockets nothing of it comes to them.
+                Ok(_) if unguarded.contains(&cgroup.id) => {}
                 Ok(missing) => missing_hooks.extend(missing.into_iter().map(str::to_owned)),
                 // Gone since we looked; the next start is the kernel's to mark.
                 Err(_) if !cgroup.path.exists() => continue,
@@ -174,10 +177,13 @@ impl Report {
             }
             if !gate.is_marked(cgroup.id, cgroup.level, number)? && cgroup.path.exists() {
                 marked = false;
-                problems.push(format!(
-                    "the cgroup {} is not in the gate's maps: {mend}",
-                    cgroup.path.display()
-                ));
+                let path = cgroup.path.display();
+                problems.push(match unguarded.contains(&cgroup.id) {
+                    true => format!(
+                        "the cgroup {path} was made where the hooks are not attached, and gets no network socket: {mend}"
+                    ),
+                    false => format!("the cgroup {path} is not in the gate's maps: {mend}"),
+                });
             }
         }
         if let Some(container) = container
@@ -232,6 +238,7 @@ impl Report {
             frame_layer: subtree.is_some() || frames.is_some() && !bare || Layers::has_frames(),
             broken_links,
             missing_hooks,
+            silent_apart: gate.is_apart()? && gate.security().in_force().is_none(),
             capabilities: match &unseen[..] {
                 [] if subtree.is_some() => look.map_or(0, reach),
                 [] => facts.map_or(u64::MAX, Facts::all_capabilities),
@@ -312,6 +319,7 @@ impl Report {
             accepted: Risk::names(seal.accepted),
             cgroups: cgroup_refs(&marked_ids, &live),
             links: gate.link_count(),
+            attached_to: gate.attached_below()?,
             denials: counters
                 .as_ref()
                 .map_or_else(Denials::default, Denials::from),

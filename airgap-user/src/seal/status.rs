@@ -70,6 +70,9 @@ pub struct Report {
     pub cgroups: Vec<CgroupRef>,
     /// Links of the gate that should be alive; those that are not are problems.
     pub links: usize,
+    /// Cgroups just below the root that the hooks on packets and calls are attached to; none:
+    /// they are attached to the root.
+    pub attached_to: Vec<String>,
     /// Refused attempts.
     pub denials: Denials,
     /// By vector.
@@ -259,6 +262,7 @@ impl Report {
             accepted: known.map_or_else(Vec::new, |r| Risk::names(r.accepted)),
             cgroups: Vec::new(),
             links: 0,
+            attached_to: Vec::new(),
             denials: Denials::default(),
             coverage: Vec::new(),
             existing: Vec::new(),

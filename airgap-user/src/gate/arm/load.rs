@@ -45,7 +45,7 @@ pub(super) fn load(place: &Place, kernel: Kernel, version: KernelVersion) -> Res
     let has_typed_loads = since(6, 1);
     let systemd = first_process(&place.cgroup);
     let test = security::test_protocol(random()?);
-    let seed = random()?;
+    let (seed, load) = (random()?, random()?);
     let log_level = bpf_log_level();
     let Kernel {
         btf,
@@ -58,6 +58,7 @@ pub(super) fn load(place: &Place, kernel: Kernel, version: KernelVersion) -> Res
     loader.override_global("SELF_TEST", &test, true);
     loader.override_global("SYSTEMD", &systemd, true);
     loader.override_global("HASH_SEED", &seed, true);
+    loader.override_global("LOAD", &load, true);
     loader.override_global(aya_log::LEVEL, &log_level, true);
     for (offset, (global, _, _)) in offsets.iter().zip(OFFSETS) {
         loader.override_global(global, offset, true);

@@ -2,14 +2,9 @@
 
 mod kernel;
 mod load;
+mod places;
 
-use std::{
-    fs::{self, File},
-    io,
-    os::unix::fs::DirBuilderExt as _,
-    sync::mpsc,
-    thread,
-};
+use std::{fs, io, os::unix::fs::DirBuilderExt as _, sync::mpsc, thread};
 
 use airgap_common::{
     ABI_VERSION,
@@ -18,11 +13,13 @@ use airgap_common::{
 use anyhow::{Context as _, Result, anyhow};
 use aya::{Btf, Ebpf, util::KernelVersion};
 
+use self::places::Moving;
+pub(super) use self::places::{end_moving, load_again};
 pub use self::{kernel::Reading, load::has_set_retval};
 use super::{
-    Gate, HOOKS, Lock, Place, Security, Silence,
+    Gate, HOOKS, Hook, Kind, Lock, Next, Place, Security, Silence, attached,
     frames::{self, Early},
-    links::{attach, replace_pin, unlink, unlink_hook},
+    links::{unlink, unlink_hook},
     lock::VethLock,
     object, remove_dir, security,
     verifier::verify,
@@ -44,16 +41,17 @@ impl Gate {
     /// # Errors
     /// If the kernel refuses a program or an attachment, with what it said.
     pub fn arm(place: &Place, lock: &Lock) -> Result<Self> {
-        Self::arm_for(None, &Reading::default(), place, lock)
+        Self::arm_for(&Next::Nothing, None, &Reading::default(), place, lock)
     }
 
-    /// As [`Gate::arm`], with what was read before, and for the container of a
-    /// network namespace: if none stood, its interfaces are linked on the way, and guarded
-    /// once [`Gate::guard_frames`] says for which seal.
+    /// As [`Gate::arm`], with what was read before, for what is to be sealed next, and for the
+    /// container of a network namespace: if none stood, its interfaces are linked on the way,
+    /// and guarded once [`Gate::guard_frames`] says for which seal.
     ///
     /// # Errors
     /// As there.
     pub fn arm_for(
+        next: &Next,
         network: Option<&Netns>,
         kernel: &Reading,
         place: &Place,
@@ -72,9 +70,10 @@ impl Gate {
             // Of a change that was cut short. What stands is judged as it stands, and
             // whoever repairs it unsettles first.
             gate.settle()?;
+            gate.attach_for(next, kernel, lock)?;
             return Ok(gate);
         }
-        match load_and_attach(place, kernel, network, lock) {
+        match load_and_attach(place, next, kernel, network, lock) {
             Ok(early) => {
                 let gate = Self::open(place)?;
                 let mut gate = gate.ok_or_else(|| anyhow!("the gate's maps are gone again"))?;
@@ -129,7 +128,7 @@ impl Gate {
         Ok(())
     }
 
-    fn is_idle(&self) -> Result<bool> {
+    pub(super) fn is_idle(&self) -> Result<bool> {
         Ok(self.ids.keys().next().is_none()
             && self.cgroups.keys().next().is_none()
             && !self.quarantine()?)
@@ -142,6 +141,7 @@ impl Gate {
 
 fn load_and_attach(
     place: &Place,
+    next: &Next,
     kernel: &Reading,
     network: Option<&Netns>,
     lock: &Lock,
@@ -168,14 +168,9 @@ fn load_and_attach(
         test,
     } = load::load(place, kernel.end()?, version)?;
     let early = verify_and_link(&mut programs, &kernel, network)?;
-    let cgroup = File::open(&place.cgroup)
-        .with_context(|| format!("cannot open {}", place.cgroup.display()))?;
     frames::pin(&mut programs, place)?;
-    for hook in &HOOKS {
-        let link = attach(&mut programs, hook, &cgroup)?;
-        replace_pin(place, hook, link)?;
-    }
     let mut gate = Gate::open(place)?.ok_or_else(|| anyhow!("the map GATE is not pinned"))?;
+    let moving = Moving::begin(&mut gate)?;
     // What refuses nothing is not worth an attach that fails, unless it may again.
     let kept = match gate.security_under(lock) {
         Security::InForce(_) | Security::Skipped(_) | Security::Silent(Silence::FtraceOff) => true,
@@ -183,7 +178,11 @@ fn load_and_attach(
     };
     // After that look, which may have found that they refuse no more.
     let before = gate.info()?.lsm;
-    let hooks = security::attach(&mut programs, &cgroup, &kernel, test, kept)?;
+    let hooks = security::attach(&mut programs, &kernel, test, kept)?;
+    let in_force = hooks.as_ref().is_some_and(|hooks| hooks.in_force);
+    let tops = places::tops_for(&mut gate, next, in_force)?;
+    places::attach(&gate, &mut programs, &tops, &moving)?;
+    places::attach_others(&gate, &mut programs)?;
     let lsm = match &hooks {
         None => 0,
         Some(hooks) if !hooks.proven => security::NOT_SINCE,
@@ -208,6 +207,9 @@ fn load_and_attach(
     gate.info
         .set(0, info, 0)
         .context("cannot write the map GATE")?;
+    // Only now: nobody is without security hooks where the hooks are apart.
+    places::leave_others(&mut gate, &mut programs, &tops, &moving)?;
+    moving.end(&mut gate)?;
     Ok(early)
 }
 
@@ -242,9 +244,11 @@ pub(super) const NO_DENIALS: Counters = Counters::ZERO;
 /// any more when the gate opens.
 fn disarm(place: &Place, _veths: &VethLock) -> Result<()> {
     security::detach(place)?;
-    for hook in HOOKS.iter().rev() {
+    let others = |hook: &&Hook| matches!(hook.kind, Kind::Tracepoint(_));
+    for hook in HOOKS.iter().rev().filter(others) {
         unlink_hook(place, hook)?;
     }
+    attached::unpin(place)?;
     // Links go before all maps.
     frames::unpin(place)?;
     for name in name::ALL {

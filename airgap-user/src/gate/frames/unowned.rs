@@ -191,7 +191,7 @@ impl Gate {
 
     /// The seal of a cgroup, by its id.
     pub fn seal_of(&self, cgroup: u64) -> Option<SealNumber> {
-        self.cgroups.get(&cgroup, 0).ok()
+        self.cgroups.get(&cgroup, 0).ok().map(|member| member.of)
     }
 }
 

@@ -9,7 +9,7 @@ mod choice;
 mod modify_return;
 mod preemption;
 
-use std::{fs::File, io};
+use std::io;
 
 use airgap_common::{
     map::{Gate as GateInfo, name},
@@ -67,6 +67,8 @@ pub(super) const fn test_protocol(random: u64) -> u32 {
 pub(super) struct Attached {
     /// A refusal was seen.
     pub(super) proven: bool,
+    /// And the kernel passes over none.
+    pub(super) in_force: bool,
     links: Vec<(&'static Hook, links::Link)>,
 }
 
@@ -75,7 +77,7 @@ impl Attached {
     pub(super) fn pin(self, place: &Place) -> Result<()> {
         self.links
             .into_iter()
-            .try_for_each(|(hook, link)| links::replace_pin(place, hook, link))
+            .try_for_each(|(hook, link)| links::replace_pin(place, hook.link, link))
     }
 }
 
@@ -86,7 +88,6 @@ impl Attached {
 /// If there are some to be `kept` that cannot be replaced: those stay.
 pub(super) fn attach(
     programs: &mut Ebpf,
-    cgroup: &File,
     kernel: &AyaBtf,
     test: u32,
     kept: bool,
@@ -96,7 +97,7 @@ pub(super) fn attach(
     let listed = list.as_deref().is_some_and(choice::has_bpf);
     let (mut reasons, mut unproven) = (Vec::new(), None);
     for mechanism in choice::order(list.as_deref()) {
-        let attached = load_and_attach(programs, cgroup, kernel, mechanism);
+        let attached = load_and_attach(programs, kernel, mechanism);
         let proven = attached.and_then(|links| match self_test(test) {
             Ok(true) => Ok((true, links)),
             Ok(false) if off => Ok((false, links)),
@@ -105,8 +106,11 @@ pub(super) fn attach(
         });
         match proven {
             Ok((true, links)) => {
-                let proven = true;
-                return Ok(Some(Attached { proven, links }));
+                return Ok(Some(Attached {
+                    proven: true,
+                    in_force: choice::refusing(mechanism).in_force().is_some(),
+                    links,
+                }));
             }
             // Once ftrace is on again the first is called if lsm= says so, and the last in
             // any case.
@@ -121,8 +125,11 @@ pub(super) fn attach(
         }
     }
     if let Some(links) = unproven {
-        let proven = false;
-        return Ok(Some(Attached { proven, links }));
+        return Ok(Some(Attached {
+            proven: false,
+            in_force: false,
+            links,
+        }));
     }
     if kept {
         bail!("cannot replace the security hooks: {}", reasons.join("; "));
@@ -132,7 +139,6 @@ pub(super) fn attach(
 
 fn load_and_attach(
     programs: &mut Ebpf,
-    cgroup: &File,
     kernel: &AyaBtf,
     mechanism: Mechanism,
 ) -> Result<Vec<(&'static Hook, links::Link)>> {
@@ -144,7 +150,7 @@ fn load_and_attach(
     match mechanism {
         Mechanism::BpfLsm => {
             verifier::verify(programs, &HOOKS, kernel, &|_, _| {})?;
-            let link = |hook| Ok((hook, links::attach(programs, hook, cgroup)?.into()));
+            let link = |hook| Ok((hook, links::attach(programs, hook, None)?.into()));
             HOOKS.iter().map(link).collect()
         }
         Mechanism::ModifyReturn => modify_return::load(programs, kernel)?

@@ -7,11 +7,34 @@ use anyhow::Result;
 
 use crate::{
     container::{Budget, Cgroup, Container, find_cgroups, interfaces_of, locate, own_networks},
-    gate::{Gate, Lock, Sealed},
+    gate::{Gate, Lock, Next, Place, Reading, Sealed},
 };
 
 /// Time to find the networks whose frames are guarded at once; more are found later.
 const AT_ONCE: Duration = Duration::from_millis(100);
+
+/// Where a container is to be sealed; one that does not run may come anywhere.
+pub(crate) fn next_of(place: &Place, container: &Container) -> Next {
+    let live = container
+        .pid
+        .and_then(|pid| locate(&place.cgroup, &container.id, pid).ok());
+    live.map_or(Next::Anywhere, |cgroup| Next::At(cgroup.path))
+}
+
+/// Once it is sealed the hooks may be attached to less than the root. It holds either way.
+pub(crate) fn attach_where_needed(gate: &mut Gate, kernel: &Reading, lock: &Lock) {
+    let done = match gate.is_apart() {
+        // Where its cgroup is was seen to before.
+        Ok(true) => Ok(false),
+        Ok(false) => gate.attach_where_needed(kernel, lock),
+        Err(error) => Err(error),
+    };
+    match done {
+        Ok(false) => {}
+        Ok(true) => log::debug!("the hooks are attached to single cgroups now"),
+        Err(error) => log::warn!("the hooks stay attached to the root: {error:#}"),
+    }
+}
 
 /// Marks the cgroups that exist, and guards their interfaces. From the id on the kernel
 /// marks each new one, so what is there now is all that is left to do.

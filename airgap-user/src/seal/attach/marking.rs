@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use super::{
     before::in_force,
-    cgroups::{again, mark_cgroups},
+    cgroups::{again, attach_where_needed, mark_cgroups, next_of},
     exit_change::both,
     marked::Marked,
     refusing::{refuse_forgeable, refuse_opening},
@@ -198,7 +198,8 @@ fn in_kernel(
     // What only took back is never undone.
     let before = change.before.filter(|_| !change.narrows);
     let first = container.sandbox();
-    let mut gate = Gate::arm_for(first.as_ref(), site.kernel, site.place, lock)?;
+    let next = next_of(site.place, container);
+    let mut gate = Gate::arm_for(&next, first.as_ref(), site.kernel, site.place, lock)?;
     let key = container.key()?;
     let sealing = sealing_of(&key, change.record, change.rules);
     let as_before = |gate: &mut Gate, before: &Standing| {
@@ -236,7 +237,10 @@ fn in_kernel(
         None => Ok(()),
     };
     match placed.and_then(|()| mark_cgroups(&mut gate, sealed.number, container, lock)) {
-        Ok(()) => Ok((sealed, open, fresh)),
+        Ok(()) => {
+            attach_where_needed(&mut gate, site.kernel, lock);
+            Ok((sealed, open, fresh))
+        }
         // What was in force before comes back; what is new and unfinished goes.
         Err(error) if let Some(before) = before => {
             as_before(&mut gate, before)?;

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use crate::{
     container::{Look, interfaces_of},
     failure::Failure,
-    gate::{Gate, Lock, Place, Reading, UnderWay},
+    gate::{Gate, Lock, Next, Place, Reading, UnderWay},
     host::netns::Netns,
     preflight::{Facts, judge},
     seal::{
@@ -40,7 +40,11 @@ pub(super) fn put(
     let _under_way = UnderWay::begin(&record.id)?;
     let lock = Lock::take()?;
     let key: [u8; ID_LEN] = record.id.as_bytes().try_into()?;
-    let mut gate = Gate::arm_for(network, &Reading::default(), place, &lock)?;
+    let next = match &record.cgroup {
+        Some(path) => Next::At(place.cgroup.join(path.trim_start_matches('/'))),
+        None => Next::Anywhere,
+    };
+    let mut gate = Gate::arm_for(&next, network, &Reading::default(), place, &lock)?;
     let earlier = state.raw(&record.id)?;
     // It may be elsewhere now, where it was made anew.
     if let Some(number) = gate.number_of(&key)

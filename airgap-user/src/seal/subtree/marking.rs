@@ -5,8 +5,9 @@ use anyhow::Result;
 
 use super::{Marked, Site};
 use crate::{
-    gate::{Gate, Lock, Sealing, Standing},
+    gate::{Gate, Lock, Next, Sealing, Standing},
     host::clock::now,
+    seal::attach::cgroups::attach_where_needed,
     state::{Entry, Origin, Record},
 };
 
@@ -65,7 +66,9 @@ impl Site<'_> {
         before: Option<&Standing>,
         lock: &Lock,
     ) -> Result<(SealNumber, bool)> {
-        let mut gate = Gate::arm_for(None, self.kernel, self.place, lock)?;
+        let path = self.subtree.path.trim_start_matches('/');
+        let next = Next::At(self.place.cgroup.join(path));
+        let mut gate = Gate::arm_for(&next, None, self.kernel, self.place, lock)?;
         let key = self.subtree.key()?;
         let sealed = gate.seal_id(&sealing(&key, record), lock);
         let done = sealed.and_then(|sealed| {
@@ -90,6 +93,7 @@ impl Site<'_> {
         });
         match done {
             Ok(sealed) => {
+                attach_where_needed(&mut gate, self.kernel, lock);
                 let whole = gate.seal(sealed.number)?.complete == 1;
                 Ok((sealed.number, !sealed.renewed || !whole))
             }
