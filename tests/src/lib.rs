@@ -28,6 +28,7 @@ pub mod fault;
 pub mod files;
 pub mod firewall;
 pub mod frame;
+pub mod ftrace;
 pub mod golden;
 pub mod http;
 pub mod image;

@@ -4,6 +4,8 @@
 
 #[path = "product/container.rs"]
 mod container;
+#[path = "product/elsewhere.rs"]
+mod elsewhere;
 #[path = "product/silence.rs"]
 mod silence;
 #[path = "product/taken.rs"]
@@ -18,6 +20,7 @@ use airgap::host::netns::Netns;
 use airgap_tests::{
     airgap::expected_mechanism,
     engine::Engine,
+    ftrace::release,
     preempt,
     reach::Echo,
     scratch::{Network, probe_in, try_in},
@@ -46,13 +49,6 @@ fn airgap(engine: &Engine, args: &[&str]) -> (i32, String, Value) {
 }
 
 /// Major and minor version of the running kernel.
-fn release() -> (u32, u32) {
-    let text = fs::read_to_string("/proc/sys/kernel/osrelease").expect("osrelease");
-    let mut numbers = text.split('.').map_while(|n| n.parse().ok());
-    let mut next = || numbers.next().expect("a number");
-    (next(), next())
-}
-
 fn names(list: &Value, keep: impl Fn(&Value) -> bool) -> Vec<&str> {
     let list = list.as_array().into_iter().flatten();
     list.filter(|entry| keep(entry))
@@ -265,6 +261,7 @@ fn the_whole_product_on_this_kernel() {
     container.serves(10);
 
     exceptions_open_what_they_name(&engine, &container, sealed);
+    elsewhere::is_denied_and_mended(&engine, &container, sealed, hooked);
     hooks_fall_silent_and_return(&engine, &container, sealed);
     the_clock_jumps(&engine, &container, sealed);
 

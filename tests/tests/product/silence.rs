@@ -3,10 +3,10 @@
 use super::{
     airgap,
     container::{Container, cgroup_of},
-    release,
 };
 use airgap_tests::{
     engine::Engine,
+    ftrace::{FtraceOff, is_switched_whatever_is_attached},
     scratch::{Network, try_in},
     wait,
 };
@@ -15,31 +15,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-pub(crate) const FTRACE: &str = "/proc/sys/kernel/ftrace_enabled";
-
 pub(crate) const MEND: &str = "sysctl kernel.ftrace_enabled=1";
-
-/// Off, until dropped. `None`: this kernel refuses that while programs are attached.
-pub(crate) struct FtraceOff;
-
-impl FtraceOff {
-    pub(crate) fn now() -> Option<Self> {
-        let off = fs::write(FTRACE, "0");
-        // From 6.1 to 7.2 it is done whatever is attached.
-        if (6, 1) <= release() && release() < (7, 3) {
-            off.as_ref().expect("switch ftrace off");
-        }
-        off.is_ok().then_some(Self)
-    }
-}
-
-impl Drop for FtraceOff {
-    fn drop(&mut self) {
-        if let Err(error) = fs::write(FTRACE, "1") {
-            eprintln!("ftrace stays off: {error}");
-        }
-    }
-}
 
 /// `airgap watch` and what it said so far; ended on drop.
 pub(crate) struct Watch(Child, std::path::PathBuf);
@@ -145,7 +121,7 @@ pub(crate) fn hooks_that_came_in_silence_come_to_life(
     container: &Container,
     sealed: i32,
 ) {
-    if release() < (6, 1) || release() >= (7, 3) {
+    if !is_switched_whatever_is_attached() {
         // These call them all the same.
         return;
     }

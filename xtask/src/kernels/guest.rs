@@ -18,7 +18,7 @@ pub(super) const EARLY: &[u8] = include_bytes!("../../assets/kernels/early.sh");
 const INIT: &[u8] = include_bytes!("../../assets/kernels/init.sh");
 
 /// In `tests/tests`, in the order in which they run.
-const TESTS: [&str; 5] = ["gate", "hooks", "crowd", "product", "commands"];
+const TESTS: [&str; 6] = ["gate", "hooks", "attached", "crowd", "product", "commands"];
 
 /// Commands of the guest's `init` and what it sources, and `mkdir`, which the tests run.
 const APPLETS: [&str; 9] = [

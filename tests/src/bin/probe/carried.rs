@@ -19,6 +19,16 @@ pub(crate) fn inherit(fd: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Connects an inherited socket.
+pub(crate) fn connect(fd: &str, to: &str) -> Result<(), String> {
+    let fd: i32 = fd.parse().map_err(|e| format!("{fd}: {e}"))?;
+    let to = to.parse().map_err(|e| format!("{to}: {e}"))?;
+    // SAFETY: the harness left this descriptor open for this process alone.
+    let socket = Socket(unsafe { OwnedFd::from_raw_fd(fd) });
+    attempt::print("connected", &Target::parse(&[]), |_| socket.connect(to));
+    Ok(())
+}
+
 /// Where a descriptor is kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keeping {

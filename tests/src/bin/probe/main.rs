@@ -19,6 +19,7 @@
 //! - `phone KIND MILLISECONDS --v4 A --v6 A --port N`: counts its own refused calls
 //! - `pulse --v4 A --v6 A --port N`: serves, and sends from its first instruction on, each second
 //! - `ask --v4 A --v6 A`: DNS questions of many types; `ask for NAME --v4 A`: for one name; `lookup NAME`: musl's own
+//! - `inherit FD ADDRESS:PORT`: connects a socket that somebody outside opened
 //! - `inherit FD`, `receive NAME`: sends on a socket that somebody outside opened;
 //!   `receive NAME hop`: and then goes on as `hop`; `receive NAME queue`: keeps it in a queue
 //! - `hop`: a process that forks and ends all the time
@@ -102,6 +103,7 @@ fn run(words: &[&str]) -> Result<(), String> {
         ["ask", rest @ ..] => ask::run(&Target::parse(rest)),
         ["lookup", name] => ask::lookup(name),
         ["inherit", fd] => carried::inherit(fd),
+        ["inherit", fd, to] => carried::connect(fd, to),
         ["receive", name] => carried::receive(name, Keeping::Descriptor),
         ["receive", name, "hop"] => carried::receive(name, Keeping::Hopping),
         ["receive", name, "queue"] => carried::receive(name, Keeping::Queue),
