@@ -297,16 +297,8 @@ pub(crate) fn count(number: u32, out: u32, packets: u64, bytes: u64, connections
             add(&raw mut (*used).bytes_in, bytes);
         }
         add(&raw mut (*used).connections, connections);
-        used_now(used);
+        core::ptr::write_volatile(&raw mut (*used).last, now());
     }
-}
-
-/// # Safety
-/// `used` is a live map value.
-#[inline(always)]
-unsafe fn used_now(used: *mut Use) {
-    // SAFETY: the caller's promise.
-    unsafe { core::ptr::write_volatile(&raw mut (*used).last, now()) };
 }
 
 /// Counts what was refused because its exception is over. `object`: the packet, or the thread.

@@ -1,8 +1,10 @@
 //! Names, capacities and values of the pinned maps.
 
+mod attached;
 mod attempt;
 mod bridge;
 mod exit;
+mod follower;
 mod found;
 pub mod name;
 mod older;
@@ -13,6 +15,7 @@ mod socket;
 mod udp;
 
 pub use self::{
+    attached::{Call, Counted, MAX_ATTACHED, MAX_COUNTED, Member},
     attempt::{
         ARGUMENTS, ATTEMPTS_BURST, Arguments, Attempt, AttemptKey, BURSTS_PER_SECOND, Counters,
         DESTINATIONS_PER_SEAL, DESTINATIONS_PER_SHARE, Destination, FRESH_PER_SECOND, MAX_ATTEMPTS,
@@ -26,6 +29,7 @@ pub use self::{
         MAX_EXCEPTIONS, MAX_EXITS, MAX_FLOWS, MAX_NEIGHBOURS, REASON_LEN, SLOTS, Slot, TARGET_LEN,
         Use,
     },
+    follower::Follower,
     found::{packed, unpacked},
     older::{CUT_LIFE, Ended, Layer, MAX_OLDER, Older},
     own::{ARP_LEN, MAX_OWN, MAX_OWN6, Own},
@@ -90,65 +94,6 @@ pub const MAX_WAITING_VETHS: usize = 4;
 pub struct Waiting {
     /// Interface indices; 0: none.
     pub veths: [u32; MAX_WAITING_VETHS],
-}
-
-/// Value of `CGROUPS`: a cgroup of a seal, with all that is below it.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// The seal that it is judged by; [`UNRECORDED`] where nothing is attached above it that
-    /// would judge its packets: it is denied every socket but unix sockets then.
-    pub seal: SealNumber,
-    /// The seal that it is of.
-    pub of: SealNumber,
-    /// Id of the cgroup below the root that it is in; 0: it is one of those itself.
-    pub top: u64,
-}
-
-/// Most cgroups below the root that the hooks for packets and calls are attached to.
-pub const MAX_ATTACHED: u32 = 64;
-
-/// Most attempts that are remembered as counted while hooks are moved.
-pub const MAX_COUNTED: u32 = 4_096;
-
-/// Key of `COUNTED`: one call of the gate's programs at one hook.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Call {
-    /// Address of the packet, or number of the thread.
-    pub object: u64,
-    /// Id of the sealed cgroup, or number of an exception.
-    pub of: u64,
-    /// What is counted: a [`crate::denial::Hook`], or a use.
-    pub what: u64,
-}
-
-impl Call {
-    /// A packet that an exception let out: no [`crate::denial::Hook`] has this number, nor
-    /// those below.
-    pub const OUT: u64 = 0x100;
-    /// One that came in by an exception.
-    pub const IN: u64 = 0x101;
-    /// One that was refused as its exception is over.
-    pub const LAPSED: u64 = 0x102;
-    /// A call that followers are told of.
-    pub const TOLD: u64 = 0x103;
-}
-
-/// Value of `COUNTED`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Counted {
-    /// Which load of the programs has counted it.
-    pub load: u64,
-    /// When, `CLOCK_BOOTTIME`, nanoseconds.
-    pub at: u64,
-}
-
-impl Counted {
-    /// For so long another load takes it for counted, nanoseconds: both are called one
-    /// after the other. Hooks that are moved stay in both places for longer.
-    pub const LIFE: u64 = 2_000_000;
 }
 
 /// Most containers that are remembered as judged.
@@ -300,28 +245,6 @@ pub struct Gate {
     pub test: u32,
     /// Last number given to an exception: none is used twice while the gate stands.
     pub last_exit: u32,
-}
-
-/// Owner of a ring slot.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Follower {
-    /// 0: free.
-    pub pid: u32,
-    /// What goes into the ring, once it is in its slot: [`Self::DENIALS`], or
-    /// [`Self::ALLOWED`]; 0: nothing yet.
-    pub live: u32,
-    /// `starttime` of the process, clock ticks since boot (proc(5) field 22).
-    pub start: u64,
-    /// Records that did not fit into the ring.
-    pub lost: u64,
-}
-
-impl Follower {
-    /// Each [`crate::denial::Denial`].
-    pub const DENIALS: u32 = 1;
-    /// Each [`crate::allowed::Allowed`].
-    pub const ALLOWED: u32 = 2;
 }
 
 /// Index into `STATS`.
