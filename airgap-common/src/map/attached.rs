@@ -16,7 +16,8 @@ pub struct Member {
     pub top: u64,
 }
 
-/// Most cgroups below the root that the hooks for packets and calls are attached to.
+/// Room for cgroups below the root that the hooks for packets and calls are attached to: more
+/// than there are, as new ones are entered before old ones go.
 pub const MAX_ATTACHED: u32 = 64;
 
 /// Most attempts that are remembered as counted while hooks are moved.

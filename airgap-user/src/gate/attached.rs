@@ -1,11 +1,12 @@
 //! Where the hooks for packets and calls are attached: at the root of the cgroup tree, or only
 //! at those cgroups just below it that sealed containers are in (`/docker`, `system.slice`).
-//! What is attached there is in force in every cgroup born below, and whoever is elsewhere
-//! pays nothing for it.
+//! What is attached there is in force in every cgroup born below, and is not called for whoever
+//! is elsewhere.
 //!
 //! A container that is born elsewhere all the same (its engine was given another parent, a
-//! slice was stopped and made anew) is denied every socket by the security hooks. So the hooks
-//! leave the root only where those are seen to refuse, and come back when they do not.
+//! slice was stopped and made anew) is denied every socket but unix sockets by the security
+//! hooks. So the hooks leave the root only where those are seen to refuse, and come back when
+//! they do not.
 
 mod moving;
 mod unguarded;
@@ -23,7 +24,6 @@ use anyhow::{Context as _, Result, bail};
 use super::{Gate, HOOKS, Hook, Kind, Place, hash, links::unlink};
 
 pub use self::moving::Placing;
-pub(super) use self::moving::few;
 
 /// A cgroup just below where the gate is made; by its id, as another may come with its name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -30,6 +30,8 @@ struct Seen {
     quiet: u32,
     /// Whether a failure was told.
     failed: bool,
+    /// Cgroups that got no network socket, and were looked after as far as can be.
+    unguarded: u64,
 }
 
 /// Looks for ever, with an engine or without.
@@ -50,8 +52,8 @@ pub(super) async fn look_after(place: &Place) -> std::convert::Infallible {
                 }
                 Seen {
                     rest: PATIENCE,
-                    quiet: 0,
                     failed: true,
+                    ..Seen::default()
                 }
             }
             Err(_panic) => Seen {
@@ -68,16 +70,20 @@ fn look(place: &Place, seen: Seen) -> Result<Seen> {
     let Some(gate) = Gate::open(place)? else {
         return Ok(Seen::default());
     };
-    let unguarded = gate.stat(Stat::Unguarded) != 0;
-    let urgent = unguarded || gate.is_apart()? && gate.security().in_force().is_none();
+    let unguarded = gate.stat(Stat::Unguarded);
+    // Of one that has ended, and that memory still holds, the count stays.
+    let urgent =
+        unguarded > seen.unguarded || gate.is_apart()? && gate.security().in_force().is_none();
     if seen.rest > 0 && (!urgent || seen.failed) {
         return Ok(Seen {
             rest: seen.rest - 1,
+            unguarded: seen.unguarded.min(unguarded),
             ..seen
         });
     }
     let next = Seen {
         rest: THOROUGH,
+        unguarded,
         ..Seen::default()
     };
     match gate.placing()? {

@@ -180,7 +180,7 @@ fn load_and_attach(
     let before = gate.info()?.lsm;
     let hooks = security::attach(&mut programs, &kernel, test, kept)?;
     let in_force = hooks.as_ref().is_some_and(|hooks| hooks.in_force);
-    let tops = places::tops_for(&mut gate, next, in_force)?;
+    let tops = gate.wanted(next, in_force)?;
     places::attach(&gate, &mut programs, &tops, &moving)?;
     places::attach_others(&gate, &mut programs)?;
     let lsm = match &hooks {

@@ -11,8 +11,8 @@ use aya::{Ebpf, util::KernelVersion};
 
 use super::{
     super::{
-        Gate, HOOKS, Kind, Next, Reading,
-        attached::{Top, cgroup_hooks, few, is_cgroup_pin, open, pin, pinned, spots_of, top_of},
+        Gate, HOOKS, Kind, Reading,
+        attached::{Top, cgroup_hooks, is_cgroup_pin, open, pin, pinned, spots_of},
         hash,
         links::{attach as link, replace_pin},
         sys,
@@ -20,28 +20,6 @@ use super::{
     },
     load::{Loaded, load},
 };
-
-/// Where the hooks are to be attached once the gate's maps are there, and it is known whether
-/// its security hooks refuse; empty: at the root.
-pub(super) fn tops_for(gate: &mut Gate, next: &Next, in_force: bool) -> Result<Vec<Top>> {
-    if !in_force || gate.quarantine()? {
-        return Ok(Vec::new());
-    }
-    // Of a gate that stands: all that it has sealed.
-    let all = gate.tops_of_all()?;
-    let more = match next {
-        Next::Nothing => Some(Vec::new()),
-        Next::At(path) => top_of(&gate.place.cgroup, path).map(|top| vec![top]),
-        Next::Anywhere => None,
-    };
-    let (Some(mut tops), Some(more)) = (all, more) else {
-        return Ok(Vec::new());
-    };
-    tops.extend(more);
-    tops.sort();
-    tops.dedup();
-    Ok(few(tops))
-}
 
 /// Loads the hooks on cgroups once more, and attaches them to these cgroups, or to the root, in
 /// the place of those that are attached now. Others stay as they are: a kernel that has

@@ -38,7 +38,7 @@ impl Gate {
             return Ok(Placing::Unguarded);
         }
         let in_force = self.security().in_force().is_some();
-        let wanted = spots_of(&self.wanted(in_force)?);
+        let wanted = spots_of(&self.wanted(&Next::Nothing, in_force)?);
         let now = self.spots()?;
         Ok(match () {
             () if self.switch(Switch::Moving)? => Placing::Wrong,
@@ -59,7 +59,7 @@ impl Gate {
     pub fn attach_where_needed(&mut self, kernel: &Reading, lock: &Lock) -> Result<bool> {
         self.remember_tops()?;
         let in_force = self.security_under(lock).in_force().is_some();
-        let wanted = self.wanted(in_force)?;
+        let wanted = self.wanted(&Next::Nothing, in_force)?;
         self.move_to(&wanted, kernel)
     }
 
@@ -113,17 +113,29 @@ impl Gate {
         Ok(!self.is_apart()? || self.attached()?.get(&top, 0).is_ok())
     }
 
-    /// Where the hooks should be; empty: at the root.
-    fn wanted(&self, in_force: bool) -> Result<Vec<Top>> {
+    /// Where the hooks should be for all that is sealed, and for what is to be; `in_force`: the
+    /// security hooks are. Empty: at the root.
+    pub(in super::super) fn wanted(&self, next: &Next, in_force: bool) -> Result<Vec<Top>> {
         if !in_force || self.quarantine()? {
             return Ok(Vec::new());
         }
-        Ok(few(self.tops_of_all()?.unwrap_or_default()))
+        let more = match next {
+            Next::Nothing => Some(None),
+            Next::At(path) => top_of(&self.place.cgroup, path).map(Some),
+            Next::Anywhere => None,
+        };
+        let (Some(mut tops), Some(more)) = (self.tops_of_all()?, more) else {
+            return Ok(Vec::new());
+        };
+        tops.extend(more);
+        tops.sort();
+        tops.dedup();
+        Ok(few(tops))
     }
 
     /// The cgroups just below the root that all seals are in; `None`: one is in none, or in
     /// one that is gone, or was never seen.
-    pub(in super::super) fn tops_of_all(&self) -> Result<Option<Vec<Top>>> {
+    fn tops_of_all(&self) -> Result<Option<Vec<Top>>> {
         let members = self.members()?;
         let placed: BTreeSet<_> = members.iter().map(|(_, member)| member.of).collect();
         let mut ids: BTreeSet<_> = members.iter().map(|(_, member)| member.top).collect();
@@ -242,7 +254,7 @@ impl Gate {
 
     /// What the kernel takes for guarded when a cgroup is born. Nothing new is believed in
     /// before it is attached, and nothing that is to go after this.
-    pub(in super::super) fn set_attached(&mut self, tops: &[Top]) -> Result<()> {
+    fn set_attached(&mut self, tops: &[Top]) -> Result<()> {
         let mut attached = self.attached()?;
         let known: Vec<u64> = attached.keys().flatten().collect();
         for top in tops {
@@ -281,7 +293,7 @@ impl Gate {
 const MOST: usize = 16;
 
 /// These, or none, which stands for the root, if they are many. Pure.
-pub(in super::super) fn few(tops: Vec<Top>) -> Vec<Top> {
+fn few(tops: Vec<Top>) -> Vec<Top> {
     if tops.len() > MOST { Vec::new() } else { tops }
 }
 

@@ -1,5 +1,5 @@
 //! Cgroups of seals that were born where nothing is attached that would judge their packets:
-//! they are denied every socket until it is.
+//! they are denied every socket but unix sockets until it is.
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 
@@ -10,7 +10,8 @@ use super::super::{Gate, Lock, hints::Stats, map, seal_id};
 use crate::container::{Cgroup, find_cgroups};
 
 impl Gate {
-    /// Cgroups that were born where nothing was attached, and are denied every socket.
+    /// Cgroups that were born where nothing was attached, and are denied every socket but unix
+    /// sockets.
     ///
     /// # Errors
     /// If the map cannot be read.

@@ -102,17 +102,10 @@ impl Judge {
         pod: Option<&PodSandbox>,
         container: &Container,
     ) -> Result<(), String> {
-        let Some(pod) = pod else { return Ok(()) };
-        let judged = match self.asked(pod) {
-            Ok(None) => {
-                stays_denied(self.let_go(&container.id, 0));
-                Ok(())
-            }
-            // Its pod may have been made while nobody was asked.
-            Ok(Some(terms)) => self.ensure(pod, &terms).map(drop),
-            Err(error) => Err(error),
-        };
-        judged.map_err(|error| refusal(pod, &error))
+        // Its pod may have been made while nobody was asked.
+        self.contained(pod, &container.id, 0, |pod, terms| {
+            self.ensure(pod, terms).map(drop)
+        })
     }
 
     /// A container's first process waits to become its program.
@@ -124,13 +117,27 @@ impl Judge {
         pod: Option<&PodSandbox>,
         container: &Container,
     ) -> Result<(), String> {
+        self.contained(pod, &container.id, container.pid, |pod, terms| {
+            self.starts(pod, terms, container)
+        })
+    }
+
+    /// Judges a container by what its pod asks for: `sealed` does what a seal takes, and one
+    /// that asks for none is let go. `pid`: of its first process; 0: there is none yet.
+    fn contained(
+        &self,
+        pod: Option<&PodSandbox>,
+        id: &str,
+        pid: u32,
+        sealed: impl FnOnce(&PodSandbox, &Terms) -> Result<()>,
+    ) -> Result<(), String> {
         let Some(pod) = pod else { return Ok(()) };
         let judged = match self.asked(pod) {
             Ok(None) => {
-                stays_denied(self.let_go(&container.id, container.pid));
+                stays_denied(self.let_go(id, pid));
                 Ok(())
             }
-            Ok(Some(terms)) => self.starts(pod, &terms, container),
+            Ok(Some(terms)) => sealed(pod, &terms),
             Err(error) => Err(error),
         };
         judged.map_err(|error| refusal(pod, &error))
