@@ -6,7 +6,7 @@ use airgap_common::{
     addr::Addr,
     map::{
         Call, Client, DATAGRAM_LIFE, Exit, Exits, FLOW_LIFE, Flow, Layer, SLOTS, SealNumber, Syn,
-        UNRECORDED, Use,
+        UNRECORDED,
     },
     packet::{FIN, Ip, RST, SYN, Transport},
     verdict::exit::Passage,

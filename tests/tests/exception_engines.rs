@@ -131,7 +131,7 @@ fn a_container_without_a_hosts_file_of_its_own_is_told() {
 fn over_the_death_of_an_engine(live_restore: bool) {
     let outside = Outside::new();
     let upstream = Upstream::beside(&outside.plan, PORT);
-    upstream.says(NAME, Says::Addresses(vec![upstream.one.into()], 60));
+    upstream.says(NAME, Says::Addresses(vec![upstream.one.into()], 0));
     let mut engine = PrivateEngine::start(live_restore);
     let host = engine.host();
     let _watch = Watch::start(&["--host", &host]);
@@ -188,7 +188,7 @@ fn over_the_death_of_an_engine(live_restore: bool) {
     engine.run();
     shown(&engine, old);
     // Whoever looks after names is back with it.
-    upstream.says(NAME, Says::Addresses(vec![new.into()], 60));
+    upstream.says(NAME, Says::Addresses(vec![new.into()], 0));
     shown(&engine, new);
     ours(&["detach", &id]).expect_code(0);
     assert_eq!(hosts(&engine), (vec![], before));

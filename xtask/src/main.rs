@@ -134,7 +134,8 @@ enum Task {
         #[arg(long, conflicts_with_all = ["exact", "budget"])]
         write_budget: bool,
         /// Count only what these words say, once, and print it: setups=A,B operations=A,B
-        /// families=4,6 runs=N
+        /// families=4,6
+        /// runs=N; with programs=1, what each of the gate's programs takes of an operation
         #[arg(long, value_name = "WORDS", conflicts_with_all = ["exact", "budget", "write_budget"])]
         only: Option<String>,
         /// Times that each set-up is measured

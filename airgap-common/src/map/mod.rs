@@ -57,7 +57,7 @@ pub const MAX_CGROUPS: u32 = 32_768;
 /// Deepest cgroup level at which a sealed container may live; root is 0.
 pub const MAX_LEVEL: u32 = 12;
 /// Buckets of `HINTS`, indexed by the low bits of a cgroup id.
-pub const HINT_BUCKETS: u32 = 65_536;
+pub const HINT_BUCKETS: u32 = 32_768;
 /// Slots of `OVERFLOW`, indexed by [`overflow_slot`].
 pub const OVERFLOW_SLOTS: u32 = 4_096;
 /// Most `airgap tail` processes at once.

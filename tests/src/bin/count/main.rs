@@ -2,18 +2,21 @@
 //! whose clock is its one processor's instructions (`cargo xtask bench --exact`).
 //!
 //! - `drive WORDS…`: measures; `setups=A,B`, `operations=A,B`, `families=4,6`, `runs=N`. A line
-//!   `count: SETUP|OPERATION|FAMILY|INSTRUCTIONS` for each, the least of all runs
+//!   `count: SETUP|OPERATION|FAMILY|INSTRUCTIONS` for each, the least of all runs; with
+//!   `programs=1` what each program takes instead, `program: …`
 //! - `contained CGROUP`: the server, as a container; prints its pid
 
 mod client;
 mod clock;
 mod operation;
+mod programs;
 mod server;
 mod setup;
 mod world;
 
 use airgap_tests::contained;
 use operation::Operation;
+use programs::Programs;
 use setup::Setup;
 use world::World;
 
@@ -37,6 +40,8 @@ struct Wanted {
     operations: Vec<Operation>,
     families: Vec<u8>,
     runs: usize,
+    /// What each program takes, instead of the whole.
+    programs: bool,
 }
 
 impl Wanted {
@@ -46,6 +51,7 @@ impl Wanted {
             operations: Operation::ALL.into(),
             families: vec![4, 6],
             runs: 3,
+            programs: false,
         };
         for word in words {
             let (key, value) = word
@@ -56,6 +62,7 @@ impl Wanted {
                 "operations" => wanted.operations = each(value, Operation::parse)?,
                 "families" => wanted.families = each(value, |family| family.parse().ok())?,
                 "runs" => wanted.runs = value.parse().map_err(|e| format!("{word}: {e}"))?,
+                "programs" => wanted.programs = value == "1",
                 _ => return Err(format!("unknown word {word}")),
             }
         }
@@ -78,6 +85,17 @@ fn drive(words: &[&str]) -> Result<(), String> {
         for family in &wanted.families {
             for operation in &wanted.operations {
                 if !setup.allows(*operation) {
+                    continue;
+                }
+                if wanted.programs {
+                    println!(
+                        "program: == {}, {}, IPv{family}",
+                        setup.name(),
+                        operation.name()
+                    );
+                    let programs = Programs::start();
+                    world.measure(*operation, *family);
+                    programs.print(operation.times().into());
                     continue;
                 }
                 let least = (0..wanted.runs)

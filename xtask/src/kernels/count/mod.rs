@@ -71,7 +71,13 @@ pub(crate) fn run(kernel: &str) -> Result<()> {
 /// As [`run`].
 pub(crate) fn only(words: &str) -> Result<()> {
     let counting = Counting::prepare(BUDGET_KERNEL, words.contains("tables"), words)?;
-    let figures = counting.boot(Boot::new(BUDGET_KERNEL)?, SEEDS[0])?;
+    let output = counting.output(Boot::new(BUDGET_KERNEL)?, SEEDS[0])?;
+    if words.contains("programs=1") {
+        let programs = output.lines().filter_map(|l| l.strip_prefix("program: "));
+        programs.for_each(|line| println!("{}", line.trim_end()));
+        return Ok(());
+    }
+    let figures = Figures::parse(&output)?;
     for ((setup, operation, family), count) in figures.iter() {
         println!("{setup}, {operation}, IPv{family}: {count:.0}");
     }
@@ -144,6 +150,11 @@ impl Counting {
     }
 
     fn boot(&self, boot: Boot<'_>, seed: u32) -> Result<Figures> {
+        Figures::parse(&self.output(boot, seed)?)
+    }
+
+    /// What the machine printed.
+    fn output(&self, boot: Boot<'_>, seed: u32) -> Result<String> {
         let ran = Machine {
             host: &self.lab.host,
             kernel: &self.image,
@@ -167,7 +178,7 @@ impl Counting {
                 ran.console.display()
             );
         }
-        Figures::parse(&ran.output)
+        Ok(ran.output)
     }
 }
 
