@@ -3,35 +3,31 @@
 //! from lo, and what it says on its own. By tcx
 //! (Linux 6.6) or, in direct-action mode, by clsact: the verdicts have the same numbers.
 
+mod inbound;
 mod near;
 mod next_hop;
 
 use airgap_common::{
     addr::Addr,
     denial::{Hook, Reason},
-    map::{ARP_LEN, Policy, SealNumber, Syn, SynSeen, UNOWNED, Veth},
-    packet::{self, ACK, ETHERNET, Ip, Kind, SYN, Transport},
-    verdict::{
-        self, Kernel as _,
-        inward::{self, Concern, Route, concern},
-    },
+    map::{ARP_LEN, SealNumber, UNOWNED, Veth},
+    packet::{self, ETHERNET, Ip, Kind, SYN, Transport},
+    verdict::{self, Kernel as _},
 };
 use aya_ebpf::{
     bindings::{__sk_buff, bpf_fib_lookup},
-    helpers::generated::{bpf_fib_lookup, bpf_ktime_get_ns},
+    helpers::generated::bpf_fib_lookup,
     programs::TcContext,
 };
 
-use self::near::{asked, kernel_arp};
+pub(crate) use self::inbound::inward;
+use self::near::kernel_arp;
 use crate::{
     audit,
     denial::count_silent,
-    kernel::HASH_SEED,
-    maps::{OWN, SYNS, VETHS},
-    older,
-    packet::{Packet, client_allowed},
-    questions,
-    short::{ETH_P_IP, ETH_P_IPV6, headers, passes},
+    maps::{OWN, VETHS},
+    packet::Packet,
+    short::{ETH_P_IP, ETH_P_IPV6, passes},
     socket,
     subject::{Subject, epoch},
     udp,
@@ -166,135 +162,6 @@ fn judge_out(skb: *mut __sk_buff) -> u32 {
     }
 }
 
-/// Egress of the host's veth: what goes to the container. Only what opens a
-/// connection or changes a route is looked at: whether it can come from where it
-/// says, and which flows clients open.
-#[inline(always)]
-pub(crate) fn inward(ctx: &TcContext) -> i32 {
-    const BASE: usize = ETHERNET as usize;
-    let skb = ctx.skb.skb;
-    if let Some((ip, transport)) = headers::<BASE, 4>(skb)
-        && transport.flags & (SYN | ACK) != SYN
-    {
-        asked(skb, &ip, &transport);
-        return NEXT;
-    }
-    if let Some((ip, transport)) = headers::<BASE, 6>(skb)
-        && transport.flags & (SYN | ACK) != SYN
-    {
-        asked(skb, &ip, &transport);
-        return NEXT;
-    }
-    if judge_in(skb) == 0 { NEXT } else { DROP }
-}
-
-/// Number of the [`Reason`] to drop it, or 0; counts what is dropped, and remembers
-/// the flow that a SYN opens. Not inlined, as [`judge_out`].
-#[inline(never)]
-fn judge_in(skb: *mut __sk_buff) -> u32 {
-    let Some(veth) = veth(skb) else {
-        return 0;
-    };
-    // Nobody knows who may ask there.
-    if veth.seal == UNOWNED {
-        return 0;
-    }
-    // SAFETY: the context is a __sk_buff; `protocol` is a __be16 in a u32.
-    let (protocol, from, any) = unsafe {
-        (
-            u16::from_be((*skb).protocol as u16),
-            (*skb).ingress_ifindex,
-            (*skb).len,
-        )
-    };
-    let subject = subject_of(veth);
-    let (ip, transport, concern) = match protocol {
-        ETH_P_IP | ETH_P_IPV6 => {
-            let packet = Packet::new(skb, ETHERNET, subject);
-            let Some((ip, transport)) = packet.parse_part() else {
-                return 0;
-            };
-            if transport.kind == Kind::Icmp
-                && transport.icmp_type == SOLICITATION
-                && ip.version == 6
-            {
-                questions::ask(veth.seal);
-            }
-            (ip, transport, concern(&ip, &transport))
-        }
-        ETH_P_ARP => {
-            if Packet::new(skb, ETHERNET, subject).load::<8>(0) == Some(ARP_REQUEST) {
-                questions::ask(veth.seal);
-            }
-            return 0;
-        }
-        // The container takes tag 0 off, whatever is below.
-        ETH_P_8021Q | ETH_P_8021AD => (NO_IP, Transport::OTHER, Concern::Steers),
-        _ => return 0,
-    };
-    let concern = match forgotten(concern as u64, 4, any) {
-        0 => return 0,
-        1 => Concern::Opens,
-        _ => Concern::Steers,
-    };
-    let verdict = inward::inward(concern, ip.src, from, veth, || route(skb, veth, &ip));
-    if verdict.is_err() {
-        count_silent(subject.seal, Reason::Inbound);
-        return Reason::Inbound as u32 * u32::from(!subject.is_audited());
-    }
-    if transport.kind == Kind::Tcp {
-        opens(skb, &ip, &transport);
-    }
-    0
-}
-
-/// No addresses that mean anything.
-const NO_IP: Ip = Ip {
-    src: Addr([0; 4]),
-    dst: Addr([0; 4]),
-    version: 0,
-    protocol: 0,
-    ttl: 0,
-    plain: false,
-    payload: 0,
-};
-
-/// Where the host sends what the container answers to this packet. Nowhere, too,
-/// if the host forwards nothing from there (`BPF_FIB_LKUP_RET_FWD_DISABLED`).
-#[inline(always)]
-fn route(skb: *mut __sk_buff, veth: &Veth, ip: &Ip) -> Route {
-    /// `BPF_FIB_LKUP_RET_SUCCESS`, and that nobody asked for its MAC yet.
-    const SUCCESS: i64 = 0;
-    const NO_NEIGHBOUR: i64 = 7;
-    // SAFETY: zero is a valid value; the version tells which address was written.
-    unsafe {
-        let mut wanted: bpf_fib_lookup = core::mem::zeroed();
-        let from = if veth.bridge != 0 {
-            veth.bridge
-        } else {
-            (*skb).ifindex
-        };
-        let v4 = ip.version == 4;
-        let found = look_up(skb, from, v4, ip.dst, ip.src, &mut wanted);
-        if found != SUCCESS && found != NO_NEIGHBOUR {
-            return Route {
-                ifindex: 0,
-                on_link: false,
-            };
-        }
-        // The gateway's address takes its place.
-        let next = if v4 {
-            Addr::v4(wanted.__bindgen_anon_4.ipv4_dst)
-        } else {
-            Addr(wanted.__bindgen_anon_4.ipv6_dst)
-        };
-        Route {
-            ifindex: wanted.ifindex,
-            on_link: next.is(ip.src),
-        }
-    }
-}
-
 /// Asks the host's routes for the way of a packet that comes in by the interface `from`.
 /// Returns what the helper says; `wanted` is all zero before.
 #[inline(always)]
@@ -320,51 +187,6 @@ fn look_up(
     let len = size_of::<bpf_fib_lookup>() as i32;
     // SAFETY: the helper reads and writes as many bytes as said.
     unsafe { bpf_fib_lookup(skb.cast(), &raw mut *wanted, len, 0) }
-}
-
-/// Remembers the flow, if this TCP segment is a SYN to a service port.
-#[inline(always)]
-fn opens(skb: *mut __sk_buff, ip: &Ip, transport: &Transport) {
-    if transport.flags & (SYN | ACK) == SYN {
-        let mut syn = Syn {
-            seal: 0,
-            client: ip.src,
-            own: ip.dst,
-            client_port: transport.sport,
-            port: transport.dport,
-            _pad: 0,
-        };
-        remember(skb, &mut syn, transport.seq);
-    }
-}
-
-/// Not inlined: the ways to come here need not be told apart.
-#[inline(never)]
-fn remember(skb: *mut __sk_buff, syn: &mut Syn, seq: u32) {
-    let Some(subject) = subject(skb) else {
-        return;
-    };
-    syn.seal = subject.seal;
-    let Ok(policy) = subject.policy() else {
-        return;
-    };
-    // Whoever may not come in shall not push out what is remembered of others.
-    let any = policy.flags & Policy::CLIENTS_ANY != 0;
-    if !policy.serves_tcp(syn.port) || !(any || client_allowed(syn.seal, syn.client)) {
-        return;
-    }
-    if let Some(slot) = SYNS.get_ptr_mut(syn.slot(HASH_SEED.load())) {
-        // SAFETY: a live map value. Two at once on one slot may leave a flow
-        // between two clients; what the kernel says on it carries nothing.
-        unsafe {
-            *slot = SynSeen {
-                syn: *syn,
-                seq,
-                answered: 0,
-                time: bpf_ktime_get_ns(),
-            };
-        }
-    }
 }
 
 /// Whose frame it is: what goes by an unowned veth is judged by its socket alone.

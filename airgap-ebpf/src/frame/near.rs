@@ -21,25 +21,6 @@ fn announcement(skb: *mut __sk_buff, packet: &Packet) -> u32 {
     Reason::NeighbourBudget as u32
 }
 
-/// Counts a segment for a connection that the seal has cut.
-#[inline(always)]
-pub(super) fn asked(skb: *mut __sk_buff, ip: &Ip, transport: &Transport) {
-    if !older::are_some() {
-        return;
-    }
-    let Some(veth) = veth(skb) else {
-        return;
-    };
-    older::ask(&Syn {
-        seal: veth.seal,
-        client: ip.src,
-        own: ip.dst,
-        client_port: transport.sport,
-        port: transport.dport,
-        _pad: 0,
-    });
-}
-
 /// ARP passes as the kernel makes it: no socket, no byte more than RFC 826 has, a
 /// request or a reply for IPv4; and within the budget, if it is no answer that
 /// somebody asked for. Returns the number of the [`Reason`] to drop it, or 0.
