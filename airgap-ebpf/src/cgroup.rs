@@ -68,11 +68,14 @@ pub(crate) fn mkdir(ctx: &BtfTracePointContext) {
         // SAFETY: a live array element.
         unsafe { add(hint, 1) };
     }
-    let Some(levels) = LEVELS.get_ptr_mut(Writer::Kernel as u32) else {
+    let Some(levels) = LEVELS.get_ptr_mut(0) else {
         return refuse();
     };
-    // SAFETY: a live array element; writers hold cgroup_mutex.
-    unsafe { *levels |= 1 << level };
+    // SAFETY: a live array element of two halves; who writes this one holds cgroup_mutex.
+    unsafe {
+        let levels = levels.cast::<u32>().add(Writer::Kernel as usize);
+        *levels |= 1 << level;
+    }
     let member = Member {
         seal: if guarded { seal } else { UNRECORDED },
         of: seal,

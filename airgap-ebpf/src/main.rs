@@ -74,6 +74,16 @@ pub fn airgap_socket(ctx: SockContext) -> i32 {
     sock::create(&ctx)
 }
 
+#[cgroup_sock(post_bind4)]
+pub fn airgap_bind4(ctx: SockContext) -> i32 {
+    sock::bound(&ctx)
+}
+
+#[cgroup_sock(post_bind6)]
+pub fn airgap_bind6(ctx: SockContext) -> i32 {
+    sock::bound(&ctx)
+}
+
 #[cgroup_skb(egress)]
 pub fn airgap_egress(ctx: SkBuffContext) -> i32 {
     skb::egress(&ctx)

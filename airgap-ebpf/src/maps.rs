@@ -11,7 +11,7 @@ use airgap_common::{
         MAX_VETHS, MAX_WAITING, Member, ORDER_SLACK, OVERFLOW_SLOTS, Older, Own, PATH_LEN, Policy,
         Program, Questions, STATS as STAT_COUNT, SWITCHES as SWITCH_COUNT, Seal, SealNumber, Share,
         Spent, Storage, Syn, SynSeen, Tally, UdpPeer, UdpPrefix, UdpQuota, UdpSeen, Use, Veth,
-        WRITERS, Waiting,
+        Waiting,
     },
 };
 use aya_ebpf::{
@@ -74,7 +74,7 @@ pub(crate) static COUNTED: HashMap<
 pub(crate) static HINTS: Array<u64, { HINT_BUCKETS as usize }, { BPF_F_MMAPABLE as usize }> =
     Array::new();
 #[btf_map]
-pub(crate) static LEVELS: Array<u32, { WRITERS as usize }> = Array::new();
+pub(crate) static LEVELS: Array<u64, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 #[btf_map]
 pub(crate) static EPOCH: Array<u32, 1> = Array::new();
 #[btf_map]

@@ -1,9 +1,9 @@
-//! `socket()`: only TCP and UDP, and a mark on what was created inside.
+//! `socket()`: only TCP and UDP. `bind()`: a mark on the socket, which says who uses it.
 
 use airgap_common::{
     addr::Addr,
     denial::{Hook, Reason},
-    map::{MAX_WAITING_VETHS, Mark, QUARANTINED, SealNumber, UNOWNED, UNRECORDED},
+    map::{MAX_WAITING_VETHS, Mark, QUARANTINED, SealNumber, Switch, UNOWNED, UNRECORDED},
     verdict::socket_errno,
 };
 use aya_ebpf::{
@@ -18,7 +18,7 @@ use aya_ebpf::{
 use crate::{
     denial::{Details, Who, deny},
     kernel::HAS_SET_RETVAL,
-    maps::{VETHS, WAITING},
+    maps::{SWITCHES, VETHS, WAITING},
     socket,
     subject::Subject,
     task,
@@ -27,14 +27,20 @@ use crate::{
 /// `cgroup/sock_create`: 1 allows, 0 refuses.
 #[inline(always)]
 pub(crate) fn create(ctx: &SockContext) -> i32 {
-    let Some(subject) = Subject::of_task() else {
-        return 1;
-    };
     // SAFETY: the context of this program type is a bpf_sock.
     let (family, kind, protocol) =
         unsafe { ((*ctx.sock).family, (*ctx.sock).type_, (*ctx.sock).protocol) };
-    let Some(errno) = socket_errno(kind, protocol) else {
-        return admit(ctx, &subject);
+    let errno = socket_errno(kind, protocol);
+    // Before whose task it is: nearly all are everybody's, and no veth waits for its owner.
+    if errno.is_none() && SWITCHES.get(Switch::Waiting as u32) == Some(&0) {
+        return 1;
+    }
+    let Some(subject) = Subject::of_task() else {
+        return 1;
+    };
+    let Some(errno) = errno else {
+        claim(ctx, subject.seal);
+        return 1;
     };
     let audited = subject.is_audited();
     if HAS_SET_RETVAL.load() == 1 && !audited {
@@ -57,24 +63,36 @@ pub(crate) fn create(ctx: &SockContext) -> i32 {
             ifindex: 0,
         },
     );
-    if subject.is_audited() {
-        return admit(ctx, &subject);
-    }
-    0
-}
-
-/// Marks a socket that may be.
-#[inline(always)]
-fn admit(ctx: &SockContext, subject: &Subject) -> i32 {
-    // Without a mark (no memory) the socket is only judged more strictly.
-    // SAFETY: the socket is live; a new mark is zero.
-    unsafe {
-        let storage = socket::make_storage(ctx.sock);
-        if !storage.is_null() {
-            write_mark(&raw mut (*storage).mark, subject.seal);
-        }
+    if !audited {
+        return 0;
     }
     claim(ctx, subject.seal);
+    note(ctx.sock, subject.seal);
+    1
+}
+
+/// `cgroup/post_bind4`, `cgroup/post_bind6`: who listens, or receives, as no other hook sees
+/// that task. Allows everything.
+#[inline(always)]
+pub(crate) fn bound(ctx: &SockContext) -> i32 {
+    if let Some(subject) = Subject::of_task() {
+        note(ctx.sock, subject.seal);
+    }
+    1
+}
+
+/// Notes who uses a socket now. Without memory for it nobody does, for all that is known. Not
+/// inlined: what is known of the socket does not matter here.
+#[inline(never)]
+pub(crate) fn note(sk: *mut bpf_sock, seal: SealNumber) -> u32 {
+    // SAFETY: the verifier knows the socket; a new mark is zero.
+    unsafe {
+        let storage = socket::make_storage(sk);
+        if storage.is_null() {
+            return 0;
+        }
+        write_mark(&raw mut (*storage).mark, seal);
+    }
     1
 }
 
@@ -110,7 +128,7 @@ fn claim(ctx: &SockContext, seal: SealNumber) {
 /// # Safety
 /// `mark` is a live map value.
 #[inline(always)]
-pub(crate) unsafe fn write_mark(mark: *mut Mark, seal: SealNumber) {
+unsafe fn write_mark(mark: *mut Mark, seal: SealNumber) {
     let ids = bpf_get_current_pid_tgid();
     // SAFETY: the caller's promise; a torn write only mixes two users of a socket.
     unsafe {

@@ -9,12 +9,12 @@ use core::ptr;
 use airgap_common::{
     addr::Addr,
     denial::{Hook, Reason},
-    map::{Call, Exit, Policy},
+    map::{Call, Exit, Policy, SealNumber},
     packet::{TCP, UDP},
 };
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::{bpf_sock, bpf_sock_tuple, sockaddr},
+    bindings::{bpf_sock, bpf_sock_addr, bpf_sock_tuple, sockaddr},
     helpers::bpf_get_current_pid_tgid,
     helpers::generated::{
         bpf_bind, bpf_set_retval, bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release,
@@ -31,10 +31,11 @@ use crate::{
     denial::{Details, Who, deny},
     exits,
     kernel::{
-        HAS_SET_RETVAL, OFF_DEV_IP6, OFF_IDEV_LIST, OFF_INET_SADDR, OFF_NET_LOOPBACK,
-        OFF_SOCK_ADDR_SK, OFF_SOCK_FLAGS, OFF_SOCK_NET, read, socket_cgroup,
+        HAS_SET_RETVAL, HAS_TYPED_LOADS, OFF_DEV_IP6, OFF_IDEV_LIST, OFF_INET_SADDR,
+        OFF_NET_LOOPBACK, OFF_SOCK_ADDR_SK, OFF_SOCK_FLAGS, OFF_SOCK_NET, read, socket_cgroup,
+        task_cgroup_by_type,
     },
-    sock::{mark_of, write_mark},
+    sock::note,
     socket::{erase_tag, write_exit_tag},
     subject::Subject,
     udp,
@@ -110,7 +111,7 @@ pub(crate) fn connect(ctx: &SockAddrContext, dst: Addr, hook: Hook) -> i32 {
                 exit(ctx, &subject, flags, dst, hook);
             }
         }
-        return ALLOW;
+        return pass(ctx, &subject);
     }
     let flags = flags(&subject);
     let reason = match judgement {
@@ -119,17 +120,17 @@ pub(crate) fn connect(ctx: &SockAddrContext, dst: Addr, hook: Hook) -> i32 {
         Judgement::Refuse(reason) => reason,
         Judgement::IfOwnAddress => {
             let Err(answer) = answers(ctx, &subject, flags, dst) else {
-                return ALLOW;
+                return pass(ctx, &subject);
             };
             let (exit, number) = exit(ctx, &subject, flags, dst, hook);
             if exit == Exit::Open {
-                return ALLOW;
+                return pass(ctx, &subject);
             }
             if own_address(ctx, dst) {
                 if flags & Policy::SHARED_NETWORK == 0
                     || protocol(ctx) == TCP && has_receiver(ctx, dst)
                 {
-                    return ALLOW;
+                    return pass(ctx, &subject);
                 }
                 // Egress would drop it, too, and leave it waiting for an answer.
                 Reason::Loopback
@@ -216,7 +217,7 @@ pub(crate) fn sendmsg(ctx: &SockAddrContext, dst: Addr, hook: Hook) -> i32 {
     };
     let judgement = judge(ctx, &subject, dst);
     if matches!(judgement, Judgement::Allow) {
-        return ALLOW;
+        return pass(ctx, &subject);
     }
     let flags = flags(&subject);
     let reason = match judgement {
@@ -226,16 +227,31 @@ pub(crate) fn sendmsg(ctx: &SockAddrContext, dst: Addr, hook: Hook) -> i32 {
         // somebody in this network namespace could receive it.
         Judgement::IfOwnAddress => {
             let Err(answer) = answers(ctx, &subject, flags, dst) else {
-                return ALLOW;
+                return pass(ctx, &subject);
             };
             let (exit, number) = exit(ctx, &subject, flags, dst, hook);
             if exit == Exit::Open || has_receiver(ctx, dst) {
-                return ALLOW;
+                return pass(ctx, &subject);
             }
             reason_of(exit, number, answer)
         }
     };
     refuse(ctx, &subject, flags, dst, hook, reason)
+}
+
+/// Lets it go on to egress, which may refuse what comes of it, and then says who asked.
+#[inline(always)]
+fn pass(ctx: &SockAddrContext, subject: &Subject) -> i32 {
+    note_user(ctx.sock_addr, subject.seal);
+    ALLOW
+}
+
+/// Not inlined: LLVM would make one of several ways to the socket, which the verifier refuses.
+#[inline(never)]
+fn note_user(ctx: *mut bpf_sock_addr, seal: SealNumber) -> u32 {
+    // SAFETY: the context is a bpf_sock_addr. Volatile, or LLVM has the caller read it.
+    let sk = unsafe { ptr::read_volatile(&raw const (*ctx).__bindgen_anon_1.sk) };
+    note(sk, seal)
 }
 
 /// Bits of the seal's policy; none, where it has none.
@@ -316,7 +332,7 @@ fn refuse(
     if flags & Policy::AUDIT != 0 {
         // SAFETY: the verifier knows the context's socket.
         unsafe { audit::tell(socket(ctx)) };
-        return ALLOW;
+        return pass(ctx, subject);
     }
     0
 }

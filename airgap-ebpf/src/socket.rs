@@ -77,7 +77,7 @@ pub(crate) unsafe fn tag_of(sk: *mut bpf_sock) -> *mut Tag {
     unsafe { storage(sk).cast() }
 }
 
-/// Erases the tag of a socket.
+/// Erases the tag of a socket, and who is at its other end.
 ///
 /// # Safety
 /// `sk` is a socket pointer that the verifier knows.
@@ -91,6 +91,7 @@ pub(crate) unsafe fn erase_tag(sk: *mut bpf_sock) {
             (&raw mut (*storage).tag.seal).write_volatile(Tag::NONE.seal);
             (&raw mut (*storage).tag.epoch).write_volatile(Tag::NO_EPOCH);
             (&raw mut (*storage).tag.told).write_volatile(0);
+            (&raw mut (*storage).near.ports).write_volatile(0);
         }
     }
 }

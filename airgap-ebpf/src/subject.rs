@@ -7,8 +7,8 @@
 use airgap_common::{
     denial::Reason,
     map::{
-        HINT_BUCKETS, MAX_LEVEL, Policy, SealNumber, Stat, Tag, UNRECORDED, Writer, overflow_slot,
-        packed, unpacked,
+        HINT_BUCKETS, MAX_LEVEL, Policy, SealNumber, Stat, Tag, UNRECORDED, overflow_slot, packed,
+        unpacked,
     },
 };
 use aya_ebpf::{
@@ -166,7 +166,7 @@ pub extern "C" fn airgap_packet_seal(skb: *mut __sk_buff, epoch: u32) -> u64 {
 /// its level, [`packed`], or 0.
 #[inline(always)]
 fn find(ancestor: impl Fn(u32) -> u64) -> u64 {
-    let mut rest = levels() >> 1;
+    let mut rest = u64::from(levels() as u32) >> 1;
     let mut level = 1;
     while level <= MAX_LEVEL && rest != 0 {
         if rest & 1 != 0 {
@@ -202,29 +202,31 @@ fn at(found: u64, ancestor: impl Fn(u32) -> u64) -> Option<Subject> {
 /// "no" is certain.
 #[inline(always)]
 pub(crate) fn hinted(ancestor: impl Fn(u32) -> u64) -> bool {
-    let mut rest = levels() >> 1;
-    let mut level = 1;
-    while level <= MAX_LEVEL && rest != 0 {
-        if rest & 1 != 0 {
-            let id = ancestor(level);
-            if id == 0 {
-                return false;
+    let levels = levels();
+    // Written out: most hosts have one level or two, and a turn of a loop costs as much as five
+    // bits that are not set.
+    macro_rules! at {
+        ($($level:literal)+) => {$(
+            if levels & 1 << $level != 0 {
+                match ancestor($level) {
+                    0 => return false,
+                    id if is_hint(id) => return true,
+                    _ => {}
+                }
             }
-            if is_hint(id) {
-                return true;
-            }
-        }
-        rest >>= 1;
-        level += 1;
+        )+};
     }
+    at!(1 2 3 4 5 6 7 8 9 10 11 12);
+    const _: () = assert!(MAX_LEVEL == 12);
     false
 }
 
 /// Levels at which a cgroup was ever marked, one bit each.
 #[inline(always)]
 fn levels() -> u64 {
-    let of = |writer| LEVELS.get(writer as u32).copied().unwrap_or(u32::MAX);
-    u64::from(of(Writer::User) | of(Writer::Kernel))
+    // Either half says so.
+    let both = LEVELS.get(0).copied().unwrap_or(u64::MAX);
+    both | both >> 32
 }
 
 #[inline(always)]

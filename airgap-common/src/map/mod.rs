@@ -35,7 +35,7 @@ pub use self::{
     own::{ARP_LEN, MAX_OWN, MAX_OWN6, Own},
     policy::{MAX_PORTS, Policy, PortRange},
     questions::{MAX_OWED, Questions},
-    socket::{MAX_SYNS, Mark, SYN_LIFE, Storage, Syn, SynSeen, Tag},
+    socket::{MAX_SYNS, Mark, Near, SYN_LIFE, Storage, Syn, SynSeen, Tag},
     udp::{
         MAX_UDP_PEERS, MAX_UDP_PREFIXES, UDP_PEER_LIFE, UDP_PEERS_PER_PREFIX, UDP_PEERS_PER_SEAL,
         UdpPeer, UdpPrefix, UdpQuota, UdpSeen, is_fresh,
@@ -110,10 +110,12 @@ pub enum Switch {
     Apart = 1,
     /// Hooks are being moved or replaced: two programs may be called for one attempt.
     Moving = 2,
+    /// `WAITING` may have something: whoever makes a socket looks there.
+    Waiting = 3,
 }
 
-/// Index into `LEVELS`: each writes its own element only, so neither loses what
-/// the other writes meanwhile.
+/// Which 32 bits of `LEVELS`, the lower ones first: each writes its own only, so neither loses
+/// what the other writes meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Writer {
@@ -123,11 +125,8 @@ pub enum Writer {
     Kernel = 1,
 }
 
-/// How many [`Writer`]s there are.
-pub const WRITERS: u32 = 2;
-
 /// How many [`Switch`]es there are.
-pub const SWITCHES: u32 = 3;
+pub const SWITCHES: u32 = 4;
 
 /// Key data of `CLIENTS` and `EXITS`; prefix length counts from the first bit of `seal`.
 #[repr(C)]
@@ -279,7 +278,7 @@ const _: () = assert!(size_of::<Policy>() == 136);
 const _: () = assert!(size_of::<Client>() == 32);
 const _: () = assert!(size_of::<Tag>() == 16);
 const _: () = assert!(size_of::<Mark>() == 72);
-const _: () = assert!(size_of::<Storage>() == 88);
+const _: () = assert!(size_of::<Storage>() == 96);
 const _: () = assert!(size_of::<Counters>() == 272);
 const _: () = assert!(size_of::<Veth>() == 80);
 const _: () = assert!(size_of::<Bridge>() == 160);

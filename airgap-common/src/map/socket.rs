@@ -14,7 +14,9 @@ pub const MAX_SYNS: u32 = 32_768;
 pub struct Storage {
     /// Of no seal ([`Tag::NONE`]'s) until a client's SYN arrives.
     pub tag: Tag,
-    /// All zero if no sealed task created it, or it was adopted.
+    /// All zero until it was found on loopback who is at the other end.
+    pub near: Near,
+    /// All zero until a sealed task binds it, or uses it for what may be refused later.
     pub mark: Mark,
 }
 
@@ -85,12 +87,39 @@ impl Tag {
     }
 }
 
-/// Who uses a socket: set when a sealed task creates it, refreshed by the
-/// connect and sendmsg hooks.
+/// Of a TCP connection on loopback: that whoever has its other end is of the same seal. No
+/// verdict needs to look for that one again, in the same epoch, while the socket is connected
+/// to that very end. Only where no other container shares the network namespace.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Near {
+    /// `EPOCH` when that was found.
+    pub epoch: u32,
+    /// The connection, as an accepted socket has a copy of what its listener has: see
+    /// [`Near::ports_of`]. 0: nothing was found.
+    pub ports: u32,
+}
+
+impl Near {
+    /// Own and peer's port, host byte order, in one.
+    #[inline(always)]
+    pub const fn ports_of(own: u16, peer: u16) -> u32 {
+        (own as u32) << 16 | peer as u32
+    }
+
+    /// Whether it was found of a connection with these ports, in this epoch, and that is one
+    /// in which no policy changes.
+    #[inline(always)]
+    pub const fn is_of(&self, epoch: u32, ports: u32) -> bool {
+        self.epoch == epoch && epoch & 1 == 0 && self.ports == ports && ports != 0
+    }
+}
+
+/// Who uses a socket: set when a sealed task binds it, and by the connect and sendmsg hooks.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Mark {
-    /// Seal of the task that created the socket.
+    /// Seal of that task.
     pub seal: SealNumber,
     /// Process id in the initial pid namespace.
     pub tgid: u32,

@@ -61,7 +61,7 @@ pub fn egress<K: Kernel>(
         return Err(Reason::KernelChatter);
     }
     if loopback {
-        return on_loopback(ip, transport, policy, kernel);
+        return on_loopback(ip, transport, policy, kernel).map(|_| ());
     }
     if touches_loopback(ip) {
         // A connection made over lo by one that tries to take it out.
@@ -92,6 +92,8 @@ pub fn egress<K: Kernel>(
 /// let to a socket of the seal's own that is bound to no interface, as no other can share
 /// its port then; and UDP, whose ports can be shared (SO_REUSEADDR), to nobody.
 ///
+/// Whom it goes to, if it passes; nobody for what no socket gets.
+///
 /// # Errors
 /// The reason to drop it.
 #[inline(always)]
@@ -100,7 +102,7 @@ pub fn on_loopback<K: Kernel>(
     transport: &Transport,
     policy: &Policy,
     kernel: &K,
-) -> Result<(), Reason> {
+) -> Result<Peer, Reason> {
     if ip.dst.is_embedded_resolver() {
         return Err(Reason::Dns);
     }
@@ -111,15 +113,21 @@ pub fn on_loopback<K: Kernel>(
     match transport.kind {
         Kind::Udp if shared => Err(Reason::Loopback),
         Kind::Tcp | Kind::Udp => match kernel.peer(ip, transport) {
-            Peer::Inside => Ok(()),
-            Peer::Bound | Peer::None if !shared => Ok(()),
+            Peer::Inside => Ok(Peer::Inside),
+            peer @ (Peer::Bound | Peer::None) if !shared => Ok(peer),
             // A SYN revives the listener behind a TIME_WAIT, whoever's it is.
-            Peer::TimeWait if transport.kind == Kind::Tcp && transport.flags & SYN == 0 => Ok(()),
+            Peer::TimeWait if transport.kind == Kind::Tcp && transport.flags & SYN == 0 => {
+                Ok(Peer::TimeWait)
+            }
             Peer::Bound | Peer::None | Peer::TimeWait | Peer::Outside => Err(Reason::Loopback),
         },
         // Errors the kernel makes for closed ports and the like.
-        Kind::Icmp if ip.protocol == ICMP && matches!(transport.icmp_type, 3 | 11 | 12) => Ok(()),
-        Kind::Icmp if ip.protocol == ICMPV6 && matches!(transport.icmp_type, 1..=4) => Ok(()),
+        Kind::Icmp if ip.protocol == ICMP && matches!(transport.icmp_type, 3 | 11 | 12) => {
+            Ok(Peer::None)
+        }
+        Kind::Icmp if ip.protocol == ICMPV6 && matches!(transport.icmp_type, 1..=4) => {
+            Ok(Peer::None)
+        }
         Kind::Icmp | Kind::Other => Err(Reason::Loopback),
     }
 }

@@ -3,22 +3,18 @@
 use super::*;
 
 /// Whether the socket was created inside this seal. A socket from elsewhere has
-/// another cgroup, so egress would not judge what it sends.
-///
-/// Refreshes the mark, so that denials on the packet path name the last user.
+/// another cgroup, so egress would not judge what it sends. The socket itself says where.
 #[inline(always)]
 pub(super) fn is_own_socket(ctx: &SockAddrContext, subject: &Subject) -> bool {
-    // SAFETY: the verifier knows the context's socket.
-    if let Some(mark) = unsafe { mark_of(socket(ctx), subject.seal) } {
-        // SAFETY: a live value.
-        unsafe { write_mark(mark, subject.seal) };
+    let kern = ctx.as_ptr() as u64;
+    let Some(cgroup) = read::<u64>(kern, &OFF_SOCK_ADDR_SK).and_then(socket_cgroup) else {
+        return false;
+    };
+    // Nearly always the task's very own, which is within the seal.
+    if HAS_TYPED_LOADS.load() != 0 && cgroup == task_cgroup_by_type() {
         return true;
     }
-    // Created before the seal: the socket itself says where.
-    let kern = ctx.as_ptr() as u64;
-    read::<u64>(kern, &OFF_SOCK_ADDR_SK)
-        .and_then(socket_cgroup)
-        .is_some_and(|cgroup| subject.contains(cgroup))
+    subject.contains(cgroup)
 }
 
 /// Whether `dst` is an address of the socket's own network namespace:

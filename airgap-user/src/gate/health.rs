@@ -8,11 +8,10 @@ use anyhow::{Context as _, Result};
 use super::{
     Gate, HOOKS, Hook, Kind, LinkState,
     attached::{Spot, cgroup_hooks, is_gone, pin},
-    hints::Hints,
-    map, security,
+    hints::Levels,
+    security,
     sys::{effective_programs, link_state, obj_get},
 };
-use airgap_common::map::name;
 
 impl Gate {
     /// Links that are missing, dead, or hang on the wrong hook or cgroup: what
@@ -94,11 +93,11 @@ impl Gate {
     /// # Errors
     /// If a map cannot be read.
     pub fn is_marked(&self, cgroup: u64, level: u32, seal: SealNumber) -> Result<bool> {
-        let hints = Hints::map(map(&self.place, name::HINTS)?.fd()).context("cannot map HINTS")?;
-        let levels: Vec<u32> = self.levels.iter().collect::<Result<_, _>>()?;
+        let hints = self.hints()?;
+        let levels = Levels::map(self.levels.fd()).context("cannot map LEVELS")?;
         let member = self.cgroups.get(&cgroup, 0);
         Ok(member.is_ok_and(|member| member.seal == seal)
-            && levels.iter().any(|levels| levels & (1 << level) != 0)
+            && levels.has(level)
             && hints.get(cgroup) > 0)
     }
 

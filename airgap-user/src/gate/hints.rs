@@ -7,10 +7,10 @@ use std::{
     io,
     os::fd::{AsFd, AsRawFd as _},
     ptr::NonNull,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
-use airgap_common::map::{HINT_BUCKETS, STATS, Stat};
+use airgap_common::map::{HINT_BUCKETS, STATS, Stat, Writer};
 
 /// A mapped array of 64-bit words.
 struct Words {
@@ -82,6 +82,31 @@ impl Hints {
 
     pub(super) fn get(&self, cgroup: u64) -> u64 {
         self.bucket(cgroup).load(Ordering::SeqCst)
+    }
+}
+
+/// `LEVELS`.
+pub(super) struct Levels(Words);
+
+impl Levels {
+    /// # Errors
+    /// If the array cannot be mapped.
+    pub(super) fn map(map: &impl AsFd) -> io::Result<Self> {
+        Words::map(map, 1).map(Self)
+    }
+
+    /// Has the kernel side look for sealed cgroups at this level.
+    pub(super) fn add(&self, level: u32) {
+        let halves = self.0.at.cast::<AtomicU32>();
+        // SAFETY: one half of the only word, which is mapped for as long as self.
+        let own = unsafe { halves.add(Writer::User as usize).as_ref() };
+        own.fetch_or(1 << level, Ordering::SeqCst);
+    }
+
+    /// Whether it looks there.
+    pub(super) fn has(&self, level: u32) -> bool {
+        let both = self.0.word(0).load(Ordering::SeqCst);
+        (both | both >> 32) & 1 << level != 0
     }
 }
 

@@ -121,7 +121,7 @@ struct Hook {
 }
 
 /// In the order of arming: a cgroup that is marked is judged from the start.
-const HOOKS: [Hook; 10] = {
+const HOOKS: [Hook; 12] = {
     const fn hook(program: &'static str, link: &'static str, kind: Kind, attach_type: u32) -> Hook {
         Hook {
             program,
@@ -134,6 +134,8 @@ const HOOKS: [Hook; 10] = {
         hook("airgap_egress", "egress", Kind::Skb, 1),
         hook("airgap_ingress", "ingress", Kind::Skb, 0),
         hook("airgap_socket", "sock_create", Kind::Sock, 2),
+        hook("airgap_bind4", "post_bind4", Kind::Sock, 12),
+        hook("airgap_bind6", "post_bind6", Kind::Sock, 13),
         hook("airgap_connect4", "connect4", Kind::SockAddr, 10),
         hook("airgap_connect6", "connect6", Kind::SockAddr, 11),
         hook("airgap_sendmsg4", "sendmsg4", Kind::SockAddr, 14),
@@ -165,7 +167,7 @@ pub struct Gate {
     ids: HashMap<MapData, [u8; ID_LEN], SealNumber>,
     paths: HashMap<MapData, [u8; PATH_LEN], SealNumber>,
     cgroups: HashMap<MapData, u64, Member>,
-    levels: Array<MapData, u32>,
+    levels: MapData,
     epoch: Array<MapData, u32>,
     overflow: Array<MapData, u64>,
     policies: HashMap<MapData, SealNumber, Policy>,
@@ -195,7 +197,7 @@ impl Gate {
             ids: hash(place, name::IDS)?,
             paths: hash(place, name::PATHS)?,
             cgroups: hash(place, name::CGROUPS)?,
-            levels: array(place, name::LEVELS)?,
+            levels: map(place, name::LEVELS)?,
             epoch: array(place, name::EPOCH)?,
             overflow: array(place, name::OVERFLOW)?,
             policies: hash(place, name::POLICIES)?,

@@ -5,13 +5,18 @@ mod nesting;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use airgap_common::map::{
-    Gate as GateInfo, ID_LEN, MAX_LEVEL, Mark, Member, Policy, Seal, SealNumber, Storage, Tag,
-    Writer, name,
+    Gate as GateInfo, ID_LEN, MAX_LEVEL, Mark, Member, Near, Policy, Seal, SealNumber, Storage,
+    Tag, name,
 };
 use anyhow::{Context as _, Result, bail};
 use aya::maps::{Map, SkStorage};
 
-use super::{Gate, Lock, Next, Reading, attached::top_of, hints::Hints, map, sys};
+use super::{
+    Gate, Lock, Next, Reading,
+    attached::top_of,
+    hints::{Hints, Levels},
+    map, sys,
+};
 use crate::{
     container::Cgroup,
     failure::{Failure, exit},
@@ -258,12 +263,9 @@ impl Gate {
         }
         let hints = self.hints()?;
         // Level and hint first: without them the entry would not be looked for.
-        let writer = Writer::User as u32;
-        let levels = self.levels.get(&writer, 0);
-        let levels = levels.context("cannot read the map LEVELS")? | 1 << cgroup.level;
-        self.levels
-            .set(writer, levels, 0)
-            .context("cannot write the map LEVELS")?;
+        Levels::map(self.levels.fd())
+            .context("cannot write the map LEVELS")?
+            .add(cgroup.level);
         self.remember_top(number, top)?;
         let member = Member {
             seal: number,
@@ -331,10 +333,10 @@ impl Gate {
             peer_only: 0,
             told: 0,
         };
-        // A mark that it may have is of an earlier seal.
-        let mark = Mark::default();
+        // What else it may have is of an earlier seal.
+        let (near, mark) = (Near::default(), Mark::default());
         sockets
-            .insert(socket, Storage { tag, mark }, 0)
+            .insert(socket, Storage { tag, near, mark }, 0)
             .context("cannot tag it")
     }
 

@@ -1,7 +1,9 @@
 //! Veths that come up: guarded at once, whosever they are, and made somebody's as soon
 //! as that is known. The kernel side does so too, when a sealed task makes a socket.
 
-use airgap_common::map::{MAX_WAITING_VETHS, SealNumber, Stat, UNOWNED, Veth, Waiting, name};
+use airgap_common::map::{
+    MAX_WAITING_VETHS, SealNumber, Stat, Switch, UNOWNED, Veth, Waiting, name,
+};
 use anyhow::{Context as _, Result};
 
 use super::{Gate, PROGRAMS, Place, origin};
@@ -123,7 +125,7 @@ impl Gate {
     }
 
     /// Notes that a veth is to be the seal's that makes the first socket in a network.
-    fn wait_for_owner(&self, network: u64, index: u32) -> Result<()> {
+    fn wait_for_owner(&mut self, network: u64, index: u32) -> Result<()> {
         let mut waiting = hash::<u64, Waiting>(&self.place, name::WAITING)?;
         let mut value = waiting.get(&network, 0).unwrap_or_default();
         if value.veths.contains(&index) {
@@ -134,17 +136,19 @@ impl Gate {
             return Ok(());
         };
         value.veths[free] = index;
-        if waiting.insert(network, value, 0).is_ok() {
-            return Ok(());
+        self.set_switch(Switch::Waiting, true)?;
+        if waiting.insert(network, value, 0).is_err() {
+            self.forget_waiting()?;
+            waiting
+                .insert(network, value, 0)
+                .context("cannot write the map WAITING")?;
         }
-        self.forget_waiting()?;
-        waiting
-            .insert(network, value, 0)
-            .context("cannot write the map WAITING")
+        // Whoever found nothing there before may have turned it off meanwhile.
+        self.set_switch(Switch::Waiting, true)
     }
 
     /// Forgets what waits for veths that are gone.
-    pub(super) fn forget_waiting(&self) -> Result<()> {
+    pub(super) fn forget_waiting(&mut self) -> Result<()> {
         let mut waiting = hash::<u64, Waiting>(&self.place, name::WAITING)?;
         let all: Vec<_> = waiting
             .iter()
@@ -166,6 +170,12 @@ impl Gate {
                     .insert(network, left, 0)
                     .context("cannot write the map WAITING")?;
             }
+        }
+        if waiting.keys().next().is_none() {
+            self.set_switch(Switch::Waiting, false)?;
+            // Another may have written something since.
+            let some = waiting.keys().next().is_some();
+            self.set_switch(Switch::Waiting, some)?;
         }
         Ok(())
     }
