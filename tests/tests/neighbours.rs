@@ -122,6 +122,19 @@ fn advertised(mac: Mac, prefix: Ipv6Addr) -> Vec<u8> {
     frame([0x33, 0x33, 0, 0, 0, 1], mac, IPV6, &packet)
 }
 
+/// The same with two tags of no VLAN, which a container takes off. The first bytes behind the
+/// outer one look like a TCP segment of IPv6 to whoever takes the inner one for no tag.
+fn advertised_in_tags(mac: Mac, prefix: Ipv6Addr) -> Vec<u8> {
+    const OUTER: [u8; 4] = [0x81, 0, 0, 0];
+    // Priority 3, no VLAN: a 6, as the version of IPv6.
+    const INNER: [u8; 4] = [0x81, 0, 0x60, 0];
+    let mut frame = advertised(mac, prefix);
+    // In the flow label, which says nothing.
+    frame[16] = libc::IPPROTO_TCP as u8;
+    frame.splice(12..12, [OUTER, INNER].concat());
+    frame
+}
+
 /// As a router on the host does it.
 fn advertise(device: &str, prefix: Ipv6Addr) {
     let attempt = || -> Step<()> {
@@ -156,10 +169,15 @@ fn a_neighbour_is_no_router() {
     let other = outside.container("other").options(&accept).run();
     let neighbour = Neighbour::of(&outside);
     let to_all = [0x33, 0x33, 0, 0, 0, 1];
-    let [a, b] = [0xdead, 0xbeef].map(|net| Ipv6Addr::new(0x2001, 0xdb8, net, 1, 0, 0, 0, 0));
+    let prefix = |net| Ipv6Addr::new(0x2001, 0xdb8, net, 1, 0, 0, 0, 0);
+    let [a, b, c] = [0xdead, 0xbeef, 0xcafe].map(prefix);
     let own = mac_of(&neighbour.container);
     seal(&web.name, &[]);
     let before = inbound(&web);
+    wait::until("the control: it takes one in tags, too", wait::SOON, || {
+        neighbour.put(to_all, &advertised_in_tags(own, c));
+        has_prefix(&other, c).then_some(())
+    });
     wait::until("the control: the unsealed one takes it", wait::SOON, || {
         neighbour.put(to_all, &advertised(own, a));
         has_prefix(&other, a).then_some(())
@@ -169,6 +187,7 @@ fn a_neighbour_is_no_router() {
         has_prefix(&web, b).then_some(())
     });
     assert!(!has_prefix(&web, a), "the sealed one took a neighbour's");
+    assert!(!has_prefix(&web, c), "the sealed one took one in tags");
     assert!(inbound(&web) > before, "and it is counted");
 }
 
