@@ -7,7 +7,7 @@
 use airgap_common::{
     addr::Addr,
     map::{Near, Policy, Tag},
-    packet::{Ip, Transport},
+    packet::{self, Ip, Transport},
     verdict::{self, Peer, short},
 };
 use aya_ebpf::bindings::{__sk_buff, bpf_sock};
@@ -77,11 +77,10 @@ fn is_to_peer<const VERSION: u8>(
     Near::ports_of(transport.sport, transport.dport) == ports && peer.is(ip.dst)
 }
 
-/// # Safety
-/// `sk` is a full socket.
+/// Those of a full socket, see [`Near::ports_of`].
 #[inline(always)]
-unsafe fn ports(sk: *mut bpf_sock) -> u32 {
-    // SAFETY: the caller's promise.
+fn ports(sk: *mut bpf_sock) -> u32 {
+    // SAFETY: a full socket.
     unsafe { Near::ports_of((*sk).src_port as u16, u16::from_be((*sk).dst_port)) }
 }
 
@@ -132,7 +131,9 @@ fn remember<const VERSION: u8>(skb: *mut __sk_buff, epoch: u32) -> u32 {
     // SAFETY: not null, and what is found is a live value; the context is a __sk_buff.
     unsafe {
         let ports = ports(sk);
-        if !short::is_connection((*sk).state) || !is_to_peer::<VERSION>(sk, &ip, &transport, ports)
+        if (*sk).protocol != packet::TCP.into()
+            || !short::is_connection((*sk).state)
+            || !is_to_peer::<VERSION>(sk, &ip, &transport, ports)
         {
             return 0;
         }

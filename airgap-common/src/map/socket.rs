@@ -89,7 +89,8 @@ impl Tag {
 
 /// Of a TCP connection on loopback: that whoever has its other end is of the same seal. No
 /// verdict needs to look for that one again, in the same epoch, while the socket is connected
-/// to that very end. Only where no other container shares the network namespace.
+/// to that very end: whoever takes its place gets no more than a RST from the kernel, as none of
+/// that connection is his. Not found where a shared network namespace was accepted.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Near {
@@ -198,6 +199,23 @@ impl Syn {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_near_is_known_of_one_connection_in_one_epoch() {
+        let ports = Near::ports_of(5432, 40_000);
+        let near = Near { epoch: 8, ports };
+        assert!(near.is_of(8, ports));
+        assert!(!near.is_of(10, ports), "a policy has changed");
+        assert!(!near.is_of(8, Near::ports_of(5432, 40_001)), "another peer");
+        assert!(
+            !near.is_of(8, Near::ports_of(40_000, 5432)),
+            "the other end"
+        );
+        let changing = Near { epoch: 9, ports };
+        assert!(!changing.is_of(9, ports), "a policy is changing");
+        // What was made for a tag or a mark, at a gate's first epoch, of an unbound socket.
+        assert!(!Near::default().is_of(0, 0));
+    }
 
     #[test]
     fn flows_that_differ_by_a_port_are_spread() {

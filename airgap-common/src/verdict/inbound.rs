@@ -1,6 +1,6 @@
 //! The verdict on what comes in, and on new sockets.
 
-use super::{Kernel, SOCK_DGRAM, SOCK_STREAM, Socket, client, exit, state};
+use super::{Kernel, SOCK_DGRAM, SOCK_STREAM, Socket, client, exit, state, to_loopback};
 use crate::{
     denial::Reason,
     map::{Policy, SealNumber, Tag},
@@ -78,25 +78,6 @@ pub fn ingress<K: Kernel>(
         return Ok(Inbound::Deliver);
     }
     Err(Reason::Inbound)
-}
-
-/// Judges a packet that reaches a socket of a sealed cgroup on loopback.
-///
-/// # Errors
-/// The reason to drop it.
-#[inline(always)]
-pub fn to_loopback(ip: &Ip) -> Result<(), Reason> {
-    if ip.plain && loopback_addresses(ip) {
-        Ok(())
-    } else {
-        Err(Reason::Loopback)
-    }
-}
-
-/// Both are loopback, or the same.
-#[inline(always)]
-pub(super) fn loopback_addresses(ip: &Ip) -> bool {
-    ip.src.is(ip.dst) || (ip.src.is_loopback() && ip.dst.is_loopback())
 }
 
 /// Errno for a refused `socket()`, or `None` to allow it.
